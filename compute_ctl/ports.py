@@ -1,0 +1,144 @@
+"""What the daemon needs from outside, as Protocols, and the values that pass through them.
+
+The configurator sees only these; `app` puts the real adapters in, the simulation its own. Methods
+that are not `async` may block on the disk or a child process for up to their deadline: the
+configurator calls them in a thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+from compute_ctl.proof import Complaint, SqlReport
+from compute_ctl.recovery import State
+
+
+class Clock(Protocol):
+    """Time, so that a simulation can pretend."""
+
+    def monotonic(self) -> float:
+        """Seconds that never go backwards."""
+
+    def wall(self) -> datetime:
+        """The current time, timezone UTC."""
+
+
+class FetchStatus(StrEnum):
+    """What a source says of this compute."""
+
+    ATTACHED = "attached"
+    EMPTY = "empty"
+    NOT_MODIFIED = "not_modified"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fetched:
+    """The answer of a source."""
+
+    status: FetchStatus
+    raw: bytes = b""
+    """The JSON as received, for ATTACHED only; not yet decoded."""
+    etag: str | None = None
+    long_polled: bool = False
+    """The server honoured `Prefer: wait` (it answered `Preference-Applied`)."""
+
+
+class Source(Protocol):
+    """Where documents come from: a file or the control plane."""
+
+    @property
+    def name(self) -> str:
+        """``file`` or ``control_plane``."""
+
+    async def fetch(self, *, etag: str | None = None, wait_s: int | None = None) -> Fetched:
+        """Fetch the document.
+
+        *etag*: answer NOT_MODIFIED where it still is this one. *wait_s*: let the server hold the
+        request for that long until there is news. Bounded: 10 s in all, or *wait_s* + 5 s.
+
+        Raises:
+            FetchError: no usable answer.
+        """
+
+
+class ConfStore(Protocol):
+    """The one configuration file of Postgres that the daemon owns."""
+
+    @property
+    def path(self) -> Path:
+        """Absolute path of that file."""
+
+    def read(self) -> str | None:
+        """Return its text, None if there is none. Raises StoreError."""
+
+    def check(self, text: str) -> list[Complaint]:
+        """Ask the server's own binary about a candidate, without touching the live file (<= 5 s).
+
+        Returns what it finds wrong; an empty list also where it could not be asked.
+        """
+
+    def swap(self, text: str) -> None:
+        """Replace the file atomically: temp, fsync, rename. Raises StoreError; then the old is there."""
+
+    def sync(self) -> None:
+        """Make the last swap durable (fsync of the folder). Raises StoreError."""
+
+
+class StateStore(Protocol):
+    """The state folder: generations, state and history."""
+
+    def load(self) -> State:
+        """Return what is known from before; an empty State where nothing usable is."""
+
+    def save(self, state: State) -> None:
+        """Replace state.json atomically. Raises StoreError."""
+
+    def put_generation(self, number: int, *, document: bytes, conf: str) -> None:
+        """Keep a generation (document as JSON, and file text). Raises StoreError."""
+
+    def get_generation(self, number: int) -> tuple[bytes, str] | None:
+        """Return (document, file text) of a kept generation, None if gone or unreadable."""
+
+    def highest_generation(self) -> int:
+        """Return the highest number ever kept in the folder, 0 for none."""
+
+    def prune(self, keep: frozenset[int]) -> None:
+        """Drop all but the last five generations and those in *keep*. Never raises."""
+
+    def add_history(self, entry: Mapping[str, object]) -> None:
+        """Append a line to the advisory history. Never raises."""
+
+
+class Postgres(Protocol):
+    """The server, whoever started it."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether it accepts connections, as postmaster.pid says; costs no SQL."""
+
+    @property
+    def running(self) -> bool:
+        """Whether a verified postmaster process exists (perhaps still starting)."""
+
+    @property
+    def pid(self) -> int | None:
+        """Pid of the verified postmaster (pid, start time and data directory agree), or None."""
+
+    def reload(self) -> bool:
+        """Send SIGHUP to the verified postmaster; False where there is none."""
+
+
+class SqlProbe(Protocol):
+    """One look at the running server over SQL."""
+
+    async def look(self, *, deadline_s: float) -> SqlReport:
+        """Return what the server says about its configuration files.
+
+        Raises:
+            ProbeError: no answer within *deadline_s*, whatever psycopg does.
+        """

@@ -1,0 +1,82 @@
+"""What the daemon remembers, and what it does with that at start. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+import msgspec
+
+from compute_ctl.generation import LiveFile, Marker
+from compute_ctl.versions import Version
+
+
+class Fact(msgspec.Struct, frozen=True, kw_only=True):
+    """One of the three facts: which generation is desired, applied or last known good."""
+
+    generation: int
+    marker: str
+    """Text of the marker in the file of this generation."""
+    content_sha256: str
+    """Content hash of the document it was rendered from (see `versions.content_hash`)."""
+    at: datetime
+    """When it became so."""
+    version: Version | None = None
+
+
+class Quarantined(msgspec.Struct, frozen=True, kw_only=True):
+    """A document that Postgres, or an operator, has refused."""
+
+    content_sha256: str
+    reason: str
+    at: datetime
+    version: Version | None = None
+    operation_uuid: str | None = None
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """Content of state.json: what must survive the daemon."""
+
+    compute_id: str = ""
+    system_identifier: str = ""
+    """Of the cluster, so that a state folder copied with another data directory is noticed."""
+    data_dir_inode: str = ""
+    """``device:inode`` of the data directory."""
+    applied: Fact | None = None
+    last_known_good: Fact | None = None
+    floor: Version | None = None
+    """No document older than this is taken."""
+    last_pull: dict[str, str] = {}
+    """Content hash of the last document pulled, by source name."""
+    quarantine: tuple[Quarantined, ...] = ()
+
+
+class Start(StrEnum):
+    """What to do first."""
+
+    BEGIN = "begin"
+    """Nothing of ours is there: wait for a document."""
+    ADOPT = "adopt"
+    """The live file is the applied generation: ask Postgres to acknowledge it."""
+    PROVE = "prove"
+    """The live file is newer than what was proven: the daemon died between swap and proof."""
+    REWRITE = "rewrite"
+    """The live file is torn or edited by hand, or gone: write the last good generation again."""
+
+
+def decide_start(*, live: LiveFile | None, state: State) -> Start:
+    """Return what to do at start, from the live file and the state folder alone."""
+    if live is None or live.marker is None:
+        return Start.REWRITE if state.last_known_good or state.applied else Start.BEGIN
+    if not live.intact:
+        return Start.REWRITE
+    if state.applied is not None and state.applied.marker == str(live.marker):
+        return Start.ADOPT
+    return Start.PROVE
+
+
+def next_generation(*, live: Marker | None, state: State, highest_kept: int) -> int:
+    """Return the number of the next generation: above all that were ever used here."""
+    known = [highest_kept, live.generation if live else 0]
+    known += [fact.generation for fact in (state.applied, state.last_known_good) if fact]
+    return max(known) + 1

@@ -1,0 +1,81 @@
+"""What the operator decided: the parsed command line and environment, and the fixed deadlines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deadlines:
+    """Times in seconds; the daemon waits for nothing longer than these."""
+
+    fetch_connect: float = 2.0
+    fetch_total: float = 10.0
+    check: float = 5.0
+    """`postgres -C` on a candidate."""
+    swap: float = 5.0
+    ack: float = 2.0
+    sql_probe: float = 2.0
+    apply_total: float = 15.0
+    fallback: float = 5.0
+    configure: float = 300.0
+    """After this `/configure` answers 504; the work goes on."""
+    empty_grace: float = 10.0
+    """Between two `empty` answers before the detach is believed."""
+    first_fetch: float = 3.0
+    """At start: then the last known good generation is started."""
+    stop_fast: float = 30.0
+    """A fast stop of Postgres; then SIGQUIT."""
+    start_postgres: float = 60.0
+    failed_start: float = 30.0
+    """How long a failed start waits for a refresh or /configure before the daemon exits."""
+    shutdown: float = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How this daemon runs."""
+
+    pgdata: Path
+    connstr: str
+    """libpq conninfo or URL of a superuser connection to the managed server."""
+    compute_id: str
+    attach: bool = False
+    """Postgres is run by somebody else: own `compute_ctl.conf`, start and stop nothing."""
+    config_path: Path | None = None
+    """`-c`: the document is read from this file at each refresh."""
+    control_plane_uri: str | None = None
+    """`-p`: the document is pulled from this control plane."""
+    control_plane_token: str = field(default="", repr=False)
+    """NEON_CONTROL_PLANE_TOKEN; sent as a bearer token, never logged."""
+    control_plane_ca: Path | None = None
+    """PEM file of the authorities trusted for the control plane instead of the system's."""
+    pgbin: str = "postgres"
+    """The server binary (`-b`)."""
+    config_file: Path | None = None
+    """Attach: the main configuration file, where postmaster.opts does not tell."""
+    state_dir: Path | None = None
+    """Where generations and the socket live; default `<pgdata>/compute_ctl`."""
+    external_http_port: int = 3080
+    internal_http_port: int = 3081
+    """The loopback door; 0 picks a free port (logged)."""
+    socket_group: str | None = None
+    """Group that may use the unix socket (then mode 0660)."""
+    refresh_min_interval: float = 0.02
+    """Seconds between two fetches at least."""
+    reconcile_interval: float = 300.0
+    """Seconds between two unprompted looks at the source."""
+    log_format: str = "human"
+    """`human` or `json`."""
+    deadlines: Deadlines = field(default_factory=Deadlines)
+
+    @property
+    def state_path(self) -> Path:
+        """The state folder."""
+        return self.state_dir or self.pgdata / "compute_ctl"
+
+    @property
+    def conf_path(self) -> Path:
+        """The configuration file that the daemon owns."""
+        return self.pgdata / ("compute_ctl.conf" if self.attach else "postgresql.conf")
