@@ -1,0 +1,1 @@
+"""Reusable parts of the tests: real servers, small stand-ins, bounded waits."""
