@@ -11,8 +11,8 @@
      ├── IllegalTransitionError  the state table has no such row
      └── RequestError         a caller of the API asked for something it cannot have
 
-Messages follow PostgreSQL's style: lower case, no full stop, the reason last; `hint` says what to do.
-Foreign exceptions are wrapped at the adapter that met them (`raise ... from`).
+Messages follow PostgreSQL's style: lower case, no full stop, the reason last; `hint` says what
+to do. Foreign exceptions are wrapped at the adapter that met them (`raise ... from`).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class SpecError(ComputeError):
 
 
 class SyntaxSpecError(SpecError):
-    """The document is no JSON object: perhaps a half-written file, so the next fetch may succeed."""
+    """The document is no JSON object: perhaps half written, so the next fetch may succeed."""
 
 
 class FetchError(ComputeError):

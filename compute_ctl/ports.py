@@ -83,7 +83,11 @@ class ConfStore(Protocol):
         """
 
     def swap(self, text: str) -> None:
-        """Replace the file atomically: temp, fsync, rename. Raises StoreError; then the old is there."""
+        """Replace the file atomically: temp, fsync, rename.
+
+        Raises:
+            StoreError: the old file is still in place.
+        """
 
     def sync(self) -> None:
         """Make the last swap durable (fsync of the folder). Raises StoreError."""
