@@ -268,12 +268,12 @@ void pgh_classify_client(const struct pgh_client_event *event, struct pgh_verdic
 /*
  * What a report of somebody else means (emit_log_hook): Neon's pageserver client and
  * walproposer by their prefix, PostgreSQL's walreceiver where is_wal_receiver. message_id is the
- * untranslated format string, message the text with values; sqlstate 5 characters. message_id
- * NULL means nothing. Returns false, and a verdict of none, for a report that is not ours to
- * judge. Async-signal-safe: no allocation, no lock, no locale.
+ * untranslated format string, message the text with values; sqlstate 5 characters; each may be
+ * NULL, and without message_id nothing is known. Returns false, and a verdict of none, for a
+ * report that is not ours to judge. Async-signal-safe: no allocation, no lock, no locale.
  */
 bool pgh_classify_report(bool is_wal_receiver, const char *sqlstate, const char *message_id,
-                         const char *message, struct pgh_verdict *verdict);
+                         const char *message, const char *detail, struct pgh_verdict *verdict);
 
 /* Is this verdict, the consecutive_failures-th of its shard (this one included), reason enough? */
 bool pgh_verdict_raises(const struct pgh_verdict *verdict, uint32_t consecutive_failures,
@@ -353,8 +353,9 @@ enum pgh_policy_state
 };
 
 /*
- * When the worker asks. One owner; now_us is monotonic and never 0. Suspected are shards of the pageserver, and the two other
- * sources as a whole; the outage lasts from the first suspicion until none is left.
+ * When the worker asks. One owner; now_us is monotonic and never 0. Suspected are shards of the
+ * pageserver, and the other two sources as a whole; the outage lasts from the first suspicion
+ * until none is left.
  */
 struct pgh_policy
 {
