@@ -1,0 +1,36 @@
+# Start here: make demo, make test, make check. Each of them does the set-up first; what is up to date is skipped.
+#
+#   ARGS=...       goes to the demo or to pytest:  make test ARGS='tests/unit -x'
+#   PG_CONFIG=...  the PostgreSQL to build for and install into (default: Debian's 15)
+#   PYTHON=...     the interpreter behind .venv, 3.11 or newer, in a folder that every user can read
+
+PG_CONFIG ?= /usr/lib/postgresql/15/bin/pg_config
+PYTHON ?= /usr/bin/python3
+ARGS ?=
+BIN := .venv/bin
+
+export PG_CONFIG PYTHON
+
+.PHONY: build demo test check fmt clean
+.DEFAULT_GOAL := build
+
+build: # Debian packages, .venv, the C core and its Python binding, the extension in PostgreSQL
+	@tools/setup
+
+demo: build # a PostgreSQL that loses its pageserver and heals
+	@$(BIN)/python -m devstack.demo $(ARGS)
+
+test: build
+	@$(BIN)/pytest $(ARGS)
+
+check: build # format, lint, types, layers, docs; C warnings are errors in the build
+	@tools/check
+
+fmt:
+	@$(BIN)/ruff format
+	@$(BIN)/ruff check --fix
+	@tools/c-files | xargs -r $(BIN)/clang-format -i
+
+clean: # keeps .venv; what was installed into PostgreSQL stays too
+	rm -rf build pg_hook/*.so .*_cache
+	-@$(MAKE) -s -C extension clean with_llvm=no 2>/dev/null

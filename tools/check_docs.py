@@ -1,0 +1,71 @@
+"""Check what rots first in the documents: links, commands, lists of settings.
+
+Prints one line for each finding and exits with status 1 if there is any. Run by `make check`.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+LINK = re.compile(r"\]\((?!\w+:)([^)#\s]+)")
+CODE = re.compile(r"```.*?```|`[^`\n]+`|^ {4}[^\n]*", re.MULTILINE | re.DOTALL)
+MAKE = re.compile(r"\bmake((?: [a-z][a-z-]*)+)")
+TARGET = re.compile(r"^([a-z][a-z-]*):", re.MULTILINE)
+SETTING = re.compile(r'"((?:neon|neon_refresh)\.[a-z_]+)"')
+
+
+def documents() -> list[Path]:
+    """Return the Markdown files of the repository."""
+    return sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("*/README.md")])
+
+
+def dead_links(document: Path, text: str) -> Iterator[str]:
+    """Yield relative links that lead nowhere."""
+    for target in LINK.findall(text):
+        if not (document.parent / target).exists():
+            yield f"link to {target} leads nowhere"
+
+
+def unknown_targets(text: str, known: set[str]) -> Iterator[str]:
+    """Yield `make` commands whose target the Makefile does not have."""
+    for code in CODE.findall(text):
+        for words in MAKE.findall(code):
+            for target in set(words.split()) - known:
+                yield f"the Makefile has no target {target}"
+
+
+def undocumented_settings(manual: Path) -> Iterator[str]:
+    """Yield settings that the extension defines and the manual does not name."""
+    text = manual.read_text()
+    for source in sorted(ROOT.glob("extension/src/guc*.c")):
+        for name in SETTING.findall(source.read_text()):
+            if f"`{name}`" not in text:
+                yield f"setting {name} is missing"
+
+
+def findings() -> Iterator[str]:
+    """Yield every finding as `file: what is wrong`."""
+    known = set(TARGET.findall((ROOT / "Makefile").read_text()))
+    for document in documents():
+        text = document.read_text()
+        for finding in [*dead_links(document, text), *unknown_targets(text, known)]:
+            yield f"{document.relative_to(ROOT)}: {finding}"
+    manual = ROOT / "docs/settings.md"
+    if manual.exists():
+        for finding in undocumented_settings(manual):
+            yield f"docs/settings.md: {finding}"
+
+
+def main() -> int:
+    """Print the findings; return the exit status."""
+    found = list(findings())
+    sys.stdout.writelines(f"{line}\n" for line in found)
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
