@@ -1,0 +1,71 @@
+"""Reading what `postgres -C` says about a candidate configuration file. Pure.
+
+The server names file and line for a syntax error or an unknown setting, but only the setting for a
+bad value; whose value it was is then found by looking for the setting in the files.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+ARGUMENTS: Final = (
+    # On the command line these beat every file: the output must be ours to read.
+    "-c", "log_line_prefix=",
+    "-c", "log_min_messages=log",
+    "-c", "log_destination=stderr",
+    "-c", "log_error_verbosity=default",
+    "-c", "lc_messages=C",
+)  # fmt: skip
+"""Arguments that make the server's messages readable by `findings`."""
+
+_FIRST = re.compile(r"(LOG|WARNING|ERROR|FATAL):\s+(.*)")
+_MORE = re.compile(r"(DETAIL|HINT):\s+(.*)")
+_PLACE = re.compile(r' in file "(?P<file>.*)" line (?P<line>\d+)')
+_NAME = re.compile(r'parameter "([^"]+)"')
+_SUMMARY = re.compile(r'configuration file ".*" contains errors')
+
+
+class Finding:
+    """One message of the server, taken apart."""
+
+    __slots__ = ("file", "line", "name", "reason")
+
+    def __init__(self, text: str) -> None:
+        place = _PLACE.search(text)
+        name = _NAME.search(text)
+        self.name = name[1] if name else None
+        self.file = place["file"] if place else None
+        self.line = int(place["line"]) if place else None
+        self.reason = text[: place.start()] + text[place.end() :] if place else text
+
+
+def findings(output: str) -> list[Finding]:
+    """Return the complaints in the server's *output*, details and hints joined to their message."""
+    return [Finding(text) for text in _messages(output) if not _SUMMARY.search(text)]
+
+
+def _messages(output: str) -> Iterator[str]:
+    current: str | None = None
+    for line in output.splitlines():
+        if first := _FIRST.match(line):
+            if current is not None:
+                yield current
+            current = first[2]
+        elif current is not None and (more := _MORE.match(line)):
+            current = f"{current} ({more[2].rstrip('.')})"
+        elif current is not None and line.startswith("\t"):
+            current = f"{current} {line.strip()}"
+    if current is not None:
+        yield current
+
+
+def line_of(name: str, text: str) -> int | None:
+    """Return the number of the last line of *text* that sets *name*, None if none does."""
+    pattern = re.compile(rf"\s*{re.escape(name)}(\s|=)", re.IGNORECASE)
+    found = None
+    for number, line in enumerate(text.split("\n"), start=1):
+        if pattern.match(line):
+            found = number
+    return found
