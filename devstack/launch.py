@@ -1,0 +1,116 @@
+"""Start a stand-in as a child process and hold what a caller needs of it."""
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from devstack.client import ControlPlaneAdmin, PageserverAdmin
+from devstack.process import Child
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class Standin:
+    """A running stand-in; use it as a context manager."""
+
+    def __init__(self, module: str, arguments: Sequence[str | Path], log: Path) -> None:
+        self.log = log
+        self.child = Child(
+            [sys.executable, "-m", f"devstack.{module}", *arguments],
+            stderr=log,
+            env={"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path[1:]])},
+        )
+        self.address: str = self.child.ready["listen"]
+        host, _, port = self.address.rpartition(":")
+        self.host, self.port = host, int(port)
+
+    def kill(self) -> None:
+        """Crash: SIGKILL."""
+        self.child.kill()
+
+    def stop(self) -> int:
+        """Orderly end: SIGTERM; the exit status."""
+        return self.child.stop()
+
+    def pause(self) -> None:
+        """Freeze: connections stay open and silent."""
+        self.child.signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Thaw."""
+        self.child.signal(signal.SIGCONT)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.kill()
+
+
+class Pageserver(Standin):
+    """A pageserver; `url` is the conninfo for a shard list."""
+
+    def __init__(self, arguments: Sequence[str | Path], log: Path) -> None:
+        super().__init__("pageserver", arguments, log)
+        self.url = f"postgresql://no_user@{self.address}"
+        self.admin = PageserverAdmin(self.child.ready["admin"])
+
+
+class ControlPlane(Standin):
+    """A control plane; `base_url` is what a compute asks."""
+
+    def __init__(self, arguments: Sequence[str | Path], log: Path, token: str | None) -> None:
+        super().__init__("control_plane", arguments, log)
+        self.token = token
+        self.base_url = f"http://{self.address}"
+        self.admin = ControlPlaneAdmin(self.child.ready["admin"], listen=self.address, token=token)
+
+
+def start_pageserver(
+    *,
+    pgdata: Path,
+    tenant: str,
+    timeline: str,
+    log_dir: Path,
+    name: str = "pageserver",
+    shards: str | Sequence[str] = "all",
+    stripe_size: int = 2048,
+    listen: str = "127.0.0.1:0",
+    auth_key: Path | None = None,
+    extra: Sequence[str] = (),
+) -> Pageserver:
+    """Start a pageserver over a data directory; it logs to `log_dir/name.log`."""
+    owned = shards if isinstance(shards, str) else ",".join(shards)
+    arguments: list[str | Path] = ["--pgdata", pgdata, "--tenant", tenant, "--timeline", timeline]
+    arguments += ["--listen", listen, "--shards", owned, "--stripe-size", str(stripe_size)]
+    if auth_key is not None:
+        arguments += ["--auth-key", auth_key]
+    return Pageserver([*arguments, *extra], log_dir / f"{name}.log")
+
+
+def start_control_plane(
+    *,
+    state: Path,
+    log_dir: Path,
+    name: str = "control-plane",
+    token: str | None = None,
+    listen: str = "127.0.0.1:0",
+    extra: Sequence[str] = (),
+) -> ControlPlane:
+    """Start a control plane on a state file; `token` is demanded as bearer. Raises ChildError."""
+    arguments: list[str | Path] = ["--state", state, "--listen", listen]
+    if token is not None:
+        file = log_dir / f"{name}.token"
+        file.touch(mode=0o600)
+        file.write_text(token)
+        arguments += ["--token-file", file]
+    return ControlPlane([*arguments, *extra], log_dir / f"{name}.log", token)

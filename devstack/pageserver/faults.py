@@ -1,0 +1,174 @@
+"""Faults on demand: what a test orders, when it strikes, and how often.
+
+The order book only; who carries a fault out is `server` (connections) and `mangle` (answers).
+"""
+
+import asyncio
+import dataclasses
+from collections import Counter
+from typing import Any
+
+from devstack.pageserver.messages import RESPONSE_TAGS
+
+PHASES = ("accept", "startup", "auth", "pagestream", "response")
+
+# kind -> phases it can strike in; the first is the default
+KINDS: dict[str, tuple[str, ...]] = {
+    "refuse": ("accept",),
+    "reset": PHASES,
+    "close": PHASES,
+    "silent": ("response", "accept", "startup", "auth", "pagestream"),
+    "slow": ("response", "startup", "auth", "pagestream"),
+    "reconnect": ("response", "pagestream"),
+    "shutdown": ("response", "pagestream"),
+    "timed_out": ("response", "pagestream"),
+    "not_found": ("response",),
+    "error": ("response",),
+    "refuse_query": ("pagestream",),
+    "auth_fail": ("auth",),
+    "bad_framing": ("response",),
+    "half_message": ("response",),
+    "wrong_echo": ("response",),
+    "wrong_tag": ("response",),
+    "wrong_type": ("response",),
+    "truncated": ("response",),
+    "trailing": ("response",),
+    "copy_done": ("response",),
+    "copy_fail": ("response",),
+}
+ECHO_FIELDS = (
+    *("reqid", "request_lsn", "not_modified_since"),
+    *("spcnode", "dbnode", "relnode", "forknum", "blkno", "kind", "segno"),
+)
+
+
+class FaultError(ValueError):
+    """An order that makes no sense."""
+
+
+@dataclasses.dataclass(kw_only=True)
+class Fault:
+    """One order. `count` None: until cleared. `cleared` is set when the order is withdrawn."""
+
+    kind: str
+    phase: str
+    count: int | None = None
+    delay_ms: int = 0
+    request: str | None = None
+    field: str | None = None
+    text: str | None = None
+    end: str = "silence"
+    cleared: asyncio.Event = dataclasses.field(default_factory=asyncio.Event, repr=False)
+
+    def describe(self) -> dict[str, Any]:
+        """The order as JSON; `count` is what is left."""
+        names = ("kind", "phase", "count", "delay_ms", "request", "field", "text", "end")
+        return {name: getattr(self, name) for name in names}
+
+    def strikes(self, phase: str, request: str | None) -> bool:
+        """Whether this order is meant for the phase and the kind of request."""
+        return self.phase == phase and self.request in (None, request)
+
+
+def parse_fault(order: dict[str, Any]) -> Fault:
+    """Check an order as it came over HTTP. Raises FaultError."""
+    known = {"kind", "phase", "count", "delay_ms", "request", "field", "text", "end"}
+    if unknown := set(order) - known:
+        raise FaultError(f'unknown fault key "{min(unknown)}"')
+    given = {key: value for key, value in order.items() if value is not None}
+    kind = given.get("kind")
+    if not isinstance(kind, str) or kind not in KINDS:
+        raise FaultError(f'unknown fault kind "{kind}"')
+    given.setdefault("phase", KINDS[kind][0])
+    _one_of(given, "phase", KINDS[kind])
+    _one_of(given, "request", tuple(RESPONSE_TAGS))
+    _one_of(given, "field", ECHO_FIELDS)
+    _one_of(given, "end", ("silence", "fin"))
+    for name, least in (("count", 1), ("delay_ms", 0)):
+        value = given.get(name, least)
+        if type(value) is not int or value < least:
+            raise FaultError(f'invalid {name} "{value}"')
+    if not isinstance(given.get("text", ""), str):
+        raise FaultError("invalid text")
+    if "request" in given and given["phase"] != "response":
+        raise FaultError(f'a request kind has no meaning in phase "{given["phase"]}"')
+    if kind == "refuse" and "count" in given:
+        raise FaultError("refused connections cannot be counted")
+    if kind == "wrong_echo":
+        given.setdefault("field", "reqid")
+    return Fault(**given)
+
+
+def _one_of(order: dict[str, Any], name: str, allowed: tuple[str, ...]) -> None:
+    value = order.get(name)
+    if value is not None and value not in allowed:
+        raise FaultError(f'{name} must be one of {", ".join(allowed)}, not "{value}"')
+
+
+class FaultBook:
+    """The orders in force, in the order of their arrival."""
+
+    def __init__(self) -> None:
+        self.fired: Counter[str] = Counter()
+        self._orders: list[Fault] = []
+        self._spent: list[
+            Fault
+        ] = []  # used up, but connections may still be silent because of them
+
+    def add(self, fault: Fault) -> None:
+        """Take an order; it replaces one of the same kind, phase and request."""
+        same = (fault.kind, fault.phase, fault.request)
+        for old in [o for o in self._orders if (o.kind, o.phase, o.request) == same]:
+            self._orders.remove(old)
+            old.cleared.set()
+        self._orders.append(fault)
+
+    def clear(self, kind: str | None = None) -> int:
+        """Withdraw all orders, or those of one kind; the number of those still in force."""
+        gone = [order for order in self._orders if kind in (None, order.kind)]
+        for order in gone:
+            self._orders.remove(order)
+        for order in [*gone, *self._spent]:
+            if kind in (None, order.kind):
+                order.cleared.set()
+        self._spent = [order for order in self._spent if not order.cleared.is_set()]
+        return len(gone)
+
+    def describe(self) -> list[dict[str, Any]]:
+        """All orders in force."""
+        return [order.describe() for order in self._orders]
+
+    def active(self, kind: str) -> bool:
+        """Whether an order of this kind is in force."""
+        return any(order.kind == kind for order in self._orders)
+
+    def pending(self, phase: str) -> bool:
+        """Whether any order waits for this phase."""
+        return any(order.phase == phase for order in self._orders)
+
+    def take_delay(self, phase: str, request: str | None = None) -> float:
+        """Seconds to wait first (`slow`), counted as one strike if there is an order."""
+        fault = self._take(phase, request, slow=True)
+        return fault.delay_ms / 1000 if fault else 0.0
+
+    def take(self, phase: str, request: str | None = None) -> Fault | None:
+        """The fault that strikes now, if any; one strike less is left of it."""
+        return self._take(phase, request, slow=False)
+
+    def _take(self, phase: str, request: str | None, *, slow: bool) -> Fault | None:
+        for order in self._orders:
+            if order.kind == "refuse" or (order.kind == "slow") is not slow:
+                continue
+            if order.strikes(phase, request):
+                self._strike(order)
+                return order
+        return None
+
+    def _strike(self, order: Fault) -> None:
+        self.fired[order.kind] += 1
+        if order.count is None:
+            return
+        order.count -= 1
+        if order.count == 0:
+            self._orders.remove(order)
+            self._spent.append(order)

@@ -1,0 +1,166 @@
+"""Child processes that cannot outlive us: started, waited for until ready, stopped within a bound.
+
+Synchronous and without threads. Start children from the main thread: the kernel ties the death
+signal to the thread that forked. A program that changes its own user loses that tie and must be
+stopped.
+"""
+
+import ctypes
+import io
+import json
+import os
+import pwd
+import select
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from signal import SIGCONT, SIGKILL, SIGTERM
+from types import TracebackType
+from typing import Any, Self
+
+PR_SET_PDEATHSIG = 1
+TAIL_BYTES = 4000
+READY_LIMIT = 64 * 1024
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class ChildError(Exception):
+    """A child did not start, or did not stop; the text ends with what it said on stderr."""
+
+
+def die_with_parent(death_signal: int) -> Callable[[], None]:
+    """What a child runs between fork and exec so that it gets `death_signal` when we die."""
+    parent = os.getpid()
+
+    def arm() -> None:
+        _libc.prctl(PR_SET_PDEATHSIG, death_signal)
+        if os.getppid() != parent:  # we died before the call took effect
+            os._exit(1)
+
+    return arm
+
+
+class Child:
+    """One running program. Use it as a context manager, or call `stop`.
+
+    `stderr`: the file its stderr (and without `ready` its stdout) is appended to. `ready`: wait at
+    most `ready_timeout` seconds for one JSON line on stdout. `user`: run as this user name. Raises
+    ChildError and OSError; a child that fails to become ready is killed first.
+    """
+
+    def __init__(
+        self,
+        argv: Sequence[str | Path],
+        *,
+        stderr: Path,
+        ready: bool = True,
+        ready_timeout: float = 10.0,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        user: str | None = None,
+        death_signal: int = SIGKILL,
+    ) -> None:
+        self.name = " ".join(str(word) for word in argv[:3])
+        self.stderr = stderr
+        output, child_output = os.pipe()
+        self._output = io.FileIO(output)
+        try:
+            with stderr.open("ab") as log:
+                self._process = subprocess.Popen(
+                    [str(word) for word in argv],
+                    stdin=subprocess.DEVNULL,
+                    stdout=child_output if ready else log,
+                    stderr=log,
+                    env={**os.environ, **(env or {})},
+                    cwd=cwd,
+                    user=user,
+                    group=None if user is None else pwd.getpwnam(user).pw_gid,
+                    extra_groups=None if user is None else [],
+                    preexec_fn=die_with_parent(death_signal),  # noqa: PLW1509 - no threads here
+                )
+        except BaseException:
+            self._output.close()
+            raise
+        finally:
+            os.close(child_output)
+        try:
+            self.ready = self._read_ready(time.monotonic() + ready_timeout) if ready else {}
+        except BaseException:
+            self.kill()
+            raise
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self._process.pid
+
+    def poll(self) -> int | None:
+        """Exit status (negative: the signal), or None while it runs."""
+        return self._process.poll()
+
+    def wait(self, timeout: float) -> int:
+        """Wait for the end; the exit status. Raises ChildError after `timeout` seconds."""
+        try:
+            return self._process.wait(timeout)
+        except subprocess.TimeoutExpired as error:
+            raise self._failure(f"still runs after {timeout:g} s") from error
+
+    def signal(self, number: int) -> None:
+        """Send a signal; no effect on a child that has ended."""
+        self._process.send_signal(number)
+
+    def stop(self, timeout: float = 5.0, sig: int = SIGTERM) -> int:
+        """End it in order, by SIGKILL after `timeout` seconds; the exit status."""
+        self.signal(SIGCONT)
+        self.signal(sig)
+        try:
+            status = self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            status = self.kill()
+        self._output.close()
+        return status
+
+    def kill(self) -> int:
+        """End it by SIGKILL; the exit status."""
+        self._process.kill()
+        status = self._process.wait()
+        self._output.close()
+        return status
+
+    def stderr_text(self) -> str:
+        """The tail of what it said."""
+        with self.stderr.open("rb") as file:
+            file.seek(max(0, self.stderr.stat().st_size - TAIL_BYTES))
+            return file.read().decode(errors="replace")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def _read_ready(self, deadline: float) -> dict[str, Any]:
+        line = b""
+        while b"\n" not in line:
+            remaining = deadline - time.monotonic()
+            if remaining <= 0 or not select.select([self._output], [], [], remaining)[0]:
+                raise self._failure("was not ready in time")
+            chunk = self._output.read(READY_LIMIT)
+            if not chunk:
+                raise self._failure(f"ended with status {self._process.wait()}")
+            line += chunk
+        try:
+            value: dict[str, Any] = json.loads(line.partition(b"\n")[0])
+        except json.JSONDecodeError as error:
+            raise self._failure(f"printed no ready line but {line[:200]!r}") from error
+        return value
+
+    def _failure(self, what: str) -> ChildError:
+        return ChildError(f"{self.name} {what}\n{self.stderr_text()}".rstrip())
