@@ -1,0 +1,54 @@
+"""Which cluster a data directory holds, and how it was left: the start of global/pg_control.
+
+The layout of these bytes (system identifier, two version numbers, state) is the same in every
+PostgreSQL that is supported; the file is native-endian.
+"""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import Final
+
+from compute_ctl.errors import PostgresError
+
+_HEAD: Final = struct.Struct("=QIIi")
+_SHUT_DOWN: Final = (1, 2)
+"""DB_SHUTDOWNED and DB_SHUTDOWNED_IN_RECOVERY."""
+
+
+def system_identifier(pgdata: Path) -> str:
+    """Return the cluster's system identifier, decimal. Raises PostgresError."""
+    identifier, _version, _catalog, _state = _control(pgdata)
+    return str(identifier)
+
+
+def was_shut_down(pgdata: Path) -> bool:
+    """Return whether the cluster ended in good order; False where that cannot be told."""
+    try:
+        return _control(pgdata)[3] in _SHUT_DOWN
+    except PostgresError:
+        return False
+
+
+def data_dir_inode(pgdata: Path) -> str:
+    """Return ``device:inode`` of the data directory. Raises PostgresError."""
+    try:
+        found = pgdata.stat()
+    except OSError as error:
+        raise PostgresError(
+            f'could not stat data directory "{pgdata}": {error.strerror}'
+        ) from error
+    return f"{found.st_dev}:{found.st_ino}"
+
+
+def _control(pgdata: Path) -> tuple[int, int, int, int]:
+    path = pgdata / "global" / "pg_control"
+    try:
+        with path.open("rb") as file:
+            identifier, version, catalog, state = _HEAD.unpack(file.read(_HEAD.size))
+    except OSError as error:
+        raise PostgresError(f'could not read file "{path}": {error.strerror}') from error
+    except struct.error as error:
+        raise PostgresError(f'file "{path}" is too short') from error
+    return identifier, version, catalog, state

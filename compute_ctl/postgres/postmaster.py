@@ -1,0 +1,149 @@
+"""A verified postmaster process, held by a pidfd, so that a recycled pid is never signalled.
+
+postmaster.pid outlives a crash, and its pid may belong to anybody by then. `find` opens a pidfd
+first and then looks at the process behind it. It is the postmaster of a data directory if all of
+these hold, read while the pidfd says that the process lives:
+
+- its working directory is the data directory (device and inode; Postgres changes into it);
+- its command is a postgres;
+- it began when postmaster.pid says, or its command line is not that of a child ("postgres: ...").
+  The second way in is there because a clock that was set since moves the first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+import signal
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from compute_ctl.postgres.postmaster_pid import PostmasterPid
+
+_START_TOLERANCE_S = 5.0
+
+
+class Process:
+    """A process of which the identity is certain; close it, or use it as a context manager."""
+
+    def __init__(self, pid: int, pidfd: int) -> None:
+        self.pid = pid
+        self._pidfd = pidfd
+
+    @classmethod
+    def open(cls, pid: int) -> Self | None:
+        """Take hold of the process that has *pid* now; None if there is none."""
+        try:
+            return cls(pid, os.pidfd_open(pid))
+        except (OSError, ValueError):
+            return None
+
+    @property
+    def alive(self) -> bool:
+        """Whether it has not ended (a zombie has)."""
+        return not select.select([self._pidfd], [], [], 0)[0] if self._pidfd >= 0 else False
+
+    def signal(self, number: signal.Signals) -> bool:
+        """Send a signal to this very process; False if it has ended."""
+        try:
+            signal.pidfd_send_signal(self._pidfd, number)
+        except ProcessLookupError:
+            return False
+        return True
+
+    async def ended(self, timeout_s: float | None = None) -> bool:
+        """Wait until it has ended; False at the timeout. Costs nothing meanwhile."""
+        loop = asyncio.get_running_loop()
+        done = asyncio.Event()
+        fd = os.dup(self._pidfd)  # the loop takes each descriptor once only
+        loop.add_reader(fd, done.set)
+        try:
+            async with asyncio.timeout(timeout_s):
+                await done.wait()
+        except TimeoutError:
+            return False
+        finally:
+            loop.remove_reader(fd)
+            os.close(fd)
+        return True
+
+    def again(self) -> Self | None:
+        """Return a second hold on the same process; None if it has ended or was let go of."""
+        try:
+            other = type(self)(self.pid, os.dup(self._pidfd))
+        except OSError:
+            return None
+        if other.alive:
+            return other
+        other.close()
+        return None
+
+    def close(self) -> None:
+        """Let go of it."""
+        if self._pidfd >= 0:
+            os.close(self._pidfd)
+            self._pidfd = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def read_pid_file(pgdata: Path) -> PostmasterPid | None:
+    """Return what postmaster.pid says, None where it is missing or says nothing."""
+    try:
+        text = (pgdata / "postmaster.pid").read_text(errors="replace")
+    except OSError:
+        return None
+    return PostmasterPid.parse(text)
+
+
+def find(pgdata: Path) -> Process | None:
+    """Return the running postmaster of *pgdata*, None if there is none."""
+    noted = read_pid_file(pgdata)
+    process = Process.open(noted.pid) if noted else None
+    if noted is None or process is None:
+        return None
+    if _is_postmaster(noted, pgdata) and process.alive:
+        return process
+    process.close()
+    return None
+
+
+def _is_postmaster(noted: PostmasterPid, pgdata: Path) -> bool:
+    proc = Path("/proc") / str(noted.pid)
+    try:
+        if not (proc / "cwd").samefile(pgdata):
+            return False
+        if "postgres" not in (proc / "comm").read_text():
+            return False
+        if _began_as_noted(noted, proc):
+            return True
+        return not (proc / "cmdline").read_bytes().startswith(b"postgres: ")
+    except (OSError, ValueError, IndexError):
+        return False
+
+
+def _began_as_noted(noted: PostmasterPid, proc: Path) -> bool:
+    if noted.start_time is None:
+        return False
+    # Field 22 of stat; the command in field 2 may hold spaces and parentheses.
+    ticks = int((proc / "stat").read_text().rpartition(")")[2].split()[19])
+    began = _boot_time() + ticks / os.sysconf("SC_CLK_TCK")
+    return abs(began - noted.start_time) <= _START_TOLERANCE_S
+
+
+def _boot_time() -> int:
+    for line in Path("/proc/stat").read_text().splitlines():
+        if line.startswith("btime "):
+            return int(line.split()[1])
+    raise ValueError("no btime in /proc/stat")

@@ -1,0 +1,152 @@
+"""A server that the daemon runs: made, started, adopted after a crash of the daemon, stopped."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from compute_ctl.errors import PostgresError
+from compute_ctl.postgres.identity import was_shut_down
+from compute_ctl.postgres.logs import LogPipe
+from compute_ctl.postgres.postmaster import Process, find
+from compute_ctl.postgres.programs import (
+    child_environment,
+    holds_cluster,
+    make_cluster,
+    resolve,
+)
+from compute_ctl.postgres.server import Events, Found, Server
+
+_log = logging.getLogger(__name__)
+
+
+def _to_log(record: str) -> None:
+    _log.info("PG:%s", record)
+
+
+class Supervised(Server):
+    """Starts the server and knows its exit status. Everything runs in the event loop."""
+
+    def __init__(
+        self,
+        pgdata: Path,
+        *,
+        pgbin: str,
+        superuser: str,
+        log_pipe: Path,
+        on_record: Callable[[str], None] = _to_log,
+    ) -> None:
+        """*log_pipe* is a path in the state folder; *on_record* takes the server's log."""
+        super().__init__(pgdata)
+        self._pgbin = pgbin
+        self._superuser = superuser
+        self._logs = LogPipe(log_pipe, on_record=on_record, on_overflow=self._overflowed)
+        self._child: subprocess.Popen[bytes] | None = None
+        self._process: Process | None = None
+        self._started = asyncio.Event()
+        self.log_overflows = 0
+        """How often the server's log was found to have lost lines."""
+
+    async def make_if_empty(self) -> bool:
+        """Make a cluster where the data directory is empty or missing; return whether it did.
+
+        Raises:
+            PostgresError: it could not, or something else is in the directory.
+        """
+        if holds_cluster(self._pgdata):
+            return False
+        await make_cluster(self._pgdata, pgbin=self._pgbin, superuser=self._superuser)
+        return True
+
+    def start(self, environment: Mapping[str, str] | None = None) -> bool:
+        """Start the server, or adopt the one that runs; return whether it was adopted.
+
+        *environment* is added to the daemon's own. Returns at once: `watch` tells when the server
+        is ready, or has ended.
+
+        Raises:
+            PostgresError: it could not be started.
+        """
+        if self._process is not None and self._process.alive:
+            return True
+        running = find(self._pgdata)
+        try:
+            self._logs.open()
+        except OSError as error:
+            _log.warning("could not collect the log of postgres: %s", error.strerror or error)
+        if running is None:
+            self._child = self._spawn(environment)
+            running = Process.open(self._child.pid)
+            if running is None:
+                raise PostgresError("could not watch postgres: no pidfd")
+        if self._process is not None:
+            self._process.close()
+        self._process = running
+        self._started.set()
+        return self._child is None or self._child.pid != running.pid
+
+    async def watch(self, events: Events) -> None:
+        """Report on every start of the server, until cancelled.
+
+        `on_exit` gets the exit status (128 + N for signal N); for an adopted server, whose status
+        nobody can know, 0 where it was shut down in good order, else 1.
+        """
+        while True:
+            await self._started.wait()
+            self._started.clear()
+            process = self._process
+            if process is None:
+                continue
+            await self._follow(process, events)
+            events.on_exit(self._status(process))
+
+    def close(self) -> None:
+        """Stop collecting the log; the server runs on."""
+        self._logs.close()
+        if self._process is not None:
+            self._process.close()
+            self._process = None
+
+    def _found(self) -> Found:
+        # Our child is known before it has written postmaster.pid.
+        return Found((self._process.again() if self._process else None) or find(self._pgdata))
+
+    def _spawn(self, environment: Mapping[str, str] | None) -> subprocess.Popen[bytes]:
+        command = [str(resolve(self._pgbin)), "-D", str(self._pgdata)]
+        try:
+            output = self._logs.writer()
+        except OSError:
+            output = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            return subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd="/",
+                env=child_environment(environment),
+                start_new_session=True,  # an interrupt at our terminal is ours to pass on
+                restore_signals=True,
+            )
+        except OSError as error:
+            raise PostgresError(f'could not run "{command[0]}": {error.strerror}') from error
+        finally:
+            os.close(output)
+
+    def _status(self, process: Process) -> int:
+        if self._child is None or self._child.pid != process.pid:
+            return 0 if was_shut_down(self._pgdata) else 1
+        code = self._child.wait()  # it has ended: this only reaps
+        if code < 0:
+            _log.warning("postgres was ended by %s", signal.Signals(-code).name)
+            return 128 - code
+        return code
+
+    def _overflowed(self) -> None:
+        self.log_overflows += 1
+        _log.warning("log lines of postgres were lost: the daemon did not read in time")

@@ -1,0 +1,144 @@
+"""What can be done to a Postgres whoever started it: look, reload, watch, stop.
+
+Nothing about the process is remembered between calls: each looks at postmaster.pid and verifies
+anew (some 100 µs), so a server restarted behind our back is the one that gets the signal. The
+methods that are not `async` may be called from any thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from compute_ctl.errors import PostgresError
+from compute_ctl.postgres.postmaster import Process, find, read_pid_file
+
+QUICK_POLL_S: Final = 0.1
+"""While the server is expected to become ready ..."""
+QUICK_FOR_S: Final = 60.0
+"""... but no longer than this after the last change; then as slow as:"""
+SLOW_POLL_S: Final = 1.0
+STOP_FAST_S: Final = 30.0
+STOP_IMMEDIATE_S: Final = 5.0
+
+
+def _nothing() -> None:
+    pass
+
+
+def _nothing_with_status(_status: int | None) -> None:
+    pass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Events:
+    """Whom `watch` tells; called in the event loop, and must not raise."""
+
+    on_ready: Callable[[], None] = _nothing
+    """It accepts connections now."""
+    on_lost: Callable[[], None] = _nothing
+    """It did, and does no more: it is stopping, or gone."""
+    on_exit: Callable[[int | None], None] = _nothing_with_status
+    """The process has ended; with its exit status where that is known."""
+
+
+class Server:
+    """The server of one data directory."""
+
+    def __init__(self, pgdata: Path) -> None:
+        self._pgdata = pgdata
+
+    @property
+    def ready(self) -> bool:
+        """Whether it accepts connections, as postmaster.pid says; costs no SQL."""
+        with self._found() as process:
+            return process is not None and self._says_ready(process)
+
+    @property
+    def running(self) -> bool:
+        """Whether a verified postmaster exists (perhaps still starting)."""
+        return self.pid is not None
+
+    @property
+    def pid(self) -> int | None:
+        """Pid of the verified postmaster, or None."""
+        with self._found() as process:
+            return process.pid if process else None
+
+    def reload(self) -> bool:
+        """Send SIGHUP to the verified postmaster; False where there is none.
+
+        Raises:
+            PostgresError: we may not signal it.
+        """
+        with self._found() as process:
+            return process is not None and _send(process, signal.SIGHUP)
+
+    async def stop(self, *, immediate: bool = False, deadline_s: float = STOP_FAST_S) -> None:
+        """Stop it: fast, after *deadline_s* immediately, at last by SIGKILL. No-op if it is down.
+
+        Raises:
+            PostgresError: we may not signal it, or it survives even that.
+        """
+        with self._found() as process:
+            if process is None:
+                return
+            steps = [(signal.SIGQUIT, STOP_IMMEDIATE_S), (signal.SIGKILL, STOP_IMMEDIATE_S)]
+            if not immediate:
+                steps.insert(0, (signal.SIGINT, deadline_s))
+            for number, patience_s in steps:
+                if not _send(process, number) or await process.ended(patience_s):
+                    return
+            raise PostgresError(f"could not stop postgres (pid {process.pid})")
+
+    async def _follow(self, process: Process, events: Events) -> None:
+        """Report on one process until it has ended."""
+        loop = asyncio.get_running_loop()
+        changed_at = loop.time()
+        ready = False
+        ended = False
+        while not ended:
+            if self._says_ready(process) != ready:
+                ready = not ready
+                changed_at = loop.time()
+                (events.on_ready if ready else events.on_lost)()
+            quick = not ready and loop.time() - changed_at < QUICK_FOR_S
+            ended = await process.ended(QUICK_POLL_S if quick else SLOW_POLL_S)
+        if ready:
+            events.on_lost()
+
+    def _found(self) -> Found:
+        """Return the postmaster of this moment, to be closed by the caller."""
+        return Found(find(self._pgdata))
+
+    def _says_ready(self, process: Process) -> bool:
+        noted = read_pid_file(self._pgdata)
+        return noted is not None and noted.pid == process.pid and noted.ready and process.alive
+
+
+class Found:
+    """A process that may be there, closed at the end of the block."""
+
+    def __init__(self, process: Process | None) -> None:
+        self._process = process
+
+    def __enter__(self) -> Process | None:
+        return self._process
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None:
+            self._process.close()
+
+
+def _send(process: Process, number: signal.Signals) -> bool:
+    try:
+        return process.signal(number)
+    except PermissionError as error:
+        raise PostgresError(
+            f"could not send {number.name} to postgres (pid {process.pid}): {error.strerror}",
+            hint="Run compute_ctl as root or as the owner of the data directory.",
+        ) from error
