@@ -12,6 +12,7 @@ dedicated field of the spec wins over a setting that says otherwise.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -27,7 +28,8 @@ from compute_ctl.quoting import (
     settings_in,
 )
 from compute_ctl.spec import ComputeSpec, Document, Static
-from compute_ctl.upstream import Upstream
+from compute_ctl.spec_sources import CONNSTRING, STRIPE_SIZE
+from compute_ctl.upstream import DEFAULT_STRIPE_SIZE, Upstream
 
 UPSTREAM_BEGIN: Final = "# upstream: the servers that this one depends on\n"
 
@@ -86,6 +88,37 @@ def split_body(body: str) -> tuple[str, str]:
     if at == 0 and not body.startswith(UPSTREAM_BEGIN):
         return body, ""
     return body[:at], body[at:]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Body:
+    """What a body says that was written here, perhaps by an earlier daemon or as a fallback."""
+
+    rest: str
+    upstream: str
+    shards: tuple[str, ...]
+    stripe_size: int
+    names: frozenset[str]
+
+    @classmethod
+    def read(cls, body: str) -> Body:
+        """Read *body*, which need not be intact: what is unreadable counts as not there."""
+        rest, upstream = split_body(body)
+        found: dict[str, str] = {}
+        with suppress(SpecError):
+            found.update((line.name.lower(), line.value) for line in settings_in(rest, "rest"))
+        names = found.keys() - DIRECTIVES
+        servers: dict[str, str] = {}
+        with suppress(SpecError):
+            servers.update((line.name, line.value) for line in settings_in(upstream, "upstream"))
+        shards, stripe_size = servers.get(CONNSTRING), servers.get(STRIPE_SIZE, "")
+        return cls(
+            rest=rest,
+            upstream=upstream,
+            shards=tuple(shards.split(",")) if shards else (),
+            stripe_size=int(stripe_size) if stripe_size.isdecimal() else DEFAULT_STRIPE_SIZE,
+            names=frozenset(names | servers.keys()),
+        )
 
 
 def render(document: Document, context: RenderContext) -> Rendered:

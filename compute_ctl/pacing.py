@@ -1,0 +1,155 @@
+"""When the daemon asks its source again. Pure: time and randomness are arguments.
+
+The first signal after quiet is answered at once, since a heal shall take milliseconds. While the
+trouble lasts, the next fetch comes after a random part of a quarter of its age: a fleet that began
+together drifts apart, and the source is asked less and less often, yet a publication that is late
+by seconds is seen within a fraction of its delay. A failing source is asked at a doubling interval;
+what it asks for in Retry-After is cut by nothing but force.
+
+Times are seconds of one monotonic clock; random numbers are uniform in [0, 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from math import inf
+from typing import Final
+
+SUSPICION_LASTS_S: Final = 30.0
+"""After the last signal."""
+LONG_POLL_MIN_S: Final = 20
+LONG_POLL_MAX_S: Final = 30
+RETRY_AFTER_MAX_S: Final = 60.0
+_SUSPECT_CAP_S: Final = (0.05, 5.0)
+_SUSPECT_AGE_SHARE: Final = 0.25
+_FAILURE_CAP_S: Final = (0.1, 5.0)
+
+
+class Why(StrEnum):
+    """What the next fetch is for."""
+
+    FORCED = "forced"
+    OPERATOR = "operator"
+    FIRST_SIGNAL = "first_signal"
+    SUSPICION = "suspicion"
+    NOTHING_IN_FORCE = "nothing_in_force"
+    TICK = "tick"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Due:
+    """The next fetch."""
+
+    at: float
+    """Seconds of the caller's clock; may lie in the past, also infinitely far: now."""
+    why: Why
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pacing:
+    """The facts that decide when the next fetch is due; the same facts give the same time.
+
+    Times are None for "never" or "nobody".
+    """
+
+    random: float
+    """Drawn anew for each fetch, not for each question."""
+    min_interval: float
+    """Between the begins of two fetches, at least."""
+    next_tick_at: float = inf
+    """The periodic look at the source."""
+    last_fetch_at: float | None = None
+    """When the last fetch began."""
+    last_end_at: float | None = None
+    """When the last attempt ended, whatever became of it."""
+    suspected_since: float | None = None
+    """The first signal of the present trouble."""
+    last_signal_at: float | None = None
+    """The last one: signals after the first only make the suspicion last."""
+    operator_at: float | None = None
+    """An operator's request that no fetch has taken."""
+    forced_at: float | None = None
+    """The same with force: not even Retry-After counts."""
+    failures: int = 0
+    """Fetches that the source failed to answer, in a row."""
+    nothing_in_force: bool = False
+    """Postgres has no configuration yet: go on asking without any suspicion."""
+    retry_after_until: float | None = None
+    """The source wants to be left alone until then; made by the function of that name."""
+
+    def due(self) -> Due:
+        """Return when the next fetch is due, and why."""
+        patient = min(self._wishes(), key=lambda wish: wish.at)
+        if self.retry_after_until is not None:
+            patient = replace(patient, at=max(patient.at, self.retry_after_until))
+        wishes = [patient]
+        if self.forced_at is not None:
+            wishes.append(Due(at=self.forced_at, why=Why.FORCED))
+        due = min(wishes, key=lambda wish: wish.at)
+        if self.last_fetch_at is None:
+            return due
+        return replace(due, at=max(due.at, self.last_fetch_at + self.min_interval))
+
+    def _wishes(self) -> Iterator[Due]:
+        yield Due(at=self.next_tick_at, why=Why.TICK)
+        if self.operator_at is not None:
+            yield Due(at=self.operator_at, why=Why.OPERATOR)
+        begun, ended = self.last_fetch_at, self.last_end_at
+        base = begun if ended is None else ended
+        if self.nothing_in_force:
+            cap = failure_cap(self.failures) if self.failures else _FAILURE_CAP_S[1]
+            at = -inf if base is None else base + self.random * cap
+            yield Due(at=at, why=Why.NOTHING_IN_FORCE)
+        if self.suspected_since is None:
+            return
+        if begun is None or base is None or begun < self.suspected_since:
+            yield Due(at=self.suspected_since, why=Why.FIRST_SIGNAL)
+            return
+        cap = max(suspect_cap(base - self.suspected_since), failure_cap(self.failures))
+        at = base + self.random * cap
+        if self.last_signal_at is None or at < suspicion_over_at(self.last_signal_at):
+            yield Due(at=at, why=Why.SUSPICION)
+
+
+def suspect_cap(age: float) -> float:
+    """Return the longest pause while a suspicion of *age* seconds lasts."""
+    low, high = _SUSPECT_CAP_S
+    return min(max(age * _SUSPECT_AGE_SHARE, low), high)
+
+
+def failure_cap(failures: int) -> float:
+    """Return the longest pause after so many failures in a row: doubles, 0 for none."""
+    low, high = _FAILURE_CAP_S
+    return min(low * 2.0 ** min(failures - 1, 16), high) if failures > 0 else 0.0
+
+
+def retry_after_until(now: float, retry_after_s: float, random: float) -> float:
+    """Return until when a source is left alone that answered Retry-After at *now*.
+
+    What it asks for is believed up to a minute; on top comes a random part of half of it, so that
+    those it turned away together do not come back together.
+    """
+    asked = min(max(retry_after_s, 0.0), RETRY_AFTER_MAX_S)
+    return now + asked + random * max(1.0, asked / 2)
+
+
+def suspicion_over_at(last_signal_at: float) -> float:
+    """Return when a suspicion ends by itself."""
+    return last_signal_at + SUSPICION_LASTS_S
+
+
+def first_tick_at(now: float, interval: float, random: float) -> float:
+    """Return the first periodic look: spread, so that a fleet does not look together."""
+    return now + random * interval
+
+
+def long_poll_wait_s(random: float) -> int:
+    """Return for how many whole seconds a server may hold a long poll."""
+    return LONG_POLL_MIN_S + int(random * (LONG_POLL_MAX_S - LONG_POLL_MIN_S + 1))
+
+
+def long_poll_reopen_s(random: float) -> float:
+    """Return the pause before a lost long poll is opened again."""
+    return random
