@@ -22,7 +22,11 @@ class Standin:
         self.child = Child(
             [sys.executable, "-m", f"devstack.{module}", *arguments],
             stderr=log,
-            env={"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path[1:]])},
+            env={
+                "PYTHONPATH": os.pathsep.join(
+                    filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])
+                )
+            },
         )
         self.address: str = self.child.ready["listen"]
         host, _, port = self.address.rpartition(":")

@@ -1,0 +1,155 @@
+"""Faults of the control plane on demand: what is ordered, and an aiohttp middleware that strikes."""
+
+import asyncio
+import dataclasses
+from collections import Counter
+from typing import Any, Literal
+
+from aiohttp import web
+
+from devstack.serve import Handler
+
+Route = Literal["spec", "notify"]
+ROUTES = ("spec", "notify")
+KINDS = (
+    "status",
+    "slow",
+    "garbage",
+    "half_json",
+    "drop",
+    "silent",
+    "older",
+    "unauthorized",
+    "busy",
+)
+ROUTE = web.RequestKey("route", str)
+SERVE_OLDER = web.RequestKey("serve_older", bool)
+GARBAGE = b"\x00\xff<html>not what you asked for"
+
+
+@dataclasses.dataclass(kw_only=True)
+class Fault:
+    """One order. `count` None: until cleared. `cleared` is set when the order is withdrawn."""
+
+    kind: str
+    route: str = "spec"
+    count: int | None = None
+    code: int = 503
+    retry_after: int | None = None
+    delay_ms: int = 0
+    cleared: asyncio.Event = dataclasses.field(default_factory=asyncio.Event, repr=False)
+
+    def describe(self) -> dict[str, Any]:
+        """The order as JSON; `count` is what is left."""
+        names = ("kind", "route", "count", "code", "retry_after", "delay_ms")
+        return {name: getattr(self, name) for name in names}
+
+
+def parse_fault(order: dict[str, Any]) -> Fault:
+    """Check an order as it came over HTTP. Raises ValueError."""
+    known = {"kind", "route", "count", "code", "retry_after", "delay_ms"}
+    if unknown := set(order) - known:
+        raise ValueError(f'unknown fault key "{min(unknown)}"')
+    given = {key: value for key, value in order.items() if value is not None}
+    kind = given.get("kind")
+    if kind not in KINDS:
+        raise ValueError(f'unknown fault kind "{kind}"')
+    given.setdefault("route", "notify" if kind == "busy" else "spec")
+    if given["route"] not in ROUTES:
+        raise ValueError(f'route must be spec or notify, not "{given["route"]}"')
+    bounds = {"count": (1, 1 << 31), "code": (400, 599), "retry_after": (0, 3600)}
+    for name, (least, most) in {**bounds, "delay_ms": (0, 600_000)}.items():
+        value = given.get(name, least)
+        if type(value) is not int or not least <= value <= most:
+            raise ValueError(f'invalid {name} "{value}"')
+    return Fault(**given)
+
+
+class FaultBook:
+    """The orders in force, in the order of their arrival."""
+
+    def __init__(self) -> None:
+        self.fired: Counter[str] = Counter()
+        self._orders: list[Fault] = []
+        self._spent: list[Fault] = []  # used up, but requests may still hang because of them
+
+    def add(self, fault: Fault) -> None:
+        """Take an order; it replaces one of the same kind and route."""
+        for old in list(self._orders):
+            if (old.kind, old.route) == (fault.kind, fault.route):
+                self._orders.remove(old)
+                old.cleared.set()
+        self._orders.append(fault)
+
+    def clear(self, kind: str | None = None) -> int:
+        """Withdraw all orders, or those of one kind; the number of those still in force."""
+        gone = [order for order in self._orders if kind in (None, order.kind)]
+        self._orders = [order for order in self._orders if order not in gone]
+        for order in [*gone, *self._spent]:
+            if kind in (None, order.kind):
+                order.cleared.set()
+        self._spent = [order for order in self._spent if not order.cleared.is_set()]
+        return len(gone)
+
+    def describe(self) -> list[dict[str, Any]]:
+        """All orders in force."""
+        return [order.describe() for order in self._orders]
+
+    def take(self, route: str) -> list[Fault]:
+        """What strikes now: at most one delay, then at most one other fault."""
+        mine = [order for order in self._orders if order.route == route]
+        slow = [order for order in mine if order.kind == "slow"][:1]
+        other = [order for order in mine if order.kind != "slow"][:1]
+        for order in [*slow, *other]:
+            self._strike(order)
+        return [*slow, *other]
+
+    def _strike(self, order: Fault) -> None:
+        self.fired[order.kind] += 1
+        if order.count is None:
+            return
+        order.count -= 1
+        if order.count == 0:
+            self._orders.remove(order)
+            self._spent.append(order)
+
+
+async def answer_wrongly(
+    fault: Fault, request: web.Request, handler: Handler
+) -> web.StreamResponse:
+    """Carry out one fault instead of, or around, the right answer."""
+    match fault.kind:
+        case "status":
+            headers = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
+            return _error(fault.code, "ordered failure", headers)
+        case "unauthorized":
+            return _error(401, "ordered refusal")
+        case "busy":
+            return _error(423, "busy, not applied")
+        case "garbage":
+            return web.Response(body=GARBAGE, content_type="application/json")
+        case "silent" | "drop":
+            if fault.kind == "silent":
+                await fault.cleared.wait()
+            if request.transport is not None:
+                request.transport.close()
+            return web.Response()
+        case "half_json":
+            return _half(await handler(request))
+        case "older":
+            request[SERVE_OLDER] = True
+            return await handler(request)
+        case _:
+            await asyncio.sleep(fault.delay_ms / 1000)
+            return await handler(request)
+
+
+def _error(status: int, text: str, headers: dict[str, str] | None = None) -> web.Response:
+    return web.json_response({"error": text}, status=status, headers=headers)
+
+
+def _half(answer: web.StreamResponse) -> web.StreamResponse:
+    if not isinstance(answer, web.Response) or not isinstance(answer.body, bytes):
+        return answer
+    half = answer.body[: len(answer.body) // 2]
+    return web.Response(status=answer.status, body=half, content_type="application/json")
