@@ -371,6 +371,7 @@ struct pgh_policy
 	uint64_t sent_total;
 	uint32_t attempt;                    /* requests of this outage so far */
 	uint32_t pending_events;             /* since the last sending */
+	bool asked;                          /* pgh_policy_ask since the last sending */
 	bool shard_reported[PGH_MAX_SHARDS]; /* known by reports only: report_quiet_us applies */
 	enum pgh_policy_state state;
 };
@@ -385,6 +386,11 @@ void pgh_policy_init(struct pgh_policy *policy, uint64_t seed);
  */
 void pgh_policy_event(struct pgh_policy *policy, const struct pgh_policy_config *config,
                       enum pgh_source source, int32_t shard, bool reported, uint64_t now_us);
+
+/* Somebody wishes one request, without suspicion (an operator, a start). It goes out as soon as
+ * retry_min and a request in flight allow; jitter does not hold it up. */
+void pgh_policy_ask(struct pgh_policy *policy, const struct pgh_policy_config *config,
+                    uint64_t now_us);
 
 /* A useful answer, or a new endpoint: ends the suspicion of a shard, or with shard -1 of the
  * whole source. In flight, the request is left to end. */
@@ -401,9 +407,8 @@ uint32_t pgh_policy_sent(struct pgh_policy *policy, uint64_t now_us);
 void pgh_policy_finished(struct pgh_policy *policy, const struct pgh_policy_config *config,
                          uint64_t now_us);
 
-/* Microseconds until pgh_policy_due may change its answer by time alone; UINT64_MAX = never. */
-uint64_t pgh_policy_wait_us(const struct pgh_policy *policy, const struct pgh_policy_config *config,
-                            uint64_t now_us);
+/* Microseconds until a request is due if nothing else happens; UINT64_MAX = none is. */
+uint64_t pgh_policy_wait_us(const struct pgh_policy *policy, uint64_t now_us);
 
 /* Is anything suspected? (An outage may have ended while its last request is still out.) */
 bool pgh_policy_suspects(const struct pgh_policy *policy);
