@@ -157,6 +157,8 @@ set_fixed_options(struct pgh_trigger *trigger)
 		curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, trigger->detail) == CURLE_OK &&
 		curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body) == CURLE_OK &&
 		curl_easy_setopt(easy, CURLOPT_WRITEDATA, trigger) == CURLE_OK &&
+		curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header) == CURLE_OK &&
+		curl_easy_setopt(easy, CURLOPT_HEADERDATA, trigger) == CURLE_OK &&
 		curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
 		curl_easy_setopt(easy, CURLOPT_PROXY, "") == CURLE_OK &&
 		curl_easy_setopt(easy, CURLOPT_NOPROXY, "*") == CURLE_OK &&
