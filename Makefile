@@ -33,4 +33,4 @@ fmt:
 
 clean: # keeps .venv; what was installed into PostgreSQL stays too
 	rm -rf build pg_hook/*.so .*_cache
-	-@$(MAKE) -s -C extension clean with_llvm=no 2>/dev/null
+	@$(MAKE) -s -C extension clean with_llvm=no 2>/dev/null || true
