@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from compute_ctl.generation import Marker
 from compute_ctl.proof import Complaint, PendingRestart
@@ -39,7 +40,10 @@ class Outcome(StrEnum):
     """The caller's patience ended first."""
 
 
-GOOD_OUTCOMES = frozenset({Outcome.APPLIED, Outcome.UNCHANGED})
+PUSH: Final = "push"
+"""The source of a document that somebody pushed, beside the names of the sources pulled from."""
+
+GOOD_OUTCOMES: Final = frozenset({Outcome.APPLIED, Outcome.UNCHANGED})
 
 
 class Source(StrEnum):
@@ -116,14 +120,16 @@ class Written:
     """The generation in the live file."""
 
     marker: Marker
-    content_sha256: str
-    version: Version | None
     rest: str
     upstream: str
-    map_sha256: str
-    """What the worker's acknowledgement must name; '' where the file names no pageserver."""
-    names: frozenset[str]
     at: datetime
+    content_sha256: str = ""
+    """Of the document; '' where the file is a mixture of two, or the document is lost."""
+    version: Version | None = None
+    names: frozenset[str] = frozenset()
+    """The settings in it."""
+    map_sha256: str = ""
+    """What the worker's acknowledgement must name; '' where any will do."""
     is_fallback: bool = False
     proven: bool = False
 
@@ -178,6 +184,5 @@ class Snapshot:
     requests_total: int
     postgres_pid: int | None
     postgres_ready: bool
-    postgres_version: str | None
     pending_restart: tuple[PendingRestart, ...]
     drift: tuple[Complaint, ...]

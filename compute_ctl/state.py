@@ -67,8 +67,8 @@ class Event(StrEnum):
     HOME_READY = "home_ready"
     HOME_NOT_READY = "home_not_ready"
     HOME_FAILED = "home_failed"
-    FALLBACK_FAILED = "fallback_failed"
-    """Neither the new configuration nor the one to fall back to could be applied."""
+    ATTEMPT_FAILED = "attempt_failed"
+    """A push failed, or neither a new configuration nor the one to fall back to took hold."""
     PG_READY = "pg_ready"
     PG_LOST = "pg_lost"
     START_FAILED = "start_failed"
@@ -97,7 +97,7 @@ _RESTING: Final = _ANYTIME | _HOME | {E.REFRESH: S.REFRESH_CONFIGURATION_PENDING
 _ATTEMPT: Final = (
     _ANYTIME
     | _HOME
-    | {E.AGAIN: S.REFRESH_CONFIGURATION_PENDING, E.FALLBACK_FAILED: S.FAILED, E.DETACHED: S.EMPTY}
+    | {E.AGAIN: S.REFRESH_CONFIGURATION_PENDING, E.ATTEMPT_FAILED: S.FAILED, E.DETACHED: S.EMPTY}
 )
 
 TRANSITIONS: Final[Mapping[Status, Mapping[Event, Status]]] = MappingProxyType(
@@ -124,7 +124,7 @@ TRANSITIONS: Final[Mapping[Status, Mapping[Event, Status]]] = MappingProxyType(
             E.PG_LOST: S.INIT,
             E.START_FAILED: S.FAILED,
             E.AGAIN: S.REFRESH_CONFIGURATION_PENDING,
-            E.FALLBACK_FAILED: S.FAILED,
+            E.ATTEMPT_FAILED: S.FAILED,
         },
         S.RUNNING: _RESTING | {E.PG_READY: S.RUNNING, E.PG_LOST: S.INIT},
         S.CONFIGURATION: _ATTEMPT
@@ -173,6 +173,8 @@ TRANSITIONS: Final[Mapping[Status, Mapping[Event, Status]]] = MappingProxyType(
 TERMINATING: Final = frozenset(
     {S.TERMINATION_PENDING_FAST, S.TERMINATION_PENDING_IMMEDIATE, S.TERMINATED}
 )
+RESTING: Final = frozenset({S.INIT, S.RUNNING, S.FAILED})
+"""No attempt runs or waits."""
 
 
 def next_status(status: Status, event: Event) -> Status:

@@ -1,0 +1,238 @@
+"""Brings a document into force: render ▸ check ▸ swap ▸ SIGHUP ▸ prove ▸ fall back if refused.
+
+Each step may run again from the start after a crash: the live file carries its own generation, and
+is only believed once Postgres proves it. The path swap ▸ SIGHUP ▸ acknowledgement needs no
+pageserver, no SQL, no free connection slot and no control plane.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+
+from compute_ctl.attempt import Good, Step, fall_back, reasons, weigh
+from compute_ctl.errors import SpecError, StoreError
+from compute_ctl.facts import Outcome, Written
+from compute_ctl.generation import Marker, map_sha256
+from compute_ctl.journal import Journal
+from compute_ctl.ledger import Ledger
+from compute_ctl.node import Node
+from compute_ctl.ports import Clock
+from compute_ctl.proof import Complaint, Proof, Verdict
+from compute_ctl.prover import Prover
+from compute_ctl.recovery import Start, decide_start
+from compute_ctl.render import RenderContext, Rendered, render, split_body
+from compute_ctl.settings import Deadlines
+from compute_ctl.spec import Document
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Result:
+    """How the application of one document ended."""
+
+    outcome: Outcome
+    reason: str = ""
+    broken: bool = False
+    """Neither the document nor a good generation runs."""
+    invalid: bool = False
+    """Refused by our own checks: nothing was touched."""
+
+
+class Applier:
+    """Applies documents to one Postgres, one at a time."""
+
+    def __init__(
+        self,
+        *,
+        node: Node,
+        journal: Journal,
+        prover: Prover,
+        clock: Clock,
+        context: RenderContext,
+        deadlines: Deadlines,
+    ) -> None:
+        self._node = node
+        self._ledger = Ledger(node=node, clock=clock)
+        self._journal = journal
+        self._prover = prover
+        self._clock = clock
+        self._context = context
+        self._deadlines = deadlines
+
+    async def restore(self) -> Start:
+        """Take up what an earlier daemon left: adopt it, prove it again, or write it anew.
+
+        Raises:
+            StoreError: the live file cannot be read.
+        """
+        node = self._node
+        node.state = await self._journal.load()
+        live = await self._journal.live()
+        start = decide_start(live=live, state=node.state)
+        if start is Start.REWRITE:
+            fact = node.state.last_known_good or node.state.applied
+            kept = await self._journal.kept(fact.generation) if fact else None
+            live = kept[1] if kept else None
+            if live is not None:
+                logger.warning('"%s" is not as it was left, writing it again', self._journal.path)
+                await self._journal.reinstate(live)
+        if live is not None and live.marker is not None:
+            await self._take_up(live.marker, live.body)
+        return start
+
+    async def _take_up(self, marker: Marker, body: str) -> None:
+        """Make the generation in the live file the one to prove."""
+        kept = await self._journal.kept(marker.generation)
+        rest, upstream = split_body(body)
+        written = Written(marker=marker, rest=rest, upstream=upstream, at=self._clock.wall())
+        if kept is not None and kept[0] is not None:
+            try:
+                rendered = render(kept[0], self._context)
+            except SpecError as error:
+                logger.warning("generation %d renders no more: %s", marker.generation, error)
+            else:
+                written = _about(written, kept[0], rendered)
+                self._ledger.desire(kept[0], "disk", generation=marker.generation)
+        self._node.now_written(written)
+
+    async def apply(self, document: Document, *, source: str, force: bool = False) -> Result:
+        """Bring *document* into force, or say why not; bounded by the deadlines.
+
+        *source* names where it comes from (``push`` for a pushed one). Nothing that the document,
+        the disk or Postgres can do makes this raise.
+        """
+        try:
+            self._ledger.check_identity(document)
+            rendered = render(document, self._context)
+        except SpecError as error:
+            return Result(outcome=Outcome.REJECTED, reason=str(error), invalid=True)
+        known = self._ledger.known(document, source)
+        step = weigh(document, rendered.body, known, now=self._clock.wall(), force=force)
+        if step is Step.STALE:
+            reason = f"version {document.version} is older than {known.floor}"
+            return Result(outcome=Outcome.STALE, reason=reason)
+        if step is Step.QUARANTINED and known.quarantined:
+            reason = f"quarantined: {known.quarantined.reason}"
+            return Result(outcome=Outcome.REJECTED, reason=reason)
+        try:
+            return await self._take(step, document, rendered, source)
+        except StoreError as error:
+            return Result(outcome=Outcome.WRITE_FAILED, reason=str(error))
+        finally:
+            self._ledger.remember_pull(document, source)
+            await self._journal.save(self._node.state)
+
+    async def _take(
+        self, step: Step, document: Document, rendered: Rendered, source: str
+    ) -> Result:
+        if step is Step.NOTHING:
+            return Result(outcome=Outcome.UNCHANGED)
+        if step is Step.PROVE:
+            return await self.prove_again()
+        if step is Step.ADOPT:
+            return self._adopt(document, rendered, source)
+        for warning in rendered.warnings:
+            logger.warning("%s", warning)
+        complaints = await self._precheck(rendered)
+        self._ledger.desire(document, source)
+        if complaints:
+            return await self._refused(document, rendered, complaints)
+        await self._install(document, rendered)
+        verdict = await self._prover.prove()
+        await self._journal.sync()
+        if verdict.rejected:
+            return await self._refused(document, rendered, verdict.bad)
+        return self._conclude(verdict)
+
+    async def prove_again(self) -> Result:
+        """Signal Postgres once more, and see whether it proves what is in the file."""
+        self._node.acks.forget()
+        return self._conclude(await self._prover.prove())
+
+    def _conclude(self, verdict: Verdict) -> Result:
+        if verdict.proof is Proof.NONE:
+            if verdict.blocked:
+                return Result(outcome=Outcome.BLOCKED, reason=reasons(verdict.blocked))
+            reason = "postgres did not acknowledge the configuration"
+            return Result(outcome=Outcome.UNPROVEN, reason=reason)
+        self._node.proved(verdict)
+        return Result(outcome=Outcome.APPLIED)
+
+    def _adopt(self, document: Document, rendered: Rendered, source: str) -> Result:
+        """Move the facts to a document that renders to what runs already."""
+        written = self._node.written
+        if written is not None:
+            self._node.written = _about(written, document, rendered)
+            self._ledger.desire(document, source, generation=written.marker.generation)
+            self._node.proved(self._node.verdict or Verdict(proof=Proof.UPSTREAM))
+        return Result(outcome=Outcome.APPLIED)
+
+    async def _precheck(self, rendered: Rendered) -> tuple[Complaint, ...]:
+        """Ask the server's binary first, unless only the upstream changed: that is urgent."""
+        written = self._node.written
+        if written is not None and written.rest == rendered.rest:
+            return ()
+        return await self._journal.check(rendered.body)
+
+    async def _install(
+        self, document: Document, rendered: Rendered, *, fallback: str | None = None
+    ) -> None:
+        body = rendered.body if fallback is None else fallback
+        marker = await self._journal.install(body, document=document.json, state=self._node.state)
+        rest, upstream = split_body(body)
+        written = Written(marker=marker, rest=rest, upstream=upstream, at=self._clock.wall())
+        if fallback is None:
+            written = _about(written, document, rendered)
+        else:
+            written = replace(written, names=rendered.names, is_fallback=True)
+        self._node.now_written(written)
+        logger.info("wrote generation %d to %s", marker.generation, self._journal.path)
+
+    # Refusals
+
+    async def _refused(
+        self, document: Document, rendered: Rendered, bad: tuple[Complaint, ...]
+    ) -> Result:
+        """Quarantine the document, and bring a good generation (back) into force."""
+        reason = reasons(bad)
+        logger.error("configuration refused: %s", reason)
+        self._ledger.quarantine(document, reason)
+        body = fall_back(upstream=rendered.upstream, bad=bad, good=await self._good())
+        if body is None:
+            return Result(outcome=Outcome.REJECTED, reason=reason, broken=True)
+        if self._node.written is not None and self._node.written.body == body:
+            return Result(outcome=Outcome.REJECTED, reason=reason)
+        await self._install(document, rendered, fallback=body)
+        verdict = await self._prover.prove(within_s=self._deadlines.fallback)
+        await self._journal.sync()
+        if verdict.rejected:
+            reason = f"{reason}; the fallback too: {reasons(verdict.bad)}"
+            return Result(outcome=Outcome.REJECTED, reason=reason, broken=True)
+        self._conclude(verdict)
+        return Result(outcome=Outcome.REJECTED, reason=reason)
+
+    async def _good(self) -> Good | None:
+        fact = self._node.state.last_known_good
+        kept = await self._journal.kept(fact.generation) if fact else None
+        if kept is None:
+            return None
+        rest, upstream = split_body(kept[1].body)
+        return Good(rest=rest, upstream=upstream)
+
+
+def _about(written: Written, document: Document, rendered: Rendered) -> Written:
+    """Return *written* with what is known of the document that it was rendered from."""
+    names_pageservers = bool(rendered.shards)
+    return replace(
+        written,
+        content_sha256=document.content_sha256,
+        version=document.version,
+        names=rendered.names,
+        map_sha256=map_sha256(
+            written.marker, stripe_size=rendered.stripe_size, shards=rendered.shards
+        )
+        if names_pageservers
+        else "",
+    )

@@ -1,0 +1,315 @@
+"""The one loop that works: waits until something is due, and brings Postgres up to date.
+
+Level-triggered: every turn looks at the node afresh, so a lost wake-up costs a delay, never the
+work. What is due when is decided by `pacing`; what a document is worth by `attempt`; this module
+only connects them. A push cancels a fetch, but not an application: that is bounded, and the newer
+document becomes the next generation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from datetime import datetime
+from math import inf
+
+from compute_ctl import pacing
+from compute_ctl.applier import Applier, Result
+from compute_ctl.errors import FetchError, RequestError, SpecError, SyntaxSpecError
+from compute_ctl.facts import GOOD_OUTCOMES, PUSH, Attempt, Outcome, Source
+from compute_ctl.fetcher import Fetcher, News
+from compute_ctl.node import Node
+from compute_ctl.ports import Clock, Postgres
+from compute_ctl.push import Push
+from compute_ctl.settings import Settings
+from compute_ctl.state import Event, Status
+
+logger = logging.getLogger(__name__)
+
+
+class _InterruptedError(Exception):
+    """A push or the end of the compute is more important than this fetch."""
+
+
+@dataclass(slots=True)
+class _Past:
+    """What has happened between the daemon and its source; monotonic seconds."""
+
+    failures: int = 0
+    retry_after_until: float | None = None
+    empty_since: float | None = None
+    last_fetch_at: float | None = None
+    last_end_at: float | None = None
+    random: float = 0.0
+
+
+class Configurator:
+    """Drives one node; `run` is its task."""
+
+    def __init__(
+        self,
+        *,
+        node: Node,
+        applier: Applier,
+        fetcher: Fetcher | None,
+        postgres: Postgres,
+        clock: Clock,
+        settings: Settings,
+        rng: random.Random,
+    ) -> None:
+        self._node = node
+        self._applier = applier
+        self._fetcher = fetcher
+        self._postgres = postgres
+        self._clock = clock
+        self._settings = settings
+        self._rng = rng
+        self._past = _Past()
+        self._attempts = 0
+        self._unproven_push: Push | None = None
+        """Written while there was no Postgres to prove it."""
+        self._next_tick = pacing.first_tick_at(
+            clock.monotonic(), settings.reconcile_interval, rng.random()
+        )
+
+    async def run(self) -> None:
+        """Work until the compute terminates.
+
+        Raises:
+            StoreError: the live file cannot be read at start.
+        """
+        await self._applier.restore()
+        self._node.request_refresh(who="start", source=Source.CLOCK)
+        while not self._node.terminating:
+            await self._turn()
+
+    async def _turn(self) -> None:
+        node = self._node
+        node.wake.clear()
+        if node.push is not None:
+            await self._configure(node.push)
+            return
+        now = self._clock.monotonic()
+        due = self._due(now)
+        node.next_attempt_at = None if due.at == inf else due.at
+        if due.at <= now:
+            if due.why is pacing.Why.TICK:
+                self._next_tick = now + self._settings.reconcile_interval
+            await self._refresh(self._fetch(), who=due.why)
+            return
+        if node.status is Status.REFRESH_CONFIGURATION_PENDING and not self._wanted(now):
+            node.requests.clear_suspicion()
+            node.go_home("nobody complains any more")
+        await self._rest(now, due.at)
+
+    # When
+
+    def _wanted(self, now: float) -> bool:
+        """Whether there is reason to fetch before the next reconcile."""
+        requests = self._node.requests
+        return requests.pending or requests.suspected(now) or self._past.empty_since is not None
+
+    def _due(self, now: float) -> pacing.Due:
+        """Return when the next fetch shall begin."""
+        requests, past = self._node.requests, self._past
+        suspected = requests.suspected(now)
+        due = pacing.Pacing(
+            random=past.random,
+            min_interval=self._settings.refresh_min_interval,
+            next_tick_at=self._next_tick,
+            last_fetch_at=past.last_fetch_at,
+            last_end_at=past.last_end_at,
+            suspected_since=requests.suspected_since if suspected else None,
+            last_signal_at=requests.last_signal if suspected else None,
+            operator_at=requests.asked_at,
+            forced_at=requests.forced_at,
+            failures=past.failures,
+            nothing_in_force=self._node.written is None,
+            retry_after_until=past.retry_after_until,
+        ).due()
+        if past.empty_since is not None:
+            confirm = past.empty_since + self._settings.deadlines.empty_grace
+            due = min(due, pacing.Due(at=confirm, why=pacing.Why.TICK), key=lambda wish: wish.at)
+        return due
+
+    async def _rest(self, now: float, due: float) -> None:
+        """Wait until something happens: a request, a push, news by long poll, or the time *due*."""
+        wake = asyncio.create_task(self._node.wake.wait(), name="wake")
+        poll = self._long_poll(now)
+        waiting = {wake} if poll is None else {wake, poll}
+        try:
+            await asyncio.wait(waiting, timeout=due - now, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            wake.cancel()
+        if poll is not None and poll.done():
+            await self._refresh(poll, who="long_poll")
+
+    def _long_poll(self, now: float) -> asyncio.Task[News | None] | None:
+        if self._fetcher is None:
+            return None
+        if not self._node.requests.suspected(now):
+            self._fetcher.drop_long_poll()
+            return None
+        return self._fetcher.long_poll(
+            wait_s=pacing.long_poll_wait_s(self._rng.random()),
+            delay_s=pacing.long_poll_reopen_s(self._rng.random()),
+        )
+
+    # One attempt
+
+    async def _fetch(self) -> News | None:
+        """Fetch from the source; without one there never is news."""
+        self._past.last_fetch_at = self._clock.monotonic()
+        return await self._fetcher.fetch() if self._fetcher else None
+
+    async def _refresh(self, fetch: Awaitable[News | None], *, who: str) -> None:
+        """Fetch, apply what is new, and go where the outcome leads."""
+        node, begun = self._node, self._begin()
+        node.move(Event.REFRESH)
+        node.move(Event.DUE)
+        force = node.requests.take()
+        served = node.requests.taken
+        try:
+            result = await self._fetched(await self._interruptible(fetch), force=force)
+        except _InterruptedError:
+            outcome = Outcome.TERMINATED if node.terminating else Outcome.SUPERSEDED
+            self._end(begun, Result(outcome=outcome), who=who, served=served)
+            return
+        except (FetchError, SyntaxSpecError) as error:
+            result = await self._fetch_failed(error)
+        except SpecError as error:
+            result = Result(outcome=Outcome.REJECTED, reason=str(error), invalid=True)
+        self._end(begun, result, who=who, served=served)
+        self._leave(result)
+
+    async def _interruptible(self, fetch: Awaitable[News | None]) -> News | None:
+        """Await *fetch* unless a push or the end of the compute comes first."""
+        task = asyncio.ensure_future(fetch)
+        try:
+            while not task.done():
+                self._node.wake.clear()
+                if self._node.push is not None or self._node.terminating:
+                    raise _InterruptedError
+                wake = asyncio.create_task(self._node.wake.wait(), name="wake")
+                await asyncio.wait({task, wake}, return_when=asyncio.FIRST_COMPLETED)
+                wake.cancel()
+        finally:
+            task.cancel()
+        return await task
+
+    async def _fetched(self, news: News | None, *, force: bool) -> Result:
+        self._past.failures, self._past.retry_after_until = 0, None
+        if news is None:
+            return await self._unchanged()
+        if news.document is None:
+            return self._empty()
+        self._past.empty_since = None
+        source = self._fetcher.name if self._fetcher else PUSH
+        return await self._applier.apply(news.document, source=source, force=force)
+
+    async def _unchanged(self) -> Result:
+        """There is no news; what is written but not proven may be provable by now."""
+        if self._node.written is None or self._node.proven:
+            return Result(outcome=Outcome.UNCHANGED)
+        return await self._applier.prove_again()
+
+    async def _fetch_failed(self, error: FetchError | SyntaxSpecError) -> Result:
+        """Count the failure; what is written but not proven is no worse for it."""
+        self._past.failures += 1
+        if isinstance(error, FetchError) and error.retry_after_s is not None:
+            self._past.retry_after_until = pacing.retry_after_until(
+                self._clock.monotonic(), error.retry_after_s, self._rng.random()
+            )
+        await self._unchanged()
+        return Result(outcome=Outcome.FETCH_FAILED, reason=str(error))
+
+    def _empty(self) -> Result:
+        """Believe a detach only when it is said twice, at least the grace period apart."""
+        now, grace = self._clock.monotonic(), self._settings.deadlines.empty_grace
+        if self._past.empty_since is None:
+            self._past.empty_since = now
+        if now - self._past.empty_since >= grace:
+            self._node.detach()
+            return Result(outcome=Outcome.EMPTY, reason="the source said twice that it is empty")
+        reason = f"the source says that this compute is empty; asking again within {grace:g} s"
+        return Result(outcome=Outcome.EMPTY, reason=reason)
+
+    def _leave(self, result: Result) -> None:
+        """Move to where an ended attempt leads, unless something else has moved already."""
+        node, now = self._node, self._clock.monotonic()
+        if node.terminating or node.push is not None:
+            return
+        if result.outcome is Outcome.APPLIED:
+            node.requests.clear_suspicion()
+        if result.broken:
+            node.move(Event.ATTEMPT_FAILED, result.reason)
+        elif self._wanted(now):
+            node.move(Event.AGAIN, result.outcome)
+        else:
+            node.go_home(result.outcome)
+        if self._unproven_push is not None and node.proven:
+            self._unproven_push.succeed()
+            self._unproven_push = None
+
+    # A push
+
+    async def _configure(self, push: Push) -> None:
+        """Apply a pushed document."""
+        node, begun = self._node, self._begin()
+        node.move(Event.TAKEN_APPLY if self._postgres.running else Event.TAKEN_START)
+        served = node.requests.taken
+        result = await self._applier.apply(push.document, source=PUSH)
+        self._end(begun, result, who=push.who, served=served)
+        if node.push is push:
+            node.push = None
+        self._answer(push, result)
+        if node.terminating or node.push is not None:
+            return
+        if result.outcome in GOOD_OUTCOMES or result.outcome is Outcome.UNPROVEN:
+            self._leave(result)
+        else:
+            node.move(Event.ATTEMPT_FAILED, result.reason)
+
+    def _answer(self, push: Push, result: Result) -> None:
+        if result.outcome in GOOD_OUTCOMES:
+            push.succeed()
+        elif result.outcome is Outcome.UNPROVEN:
+            self._unproven_push = push  # proven later, or its caller's patience ends
+        elif result.outcome is Outcome.STALE:
+            push.fail(RequestError(409, result.reason))
+        elif result.invalid:
+            push.fail(RequestError(400, result.reason))
+        else:
+            push.fail(RequestError(500, f'compute configuration failed: "{result.reason}"'))
+
+    # Records
+
+    def _begin(self) -> tuple[float, datetime]:
+        self._attempts += 1
+        return self._clock.monotonic(), self._clock.wall()
+
+    def _end(self, begun: tuple[float, datetime], result: Result, *, who: str, served: int) -> None:
+        node, now = self._node, self._clock.monotonic()
+        self._past.last_end_at, self._past.random = now, self._rng.random()
+        attempt = Attempt(
+            number=self._attempts,
+            who=who,
+            started_at=begun[1],
+            finished_at=self._clock.wall(),
+            duration_ms=(now - begun[0]) * 1000,
+            outcome=result.outcome,
+            reason=result.reason,
+            generation=node.written.marker.generation if node.written else None,
+        )
+        good = result.outcome in GOOD_OUTCOMES
+        node.attempt_ended(attempt, served=served, good=good)
+        logger.log(
+            logging.INFO if good else logging.WARNING,
+            "%s: %s%s",
+            who,
+            result.outcome,
+            f": {result.reason}" if result.reason else "",
+        )

@@ -1,0 +1,83 @@
+"""Fetches the document from its source: conditionally, and with a long poll while it matters."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from compute_ctl.errors import FetchError
+from compute_ctl.ports import Fetched, FetchStatus, Source
+from compute_ctl.spec import Document, decode_document
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class News:
+    """What a fetch brought."""
+
+    document: Document | None
+    """None: the source says that this compute is empty."""
+
+
+class Fetcher:
+    """One source, its last answer, and at most one long poll."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._etag: str | None = None
+        self._last: Document | None = None
+        self._long_poll: asyncio.Task[News | None] | None = None
+        self._long_poll_works = True
+
+    @property
+    def name(self) -> str:
+        """The source's name."""
+        return self._source.name
+
+    async def fetch(self) -> News:
+        """Fetch the document now.
+
+        Raises:
+            FetchError: no usable answer.
+            SpecError: an answer that is no document.
+        """
+        fetched = await self._source.fetch(etag=self._etag if self._last else None)
+        return self._news(fetched)
+
+    def _news(self, fetched: Fetched) -> News:
+        if fetched.status is FetchStatus.EMPTY:
+            self._etag = self._last = None
+            return News(document=None)
+        if fetched.status is FetchStatus.ATTACHED:
+            self._last = decode_document(fetched.raw)
+            self._etag = fetched.etag
+        if self._last is None:
+            raise FetchError(f"{self.name} answered that nothing changed, but nothing was known")
+        return News(document=self._last)
+
+    def long_poll(self, *, wait_s: int, delay_s: float) -> asyncio.Task[News | None] | None:
+        """Return the task that waits for news, opening one where the source may hold requests.
+
+        Its result is None where nothing new came; it raises what `fetch` raises. A source that
+        answered at once is not asked to wait again before `drop_long_poll`.
+        """
+        if self._long_poll is not None and self._long_poll.done():
+            self._long_poll = None
+        if self._long_poll is None and self._long_poll_works and self._etag:
+            self._long_poll = asyncio.create_task(
+                self._wait_for_news(wait_s=wait_s, delay_s=delay_s), name="long poll"
+            )
+        return self._long_poll
+
+    async def _wait_for_news(self, *, wait_s: int, delay_s: float) -> News | None:
+        await asyncio.sleep(delay_s)  # spreads a fleet that lost its long polls together
+        self._long_poll_works = False
+        fetched = await self._source.fetch(etag=self._etag, wait_s=wait_s)
+        self._long_poll_works = fetched.long_polled
+        return None if fetched.status is FetchStatus.NOT_MODIFIED else self._news(fetched)
+
+    def drop_long_poll(self) -> None:
+        """End the long poll, if there is one."""
+        task, self._long_poll = self._long_poll, None
+        self._long_poll_works = True
+        if task is not None:
+            task.cancel()

@@ -1,0 +1,95 @@
+"""What the node remembers of documents: desired, version floor, last pulls, quarantine.
+
+The only writer of these parts of the node's state. Nothing here touches the disk: the applier
+saves.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from compute_ctl.attempt import Known
+from compute_ctl.errors import SpecError
+from compute_ctl.facts import PUSH, Desired
+from compute_ctl.node import Node
+from compute_ctl.ports import Clock
+from compute_ctl.recovery import Quarantined
+from compute_ctl.spec import Document
+from compute_ctl.spec_sources import tenant_id, timeline_id
+from compute_ctl.versions import raise_floor
+
+KEEP_QUARANTINED = 32
+
+
+class Ledger:
+    """Keeps a node's books about documents."""
+
+    def __init__(self, *, node: Node, clock: Clock) -> None:
+        self._node = node
+        self._clock = clock
+
+    def check_identity(self, document: Document) -> None:
+        """Refuse another tenant's document on a live compute. Raises SpecError."""
+        for name, known, new in (
+            ("tenant_id", self._node.tenant, tenant_id(document.spec)),
+            ("timeline_id", self._node.timeline, timeline_id(document.spec)),
+        ):
+            if known is not None and new is not None and known != new:
+                reason = f'this compute belongs to "{known}", the document to "{new}"'
+                raise SpecError(f"spec.{name}", reason)
+
+    def known(self, document: Document, source: str) -> Known:
+        """Return what *document*, which came from *source*, is weighed against."""
+        state = self._node.state
+        return Known(
+            written=self._node.written,
+            desired=self._node.desired,
+            floor=state.floor,
+            quarantined=self._entry(document),
+            seen_before=source != PUSH
+            and document.version is None
+            and state.last_pull.get(source) == document.content_sha256,
+        )
+
+    def desire(self, document: Document, source: str, *, generation: int | None = None) -> None:
+        """Make *document* the one desired, and its version the floor."""
+        node = self._node
+        node.tenant = tenant_id(document.spec) or node.tenant
+        node.timeline = timeline_id(document.spec) or node.timeline
+        node.desired = Desired(
+            content_sha256=document.content_sha256,
+            version=document.version,
+            at=self._clock.wall(),
+            source=source,
+            generation=generation,
+        )
+        floor = raise_floor(node.state.floor, document.version)
+        node.state = msgspec.structs.replace(node.state, floor=floor)
+
+    def remember_pull(self, document: Document, source: str) -> None:
+        """Remember the last document of *source*, so that it is no news the next time."""
+        last_pull = self._node.state.last_pull | {source: document.content_sha256}
+        self._node.state = msgspec.structs.replace(self._node.state, last_pull=last_pull)
+
+    def quarantine(self, document: Document, reason: str) -> None:
+        """Remember that this content was refused; the floor goes back to what is applied."""
+        state = self._node.state
+        entry = Quarantined(
+            content_sha256=document.content_sha256,
+            reason=reason,
+            at=self._clock.wall(),
+            version=document.version,
+            operation_uuid=document.operation_uuid,
+        )
+        others = [e for e in state.quarantine if e.content_sha256 != entry.content_sha256]
+        self._node.state = msgspec.structs.replace(
+            state,
+            quarantine=(*others, entry)[-KEEP_QUARANTINED:],
+            floor=state.applied.version if state.applied else None,
+        )
+
+    def _entry(self, document: Document) -> Quarantined | None:
+        for entry in self._node.state.quarantine:
+            if entry.content_sha256 == document.content_sha256:
+                return entry
+        return None

@@ -1,0 +1,52 @@
+"""A pushed document and the caller who waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+from compute_ctl.errors import ComputeError, RequestError
+from compute_ctl.spec import Document
+
+
+class Push:
+    """One POST /configure; ends once, by whoever comes first."""
+
+    def __init__(self, *, document: Document, who: str) -> None:
+        self.document = document
+        self.who = who
+        self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    @property
+    def over(self) -> bool:
+        """Whether the caller has been answered."""
+        return self._done.done()
+
+    def succeed(self) -> None:
+        """Tell the caller that the document is in force."""
+        if not self.over:
+            self._done.set_result(None)
+
+    def fail(self, error: ComputeError) -> None:
+        """Tell the caller why it is not."""
+        if not self.over:
+            self._done.set_exception(error)
+
+    def supersede(self) -> None:
+        """Tell the caller that something newer took its place."""
+        self.fail(RequestError(409, "the configuration was superseded"))
+
+    async def wait(self, timeout_s: float) -> None:
+        """Wait for the end; raises what `fail` was given, or RequestError 504."""
+        try:
+            await asyncio.wait_for(asyncio.shield(self._done), timeout_s)
+        except TimeoutError:
+            raise RequestError(
+                504,
+                f"the configuration was not proven within {timeout_s:g} s",
+                hint="The work goes on; see /status.",
+            ) from None
+        finally:
+            if self._done.done():
+                with suppress(ComputeError):
+                    self._done.result()  # an error nobody waits for any more is not unheard of
