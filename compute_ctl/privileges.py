@@ -1,0 +1,112 @@
+"""Becoming the owner of the data directory, where the daemon is started as root.
+
+Postgres refuses root, and a root daemon in a folder of another user can be led by that user's
+symbolic links: so before anything in the data directory is opened, the whole process becomes its
+owner, for good. What is imported lazily is imported before: the interpreter's folder may be
+unreadable afterwards. To be called once, in the main thread, before the event loop.
+"""
+
+from __future__ import annotations
+
+import codecs
+import importlib
+import os
+import pwd
+from pathlib import Path
+from typing import Final
+
+from compute_ctl.errors import SettingsError
+
+LATE_IMPORTS: Final = (
+    "_strptime",
+    "aiohttp",
+    "aiohttp.web",
+    "asyncio.staggered",
+    "concurrent.futures.thread",
+    "email.utils",
+    "jwt",
+    "jwt.algorithms",
+    "prometheus_client",
+    "psycopg",
+    "psycopg.pq",
+    "psycopg_binary",
+    "psycopg_binary.pq",
+    "zoneinfo",
+)
+"""What the daemon or its libraries would import only when first used."""
+LATE_CODECS: Final = ("ascii", "idna", "latin-1", "punycode", "utf-8")
+
+
+def prepare() -> None:
+    """Import what would be imported lazily; what is not installed is not needed."""
+    for name in LATE_IMPORTS:
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            continue
+    for name in LATE_CODECS:
+        codecs.lookup(name)
+
+
+def become_owner(pgdata: Path) -> bool:
+    """Become the owner of *pgdata*; return whether anything changed (only root can).
+
+    A data directory that is not there yet is fine for anybody but root, who could not know whose
+    it should be.
+
+    Raises:
+        SettingsError: the directory belongs to root, to somebody else, or does not exist.
+    """
+    me = os.geteuid()
+    try:
+        owner = pgdata.stat()
+    except FileNotFoundError:
+        if me != 0:
+            return False
+        raise SettingsError(
+            f'data directory "{pgdata}" does not exist, and root cannot run Postgres',
+            hint=f"Make it for the user that shall: install -d -m 700 -o postgres {pgdata}",
+        ) from None
+    except OSError as error:
+        raise SettingsError(
+            f'could not stat data directory "{pgdata}": {error.strerror}'
+        ) from error
+    if me not in (0, owner.st_uid):
+        raise SettingsError(
+            f'data directory "{pgdata}" belongs to user {_name(owner.st_uid)}, not to {_name(me)}',
+            hint=f"Run compute_ctl as root or as {_name(owner.st_uid)}.",
+        )
+    if owner.st_uid == 0:
+        raise SettingsError(
+            f'data directory "{pgdata}" belongs to root, and Postgres does not run as root',
+            hint=f"Give it to the user that shall run Postgres: chown -R postgres: {pgdata}",
+        )
+    if me == owner.st_uid:
+        return False
+    prepare()
+    _become(owner.st_uid, owner.st_gid)
+    return True
+
+
+def _become(uid: int, group_of_folder: int) -> None:
+    try:
+        user: pwd.struct_passwd | None = pwd.getpwuid(uid)
+    except KeyError:
+        user = None  # a container may know the number only
+    if user is None:
+        os.setgroups([])
+        gid, home = group_of_folder, "/"
+    else:
+        os.initgroups(user.pw_name, user.pw_gid)
+        gid, home = user.pw_gid, user.pw_dir
+        os.environ["USER"] = os.environ["LOGNAME"] = user.pw_name
+    os.setresgid(gid, gid, gid)
+    os.setresuid(uid, uid, uid)
+    os.environ["HOME"] = home
+
+
+def _name(uid: int) -> str:
+    try:
+        return f'"{pwd.getpwuid(uid).pw_name}"'
+    except KeyError:
+        return f"ID {uid}"
