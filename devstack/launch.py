@@ -19,14 +19,11 @@ class Standin:
 
     def __init__(self, module: str, arguments: Sequence[str | Path], log: Path) -> None:
         self.log = log
+        paths = (str(ROOT), os.environ.get("PYTHONPATH"))
         self.child = Child(
             [sys.executable, "-m", f"devstack.{module}", *arguments],
             stderr=log,
-            env={
-                "PYTHONPATH": os.pathsep.join(
-                    filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])
-                )
-            },
+            env={"PYTHONPATH": os.pathsep.join(filter(None, paths))},
         )
         self.address: str = self.child.ready["listen"]
         host, _, port = self.address.rpartition(":")

@@ -80,7 +80,7 @@ def only_keys(body: dict[str, Any], *allowed: str) -> None:
 
 async def start_http(app: web.Application, host: str, port: int) -> tuple[web.AppRunner, str]:
     """Serve `app`; the runner to clean up and the address. Raises OSError."""
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.2, handler_cancellation=True)
     await runner.setup()
     site = web.TCPSite(runner, host, port, reuse_address=True)
     try:

@@ -1,29 +1,19 @@
-"""Faults of the control plane on demand: what is ordered, and an aiohttp middleware that strikes."""
+"""Faults of the control plane on demand: what is ordered, and how it is carried out."""
 
 import asyncio
 import dataclasses
 from collections import Counter
-from typing import Any, Literal
+from typing import Any
 
 from aiohttp import web
 
 from devstack.serve import Handler
 
-Route = Literal["spec", "notify"]
 ROUTES = ("spec", "notify")
 KINDS = (
-    "status",
-    "slow",
-    "garbage",
-    "half_json",
-    "drop",
-    "silent",
-    "older",
-    "unauthorized",
-    "busy",
+    *("status", "slow", "garbage", "half_json", "drop", "silent"),
+    *("older", "unauthorized", "busy"),
 )
-ROUTE = web.RequestKey("route", str)
-SERVE_OLDER = web.RequestKey("serve_older", bool)
 GARBAGE = b"\x00\xff<html>not what you asked for"
 
 
@@ -114,7 +104,7 @@ class FaultBook:
             self._spent.append(order)
 
 
-async def answer_wrongly(
+async def answer_wrongly(  # noqa: PLR0911 - a table
     fault: Fault, request: web.Request, handler: Handler
 ) -> web.StreamResponse:
     """Carry out one fault instead of, or around, the right answer."""
@@ -136,9 +126,6 @@ async def answer_wrongly(
             return web.Response()
         case "half_json":
             return _half(await handler(request))
-        case "older":
-            request[SERVE_OLDER] = True
-            return await handler(request)
         case _:
             await asyncio.sleep(fault.delay_ms / 1000)
             return await handler(request)
