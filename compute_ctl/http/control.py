@@ -1,0 +1,39 @@
+"""POST /configure and POST /terminate."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from compute_ctl.errors import RequestError
+from compute_ctl.http.api import Answer, Call, say
+from compute_ctl.state import Status
+from compute_ctl.views import LsnBody, status_body
+
+MODES: Final = ("fast", "immediate")
+TERMINATE_MARGIN_S: Final = 15.0
+"""Beyond the fast stop: SIGQUIT, and what the daemon itself has to finish."""
+
+
+async def configure(call: Call) -> Answer:
+    """Apply a pushed document; answers when it is proven."""
+    node = call.api.node
+    await node.configure(call.body, who=call.who, timeout_s=call.api.deadlines.configure)
+    return say(status_body(node.snapshot()))
+
+
+async def terminate(call: Call) -> Answer:
+    """Stop Postgres and the daemon; answers when Postgres has ended."""
+    mode = call.query.get("mode", "fast")
+    if mode not in MODES:
+        raise RequestError(400, 'parameter "mode" must be fast or immediate')
+    node = call.api.node
+    if node.status is Status.TERMINATED:
+        return say(LsnBody(lsn=None), 201)
+    node.terminate(mode, who=call.who)
+    limit = call.api.deadlines.stop_fast + TERMINATE_MARGIN_S
+    try:
+        await asyncio.wait_for(node.stopped.wait(), limit)
+    except TimeoutError:
+        raise RequestError(504, f"postgres has not ended within {limit:g} s") from None
+    return say(LsnBody(lsn=None))

@@ -1,0 +1,105 @@
+"""The doors: binds them, serves, and closes them in order.
+
+A further door (external TCP with tokens) is one more `_Open`: its sockets, its gate, its limits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from aiohttp import web
+
+from compute_ctl.errors import SettingsError
+from compute_ctl.http.api import Api, Door, Meter
+from compute_ctl.http.gates import Gate, loopback_gate, socket_gate
+from compute_ctl.http.guard import Guard, Limits
+from compute_ctl.http.listen import loopback_sockets, unix_socket
+from compute_ctl.http.pipeline import Pipeline
+from compute_ctl.node import Node
+from compute_ctl.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+SOCKET_NAME: Final = "ctl.sock"
+
+
+@dataclass(kw_only=True, slots=True)
+class _Open:
+    """A door that is open."""
+
+    server: web.Server
+    listeners: list[asyncio.Server]
+
+
+class Doors:
+    """The HTTP API of one node."""
+
+    def __init__(
+        self, *, node: Node, settings: Settings, meter: Meter, limits: Limits | None = None
+    ) -> None:
+        self._settings = settings
+        self._limits = limits or Limits()
+        self._api = Api(node=node, meter=meter, deadlines=settings.deadlines)
+        self._open: list[_Open] = []
+        self.internal_port = settings.internal_http_port
+        """Port of the loopback door; the one in use after `start`."""
+        self.socket_path: Path = settings.state_path / SOCKET_NAME
+        self._bound = False
+
+    @property
+    def waiting(self) -> int:
+        """Callers that wait for the outcome of a refresh."""
+        return self._api.waiting
+
+    async def start(self) -> None:
+        """Open all doors, or none.
+
+        Raises:
+            SettingsError: a port or the socket cannot be had.
+        """
+        tcp = loopback_sockets(self._settings.internal_http_port)
+        try:
+            local = unix_socket(self.socket_path, group=self._settings.socket_group)
+        except SettingsError:
+            for sock in tcp:
+                sock.close()
+            raise
+        self._bound = True
+        self.internal_port = tcp[0].getsockname()[1]
+        await self._serve(Door.LOOPBACK, tcp, loopback_gate)
+        await self._serve(Door.SOCKET, [local], socket_gate)
+        for sock in tcp:
+            host, port = sock.getsockname()[:2]
+            logger.info("listening on %s", f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+        logger.info('listening on unix socket "%s"', self.socket_path)
+
+    async def stop(self, deadline_s: float) -> None:
+        """Close the doors; requests being worked on get *deadline_s* seconds to end."""
+        for door in self._open:
+            for listener in door.listeners:
+                listener.close()
+        if self._bound:
+            self._bound = False
+            with suppress(OSError):
+                self.socket_path.unlink()
+        # aiohttp spends its limit twice: on waiting for a handler, and again after cancelling it
+        await asyncio.gather(*(door.server.shutdown(deadline_s / 2) for door in self._open))
+        self._open.clear()
+
+    async def _serve(self, door: Door, sockets: list[socket.socket], gate: Gate) -> None:
+        pipeline = Pipeline(api=self._api, door=door, gate=gate)
+        server = web.Server(pipeline, handler_cancellation=True)
+        guard = Guard(server, limits=self._limits, on_dropped=self._counter(door))
+        loop = asyncio.get_running_loop()
+        listeners = [await loop.create_server(guard, sock=sock) for sock in sockets]
+        self._open.append(_Open(server=server, listeners=listeners))
+
+    def _counter(self, door: Door) -> Callable[[str], None]:
+        return lambda reason: self._api.meter.on_dropped(door.value, reason)

@@ -1,0 +1,47 @@
+"""Turns what went wrong into an answer: always `{"error": "..."}`, perhaps with a hint."""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+from aiohttp import web
+
+from compute_ctl.errors import (
+    ComputeError,
+    IllegalTransitionError,
+    RequestError,
+    SpecError,
+    SyntaxSpecError,
+)
+from compute_ctl.http.api import JSON, Answer, say
+from compute_ctl.views import encode, error_body
+
+logger = logging.getLogger(__name__)
+
+SERVER: Final = "compute_ctl"
+_CODES: Final = ((SyntaxSpecError, 400), (SpecError, 422), (IllegalTransitionError, 409))
+
+
+def answer_to(error: Exception) -> Answer:
+    """Return the answer to a request that ended in *error*."""
+    if isinstance(error, RequestError):
+        return say(error_body(str(error), error.hint), error.code)
+    for kind, code in _CODES:
+        if isinstance(error, kind):
+            return say(error_body(str(error), error.hint), code)
+    if isinstance(error, ComputeError):
+        return say(error_body(str(error), error.hint), 500)
+    logger.error("a request failed for no reason that was foreseen", exc_info=error)
+    return say(error_body("internal error"), 500)
+
+
+def refusal(code: int, message: str) -> web.Response:
+    """Return a response that ends the connection."""
+    response = web.Response(
+        body=encode(error_body(message)),
+        status=code,
+        headers={"Content-Type": JSON, "Server": SERVER},
+    )
+    response.force_close()
+    return response

@@ -1,0 +1,160 @@
+"""Keeps silent and slow clients from taking a door down.
+
+aiohttp's own timers start with the first request. Here every connection has a deadline at all
+times but while its request is being worked on (that has limits of its own), and a door has a limit
+of connections. At the limit the oldest connection that has not asked anything yet makes room, so
+any number of silent ones cannot keep a prober out; if all are at work, the new one is closed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from aiohttp import web
+
+from compute_ctl.http.errors import refusal
+
+logger = logging.getLogger(__name__)
+
+_NO_ACCESS_LOG: Final = logging.getLogger(f"{__name__}.access")
+_NO_ACCESS_LOG.disabled = True  # the pipeline writes one
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """Of one door; times in seconds."""
+
+    connections: int = 128
+    header: float = 5.0
+    """From connecting, or the first byte of a further request, to the end of the header."""
+    body: float = 10.0
+    """From the end of the header to the end of the body."""
+    idle: float = 30.0
+    """Between an answer and the next request; also for taking the answer."""
+
+
+class Guard:
+    """The connections of one door. Used as the protocol factory of its listening sockets."""
+
+    def __init__(
+        self, server: web.Server, *, limits: Limits, on_dropped: Callable[[str], None]
+    ) -> None:
+        self._server = server
+        self._on_dropped = on_dropped
+        self._connections: dict[Connection, None] = {}
+        self.limits = limits
+
+    def __call__(self) -> Connection:
+        """Make the protocol of a new connection."""
+        return Connection(self._server, self, asyncio.get_running_loop())
+
+    def admit(self, connection: Connection) -> bool:
+        """Count *connection* in, at the cost of an older one if need be; False: no room."""
+        if len(self._connections) >= self.limits.connections:
+            quiet = next((one for one in self._connections if one.quiet), None)
+            self._on_dropped("full")
+            if quiet is None:
+                return False
+            self.forget(quiet)
+            quiet.drop()
+        self._connections[connection] = None
+        return True
+
+    def forget(self, connection: Connection) -> None:
+        """Count *connection* out."""
+        self._connections.pop(connection, None)
+
+    def expired(self, connection: Connection) -> None:
+        """Close *connection*, whose deadline has passed."""
+        self.forget(connection)
+        self._on_dropped("slow")
+        connection.drop()
+
+
+class Connection(web.RequestHandler):  # type: ignore[misc,unused-ignore]
+    """One connection with its deadline."""
+
+    def __init__(self, server: web.Server, guard: Guard, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(
+            server,
+            loop=loop,
+            access_log=_NO_ACCESS_LOG,
+            keepalive_timeout=2 * guard.limits.idle,  # ours comes first
+            lingering_time=2.0,
+            auto_decompress=False,
+        )
+        self._guard = guard
+        self._clock = loop
+        self._timer: asyncio.TimerHandle | None = None
+        self._wire: asyncio.Transport | None = None
+        self._idle = False
+        self.quiet = True
+        """Whether there is no whole request to work on."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Admit the connection, or close it."""
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 -- narrows the type
+        self._wire = transport
+        super().connection_made(transport)
+        if self._guard.admit(self):
+            self._expire_in(self._guard.limits.header)
+        else:
+            self.drop()
+
+    def data_received(self, data: bytes) -> None:
+        """Pass bytes on; the first of a further request start its clock."""
+        if self._idle:
+            self._idle = False
+            self._expire_in(self._guard.limits.header)
+        super().data_received(data)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Forget the connection."""
+        self._wire = None
+        self._expire_in(None)
+        self._guard.forget(self)
+        super().connection_lost(exc)
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Answer what is no HTTP, in the form of all our errors."""
+        logger.debug("malformed request from %s", request.remote, exc_info=exc)
+        return refusal(status, "malformed HTTP request" if status < 500 else "internal error")
+
+    def body_expected(self) -> float:
+        """The header is there, the body is yet to come; return how many seconds it may take."""
+        self._idle = False
+        self._expire_in(None)
+        return self._guard.limits.body
+
+    def request_begins(self) -> None:
+        """The request is worked on; whoever does that limits the time."""
+        self.quiet = self._idle = False
+        self._expire_in(None)
+
+    def request_ends(self) -> None:
+        """The answer can be sent; after that the connection is idle."""
+        self.quiet = self._idle = True
+        self._expire_in(self._guard.limits.idle)
+
+    def drop(self) -> None:
+        """Close at once: waiting for a client to take its last bytes would be a hold of its own."""
+        self._expire_in(None)
+        if self._wire is not None:
+            self._wire.abort()
+
+    def _expire_in(self, seconds: float | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if seconds is not None and self._wire is not None:
+            self._timer = self._clock.call_later(seconds, self._guard.expired, self)

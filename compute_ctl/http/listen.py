@@ -1,0 +1,139 @@
+"""Makes the listening sockets of the doors, or says in one line why it cannot."""
+
+from __future__ import annotations
+
+import errno
+import grp
+import os
+import socket
+import stat
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, TypeVar
+
+from compute_ctl.errors import SettingsError
+
+LOOPBACK4: Final = "127.0.0.1"
+LOOPBACK6: Final = "::1"
+BACKLOG: Final = 128
+PATH_LIMIT: Final = 107
+"""Bytes of a socket's path that the kernel takes (Linux, unix(7))."""
+_NO_IPV6: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT)
+_PORT_TRIES: Final = 20
+
+T = TypeVar("T")
+
+
+def loopback_sockets(port: int) -> list[socket.socket]:
+    """Listen on *port* of 127.0.0.1 and, where there is one, of ::1; 0 picks a port free on both.
+
+    Raises:
+        SettingsError: the port cannot be had.
+    """
+    for _ in range(_PORT_TRIES):
+        first = _listen(socket.AF_INET, LOOPBACK4, port)
+        chosen: int = first.getsockname()[1]
+        try:
+            return [first, _listen(socket.AF_INET6, LOOPBACK6, chosen)]
+        except SettingsError as error:
+            cause = error.__cause__
+            if isinstance(cause, OSError) and cause.errno in _NO_IPV6:
+                return [first]
+            first.close()
+            if port != 0:
+                raise
+    raise SettingsError("no port is free on both 127.0.0.1 and ::1")
+
+
+def _listen(family: socket.AddressFamily, host: str, port: int) -> socket.socket:
+    shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    sock: socket.socket | None = None
+    try:
+        sock = socket.socket(family, socket.SOCK_STREAM)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind((host, port))
+        sock.listen(BACKLOG)
+        sock.setblocking(False)
+    except OSError as error:
+        if sock is not None:
+            sock.close()
+        raise SettingsError(
+            f"could not listen on {shown}: {reason(error)}",
+            hint="Is another compute_ctl running? Choose another --internal-http-port."
+            if error.errno == errno.EADDRINUSE
+            else None,
+        ) from error
+    return sock
+
+
+def unix_socket(path: Path, *, group: str | None = None) -> socket.socket:
+    """Listen on *path* with mode 0600, or 0660 for *group*; a socket left behind is replaced.
+
+    Raises:
+        SettingsError: it cannot be had.
+    """
+    gid = None if group is None else _gid(group)
+    _remove_stale(path)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        # The kernel makes the file with the mode of the socket, so it is never open to others.
+        os.fchmod(sock.fileno(), 0o600)
+        at_path(path, sock.bind)
+        if gid is not None:
+            os.chown(path, -1, gid, follow_symlinks=False)
+            path.chmod(0o660)
+        sock.listen(BACKLOG)
+        sock.setblocking(False)
+    except OSError as error:
+        sock.close()
+        raise SettingsError(f'could not listen on unix socket "{path}": {reason(error)}') from error
+    return sock
+
+
+def _remove_stale(path: Path) -> None:
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise SettingsError(f'could not look at "{path}": {reason(error)}') from error
+    if not stat.S_ISSOCK(found.st_mode):
+        raise SettingsError(f'"{path}" is in the way of the unix socket', hint="Remove it.")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
+        try:
+            at_path(path, probe.connect)
+        except ConnectionRefusedError:
+            with suppress(FileNotFoundError):
+                path.unlink()
+            return
+        except OSError as error:
+            if error.errno != errno.EAGAIN:  # a full backlog is somebody, too
+                raise SettingsError(f'could not use "{path}": {reason(error)}') from error
+    raise SettingsError(f'another compute_ctl listens on "{path}"')
+
+
+def _gid(group: str) -> int:
+    try:
+        return grp.getgrnam(group).gr_gid
+    except KeyError:
+        raise SettingsError(f'there is no group "{group}"') from None
+
+
+def at_path(path: Path, call: Callable[[str], T]) -> T:
+    """Call *call* with *path*, or with a short name of it where the kernel would not take it."""
+    if len(os.fsencode(path)) <= PATH_LIMIT:
+        return call(str(path))
+    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return call(f"/proc/self/fd/{folder}/{path.name}")
+    finally:
+        os.close(folder)
+
+
+def reason(error: OSError) -> str:
+    """Return what the system says, in our style."""
+    return (error.strerror or str(error)).lower()

@@ -1,0 +1,52 @@
+"""The routes that only show something. None needs SQL, the disk or the control plane."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from compute_ctl.errors import RequestError
+from compute_ctl.http.api import Answer, Call, say
+from compute_ctl.views import HealthBody, status_body
+
+METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+
+async def status(call: Call) -> Answer:
+    """Show everything."""
+    return say(status_body(call.api.node.snapshot()))
+
+
+async def metrics(call: Call) -> Answer:
+    """Show the metrics for Prometheus."""
+    body = call.api.meter.exposition(call.api.node.snapshot())
+    return Answer(body=body, content_type=METRICS_TYPE)
+
+
+async def livez(call: Call) -> Answer:
+    """Say that the daemon's loop turns."""
+    return say(HealthBody(status="alive"))
+
+
+async def readyz(call: Call) -> Answer:
+    """Say whether Postgres accepts connections; never whether it is in sync."""
+    if not call.api.node.snapshot().postgres_ready:
+        raise RequestError(503, "postgres does not accept connections")
+    return say(HealthBody(status="ready"))
+
+
+async def syncz(call: Call) -> Answer:
+    """Say whether the configuration desired is the one applied."""
+    snapshot = call.api.node.snapshot()
+    if not snapshot.in_sync:
+        reason = snapshot.error or "it has not been proven yet"
+        raise RequestError(503, f"the configuration desired is not applied: {reason}")
+    return say(HealthBody(status="in sync"))
+
+
+async def hadron_liveness_probe(call: Call) -> Answer:
+    """Say "ok" in the reference's words if Postgres accepts connections."""
+    if not call.api.node.snapshot().postgres_ready:
+        raise RequestError(500, "postgres does not accept connections")
+    return Answer(body=msgspec.json.encode("ok"))

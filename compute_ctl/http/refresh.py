@@ -1,0 +1,150 @@
+"""POST /refresh_configuration and POST /configuration_ack: what Postgres's worker sends."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from compute_ctl.errors import RequestError
+from compute_ctl.facts import AckAnswer, AckMessage, Source, Suspicion
+from compute_ctl.http.api import Answer, Api, Call, Door, flag, say
+from compute_ctl.views import AckBody, refresh_body
+
+MAX_WAIT_S: Final = 600.0
+MAX_WAITING: Final = 64
+TEXT_LIMIT: Final = 200
+
+T = TypeVar("T", bound=Struct)
+
+
+class WorkerReport(Struct, frozen=True, kw_only=True):
+    """The body of a refresh request; all of it may be missing."""
+
+    source: str = ""
+    """`pageserver`, `safekeeper` or `primary`."""
+    shard: int | None = None
+    trouble: str = msgspec.field(default="", name="class")
+    sqlstate: str = ""
+    text: str = ""
+    count: int = 1
+    running: str = ""
+    """Marker of the generation that Postgres runs with."""
+
+    def suspicion(self) -> Suspicion | None:
+        """Return what is suspected, None where nothing is said."""
+        if not (self.source or self.trouble or self.text):
+            return None
+        return Suspicion(
+            source=self.source[:TEXT_LIMIT],
+            shard=self.shard if self.shard is not None and self.shard >= 0 else None,
+            trouble=self.trouble[:TEXT_LIMIT],
+            sqlstate=self.sqlstate[:5],
+            text=self.text[:TEXT_LIMIT],
+            count=self.count,
+        )
+
+
+class AckReport(Struct, frozen=True, kw_only=True):
+    """The body of an acknowledgement."""
+
+    marker: str
+    map_sha256: str = ""
+    shard_count: int = 0
+    stripe_size: int = 0
+    pid: int = 0
+
+
+async def refresh(call: Call) -> Answer:
+    """Record that somebody wants the configuration looked at; with `wait`, tell the outcome."""
+    wait_s = _wait_seconds(call.query.get("wait"))
+    force = flag(call, "force")
+    if force and call.door is Door.LOOPBACK:
+        raise RequestError(403, f'parameter "force" is only taken on {Door.SOCKET.label}')
+    suspicion = _decode(call.body, WorkerReport).suspicion() if call.body else None
+    source = _source(call)
+    node = call.api.node
+    async with _place(call.api, wanted=wait_s is not None):
+        ticket = node.request_refresh(
+            who="postgres" if source is Source.WORKER else call.who,
+            source=source,
+            suspicion=suspicion,
+            force=force,
+        )
+        if wait_s is None:
+            return say(refresh_body(node.status, ticket))
+        outcome = await node.wait_refresh(ticket.refresh_id, wait_s)
+    return say(refresh_body(node.status, ticket, outcome, node.error or ""))
+
+
+async def acknowledge(call: Call) -> Answer:
+    """Take the word of Postgres for which generation it runs."""
+    report = _decode(call.body, AckReport)
+    message = AckMessage(
+        marker=report.marker,
+        map_sha256=report.map_sha256,
+        shard_count=report.shard_count,
+        stripe_size=report.stripe_size,
+        pid=report.pid,
+    )
+    answer = call.api.node.acknowledge(message)
+    if answer is AckAnswer.UNKNOWN:
+        raise RequestError(403, "this marker was not written by this daemon")
+    return say(AckBody(stale=answer is AckAnswer.STALE))
+
+
+def _source(call: Call) -> Source:
+    """Tell the worker from a person.
+
+    Without the header, a bare POST that does not even name its client is taken for Neon's library,
+    which sends one per failed attempt and must not be served like an operator.
+    """
+    named = call.headers.get("X-Refresh-Source")
+    if named is not None:
+        return Source.WORKER if named.strip().lower() == "worker" else Source.OPERATOR
+    bare = not (call.body or call.query or call.headers.get("User-Agent"))
+    return Source.WORKER if bare and call.door is Door.LOOPBACK else Source.OPERATOR
+
+
+def _wait_seconds(text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds <= MAX_WAIT_S:
+        raise RequestError(
+            400, f'parameter "wait" must be a number of seconds from 0 to {MAX_WAIT_S:g}'
+        )
+    return seconds
+
+
+def _decode(body: bytes, model: type[T]) -> T:
+    # An error text of Postgres may be in any encoding; that must not cost the refresh.
+    text = body.decode(errors="replace")
+    try:
+        return msgspec.json.decode(text, type=model)
+    except msgspec.ValidationError as error:
+        raise RequestError(422, f"the request body has the wrong shape: {error}") from error
+    except msgspec.DecodeError as error:
+        raise RequestError(400, f"the request body is not JSON: {error}") from error
+
+
+@asynccontextmanager
+async def _place(api: Api, *, wanted: bool) -> AsyncIterator[None]:
+    """Hold one of the places for callers who wait, so that they cannot take all connections."""
+    if not wanted:
+        yield
+        return
+    if api.waiting >= MAX_WAITING:
+        raise RequestError(503, f"{MAX_WAITING} callers wait for an outcome already")
+    api.waiting += 1
+    try:
+        yield
+    finally:
+        api.waiting -= 1

@@ -1,0 +1,200 @@
+"""The one table of routes: what may be asked, at which door.
+
+`openapi` and the check of docs/http-api.md read the same table.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from compute_ctl.http import control, openapi, reads, refresh
+from compute_ctl.http.api import KIB, Answer, Body, Call, Door, Parameter, Route, say
+from compute_ctl.views import (
+    AckBody,
+    ErrorBody,
+    HealthBody,
+    LsnBody,
+    RefreshBody,
+    StatusBody,
+    error_body,
+)
+
+LOCAL: Final = frozenset({Door.LOOPBACK, Door.SOCKET})
+EVERYWHERE: Final = frozenset(Door)
+NOT_LOOPBACK: Final = frozenset({Door.SOCKET, Door.EXTERNAL})
+
+JSON_OBJECT: Final = "application/json"
+
+
+async def _openapi(call: Call) -> Answer:
+    return Answer(body=openapi.document_bytes(ROUTES))
+
+
+ROUTES: Final[tuple[Route, ...]] = (
+    Route(
+        method="POST",
+        path="/refresh_configuration",
+        doors=LOCAL,
+        run=refresh.refresh,
+        text="Look at the configuration again, and apply what is new. Answers as soon as the "
+        "request is recorded, or, with `wait`, when an attempt that began after it has ended.",
+        answers={200: RefreshBody, 412: ErrorBody, 422: ErrorBody, 503: ErrorBody},
+        body=Body(limit=64 * KIB, model=refresh.WorkerReport),
+        query=(
+            Parameter(
+                name="wait",
+                schema={"type": "number", "minimum": 0, "maximum": refresh.MAX_WAIT_S},
+                text="Seconds to wait for the outcome.",
+            ),
+            Parameter(
+                name="force",
+                schema={"type": "boolean"},
+                text="Try a quarantined document again, and do not honour Retry-After. "
+                "Unix socket only.",
+            ),
+        ),
+    ),
+    Route(
+        method="POST",
+        path="/configuration_ack",
+        doors=LOCAL,
+        run=refresh.acknowledge,
+        text="Postgres's word for which generation of the configuration it runs.",
+        answers={200: AckBody, 403: ErrorBody, 422: ErrorBody},
+        body=Body(limit=64 * KIB, required=True, model=refresh.AckReport),
+    ),
+    Route(
+        method="POST",
+        path="/configure",
+        doors=NOT_LOOPBACK,
+        run=control.configure,
+        text="Push a document. Answers when Postgres has proven that it runs with it.",
+        answers={
+            200: StatusBody,
+            409: ErrorBody,
+            412: ErrorBody,
+            422: ErrorBody,
+            504: ErrorBody,
+        },
+        body=Body(limit=16 * KIB * KIB, required=True),
+    ),
+    Route(
+        method="POST",
+        path="/terminate",
+        doors=NOT_LOOPBACK,
+        run=control.terminate,
+        text="Stop Postgres, then the daemon. Answers when Postgres has ended.",
+        answers={200: LsnBody, 201: LsnBody, 504: ErrorBody},
+        query=(
+            Parameter(
+                name="mode",
+                schema={"type": "string", "enum": list(control.MODES), "default": "fast"},
+                text="How Postgres is stopped.",
+            ),
+        ),
+    ),
+    Route(
+        method="GET",
+        path="/status",
+        doors=EVERYWHERE,
+        run=reads.status,
+        text="Everything: status, the three facts, suspicion, the last attempt, Postgres.",
+        answers={200: StatusBody},
+        quiet=True,
+    ),
+    Route(
+        method="GET",
+        path="/metrics",
+        doors=EVERYWHERE,
+        run=reads.metrics,
+        text="Metrics for Prometheus.",
+        answers={200: "text/plain"},
+        quiet=True,
+    ),
+    Route(
+        method="GET",
+        path="/livez",
+        doors=EVERYWHERE,
+        run=reads.livez,
+        text="Whether the daemon is alive.",
+        answers={200: HealthBody},
+        quiet=True,
+    ),
+    Route(
+        method="GET",
+        path="/readyz",
+        doors=EVERYWHERE,
+        run=reads.readyz,
+        text="Whether Postgres accepts connections.",
+        answers={200: HealthBody, 503: ErrorBody},
+        quiet=True,
+    ),
+    Route(
+        method="GET",
+        path="/syncz",
+        doors=EVERYWHERE,
+        run=reads.syncz,
+        text="Whether the configuration desired is the one applied.",
+        answers={200: HealthBody, 503: ErrorBody},
+        quiet=True,
+    ),
+    Route(
+        method="GET",
+        path="/hadron_liveness_probe",
+        doors=NOT_LOOPBACK,
+        run=reads.hadron_liveness_probe,
+        text="The reference's probe: whether Postgres accepts connections.",
+        answers={200: JSON_OBJECT},
+        quiet=True,
+    ),
+    Route(
+        method="GET",
+        path="/openapi.json",
+        doors=EVERYWHERE,
+        run=_openapi,
+        text="This API as an OpenAPI document.",
+        answers={200: JSON_OBJECT},
+        quiet=True,
+    ),
+)
+
+NOT_OURS: Final = frozenset(
+    {
+        "/autoscaling_metrics",
+        "/check_writability",
+        "/database_schema",
+        "/dbs_and_roles",
+        "/extensions",
+        "/failpoints",
+        "/grants",
+        "/insights",
+        "/lfc/offload",
+        "/lfc/prewarm",
+        "/metrics.json",
+        "/promote",
+    }
+)
+"""Routes of Neon's compute_ctl that this one does not serve: 501."""
+
+_BY_PATH: Final[dict[str, dict[str, Route]]] = {}
+for _route in ROUTES:
+    _BY_PATH.setdefault(_route.path, {})[_route.method] = _route
+
+
+def find(method: str, path: str, door: Door) -> Route | Answer:
+    """Return the route asked for, or what to answer where there is none at this door."""
+    methods = _BY_PATH.get(path)
+    if methods is None:
+        if path in NOT_OURS or path.startswith("/extension_server/"):
+            return say(error_body(f"{path} is not implemented here"), 501)
+        return say(error_body("no such route"), 404)
+    route = methods.get("GET" if method == "HEAD" else method)
+    if route is None:
+        answer = say(error_body(f"method {method} is not allowed here"), 405)
+        allowed = sorted(methods) + (["HEAD"] if "GET" in methods else [])
+        answer.headers["Allow"] = ", ".join(allowed)
+        return answer
+    if door not in route.doors:
+        served = " and ".join(sorted(one.label for one in route.doors))
+        return say(error_body(f"{path} is served on {served}, not on {door.label}"), 403)
+    return route

@@ -1,0 +1,1 @@
+"""Tests of the daemon's parts on real sockets and files, without Postgres."""

@@ -1,0 +1,240 @@
+"""A node behind real doors, for the tests of the HTTP API; only Postgres and time are stand-ins."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import socket
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Self
+
+from compute_ctl.facts import Attempt, Outcome, Written
+from compute_ctl.generation import Marker
+from compute_ctl.http import Doors
+from compute_ctl.http.guard import Limits
+from compute_ctl.metrics import Metrics
+from compute_ctl.node import Node
+from compute_ctl.settings import Settings
+
+DEADLINE_S = 5.0
+
+
+class RealClock:
+    """The time as it is."""
+
+    def monotonic(self) -> float:
+        """Seconds that never go backwards."""
+        return time.monotonic()
+
+    def wall(self) -> datetime:
+        """The current time, UTC."""
+        return datetime.now(UTC)
+
+
+class StillPostgres:
+    """A server that is up and does nothing."""
+
+    ready = True
+    running = True
+    pid: int | None = 4711
+
+    def reload(self) -> bool:
+        """Pretend to."""
+        return True
+
+
+@dataclass(kw_only=True)
+class Reply:
+    """A response, read whole."""
+
+    code: int
+    headers: dict[str, str]
+    """Names in lower case."""
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        """The body decoded."""
+        return json.loads(self.body)
+
+
+@dataclass(kw_only=True)
+class Served:
+    """A node and where its doors are."""
+
+    node: Node
+    postgres: StillPostgres
+    metrics: Metrics
+    doors: Doors
+
+    @property
+    def port(self) -> int:
+        """Port of the loopback door."""
+        return self.doors.internal_port
+
+    async def loopback(self, method: str, path: str, **options: Any) -> Reply:
+        """Ask at the loopback door."""
+        async with Wire.tcp(self.port) as wire:
+            return await wire.ask(method, path, **options)
+
+    async def socket(self, method: str, path: str, **options: Any) -> Reply:
+        """Ask at the unix socket."""
+        async with Wire.unix(self.doors.socket_path) as wire:
+            return await wire.ask(method, path, **options)
+
+    def wrote(self, generation: int = 1) -> Marker:
+        """Make the node await the acknowledgement of a generation."""
+        marker = Marker.of(generation=generation, nonce=secrets.token_hex(16), body="x\n")
+        self.node.now_written(
+            Written(
+                marker=marker,
+                content_sha256="0" * 64,
+                version=None,
+                rest="x\n",
+                upstream="",
+                map_sha256="a" * 64,
+                names=frozenset(),
+                at=datetime.now(UTC),
+            )
+        )
+        return marker
+
+    def end_attempt(self, outcome: Outcome, reason: str = "") -> None:
+        """End an attempt that has taken all requests so far."""
+        now = datetime.now(UTC)
+        attempt = Attempt(
+            number=1,
+            who="test",
+            started_at=now,
+            finished_at=now,
+            duration_ms=1.5,
+            outcome=outcome,
+            reason=reason,
+        )
+        good = outcome in (Outcome.APPLIED, Outcome.UNCHANGED)
+        self.node.requests.take()
+        self.node.attempt_ended(attempt, served=self.node.requests.taken, good=good)
+
+    async def requested(self, count: int = 1) -> None:
+        """Wait until the node has had *count* refresh requests."""
+        await until(f"{count} requests", lambda: self.node.requests.requested >= count)
+
+
+async def until(what: str, predicate: Callable[[], bool]) -> None:
+    """Wait until *predicate* is true, while the loop that both sides share goes on."""
+    try:
+        async with asyncio.timeout(DEADLINE_S):
+            while not predicate():  # noqa: ASYNC110 -- what is awaited has no event of its own
+                await asyncio.sleep(0.001)
+    except TimeoutError:
+        raise AssertionError(f"not within {DEADLINE_S:g} s: {what}") from None
+
+
+class Wire:
+    """One connection, byte by byte; every wait is bounded."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    @classmethod
+    @asynccontextmanager
+    async def tcp(cls, port: int, host: str = "127.0.0.1") -> AsyncIterator[Self]:
+        """Connect to the loopback door."""
+        async with cls._use(*await asyncio.open_connection(host, port)) as wire:
+            yield wire
+
+    @classmethod
+    @asynccontextmanager
+    async def unix(cls, path: Path) -> AsyncIterator[Self]:
+        """Connect to the unix socket."""
+        sock = socket.socket(socket.AF_UNIX)
+        sock.connect(str(path))
+        async with cls._use(*await asyncio.open_connection(sock=sock)) as wire:
+            yield wire
+
+    @classmethod
+    @asynccontextmanager
+    async def _use(
+        cls, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> AsyncIterator[Self]:
+        try:
+            yield cls(reader, writer)
+        finally:
+            writer.transport.abort()
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: bytes | None = None,
+        json_body: Any = None,
+        headers: dict[str, str] | None = None,
+        host: str | None = "localhost",
+    ) -> Reply:
+        """Send a request as given and read its response."""
+        fields = {"User-Agent": "test"} | ({"Host": host} if host is not None else {})
+        if json_body is not None:
+            body = json.dumps(json_body).encode()
+            fields["Content-Type"] = "application/json"
+        if body is not None:
+            fields["Content-Length"] = str(len(body))
+        fields |= headers or {}
+        lines = [f"{method} {path} HTTP/1.1", *(f"{k}: {v}" for k, v in fields.items()), "", ""]
+        self.writer.write("\r\n".join(lines).encode() + (body or b""))
+        return await self.reply(head=method == "HEAD")
+
+    async def reply(self, *, head: bool = False) -> Reply:
+        """Read a response."""
+        async with asyncio.timeout(DEADLINE_S):
+            raw = await self.reader.readuntil(b"\r\n\r\n")
+            first, *lines = raw.decode().rstrip().split("\r\n")
+            headers = {}
+            for line in lines:
+                name, _, value = line.partition(":")
+                headers[name.lower()] = value.strip()
+            length = 0 if head else int(headers.get("content-length", 0))
+            body = await self.reader.readexactly(length)
+        return Reply(code=int(first.split()[1]), headers=headers, body=body)
+
+    async def closed(self, within_s: float) -> bool:
+        """Return whether the other side closes within *within_s* seconds."""
+        try:
+            async with asyncio.timeout(within_s):
+                return await self.reader.read(1) == b""
+        except ConnectionError:
+            return True
+        except TimeoutError:
+            return False
+
+
+@asynccontextmanager
+async def serve(
+    folder: Path, *, limits: Limits | None = None, **changes: Any
+) -> AsyncIterator[Served]:
+    """Open the doors of a new node on a free port, its socket in *folder*."""
+    settings = Settings(
+        pgdata=folder,
+        connstr="host=/nowhere",
+        compute_id="test",
+        internal_http_port=0,
+        state_dir=folder,
+    )
+    settings = replace(settings, **changes)
+    metrics = Metrics()
+    postgres = StillPostgres()
+    node = Node(clock=RealClock(), postgres=postgres)
+    node.subscribe(metrics)
+    doors = Doors(node=node, settings=settings, meter=metrics, limits=limits)
+    await doors.start()
+    try:
+        yield Served(node=node, postgres=postgres, metrics=metrics, doors=doors)
+    finally:
+        await doors.stop(1.0)
