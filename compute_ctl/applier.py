@@ -174,13 +174,19 @@ class Applier:
         written = self._node.written
         if written is not None and written.rest == rendered.rest:
             return ()
-        return await self._journal.check(rendered.body)
+        found = await self._journal.check(rendered.body)
+        for complaint in found:
+            if complaint.file != self._journal.path:
+                logger.warning("not ours, but in the way: %s", reasons((complaint,)))
+        return tuple(complaint for complaint in found if complaint.file == self._journal.path)
 
     async def _install(
         self, document: Document, rendered: Rendered, *, fallback: str | None = None
     ) -> None:
         body = rendered.body if fallback is None else fallback
-        marker = await self._journal.install(body, document=document.json, state=self._node.state)
+        marker = await self._journal.install(
+            body, document=document.json, token=rendered.storage_token, state=self._node.state
+        )
         rest, upstream = split_body(body)
         written = Written(marker=marker, rest=rest, upstream=upstream, at=self._clock.wall())
         if fallback is None:
@@ -212,6 +218,28 @@ class Applier:
             return Result(outcome=Outcome.REJECTED, reason=reason, broken=True)
         self._conclude(verdict)
         return Result(outcome=Outcome.REJECTED, reason=reason)
+
+    async def retreat(self, reason: str) -> bool:
+        """Postgres did not start on what is written: write the last known good generation.
+
+        Returns False where that is what it did not start on, or there is none.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        node = self._node
+        good = node.state.last_known_good
+        kept = await self._journal.kept(good.generation) if good else None
+        if node.written is None or kept is None or kept[0] is None:
+            return False
+        if node.written.body == kept[1].body:
+            return False
+        refused = await self._journal.kept(node.written.marker.generation)
+        if refused is not None and refused[0] is not None:
+            self._ledger.quarantine(refused[0], reason)
+        await self._install(kept[0], render(kept[0], self._context), fallback=kept[1].body)
+        await self._journal.save(node.state)
+        return True
 
     async def _good(self) -> Good | None:
         fact = self._node.state.last_known_good

@@ -18,7 +18,13 @@ from math import inf
 
 from compute_ctl import pacing
 from compute_ctl.applier import Applier, Result
-from compute_ctl.errors import FetchError, RequestError, SpecError, SyntaxSpecError
+from compute_ctl.errors import (
+    FetchError,
+    RequestError,
+    SpecError,
+    StoreError,
+    SyntaxSpecError,
+)
 from compute_ctl.facts import GOOD_OUTCOMES, PUSH, Attempt, Outcome, Source
 from compute_ctl.fetcher import Fetcher, News
 from compute_ctl.node import Node
@@ -76,12 +82,7 @@ class Configurator:
         )
 
     async def run(self) -> None:
-        """Work until the compute terminates.
-
-        Raises:
-            StoreError: the live file cannot be read at start.
-        """
-        await self._applier.restore()
+        """Work until the compute terminates."""
         self._node.request_refresh(who="start", source=Source.CLOCK)
         while not self._node.terminating:
             await self._turn()
@@ -89,6 +90,9 @@ class Configurator:
     async def _turn(self) -> None:
         node = self._node
         node.wake.clear()
+        if node.start_failure is not None:
+            await self._retreat(node.start_failure)
+            return
         if node.push is not None:
             await self._configure(node.push)
             return
@@ -253,6 +257,19 @@ class Configurator:
         if self._unproven_push is not None and node.proven:
             self._unproven_push.succeed()
             self._unproven_push = None
+
+    async def _retreat(self, reason: str) -> None:
+        """Have something written that Postgres may start with."""
+        node = self._node
+        node.start_failure = None
+        node.error = reason
+        try:
+            if await self._applier.retreat(reason):
+                return
+        except StoreError as error:
+            logger.error("%s", error)
+        if node.status is Status.INIT:
+            node.move(Event.START_FAILED, reason)
 
     # A push
 

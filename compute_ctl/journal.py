@@ -11,13 +11,14 @@ import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TypeVar
 
 from compute_ctl.errors import SpecError, StoreError
 from compute_ctl.generation import LiveFile, Marker, file_text
 from compute_ctl.ports import ConfStore, StateStore
 from compute_ctl.proof import Complaint
-from compute_ctl.recovery import State, next_generation
+from compute_ctl.recovery import Identity, State, next_generation
 from compute_ctl.settings import Deadlines
 from compute_ctl.spec import Document, decode_document
 
@@ -33,11 +34,13 @@ class Journal:
         *,
         conf: ConfStore,
         state: StateStore,
+        identity: Identity,
         deadlines: Deadlines,
         nonce: Callable[[], str],
     ) -> None:
         self._conf = conf
         self._state = state
+        self._identity = identity
         self._deadlines = deadlines
         self._nonce = nonce
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="files")
@@ -46,6 +49,11 @@ class Journal:
     def path(self) -> str:
         """The live file."""
         return str(self._conf.path)
+
+    @property
+    def token_path(self) -> Path:
+        """The file with the storage token, where there is one."""
+        return self._state.token_path
 
     async def _call(self, call: Callable[[], T], timeout_s: float | None = None) -> T:
         limit = timeout_s or self._deadlines.swap
@@ -60,8 +68,16 @@ class Journal:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
     async def load(self) -> State:
-        """Return what an earlier daemon knew."""
-        return await self._call(self._state.load)
+        """Return what an earlier daemon knew of this cluster; another's is set aside."""
+        return await self._call(self._load)
+
+    def _load(self) -> State:
+        state = self._state.load()
+        if not self._identity.fits(state):
+            aside = self._state.set_aside()
+            logger.warning('the state folder is of another cluster, moved it to "%s"', aside)
+            state = State()
+        return self._identity.put_into(state)
 
     async def live(self) -> LiveFile | None:
         """Return the live file, None if there is none. Raises StoreError."""
@@ -85,15 +101,19 @@ class Journal:
         call = self._call(lambda: self._conf.check(body), self._deadlines.check + 1.0)
         return tuple(await call)
 
-    async def install(self, body: str, *, document: bytes, state: State) -> Marker:
+    async def install(
+        self, body: str, *, document: bytes, token: str | None, state: State
+    ) -> Marker:
         """Make *body* the live file, as the next generation; return its marker.
+
+        *token* is the storage token that goes with it, for a file of its own.
 
         Raises:
             StoreError: the old file is still in force.
         """
-        return await self._call(lambda: self._install(body, document, state))
+        return await self._call(lambda: self._install(body, document, token, state))
 
-    def _install(self, body: str, document: bytes, state: State) -> Marker:
+    def _install(self, body: str, document: bytes, token: str | None, state: State) -> Marker:
         text = self._conf.read()
         live = LiveFile.parse(text).marker if text is not None else None
         number = next_generation(
@@ -105,6 +125,8 @@ class Journal:
             self._state.put_generation(number, document=document, conf=new)
         except StoreError as error:
             logger.warning("generation %d is not kept: %s", number, error)  # no reason not to heal
+        if token != self._state.token():
+            self._state.put_token(token)
         self._conf.swap(new)
         return marker
 

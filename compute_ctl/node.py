@@ -71,6 +71,12 @@ class Node:
         self.start_time = clock.wall()
         self.wake = asyncio.Event()
         """Set whenever the configurator may have something to do."""
+        self.attempted = asyncio.Event()
+        """Set when the first attempt has ended."""
+        self.configured = asyncio.Event()
+        """Set while there is a configuration that Postgres has not failed to start with."""
+        self.ending = asyncio.Event()
+        """Set with the terminating statuses."""
         self.stopped = asyncio.Event()
         """Set with the status `terminated`."""
         self.requests = Requests()
@@ -88,6 +94,8 @@ class Node:
         self.tenant: str | None = None
         self.timeline: str | None = None
         self.terminate_mode: str | None = None
+        self.start_failure: str | None = None
+        """Postgres did not start; the configurator has not dealt with it yet."""
         self.exit_code: int | None = None
         """What the daemon exits with, where that is not Postgres's own status."""
 
@@ -110,6 +118,8 @@ class Node:
         logger.info("status changed from %s to %s%s", old, new, f": {why}" if why else "")
         for observer in self._observers:
             observer.on_move(old, new, why)
+        if new in TERMINATING:
+            self.ending.set()
         if new is Status.TERMINATED:
             self.stopped.set()
         self.wake.set()
@@ -205,6 +215,7 @@ class Node:
         """Record an attempt, and answer those whose requests it served."""
         self.last_attempt = attempt
         self.error = None if good else attempt.reason or attempt.outcome.value
+        self.attempted.set()
         for observer in self._observers:
             observer.on_attempt(attempt)
         self.requests.end(served, attempt.outcome)
@@ -213,6 +224,7 @@ class Node:
         """Record that *written* is in the live file; from now on its acknowledgement counts."""
         self.written = written
         self.acks.expect(written)
+        self.configured.set()
 
     def proved(self, verdict: Verdict) -> None:
         """Record that the generation in the live file runs.
@@ -241,6 +253,12 @@ class Node:
     def postgres_lost(self) -> None:
         """Postgres does not accept connections any more."""
         self.move(Event.PG_LOST, "postgres does not accept connections")
+
+    def start_failed(self, reason: str) -> None:
+        """Postgres did not come up with what is written: something else has to be."""
+        self.start_failure = reason
+        self.configured.clear()
+        self.wake.set()
 
     # What is shown
 

@@ -108,6 +108,19 @@ class StateStore(Protocol):
     def get_generation(self, number: int) -> tuple[bytes, str] | None:
         """Return (document, file text) of a kept generation, None if gone or unreadable."""
 
+    @property
+    def token_path(self) -> Path:
+        """Absolute path of the file that holds the storage token."""
+
+    def token(self) -> str | None:
+        """Return the storage token kept there, None for none."""
+
+    def put_token(self, token: str | None) -> None:
+        """Replace the storage token atomically (mode 0600), or remove it. Raises StoreError."""
+
+    def set_aside(self) -> Path | None:
+        """Move everything away, since it belongs to another cluster. Raises StoreError."""
+
     def highest_generation(self) -> int:
         """Return the highest number ever kept in the folder, 0 for none."""
 

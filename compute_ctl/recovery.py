@@ -51,6 +51,27 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     quarantine: tuple[Quarantined, ...] = ()
 
 
+class Identity(msgspec.Struct, frozen=True, kw_only=True):
+    """Which compute and which data directory a state folder belongs to."""
+
+    compute_id: str
+    system_identifier: str
+    data_dir_inode: str
+
+    def fits(self, state: State) -> bool:
+        """Whether *state* was written for this one; an empty one was written for nobody."""
+        return not state.system_identifier or self.put_into(state) == state
+
+    def put_into(self, state: State) -> State:
+        """Return *state* as this one's."""
+        return msgspec.structs.replace(
+            state,
+            compute_id=self.compute_id,
+            system_identifier=self.system_identifier,
+            data_dir_inode=self.data_dir_inode,
+        )
+
+
 class Start(StrEnum):
     """What to do first."""
 

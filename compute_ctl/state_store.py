@@ -100,6 +100,30 @@ class StateStore:
         with suppress(OSError):
             self._state.prepare()
 
+    @property
+    def token_path(self) -> Path:
+        """Absolute path of the file that holds the storage token."""
+        return self._folder / "storage_token"
+
+    def token(self) -> str | None:
+        """Return the storage token kept there, None for none."""
+        try:
+            return _read(self.token_path).decode().strip() or None
+        except (OSError, UnicodeDecodeError):
+            return None
+
+    def put_token(self, token: str | None) -> None:
+        """Replace the storage token atomically (mode 0600), or remove it. Raises StoreError."""
+        try:
+            if token is None:
+                self.token_path.unlink(missing_ok=True)
+            else:
+                ReplacedFile(self.token_path, reserve_bytes=0).replace(f"{token}\n".encode())
+        except OSError as error:
+            raise StoreError(
+                f'could not write file "{self.token_path}": {error.strerror or error}'
+            ) from error
+
     def put_generation(self, number: int, *, document: bytes, conf: str) -> None:
         """Keep a generation durably. Raises StoreError."""
         try:

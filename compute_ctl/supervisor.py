@@ -1,0 +1,100 @@
+"""Runs Postgres, where that is the daemon's business: start, one more start, the end.
+
+Postgres starts as soon as there is a configuration to start it with. If it does not come up on a
+generation that is not known to be good, the configurator writes one that is, and Postgres is
+started once more; after a second failure the daemon waits a while for somebody to help, and ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from compute_ctl.errors import PostgresError
+from compute_ctl.node import Node
+from compute_ctl.postgres import Events, Supervised
+from compute_ctl.settings import Deadlines
+from compute_ctl.state import Event
+
+logger = logging.getLogger(__name__)
+
+
+class Supervisor:
+    """Starts one Postgres and tells the node what becomes of it; `run` is its task."""
+
+    def __init__(
+        self,
+        *,
+        node: Node,
+        postgres: Supervised,
+        deadlines: Deadlines,
+        environment: Callable[[], dict[str, str]],
+    ) -> None:
+        self._node = node
+        self._postgres = postgres
+        self._deadlines = deadlines
+        self._environment = environment
+        self._came_up = False
+        self._ended = asyncio.Event()
+        self._status: int | None = None
+
+    @property
+    def events(self) -> Events:
+        """What the watcher of the process calls."""
+        return Events(on_ready=self._on_ready, on_lost=self._node.postgres_lost, on_exit=self._exit)
+
+    def _on_ready(self) -> None:
+        self._came_up = True
+        self._node.postgres_ready()
+
+    def _exit(self, status: int | None) -> None:
+        self._status = status
+        self._ended.set()
+
+    async def run(self) -> None:
+        """Start Postgres, and end with the node when it has ended for good."""
+        node = self._node
+        while not node.terminating:
+            await self._wait_for_configuration()
+            self._ended.clear()
+            self._start()
+            await self._ended.wait()
+            if self._came_up or node.terminating:
+                break
+            if not await self._second_chance():
+                break
+        if node.exit_code is None:
+            node.exit_code = 1 if self._status is None else self._status
+        node.move(Event.STOPPED, f"postgres ended with status {self._status}")
+
+    async def _wait_for_configuration(self) -> None:
+        """Wait for a document; an older one will do if the source does not answer in time."""
+        node = self._node
+        if node.written is not None and not self._postgres.running:
+            try:
+                await asyncio.wait_for(node.attempted.wait(), self._deadlines.first_fetch)
+            except TimeoutError:
+                logger.warning(
+                    "no answer yet, starting postgres with the last known good generation"
+                )
+        await node.configured.wait()
+
+    def _start(self) -> None:
+        try:
+            if self._postgres.start(self._environment()):
+                logger.info("adopted the running postgres (pid %s)", self._postgres.pid)
+        except PostgresError as error:
+            logger.error("%s", error)
+            self._exit(1)
+
+    async def _second_chance(self) -> bool:
+        """Wait for another generation to start with; False if none comes in time."""
+        node = self._node
+        node.start_failed(f"postgres did not start (status {self._status})")
+        try:
+            await asyncio.wait_for(node.configured.wait(), self._deadlines.failed_start)
+        except TimeoutError:
+            logger.error("postgres does not start, and nobody has sent another configuration")
+            return False
+        return True
