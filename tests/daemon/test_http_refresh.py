@@ -40,7 +40,7 @@ async def test_requests_not_yet_taken_are_coalesced(served: Served) -> None:
     """A second request before the first is taken says that it shares its attempt."""
     await served.loopback("POST", REFRESH)
     reply = await served.loopback("POST", REFRESH)
-    assert (2, True) == (reply.json["refresh_id"], reply.json["coalesced"])
+    assert (reply.json["refresh_id"], reply.json["coalesced"]) == (2, True)
 
 
 async def test_wait_tells_the_outcome(served: Served) -> None:
@@ -49,7 +49,7 @@ async def test_wait_tells_the_outcome(served: Served) -> None:
     await served.requested()
     served.end_attempt(Outcome.APPLIED)
     reply = await asking
-    assert (200, "applied") == (reply.code, reply.json["outcome"])
+    assert (reply.code, reply.json["outcome"]) == (200, "applied")
     assert "reason" not in reply.json
 
 
@@ -66,7 +66,7 @@ async def test_wait_tells_why_not(served: Served) -> None:
 async def test_wait_ends_in_time(served: Served) -> None:
     """Nobody waits longer than asked for: the outcome is then `timeout`."""
     reply = await served.loopback("POST", f"{REFRESH}?wait=0.01")
-    assert (200, "timeout") == (reply.code, reply.json["outcome"])
+    assert (reply.code, reply.json["outcome"]) == (200, "timeout")
 
 
 @pytest.mark.parametrize("wait", ["x", "-1", "601", "nan", "inf", ""])
@@ -160,7 +160,7 @@ async def test_peer_of_the_socket_is_named(
 async def test_force_needs_the_socket(served: Served) -> None:
     """Trying a quarantined document again is nothing for any local process."""
     refused = await served.loopback("POST", f"{REFRESH}?force=true")
-    assert (403, 0) == (refused.code, served.node.requests.requested)
+    assert (refused.code, served.node.requests.requested) == (403, 0)
     assert (await served.socket("POST", f"{REFRESH}?force=true")).code == 200
     assert served.node.requests.forced_at is not None
 
@@ -169,7 +169,7 @@ async def test_refused_while_terminating(served: Served) -> None:
     """A compute that ends takes no refresh: 412 in the reference's words."""
     served.node.terminate("fast", who="test")
     reply = await served.loopback("POST", REFRESH)
-    assert (412, {"error": "invalid compute status: terminated"}) == (reply.code, reply.json)
+    assert (reply.code, reply.json) == (412, {"error": "invalid compute status: terminated"})
 
 
 async def test_ack_of_the_current_marker_is_taken(served: Served) -> None:
@@ -177,7 +177,7 @@ async def test_ack_of_the_current_marker_is_taken(served: Served) -> None:
     marker = served.wrote()
     body = {"marker": str(marker), "map_sha256": "a" * 64, "shard_count": 1, "pid": 7}
     reply = await served.loopback("POST", ACK, json_body=body)
-    assert (200, {}) == (reply.code, reply.json)
+    assert (reply.code, reply.json) == (200, {})
     assert served.node.acks.latest is not None
     assert served.node.acks.latest.map_matches
 
@@ -196,7 +196,7 @@ async def test_ack_of_an_earlier_marker_is_stale(served: Served) -> None:
     old = served.wrote(1)
     served.wrote(2)
     reply = await served.loopback("POST", ACK, json_body={"marker": str(old)})
-    assert (200, {"stale": True}) == (reply.code, reply.json)
+    assert (reply.code, reply.json) == (200, {"stale": True})
     assert served.node.acks.latest is None
 
 

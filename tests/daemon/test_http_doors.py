@@ -1,0 +1,356 @@
+"""What each door serves and refuses, through real sockets."""
+
+import logging
+import os
+import socket
+import stat
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from compute_ctl.errors import SettingsError
+from compute_ctl.facts import Outcome
+from compute_ctl.http.api import Door
+from compute_ctl.http.routes import NOT_OURS, ROUTES
+from compute_ctl.state import Event
+from tests.daemon.api import Served, Wire, serve
+
+
+@pytest.fixture
+async def served(tmp_path: Path) -> AsyncIterator[Served]:
+    """A node behind its doors."""
+    async with serve(tmp_path) as one:
+        yield one
+
+
+@pytest.mark.parametrize(
+    "route", [one for one in ROUTES if Door.LOOPBACK not in one.doors], ids=lambda one: one.path
+)
+async def test_loopback_refuses_what_is_not_its(served: Served, route) -> None:  # type: ignore[no-untyped-def]
+    """What belongs to another door is 403 and names that door; nothing happens."""
+    reply = await served.loopback(route.method, route.path, body=b"")
+    expected = (
+        f"{route.path} is served on the external port and the unix socket, not on the loopback port"
+    )
+    assert (403, {"error": expected}) == (reply.code, reply.json)
+    assert served.node.status == "empty"
+
+
+@pytest.mark.parametrize("path", ["/status", "/metrics", "/livez", "/readyz", "/openapi.json"])
+async def test_both_doors_serve_reads(served: Served, path: str) -> None:
+    """Reads are served at both doors, HEAD too, with the same length and no body."""
+    for ask in (served.loopback, served.socket):
+        whole = await ask("GET", path)
+        head = await ask("HEAD", path)
+        assert (whole.code, head.code) == (200, 200)
+        assert head.body == b""
+        assert int(head.headers["content-length"]) > 0
+
+
+@pytest.mark.parametrize("path", [*sorted(NOT_OURS), "/extension_server/postgis.so"])
+async def test_routes_of_the_reference_that_are_not_ours(served: Served, path: str) -> None:
+    """A client of Neon's compute_ctl learns in JSON that a route does not exist here."""
+    reply = await served.loopback("POST", path)
+    expected = {"error": f"{path} is not implemented here"}
+    assert (501, expected) == (reply.code, reply.json)
+
+
+async def test_unknown_route_and_method(served: Served) -> None:
+    """404 and 405 are JSON like every error; 405 says what is allowed."""
+    unknown = await served.loopback("GET", "/nothing")
+    assert (unknown.code, unknown.json) == (404, {"error": "no such route"})
+    wrong = await served.loopback("GET", "/refresh_configuration")
+    assert (wrong.code, wrong.headers["allow"]) == (405, "POST")
+    assert wrong.json == {"error": "method GET is not allowed here"}
+    assert (await served.loopback("DELETE", "/status")).headers["allow"] == "GET, HEAD"
+
+
+@pytest.mark.parametrize(
+    "host", ["localhost", "LOCALHOST:3081", "127.0.0.1", "127.0.0.1:80", "[::1]", "[::1]:1"]
+)
+async def test_host_that_is_local(served: Served, host: str) -> None:
+    """Every way to name this machine's loopback is fine."""
+    assert (await served.loopback("GET", "/livez", host=host)).code == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "code"),
+    [
+        ("evil.example", 403),
+        ("localhost.evil.example", 403),
+        ("127.0.0.1.nip.io", 403),
+        (None, 400),
+    ],
+)
+async def test_host_that_is_not(served: Served, host: str | None, code: int) -> None:
+    """A page that rebinds its own name to 127.0.0.1 gets nothing."""
+    reply = await served.loopback("POST", "/refresh_configuration", host=host)
+    assert (code, 0) == (reply.code, served.node.requests.requested)
+
+
+async def test_old_client_without_host(served: Served) -> None:
+    """HTTP/1.0 knows no Host header."""
+    async with Wire.tcp(served.port) as wire:
+        wire.writer.write(b"GET /livez HTTP/1.0\r\n\r\n")
+        assert (await wire.reply()).code == 200
+
+
+async def test_origin_is_refused(served: Served) -> None:
+    """A browser that posts from some page is refused, even from one of this machine."""
+    headers = {"Origin": "http://localhost:3081"}
+    reply = await served.loopback("POST", "/refresh_configuration", headers=headers)
+    assert (reply.code, served.node.requests.requested) == (403, 0)
+    assert reply.json == {"error": "requests with an Origin header are refused"}
+
+
+async def test_request_id_is_echoed(served: Served) -> None:
+    """The caller's X-Request-Id comes back, also with an error; a missing one is made."""
+    given = await served.loopback("GET", "/nothing", headers={"X-Request-Id": "abc-1"})
+    assert given.headers["x-request-id"] == "abc-1"
+    made = await served.loopback("GET", "/livez")
+    assert len(made.headers["x-request-id"]) == 36
+    odd = await served.loopback("GET", "/livez", headers={"X-Request-Id": "\u00e9 x"})
+    assert len(odd.headers["x-request-id"]) == 36
+
+
+async def test_log_reads_like_the_reference(
+    served: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A refresh leaves a line at INFO with its id, then one with code and latency; a probe none."""
+    caplog.set_level(logging.INFO, logger="compute_ctl.http")
+    await served.loopback("GET", "/livez")
+    await served.loopback("POST", "/refresh_configuration", headers={"X-Request-Id": "r1"})
+    records = [one for one in caplog.records if one.name.startswith("compute_ctl.http.pipeline")]
+    expected = [
+        "serving /refresh_configuration POST request",
+        "answered /refresh_configuration POST request with 200",
+    ]
+    assert expected == [one.getMessage() for one in records]
+    assert {vars(one)["request_id"] for one in records} == {"r1"}
+    assert vars(records[1])["latency_ms"] >= 0
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "code"),
+    [
+        ({"Content-Encoding": "gzip"}, b"{}", 415),
+        ({"Content-Type": "text/plain"}, b"{}", 415),
+        ({"Content-Type": "application/json"}, b"x" * (64 * 1024 + 1), 413),
+        ({"Content-Length": "99999999"}, b"", 413),
+        ({"Content-Type": "application/json"}, b"{", 400),
+        ({"Content-Type": "application/x-www-form-urlencoded"}, b"", 200),
+    ],
+)
+async def test_body_of_a_refresh(
+    served: Served, headers: dict[str, str], body: bytes, code: int
+) -> None:
+    """No body is fine whatever its type; one that is coded, no JSON or too long is refused."""
+    reply = await served.loopback("POST", "/refresh_configuration", body=body, headers=headers)
+    assert code == reply.code
+    assert ("error" in reply.json) == (code != 200)
+    assert served.node.requests.requested == (code == 200)
+
+
+async def test_chunked_body_is_limited_too(served: Served) -> None:
+    """A body without a length ends at the same limit."""
+    chunk = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
+    async with Wire.tcp(served.port) as wire:
+        wire.writer.write(
+            b"POST /refresh_configuration HTTP/1.1\r\nHost: localhost\r\n"
+            b"Transfer-Encoding: chunked\r\n\r\n" + 2 * chunk
+        )
+        assert (await wire.reply()).code == 413
+
+
+async def test_length_is_needed_where_a_body_is(served: Served) -> None:
+    """A configuration without a body is 411."""
+    assert (await served.socket("POST", "/configure")).code == 411
+
+
+async def test_expect_is_honoured(served: Served) -> None:
+    """A client that waits for 100 before it sends a long document gets it."""
+    async with Wire.unix(served.doors.socket_path) as wire:
+        reply = await wire.ask(
+            "POST",
+            "/configure",
+            headers={
+                "Expect": "100-continue",
+                "Content-Length": "1",
+                "Content-Type": "application/json",
+            },
+        )
+        assert reply.code == 100
+        wire.writer.write(b"{")
+        assert (await wire.reply()).code == 400
+
+
+async def test_malformed_http(served: Served) -> None:
+    """What is no HTTP gets a JSON error and loses its connection."""
+    async with Wire.tcp(served.port) as wire:
+        wire.writer.write(b"\x16\x03\x01 hello\r\n\r\n")
+        reply = await wire.reply()
+        assert (reply.code, reply.json) == (400, {"error": "malformed HTTP request"})
+        assert await wire.closed(2)
+
+
+async def test_header_that_is_too_big(served: Served) -> None:
+    """A header line without end is refused, not stored."""
+    async with Wire.tcp(served.port) as wire:
+        reply = await wire.ask("GET", "/livez", headers={"X-Big": "x" * 20_000})
+        assert reply.code == 400
+
+
+async def test_configure_says_what_is_wrong(served: Served) -> None:
+    """A document of the wrong shape is 422 with the path of the field; no JSON at all is 400."""
+    reply = await served.socket("POST", "/configure", json_body={"spec": {"cluster": 5}})
+    assert reply.code == 422
+    assert "spec.cluster" in reply.json["error"]
+    headers = {"Content-Type": "application/json"}
+    assert (await served.socket("POST", "/configure", body=b"{x", headers=headers)).code == 400
+
+
+async def test_terminate(served: Served) -> None:
+    """A compute without Postgres ends at once: 200; again: 201; a wrong mode changes nothing."""
+    wrong = await served.socket("POST", "/terminate?mode=slow")
+    assert (wrong.code, served.node.status) == (400, "empty")
+    first = await served.socket("POST", "/terminate?mode=immediate")
+    assert (first.code, first.json) == (200, {"lsn": None})
+    assert (await served.socket("POST", "/terminate")).code == 201
+
+
+async def test_health(served: Served) -> None:
+    """Alive, ready and in sync are three questions."""
+    assert (await served.loopback("GET", "/livez")).json == {"status": "alive"}
+    assert (await served.loopback("GET", "/readyz")).json == {"status": "ready"}
+    unproven = await served.loopback("GET", "/syncz")
+    expected = "the configuration desired is not applied: it has not been proven yet"
+    assert (503, {"error": expected}) == (unproven.code, unproven.json)
+    served.postgres.ready = False
+    assert (await served.loopback("GET", "/readyz")).code == 503
+    assert (await served.socket("GET", "/hadron_liveness_probe")).code == 500
+    served.postgres.ready = True
+    assert (await served.socket("GET", "/hadron_liveness_probe")).body == b'"ok"'
+
+
+async def test_syncz_says_why_not(served: Served) -> None:
+    """What went wrong last is the reason, without passwords."""
+    served.end_attempt(Outcome.FETCH_FAILED, "no answer from postgres://u:secret@h/x")
+    reply = await served.loopback("GET", "/syncz")
+    assert reply.json["error"].endswith("no answer from postgres://u:********@h/x")
+
+
+async def test_status_has_the_keys_of_the_reference_first(served: Served) -> None:
+    """The reference's six keys stand first, in its order, and ours follow."""
+    served.node.move(Event.PG_READY)
+    body = (await served.loopback("GET", "/status")).json
+    expected = ["start_time", "tenant", "timeline", "status", "last_active", "error"]
+    assert expected == list(body)[:6]
+    assert list(body)[6:] == ["config", "refresh", "postgres"]
+    assert body["status"] == "running"
+
+
+async def test_nobody_learns_the_marker(served: Served) -> None:
+    """What proves an acknowledgement genuine is shown nowhere."""
+    marker = served.wrote()
+    for path in ("/status", "/metrics"):
+        assert marker.nonce.encode() not in (await served.socket("GET", path)).body
+
+
+async def test_socket_is_private(served: Served) -> None:
+    """Only the owner may connect."""
+    found = served.doors.socket_path.lstat()
+    assert (0o600, os.geteuid()) == (stat.S_IMODE(found.st_mode), found.st_uid)
+
+
+async def test_ipv6_loopback(served: Served) -> None:
+    """Neon posts to `localhost`, which may be ::1."""
+    with socket.socket(socket.AF_INET6) as probe:
+        try:
+            probe.bind(("::1", 0))
+        except OSError:
+            pytest.skip("this machine has no ::1")
+    async with Wire.tcp(served.port, "::1") as wire:
+        assert (await wire.ask("GET", "/livez")).code == 200
+
+
+async def test_only_loopback_is_bound(served: Served) -> None:
+    """Nobody else on the network reaches the port."""
+    with socket.socket() as probe:
+        probe.settimeout(2)
+        assert probe.connect_ex(("127.0.0.2", served.port)) != 0
+
+
+async def test_port_in_use(tmp_path: Path) -> None:
+    """One clear line, and the other door is not left open."""
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(SettingsError) as raised:
+            async with serve(tmp_path, internal_http_port=port):
+                pass
+    assert str(raised.value) == f"could not listen on 127.0.0.1:{port}: address already in use"
+    assert (
+        raised.value.hint == "Is another compute_ctl running? Choose another --internal-http-port."
+    )
+    assert not (tmp_path / "ctl.sock").exists()
+
+
+async def test_socket_left_behind_is_replaced(tmp_path: Path) -> None:
+    """A daemon killed without warning does not keep the next one from starting."""
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(tmp_path / "ctl.sock"))
+    async with serve(tmp_path) as served:
+        assert (await served.socket("GET", "/livez")).code == 200
+    assert not (tmp_path / "ctl.sock").exists()
+
+
+async def test_socket_in_use(served: Served) -> None:
+    """A second daemon on the same folder does not steal the socket."""
+    with pytest.raises(SettingsError, match="another compute_ctl listens on"):
+        async with serve(served.doors.socket_path.parent):
+            pass
+    assert (await served.socket("GET", "/livez")).code == 200
+
+
+async def test_something_else_in_the_way(tmp_path: Path) -> None:
+    """What is no socket is not removed."""
+    (tmp_path / "ctl.sock").write_text("mine")
+    with pytest.raises(SettingsError, match="is in the way of the unix socket"):
+        async with serve(tmp_path):
+            pass
+    assert (tmp_path / "ctl.sock").read_text() == "mine"
+
+
+async def test_long_path(tmp_path: Path) -> None:
+    """A state folder deeper than a socket's path may be still gets its socket."""
+    folder = tmp_path / ("d" * 120)
+    folder.mkdir()
+    async with serve(folder) as served:
+        descriptor = os.open(folder, os.O_PATH)
+        try:
+            async with Wire.unix(Path(f"/proc/self/fd/{descriptor}/ctl.sock")) as wire:
+                assert (await wire.ask("GET", "/livez")).code == 200
+        finally:
+            os.close(descriptor)
+        assert served.doors.socket_path.is_socket()
+    assert not (folder / "ctl.sock").exists()
+
+
+async def test_unknown_group(tmp_path: Path) -> None:
+    """A group that does not exist is a mistake on the command line."""
+    with pytest.raises(SettingsError, match='there is no group "nosuchgroup"'):
+        async with serve(tmp_path, socket_group="nosuchgroup"):
+            pass
+
+
+async def test_stop_ends_waiters(tmp_path: Path) -> None:
+    """A caller who waits for an outcome does not hold the daemon up."""
+    async with serve(tmp_path) as served, Wire.tcp(served.port) as wire:
+        wire.writer.write(
+            b"POST /refresh_configuration?wait=600 HTTP/1.1\r\nHost: localhost\r\n\r\n"
+        )
+        await served.requested()
+        await served.doors.stop(0.1)
+        assert await wire.closed(2)

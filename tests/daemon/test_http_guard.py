@@ -1,0 +1,110 @@
+"""Silent, slow and greedy clients, by raw sockets."""
+
+import asyncio
+import time
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from compute_ctl.http.guard import Limits
+from tests.daemon.api import Wire, serve, until
+
+SHORT = Limits(header=0.1, body=0.1, idle=0.1)
+SLOW_CLIENTS = 200
+
+
+def dropped(text: bytes, reason: str) -> bool:
+    """Whether the metrics have counted a connection closed for *reason*."""
+    wanted = f'compute_ctl_http_dropped_connections_total{{door="loopback",reason="{reason}"}}'
+    return wanted.encode() in text
+
+
+async def test_200_slow_clients_do_not_delay_a_probe(tmp_path: Path) -> None:
+    """With 200 silent or dribbling connections open, /livez answers within 100 ms, ten times."""
+    async with serve(tmp_path) as served, AsyncExitStack() as stack:
+        wires = [
+            await stack.enter_async_context(Wire.tcp(served.port)) for _ in range(SLOW_CLIENTS)
+        ]
+        for wire in wires[::2]:
+            wire.writer.write(b"POST /refresh_configuration HTTP/1.1\r\nX-Slow")
+        for _ in range(10):
+            for wire in wires[::2]:
+                if not wire.writer.is_closing():
+                    wire.writer.write(b"y")
+            begin = time.monotonic()
+            reply = await served.loopback("GET", "/livez")
+            assert (reply.code, time.monotonic() - begin < 0.1) == (200, True)
+
+
+async def test_probe_gets_in_past_slow_bodies(tmp_path: Path) -> None:
+    """Connections whose body does not come make room, too."""
+    head = (
+        b"POST /configuration_ack HTTP/1.1\r\nHost: localhost\r\n"
+        b"Content-Type: application/json\r\nContent-Length: 10\r\n\r\n"
+    )
+    async with serve(tmp_path, limits=Limits(connections=8)) as served, AsyncExitStack() as stack:
+        for _ in range(8):
+            wire = await stack.enter_async_context(Wire.tcp(served.port))
+            wire.writer.write(head)
+        assert (await served.loopback("GET", "/livez")).code == 200
+
+
+async def test_busy_connections_are_not_pushed_out(tmp_path: Path) -> None:
+    """A caller who waits for an outcome keeps its connection; the newcomer is closed."""
+    async with serve(tmp_path, limits=Limits(connections=1)) as served:
+        waiting = asyncio.create_task(served.loopback("POST", "/refresh_configuration?wait=0.3"))
+        await served.requested()
+        async with Wire.tcp(served.port) as wire:
+            assert await wire.closed(2)
+        assert (await waiting).json["outcome"] == "timeout"
+        assert dropped((await served.socket("GET", "/metrics")).body, "full")
+
+
+async def test_silent_client_is_closed(tmp_path: Path) -> None:
+    """Who connects and says nothing is closed, and counted."""
+    async with serve(tmp_path, limits=SHORT) as served:
+        async with Wire.tcp(served.port) as wire:
+            assert await wire.closed(2)
+        assert dropped((await served.loopback("GET", "/metrics")).body, "slow")
+
+
+async def test_slow_header_is_closed(tmp_path: Path) -> None:
+    """A byte now and then does not prolong the time for a header."""
+    async with serve(tmp_path, limits=SHORT) as served, Wire.tcp(served.port) as wire:
+        begin = time.monotonic()
+        wire.writer.write(b"GET /livez HTTP/1.1\r\nX-Slow: ")
+        closing = asyncio.create_task(wire.closed(2))
+        while not closing.done():
+            wire.writer.write(b"y")
+            await asyncio.wait([closing], timeout=0.02)
+        assert closing.result()
+        assert time.monotonic() - begin < 1
+
+
+async def test_slow_body_is_408(tmp_path: Path) -> None:
+    """A body that does not come is told so."""
+    async with serve(tmp_path, limits=SHORT) as served, Wire.tcp(served.port) as wire:
+        headers = {"Content-Length": "5", "Content-Type": "application/json"}
+        reply = await wire.ask("POST", "/refresh_configuration", headers=headers)
+        assert reply.code == 408
+        assert await wire.closed(3)
+
+
+async def test_idle_connection_is_closed(tmp_path: Path) -> None:
+    """A connection may be used again, but not kept for nothing."""
+    async with serve(tmp_path, limits=SHORT) as served, Wire.tcp(served.port) as wire:
+        assert (await wire.ask("GET", "/livez")).code == 200
+        assert (await wire.ask("GET", "/livez")).code == 200
+        assert await wire.closed(2)
+
+
+async def test_client_that_does_not_read_is_closed(tmp_path: Path) -> None:
+    """Answers that nobody takes do not hold a connection for longer than the idle limit."""
+    async with serve(tmp_path, limits=SHORT) as served, Wire.tcp(served.port) as wire:
+        wire.reader._transport.pause_reading()  # type: ignore[attr-defined]
+        wire.writer.write(b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 2000)
+        metrics = served.metrics
+        node = served.node
+        await until(
+            "the connection is closed",
+            lambda: dropped(metrics.exposition(node.snapshot()), "slow"),
+        )
