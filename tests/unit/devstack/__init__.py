@@ -1,0 +1,1 @@
+"""The stand-ins: pure parts by bytes, the rest as real processes."""
