@@ -102,8 +102,8 @@ def without_password(text: str, *, path: str = "") -> tuple[str, str | None]:
 
 def _parse_url(text: str, path: str) -> dict[str, str]:
     match = _URL.fullmatch(text)
-    if match is None:
-        raise SpecError(path, "not a connection URL")
+    if match is None or re.search(r"\s", text):  # libpqs differ in what they make of spaces
+        raise SpecError(path, "a connection URL cannot hold white space")
     params: dict[str, str] = {}
     for key in ("user", "password", "dbname"):
         if match[key]:
@@ -117,10 +117,8 @@ def _parse_url(text: str, path: str) -> dict[str, str]:
             raise SpecError(path, f'invalid host in connection URL: "{printable(part)}"')
         hosts.append(_decode(found["ip6"] or found["name"] or "", path))
         ports.append(_decode(found["port"] or "", path))
-    if any(hosts):
-        params["host"] = ",".join(hosts)
-    if any(ports):
-        params["port"] = ",".join(ports)
+    joined = {"host": ",".join(hosts), "port": ",".join(ports)}
+    params |= {key: value for key, value in joined.items() if value}
     for item in (match["query"] or "").split("&") if match["query"] else ():
         key, equals, value = item.partition("=")
         if not equals or "=" in value:
