@@ -30,8 +30,8 @@ REQUESTS: dict[RequestKind, Request] = {
     for kind in TAGS
 }
 for _kind in ("exists", "nblocks", "getpage"):
-    REQUESTS[_kind] = replace(  # type: ignore[index]
-        REQUESTS[_kind],  # type: ignore[index]
+    REQUESTS[_kind] = replace(
+        REQUESTS[_kind],
         rel=Rel(spcnode=1663, dbnode=5, relnode=16384, forknum=0),
     )
 REQUESTS["getpage"] = replace(REQUESTS["getpage"], blkno=7)
