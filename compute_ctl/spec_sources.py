@@ -173,10 +173,10 @@ def _from_list(text: str, path: str, stripe_size: int | None, stripe_path: str) 
     _check_count(len(entries), path)
     shards = []
     for number, entry in enumerate(entries):
-        if not entry.strip():
+        if not entry.strip(" "):
             what = f"entry of shard {number} is empty" if len(entries) > 1 else "is empty"
             raise SpecError(path, what)
-        shards.append(_entry(entry.strip(), path))
+        shards.append(_entry(entry.strip(" "), path))
     return Pageservers(tuple(shards), _check_stripe(stripe_size, len(shards), stripe_path))
 
 
