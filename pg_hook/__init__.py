@@ -1,7 +1,7 @@
 """The C core of compute-refresh for Python: tests, benches and a manual trigger.
 
 The decisions are made in C (``pg_hook.h`` documents them); this face adds types and turns
-result codes into exceptions. The daemon does not use it.
+result codes into exceptions. ``ffi`` and ``lib`` are the raw binding. The daemon does not use it.
 """
 
 from pg_hook._pg_hook import ffi, lib
@@ -50,7 +50,9 @@ __all__ = [
     "classify_report",
     "decode_response",
     "encode_request",
+    "ffi",
     "jitter_us",
+    "lib",
     "pagestream_query",
     "parse_endpoint",
     "parse_shard_map",
