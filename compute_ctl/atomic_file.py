@@ -1,4 +1,4 @@
-"""Replacing a file so that it is always whole, also on a full disk. A leaf: anybody may use it.
+"""Replacing a file so that it is always whole, also on a full disk; reading one. A leaf.
 
 A `ReplacedFile` keeps the temporary file of its *next* replacement ready beside the live one, with
 its blocks already allocated, so that a disk that fills up meanwhile cannot stop it. Rules:
@@ -90,6 +90,26 @@ class ReplacedFile:
                 if self._keep_owner:
                     raise
         os.fchmod(fd, stat.S_IMODE(old.st_mode))
+
+
+def read_regular(path: Path, *, max_bytes: int, follow: bool = True) -> bytes:
+    """Return the bytes of a regular file; never waits for a FIFO's writer.
+
+    Raises:
+        OSError: also where it is no regular file, or longer than *max_bytes*.
+    """
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)
+    fd = os.open(path, flags)
+    try:
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            raise OSError("it is not a regular file")
+        with open(fd, "rb", closefd=False) as file:
+            raw = file.read(max_bytes + 1)
+    finally:
+        os.close(fd)
+    if len(raw) > max_bytes:
+        raise OSError(f"it is larger than {max_bytes} bytes")
+    return raw
 
 
 def sync_folder(folder: Path) -> None:

@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from compute_ctl.atomic_file import ReplacedFile
+from compute_ctl.atomic_file import ReplacedFile, read_regular
 from compute_ctl.conf_check import ARGUMENTS, Finding, findings, line_of
 from compute_ctl.errors import SettingsError, StoreError
 from compute_ctl.main_conf import include_line, includes, main_file, quote_path
@@ -209,10 +209,4 @@ def _stage(path: Path, text: str) -> None:
 
 
 def _read(path: Path) -> bytes:
-    # Non-blocking: a FIFO in the place of the file must not hold the daemon up.
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-    with open(fd, "rb") as file:  # noqa: PTH123 (it owns the descriptor)
-        raw = file.read(MAX_BYTES + 1) or b""
-    if len(raw) > MAX_BYTES:
-        raise OSError(f'"{path}" is larger than {MAX_BYTES} bytes')
-    return raw
+    return read_regular(path, max_bytes=MAX_BYTES)

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
-import stat
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from compute_ctl.atomic_file import read_regular
 from compute_ctl.errors import FetchError
 from compute_ctl.ports import Fetched, FetchStatus
 
@@ -57,20 +56,11 @@ class FileSource:
 
     def _read(self) -> bytes:
         try:
-            # Non-blocking: the open of a FIFO without a writer would never return.
-            fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            return read_regular(self._path, max_bytes=MAX_BYTES)
         except OSError as error:
-            raise FetchError(f'could not open file "{self._path}": {error.strerror}') from error
-        with open(fd, "rb") as file:  # noqa: PTH123 (it owns the descriptor)
-            if not stat.S_ISREG(os.fstat(fd).st_mode):
-                raise FetchError(f'could not read file "{self._path}": it is not a regular file')
-            try:
-                raw = file.read(MAX_BYTES + 1)
-            except OSError as error:
-                raise FetchError(f'could not read file "{self._path}": {error.strerror}') from error
-        if len(raw) > MAX_BYTES:
-            raise FetchError(f'file "{self._path}" is larger than {MAX_BYTES} bytes')
-        return raw
+            raise FetchError(
+                f'could not read file "{self._path}": {error.strerror or error}'
+            ) from error
 
     def _is_empty(self, raw: bytes) -> bool:
         """Return whether the document says that this compute has no spec."""

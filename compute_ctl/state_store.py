@@ -24,7 +24,7 @@ from typing import Any, Final
 
 import msgspec
 
-from compute_ctl.atomic_file import ReplacedFile, sync_folder
+from compute_ctl.atomic_file import ReplacedFile, read_regular, sync_folder
 from compute_ctl.errors import SettingsError, StoreError
 from compute_ctl.recovery import State
 
@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 
 KEPT_GENERATIONS: Final = 5
 HISTORY_BYTES: Final = 1024 * 1024
-MAX_STATE_BYTES: Final = 16 * 1024 * 1024
+MAX_FILE_BYTES: Final = 16 * 1024 * 1024
 
 
 class StateStore:
@@ -270,9 +270,4 @@ def _unused(stem: Path) -> Path:
 
 
 def _read(path: Path) -> bytes:
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-    with open(fd, "rb") as file:  # noqa: PTH123 (it owns the descriptor)
-        raw = file.read(MAX_STATE_BYTES + 1)
-    if len(raw) > MAX_STATE_BYTES:
-        raise OSError(f'"{path}" is too large')
-    return raw
+    return read_regular(path, max_bytes=MAX_FILE_BYTES, follow=False)
