@@ -87,10 +87,8 @@ class Start(StrEnum):
 
 def decide_start(*, live: LiveFile | None, state: State) -> Start:
     """Return what to do at start, from the live file and the state folder alone."""
-    if live is None or live.marker is None:
+    if live is None or not live.intact or live.marker is None:
         return Start.REWRITE if state.last_known_good or state.applied else Start.BEGIN
-    if not live.intact:
-        return Start.REWRITE
     if state.applied is not None and state.applied.marker == str(live.marker):
         return Start.ADOPT
     return Start.PROVE
