@@ -1,0 +1,1 @@
+"""The main job on real processes, as a story with times."""

@@ -1,0 +1,72 @@
+"""Clients of the demo's Postgres that read pages all the time, each in a thread."""
+
+import threading
+import time
+from collections.abc import Callable
+
+import psycopg
+
+SCAN = """
+select count(*) from generate_series(0, %(pages)s - 1) as block,
+lateral heap_page_items(neon_refresh.read_page('story', block)) as item where item.lp_flags = 1
+"""
+ONE_PAGE = "select length(neon_refresh.read_page('story', 0))"
+PAGE_BYTES = 8192
+
+
+class Session:
+    """Runs one statement again and again until stopped, and checks every answer."""
+
+    def __init__(
+        self,
+        connect: Callable[[], psycopg.Connection[tuple[object, ...]]],
+        *,
+        sql: str,
+        expected: int,
+        pages: int,
+    ) -> None:
+        self._connection = connect()
+        self._sql = sql.replace("%(pages)s", str(pages))
+        self._expected = expected
+        self._pages = pages
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self.failures: list[str] = []
+        self.pages_read = 0
+        self.answers: list[tuple[float, float]] = []
+        """(begun, answered) of each statement, monotonic seconds."""
+
+    def start(self) -> None:
+        """Begin to read."""
+        self._thread.start()
+
+    def stop(self, timeout: float) -> None:
+        """Let the statement that runs end; one that does not within *timeout* is a failure."""
+        self._stop.set()
+        self._thread.join(timeout)
+        if self._thread.is_alive():
+            self.failures.append(f"a query still hangs after {timeout:g} s")
+            self._connection.cancel_safe()
+            self._thread.join(5.0)
+        self._connection.close()
+
+    def first_begun_after(self, moment: float) -> float | None:
+        """Return when the first statement was answered that began after *moment*."""
+        for begun, answered in list(self.answers):
+            if begun >= moment:
+                return answered
+        return None
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            begun = time.monotonic()
+            try:
+                row = self._connection.execute(self._sql.encode()).fetchone()
+            except psycopg.Error as error:
+                self.failures.append(str(error).strip())
+                return
+            if row != (self._expected,):
+                self.failures.append(f"expected {self._expected}, got {row}")
+                return
+            self.answers.append((begun, time.monotonic()))
+            self.pages_read += self._pages
