@@ -1,0 +1,73 @@
+"""``python -m pg_hook`` as an operator runs it."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from tests.core.daemon import always, answer, running
+
+TAKEN = answer(b'{"status": "refresh_configuration_pending"}\n')
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end."""
+    command = [sys.executable, "-m", "pg_hook", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+
+
+def test_taken() -> None:
+    """Status and body are printed; exit 0."""
+    with running(always(TAKEN)) as daemon:
+        done = run("--endpoint", daemon.endpoint, "--reason", "moved \u00e4")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == '200\n{"status": "refresh_configuration_pending"}\n'
+    head, _, body = daemon.requests[0].partition(b"\r\n\r\n")
+    assert head.startswith(b"POST /refresh_configuration HTTP/1.1\r\n")
+    assert b"X-Refresh-Source: manual" in head
+    assert json.loads(body) == {"source": "manual", "text": "moved \u00e4"}
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status"),
+    [("applied", 0), ("unchanged", 0), ("rejected", 1), ("timeout", 1), (None, 1)],
+)
+def test_wait(outcome: str | None, status: int) -> None:
+    """With --wait the outcome decides the exit status."""
+    with running(always(answer(json.dumps({"outcome": outcome}).encode()))) as daemon:
+        done = run("--endpoint", daemon.endpoint, "--wait", "2.5")
+    assert done.returncode == status
+    assert daemon.requests[0].startswith(b"POST /refresh_configuration?wait=2.5 ")
+
+
+def test_refused() -> None:
+    """An error of the daemon is shown; exit 1."""
+    with running(always(answer(b'{"error": "no"}', status=b"403 Forbidden"))) as daemon:
+        done = run("--endpoint", daemon.endpoint)
+    assert (done.returncode, done.stdout) == (1, '403\n{"error": "no"}\n')
+
+
+def test_unreachable() -> None:
+    """No daemon: one line on stderr; exit 3."""
+    done = run("--endpoint", "unix:/nonexistent/socket")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.startswith("pg_hook: could not reach the daemon: connection refused")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--endpoint", "http://10.0.0.1:80"),
+        ("--wait", "0"),
+        ("--wait", "nan"),
+        ("--wait", "x"),
+        ("--unknown",),
+    ],
+)
+def test_usage(arguments: tuple[str, ...]) -> None:
+    """A wrong command line sends nothing; exit 2."""
+    done = run(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "error:" in done.stderr
