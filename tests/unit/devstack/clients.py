@@ -64,10 +64,10 @@ class StreamClient:
             status = pq.PollingStatus(self.pg.connect_poll())
         return status
 
-    def query(self, text: str) -> "pq.abc.PGresult":
+    def query(self, text: str, timeout: float = TIMEOUT) -> "pq.abc.PGresult":
         """Send a simple query; its first result. Raises SilenceError."""
         self.pg.send_query(text.encode())
-        self._wait(lambda: not self.pg.is_busy())
+        self._wait(lambda: not self.pg.is_busy(), timeout)
         result = self.pg.get_result()
         assert result is not None
         return result
@@ -101,7 +101,12 @@ class StreamClient:
         self.send(payload)
         return self.receive()
 
-    def results(self) -> list[tuple[str | None, str]]:
+    @property
+    def broken(self) -> bool:
+        """Whether libpq has given the connection up."""
+        return self.pg.status == pq.ConnStatus.BAD
+
+    def results(self, limit: int = 10) -> list[tuple[str | None, str]]:
         """What PQgetResult tells: (SQLSTATE, primary message or libpq's own), until NULL."""
         told: list[tuple[str | None, str]] = []
         while True:
@@ -114,6 +119,8 @@ class StreamClient:
             primary = result.error_field(pq.DiagnosticField.MESSAGE_PRIMARY)
             text = primary or result.error_message
             told.append((state.decode() if state else None, text.decode()))
+            if len(told) == limit:
+                return told
 
     def _wait(self, done: Callable[[], bool], timeout: float = TIMEOUT) -> None:
         deadline = time.monotonic() + timeout
