@@ -58,7 +58,7 @@ class Metrics:
         self._attempts: Counter[str] = Counter({outcome.value: 0 for outcome in Outcome})
         self._acks: Counter[str] = Counter({answer.value: 0 for answer in AckAnswer})
         self._moves: Counter[str] = Counter()
-        self._fetches: Counter[str] = Counter()
+        self._fetches: Counter[tuple[str, str]] = Counter()
         self._http: Counter[tuple[str, str]] = Counter()
         self._dropped: Counter[tuple[str, str]] = Counter()
         self._buckets = [0] * (len(BUCKETS_S) + 1)
@@ -93,10 +93,9 @@ class Metrics:
 
     # What the adapters tell
 
-    def on_fetch(self, source: str, status: str) -> None:
-        """Count a fetch; *status* is like ``200 OK``, or ``unknown`` without an answer."""
-        if source == "control_plane":
-            self._fetches[status] += 1
+    def on_fetch(self, rpc: str, status: str) -> None:
+        """Count a request to the control plane; *status* is like ``200 OK``, or ``unknown``."""
+        self._fetches[rpc, status] += 1
 
     def on_http(self, door: str, code: int) -> None:
         """Count an answer of the HTTP API."""
@@ -134,8 +133,8 @@ class Metrics:
             "Requests to the control plane",
             labels=["rpc", "http_status"],
         )
-        for status, count in self._fetches.items():
-            fetches.add_metric(["GetConfig", status], count)
+        for labels, count in self._fetches.items():
+            fetches.add_metric(labels, count)
         yield fetches
         yield CounterMetricFamily(
             "pg_cctl_pagestream_request_errors",

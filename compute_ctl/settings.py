@@ -68,6 +68,8 @@ class Settings:
     """Seconds between two unprompted looks at the source."""
     log_format: str = "human"
     """`human` or `json`."""
+    log_level: str = "info"
+    """`debug`, `info`, `warning` or `error`."""
     deadlines: Deadlines = field(default_factory=Deadlines)
 
     @property

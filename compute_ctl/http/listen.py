@@ -7,22 +7,18 @@ import grp
 import os
 import socket
 import stat
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 from compute_ctl.errors import SettingsError
+from compute_ctl.unix_path import at_path
 
 LOOPBACK4: Final = "127.0.0.1"
 LOOPBACK6: Final = "::1"
 BACKLOG: Final = 128
-PATH_LIMIT: Final = 107
-"""Bytes of a socket's path that the kernel takes (Linux, unix(7))."""
 _NO_IPV6: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT)
 _PORT_TRIES: Final = 20
-
-T = TypeVar("T")
 
 
 def loopback_sockets(port: int) -> list[socket.socket]:
@@ -83,6 +79,8 @@ def unix_socket(path: Path, *, group: str | None = None) -> socket.socket:
         os.fchmod(sock.fileno(), 0o600)
         at_path(path, sock.bind)
         if gid is not None:
+            os.chown(path.parent, -1, gid)
+            path.parent.chmod(0o710)  # the group may pass, not look around
             os.chown(path, -1, gid, follow_symlinks=False)
             path.chmod(0o660)
         sock.listen(BACKLOG)
@@ -121,17 +119,6 @@ def _gid(group: str) -> int:
         return grp.getgrnam(group).gr_gid
     except KeyError:
         raise SettingsError(f'there is no group "{group}"') from None
-
-
-def at_path(path: Path, call: Callable[[str], T]) -> T:
-    """Call *call* with *path*, or with a short name of it where the kernel would not take it."""
-    if len(os.fsencode(path)) <= PATH_LIMIT:
-        return call(str(path))
-    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        return call(f"/proc/self/fd/{folder}/{path.name}")
-    finally:
-        os.close(folder)
 
 
 def reason(error: OSError) -> str:

@@ -1,0 +1,264 @@
+"""The command line of the daemon itself: `compute_ctl run`, or bare flags.
+
+The flags of Neon's compute_ctl are all taken. Those that steer what this daemon does not do are
+accepted, and named in one warning, so that an existing command line works unchanged.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NoReturn
+
+from compute_ctl.errors import SettingsError
+from compute_ctl.settings import Settings
+
+UNUSED: Final[tuple[tuple[str, ...], ...]] = (
+    ("-r", "--remote-ext-base-url"),
+    ("--privileged-role-name",),
+    ("--cgroup",),
+    ("--filecache-connstr",),
+    ("--vm-monitor-addr",),
+    ("--set-disk-quota-for-fs",),
+    ("--installed-extensions-collection-interval",),
+    ("--pg-init-timeout",),
+)
+"""Flags with a value that mean nothing here."""
+UNUSED_SWITCHES: Final = ("--resize-swap-on-bind", "--dev")
+DEFAULT_COMPUTE_ID: Final = "local"
+USAGE_HINT: Final = "See compute_ctl run --help."
+
+_ROLE_NAME = re.compile(r"[a-z_]+")
+_LEVELS: Final = {"trace": "debug", "debug": "debug", "info": "info", "warn": "warning"} | {
+    name: name for name in ("warning", "error")
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions:
+    """What the command line and the environment say."""
+
+    settings: Settings
+    warnings: tuple[str, ...]
+    """Lines for the log."""
+    pgbin_given: bool
+    """Somebody named the server binary."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises instead of printing and exiting."""
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse the command line."""
+        raise SettingsError(message[:1].lower() + message[1:], hint=USAGE_HINT)
+
+
+def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> RunOptions:
+    """Read the command line.
+
+    Raises:
+        SettingsError: it cannot be used.
+        SystemExit: help was asked for and printed.
+    """
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    pgdata = given.pgdata or environment.get("PGDATA")
+    if not pgdata:
+        raise SettingsError("option -D (data directory) is missing", hint=USAGE_HINT)
+    if not given.connstr:
+        raise SettingsError("option -C (connection string) is missing", hint=USAGE_HINT)
+    _check_source(given)
+    external, internal = _ports(given)
+    pgbin = given.pgbin or environment.get("POSTGRES_PATH")
+    settings = Settings(
+        pgdata=_path(pgdata),
+        connstr=given.connstr,
+        compute_id=given.compute_id or DEFAULT_COMPUTE_ID,
+        attach=given.attach,
+        config_path=_optional(given.config),
+        control_plane_uri=given.control_plane_uri,
+        control_plane_token=environment.get("NEON_CONTROL_PLANE_TOKEN", ""),
+        control_plane_ca=_optional(given.control_plane_ca),
+        pgbin=pgbin or Settings.pgbin,
+        config_file=_optional(given.config_file),
+        state_dir=_optional(given.state_dir),
+        external_http_port=external,
+        internal_http_port=internal,
+        socket_group=given.socket_group,
+        refresh_min_interval=given.refresh_min_interval,
+        reconcile_interval=given.reconcile_interval,
+        log_format=given.log_format,
+        log_level=given.log_level or _LEVELS.get(environment.get("RUST_LOG", "").lower(), "info"),
+    )
+    return RunOptions(
+        settings=settings,
+        warnings=tuple(_warnings(given, environment)),
+        pgbin_given=pgbin is not None,
+    )
+
+
+def _check_source(given: argparse.Namespace) -> None:
+    if given.config and given.control_plane_uri:
+        raise SettingsError("options -c and -p exclude each other", hint=USAGE_HINT)
+    if not given.config and not given.control_plane_uri:
+        raise SettingsError(
+            "no source of configuration",
+            hint="Name a file (-c FILE) or a control plane (-p URI -i COMPUTE_ID).",
+        )
+    if given.control_plane_uri and not given.compute_id:
+        raise SettingsError("option -p needs -i (compute id)", hint=USAGE_HINT)
+
+
+def _ports(given: argparse.Namespace) -> tuple[int, int]:
+    named = given.external_http_port is not None or given.internal_http_port is not None
+    if given.http_port is not None and named:
+        raise SettingsError(
+            "option --http-port excludes --external-http-port and --internal-http-port",
+            hint=USAGE_HINT,
+        )
+    if given.http_port is not None and given.lakebase_mode:
+        if not 1 <= given.http_port < 65535:
+            raise SettingsError("option --http-port needs room for two ports")
+        return given.http_port, given.http_port + 1
+    external, internal = given.external_http_port, given.internal_http_port
+    return (
+        Settings.external_http_port if external is None else external,
+        Settings.internal_http_port if internal is None else internal,
+    )
+
+
+def _warnings(given: argparse.Namespace, environment: Mapping[str, str]) -> list[str]:
+    used = [names[-1] for names in UNUSED if getattr(given, _dest(names)) is not None]
+    used += [name for name in UNUSED_SWITCHES if getattr(given, _dest((name,)))]
+    if given.http_port is not None and not given.lakebase_mode:
+        used.append("--http-port")
+    warnings = []
+    if used:
+        warnings.append(f"these options have no effect here: {', '.join(used)}")
+    if "INSTANCE_ID" in environment:
+        warnings.append("INSTANCE_ID is set, which does not switch off authentication here")
+    return warnings
+
+
+def _parser() -> _Parser:
+    parser = _Parser(
+        prog="compute_ctl run",
+        description="Keep a Postgres on the configuration it should run with.",
+        epilog="Environment: PGDATA, POSTGRES_PATH, NEON_CONTROL_PLANE_TOKEN, RUST_LOG (level). "
+        "Exit status: Postgres's own; 1 after a failure; 2 if the command line cannot be used.",
+        allow_abbrev=False,
+    )
+    _add_server(parser)
+    _add_source(parser)
+    _add_daemon(parser)
+    group = parser.add_argument_group("accepted for compatibility, without effect")
+    for names in UNUSED:
+        group.add_argument(*names, dest=_dest(names), metavar="X", type=_checker(names[-1]))
+    for name in UNUSED_SWITCHES:
+        group.add_argument(name, dest=_dest((name,)), action="store_true")
+    group.add_argument("--lakebase-mode", type=_boolean, default=False, metavar="true|false")
+    group.add_argument("--http-port", type=_port, metavar="PORT")
+    return parser
+
+
+def _add_server(parser: _Parser) -> None:
+    group = parser.add_argument_group("the server")
+    add = group.add_argument
+    add("-D", "--pgdata", metavar="DIR", help="data directory (or $PGDATA)")
+    add("-C", "--connstr", metavar="CONNINFO", help="superuser connection to the server")
+    add("-b", "--pgbin", metavar="FILE", help="server binary (or $POSTGRES_PATH)")
+    add("--attach", action="store_true", help="Postgres is run by somebody else")
+    add("--config-file", metavar="FILE", help="with --attach: the server's main configuration file")
+
+
+def _add_source(parser: _Parser) -> None:
+    group = parser.add_argument_group("the configuration")
+    add = group.add_argument
+    add("-c", "--config", metavar="FILE", help="read the document from a file")
+    add("-p", "--control-plane-uri", metavar="URI", help="pull the document from a control plane")
+    add("-i", "--compute-id", metavar="ID", help="which compute this is")
+    add("--control-plane-ca", metavar="FILE", help="PEM file of the authorities to trust for -p")
+    add(
+        "--reconcile-interval",
+        metavar="SECONDS",
+        type=_seconds,
+        default=Settings.reconcile_interval,
+        help="between two looks without being asked (default: %(default)s)",
+    )
+    add(
+        "--refresh-min-interval",
+        metavar="SECONDS",
+        type=_seconds,
+        default=Settings.refresh_min_interval,
+        help="between two looks at least (default: %(default)s)",
+    )
+
+
+def _add_daemon(parser: _Parser) -> None:
+    group = parser.add_argument_group("the daemon")
+    add = group.add_argument
+    add("--state-dir", metavar="DIR", help="generations and socket (default: DIR/compute_ctl)")
+    add(
+        "--internal-http-port",
+        metavar="PORT",
+        type=_port,
+        help=f"port on 127.0.0.1 and ::1; 0 picks one (default: {Settings.internal_http_port})",
+    )
+    add(
+        "--external-http-port",
+        metavar="PORT",
+        type=_port,
+        help=f"port for callers with a token (default: {Settings.external_http_port})",
+    )
+    add("--socket-group", metavar="GROUP", help="who besides the owner may use the unix socket")
+    add("--log-format", choices=("human", "json"), default=Settings.log_format)
+    add("--log-level", choices=("debug", "info", "warning", "error"))
+
+
+def _dest(names: tuple[str, ...]) -> str:
+    return names[-1].lstrip("-").replace("-", "_")
+
+
+def _path(text: str) -> Path:
+    return Path(text).absolute()  # the daemon may change its working directory
+
+
+def _optional(text: str | None) -> Path | None:
+    return _path(text) if text else None
+
+
+def _port(text: str) -> int:
+    if text.isascii() and text.isdigit() and int(text) <= 65535:
+        return int(text)
+    raise argparse.ArgumentTypeError(f'port "{text}" is not between 0 and 65535')
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value <= 86400:
+        raise argparse.ArgumentTypeError(f'"{text}" is no number of seconds up to 86400')
+    return value
+
+
+def _boolean(text: str) -> bool:
+    if text in ("true", "false"):
+        return text == "true"
+    raise argparse.ArgumentTypeError(f'"{text}" is neither true nor false')
+
+
+def _checker(name: str):  # type: ignore[no-untyped-def]
+    """Return what reads the value of an option without effect: a wrong one is still wrong."""
+
+    def check(text: str) -> str:
+        if name == "--privileged-role-name" and _ROLE_NAME.fullmatch(text) is None:
+            raise argparse.ArgumentTypeError(f'"{text}" may hold lower-case letters and _ only')
+        return text
+
+    return check
