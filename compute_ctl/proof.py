@@ -98,6 +98,9 @@ class Verdict:
     shadowed: tuple[Complaint, ...] = ()
     """Managed settings that a later source overrides: drift."""
     pending_restart: tuple[PendingRestart, ...] = ()
+    """All settings of the server that wait for a restart, whoever changed them."""
+    waits: bool = False
+    """Something of this generation waits for a restart: it is not yet the last known good."""
 
     @property
     def rejected(self) -> bool:
@@ -123,11 +126,6 @@ def judge(
     if report is None:
         return Verdict(proof=Proof.UPSTREAM if ack and ack.map_matches else Proof.NONE)
     files = _Files(report, our_file=our_file, marker=marker)
-    pending = tuple(
-        item
-        for item in report.pending_restart
-        if item.name.lower() in names or item.file is None or files.ours(item.file)
-    )
     bad = tuple(files.complaints(ours=True))
     blocked = () if files.read else tuple(files.complaints(ours=False))
     shadowed, upstream_lost = files.shadowed() if files.read else ((), False)
@@ -143,7 +141,12 @@ def judge(
     else:
         proof = Proof.NONE
     return Verdict(
-        proof=proof, bad=bad, blocked=blocked, shadowed=shadowed, pending_restart=pending
+        proof=proof,
+        bad=bad,
+        blocked=blocked,
+        shadowed=shadowed,
+        pending_restart=report.pending_restart,
+        waits=any(files.waits_for_us(item, names) for item in report.pending_restart),
     )
 
 
@@ -177,6 +180,13 @@ class _Files:
     def ours(self, file: str) -> bool:
         """Return whether *file* is the one the daemon writes."""
         return posixpath.normpath(file) in self._our_files
+
+    def waits_for_us(self, item: PendingRestart, names: frozenset[str]) -> bool:
+        """Return whether it is our file that a restart would bring into force.
+
+        A line that is gone may have been ours.
+        """
+        return item.name.lower() in names or item.file is None or self.ours(item.file)
 
     def complaints(self, *, ours: bool) -> Iterable[Complaint]:
         """Yield the errors in our file, or those in all others, but not what needs a restart."""
