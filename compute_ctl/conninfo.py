@@ -2,7 +2,8 @@
 
 Both forms are read: ``postgresql://user:password@host:port/dbname?key=value`` and
 ``host=… port=…``. The grammar is libpq's (documentation, "Connection Strings"); which keywords
-exist is left to the server. No message holds any part of a password.
+exist is left to the server. No message quotes any part of a
+string, since a misplaced character can make its password look like a host, port or keyword.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Final
 from urllib.parse import unquote_to_bytes
 
 from compute_ctl.errors import SpecError
-from compute_ctl.quoting import has_control, printable
+from compute_ctl.quoting import has_control
 
 SCHEMES: Final = ("postgresql://", "postgres://")
 _KEY = re.compile(r"[a-z_]+")
@@ -114,7 +115,7 @@ def _parse_url(text: str, path: str) -> dict[str, str]:
     for part in match["hosts"].split(","):
         found = _HOST.fullmatch(part)
         if found is None:
-            raise SpecError(path, f'invalid host in connection URL: "{printable(part)}"')
+            raise SpecError(path, "invalid host in the connection URL")
         hosts.append(_decode(found["ip6"] or found["name"] or "", path))
         ports.append(_decode(found["port"] or "", path))
     joined = {"host": ",".join(hosts), "port": ",".join(ports)}
@@ -142,13 +143,13 @@ def _parse_pairs(text: str, path: str) -> dict[str, str]:
 
 def _key(key: str, path: str) -> str:
     if _KEY.fullmatch(key) is None:
-        raise SpecError(path, f'"{printable(key)}" is not a connection parameter')
+        raise SpecError(path, "invalid name of a connection parameter")
     return key
 
 
 def _check_port(port: str, path: str) -> None:
     if port and not (re.fullmatch(r"[0-9]{1,5}", port) and 1 <= int(port) <= 65535):
-        raise SpecError(path, f'port "{printable(port)}" is not between 1 and 65535')
+        raise SpecError(path, "port is not a number between 1 and 65535")
 
 
 def _decode(text: str, path: str) -> str:

@@ -106,7 +106,7 @@ def settings_in(text: str, path: str) -> Iterator[Line]:
     for number, line in enumerate(text.split("\n"), 1):
         match = _LINE.fullmatch(line)
         if match is None or has_control(line.replace("\t", "").rstrip("\r")):
-            raise SpecError(path, f'line {number} is no setting: "{_shown(line)}"')
+            raise SpecError(path, f"line {number} is no setting{_shown(line)}")
         name = match["name"]
         if name is not None:
             string = match["string"]
@@ -115,9 +115,9 @@ def settings_in(text: str, path: str) -> Iterator[Line]:
 
 
 def _shown(line: str) -> str:
-    """Return the beginning of *line*, which may hold a secret in its value, for a message."""
-    name = re.match(r"\s*[\w.$]+", line, re.ASCII)
-    return printable(name[0].strip()) + " …" if name else printable(line, 20)
+    """Return what *line* seems to set, for a message; anything else in it may be a secret."""
+    name = re.match(r"\s*([\w.$]+)\s*=", line, re.ASCII)
+    return f': "{name[1]}"' if name else ""
 
 
 def _unescape(string: str) -> str:

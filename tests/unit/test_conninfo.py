@@ -103,20 +103,20 @@ def test_what_libpq_takes_for_one_server_we_take(text: str) -> None:
         ("user=a port=1", "names no host"),
         ("a", "not a connection string: no key=value at offset 0"),
         ("host=h 'x", "not a connection string: no key=value at offset 7"),
-        ("host=h port=0", 'port "0" is not between 1 and 65535'),
-        ("host=h port=65536", 'port "65536" is not between 1 and 65535'),
-        ("postgres://h:x", 'port "x" is not between 1 and 65535'),
-        ("postgres://h:-1", 'port "-1" is not between 1 and 65535'),
+        ("host=h port=0", "port is not a number between 1 and 65535"),
+        ("host=h port=65536", "port is not a number between 1 and 65535"),
+        ("postgres://h:x", "port is not a number between 1 and 65535"),
+        ("postgres://h:-1", "port is not a number between 1 and 65535"),
         ("postgres://h%zz", "invalid percent-encoding in the connection URL"),
         ("postgres://h%00", "invalid percent-encoding in the connection URL"),
         ("postgres://h%ff", "the connection URL is not UTF-8"),
-        ("postgres://[::1", 'invalid host in connection URL: "[::1"'),
+        ("postgres://[::1", "invalid host in the connection URL"),
         ("postgres://h o", "a connection URL cannot hold white space"),
         ("postgres://h?x", "a parameter of the connection URL is no key=value"),
         ("host=a,b", "a connection string in a list cannot hold a comma"),
         ("host=a\nport=1", "a connection string cannot hold a control character"),
         ("host=a\0", "a connection string cannot hold a control character"),
-        ("HOST!=a", '"HOST!" is not a connection parameter'),
+        ("HOST!=a", "invalid name of a connection parameter"),
     ],
 )
 def test_refuses_an_entry(text: str, reason: str) -> None:
@@ -170,12 +170,22 @@ def test_stripped_string_means_the_same(text: str) -> None:
     assert password == before.password
 
 
-def test_no_message_shows_a_password() -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        "postgres://u:secret@h:x",
+        "postgres://u:secret/x@h",
+        "postgres://u:secret[/@h",
+        "postgres://u:x@secret[@h",
+        "host=h password=secret port=x",
+        "host=h password='secret",
+        "host=h password=a Secret=1",
+        "postgres://h?password=a&Secret=b",
+    ],
+)
+def test_no_message_shows_a_password(text: str) -> None:
     """An error about a string with a password does not repeat it."""
-    texts = ["postgres://u:secret@h:x", "host=h password=secret port=x", "host=h password='secret"]
-    for text in texts:
-        with pytest.raises(SpecError) as caught:
-            check_entry(text)
+    with pytest.raises(SpecError) as caught:
+        check_entry(text)
 
-        assert "secret" not in str(caught.value)
-        assert "secret" not in repr(caught.value)
+    assert "secret" not in repr(caught.value).lower()
