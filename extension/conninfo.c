@@ -1,0 +1,118 @@
+/*
+ * An entry of the list as libpq's parameters. Ours come first, so that the entry overrides
+ * them; host address, token and mode come last, so that it does not. The parsed options are
+ * libpq's memory: nothing between parsing and freeing may raise an error.
+ */
+#include "prelude.h"
+
+#include <fcntl.h>
+
+#include "client.h"
+#include "guc.h"
+
+#define MAX_PARAMETERS 64
+#define TOKEN_SIZE     8192
+
+typedef struct Parameters
+{
+	const char *keywords[MAX_PARAMETERS + 1];
+	const char *values[MAX_PARAMETERS + 1];
+	int count;
+} Parameters;
+
+static void
+add(Parameters *parameters, const char *keyword, const char *value)
+{
+	if (parameters->count == MAX_PARAMETERS || value == NULL || value[0] == '\0')
+		return;
+	parameters->keywords[parameters->count] = keyword;
+	parameters->values[parameters->count] = value;
+	parameters->count++;
+}
+
+bool
+nr_conninfo_host(const char *conninfo, char *host, size_t size)
+{
+	PQconninfoOption *options = PQconninfoParse(conninfo, NULL);
+
+	if (options == NULL)
+		return false;
+	host[0] = '\0';
+	for (PQconninfoOption *option = options; option->keyword != NULL; option++)
+	{
+		if (strcmp(option->keyword, "host") == 0 && option->val != NULL && host[0] == '\0')
+			strlcpy(host, option->val, size);
+	}
+	for (PQconninfoOption *option = options; option->keyword != NULL; option++)
+	{
+		if (strcmp(option->keyword, "hostaddr") == 0 && option->val != NULL && option->val[0])
+			host[0] = '\0'; /* there is nothing to resolve */
+	}
+	PQconninfoFree(options);
+	return true;
+}
+
+/* The token from its file; false and a WARNING if it cannot be read. */
+static bool
+read_token_file(char *token)
+{
+	int fd = open(nr_auth_token_file, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	ssize_t length = fd >= 0 ? read(fd, token, TOKEN_SIZE - 1) : -1;
+
+	if (length < 0)
+		ereport(WARNING, (errcode_for_file_access(),
+		                  errmsg("could not read file \"%s\" with the pageserver token: %m",
+		                         nr_auth_token_file)));
+	if (fd >= 0)
+		close(fd);
+	if (length < 0)
+		return false;
+	while (length > 0 && isspace((unsigned char) token[length - 1]))
+		length--;
+	token[length] = '\0';
+	return length > 0;
+}
+
+static const char *
+login_token(char *buffer)
+{
+	if (nr_auth_token_file[0] != '\0' && read_token_file(buffer))
+		return buffer;
+	return getenv("NEON_AUTH_TOKEN");
+}
+
+/* Returns NULL when libpq is out of memory; else as PQconnectStartParams. */
+PGconn *
+nr_conninfo_start(const char *conninfo, const char *address)
+{
+	Parameters parameters = { .count = 0 };
+	char token[TOKEN_SIZE];
+	char pid[16];
+	char mode[64];
+	const char *password = login_token(token);
+	PQconninfoOption *options = PQconninfoParse(conninfo, NULL);
+	PGconn *pg;
+
+	if (options == NULL)
+		return NULL;
+	snprintf(pid, sizeof(pid), "%d", MyProcPid);
+	snprintf(mode, sizeof(mode), "-c neon.compute_mode=%s", nr_compute_mode_text());
+	add(&parameters, "application_name", pid);
+	add(&parameters, "gssencmode", "disable");
+	/* a vanished host becomes dead instead of silent */
+	add(&parameters, "keepalives_idle", "5");
+	add(&parameters, "keepalives_interval", "2");
+	add(&parameters, "keepalives_count", "3");
+	add(&parameters, "tcp_user_timeout", "10000");
+	for (PQconninfoOption *option = options; option->keyword != NULL; option++)
+		add(&parameters, option->keyword, option->val);
+	add(&parameters, "hostaddr", address);
+	add(&parameters, "password", password);
+	add(&parameters, "options", mode);
+	parameters.keywords[parameters.count] = NULL;
+	parameters.values[parameters.count] = NULL;
+	pg = PQconnectStartParams(parameters.keywords, parameters.values, 0);
+	PQconninfoFree(options);
+	explicit_bzero(token, sizeof(token));
+	return pg;
+}

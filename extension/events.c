@@ -1,0 +1,90 @@
+/*
+ * The ring of events. Rules: see events.h.
+ */
+#include "prelude.h"
+
+#include "events.h"
+#include "shmem.h"
+
+void
+nr_event_init(NrEvent *event)
+{
+	memset(event, 0, sizeof(*event));
+	pg_atomic_init_u64(&event->sequence, 0);
+}
+
+void
+nr_event_ring_init(NrEventRing *ring)
+{
+	pg_atomic_init_u64(&ring->total, 0);
+	pg_atomic_init_u64(&ring->dropped, 0);
+	for (int i = 0; i < NR_EVENTS; i++)
+		nr_event_init(&ring->slots[i]);
+}
+
+void
+nr_event_set_text(NrEventData *data, const char *text, size_t text_len)
+{
+	size_t length;
+
+	if (text == NULL)
+	{
+		data->text[0] = '\0';
+		return;
+	}
+	length = pgh_redact(text, text_len, data->text, sizeof(data->text));
+	for (size_t i = 0; i < length; i++)
+	{
+		if ((unsigned char) data->text[i] < ' ')
+			data->text[i] = ' ';
+	}
+	while (length > 0 && data->text[length - 1] == ' ')
+		data->text[--length] = '\0';
+}
+
+bool
+nr_event_write(NrEvent *event, const NrEventData *data)
+{
+	uint64 sequence = pg_atomic_read_u64(&event->sequence);
+
+	if (sequence % 2 != 0 ||
+	    !pg_atomic_compare_exchange_u64(&event->sequence, &sequence, sequence + 1))
+		return false;
+	event->data = *data;
+	pg_write_barrier();
+	pg_atomic_write_u64(&event->sequence, sequence + 2);
+	return true;
+}
+
+bool
+nr_event_read(NrEvent *event, NrEventData *data)
+{
+	uint64 before = pg_atomic_read_u64(&event->sequence);
+
+	if (before == 0 || before % 2 != 0)
+		return false;
+	pg_read_barrier();
+	*data = event->data;
+	pg_read_barrier();
+	return pg_atomic_read_u64(&event->sequence) == before;
+}
+
+uint64
+nr_event_append(NrEventData *data)
+{
+	NrEventRing *ring = &nr_shared->events;
+
+	data->number = pg_atomic_fetch_add_u64(&ring->total, 1) + 1;
+	data->at = GetCurrentTimestamp();
+	data->pid = MyProcPid;
+	if (!nr_event_write(&ring->slots[data->number % NR_EVENTS], data))
+		pg_atomic_fetch_add_u64(&ring->dropped, 1);
+	return data->number;
+}
+
+bool
+nr_event_get(uint64 number, NrEventData *data)
+{
+	return nr_event_read(&nr_shared->events.slots[number % NR_EVENTS], data) &&
+	       data->number == number;
+}

@@ -1,0 +1,63 @@
+/*
+ * The last events, for the views, and for the worker where it needs more than a count.
+ * A slot is claimed by compare-and-swap and given up if another process is at it, so writing
+ * never waits, never allocates and may happen in a signal handler.
+ */
+#ifndef NR_EVENTS_H
+#define NR_EVENTS_H
+
+#include "pg_hook.h"
+
+#define NR_EVENTS    128
+#define NR_TEXT_SIZE 201 /* 200 bytes of text and NUL */
+#define NR_NO_PHASE  (-1)
+
+typedef struct NrEventData
+{
+	uint64 number; /* from 1, without gaps but for events that found their slot taken */
+	TimestampTz at;
+	uint64 peer; /* hash of a safekeeper's name, 0 = none */
+	int32 pid;
+	int32 shard; /* -1 = none */
+	int32 phase; /* enum pgh_phase, NR_NO_PHASE = reported by others */
+	enum pgh_source source;
+	enum pgh_trouble trouble;
+	enum pgh_certainty certainty;
+	bool useful;
+	bool manual; /* request(): source means nothing */
+	char sqlstate[6];
+	char text[NR_TEXT_SIZE]; /* redacted */
+} NrEventData;
+
+typedef struct NrEvent
+{
+	pg_atomic_uint64 sequence; /* odd while it is written, 0 = never */
+	NrEventData data;
+} NrEvent;
+
+typedef struct NrEventRing
+{
+	pg_atomic_uint64 total;   /* events so far */
+	pg_atomic_uint64 dropped; /* of them, those that found their slot taken */
+	NrEvent slots[NR_EVENTS];
+} NrEventRing;
+
+void nr_event_init(NrEvent *event);
+void nr_event_ring_init(NrEventRing *ring);
+
+/* Redacts and cuts text (NULL is fine) into data. */
+void nr_event_set_text(NrEventData *data, const char *text, size_t text_len);
+
+/* False if another process is writing there. */
+bool nr_event_write(NrEvent *event, const NrEventData *data);
+
+/* False if there is nothing, or it changes right now. */
+bool nr_event_read(NrEvent *event, NrEventData *data);
+
+/* Number, stamp and append; returns the number. */
+uint64 nr_event_append(NrEventData *data);
+
+/* The event of this number; false if it is no longer there. */
+bool nr_event_get(uint64 number, NrEventData *data);
+
+#endif

@@ -1,0 +1,152 @@
+/*
+ * From what others left in shared memory to the core's policy, which decides when to ask.
+ * Shards and sources are counters, so nothing is lost however many events there were; only
+ * safekeepers are read from the ring, since it matters which of them fails.
+ */
+#include "prelude.h"
+
+#include "guc.h"
+#include "trouble.h"
+#include "worker.h"
+
+#define EVENTS_AT_ONCE 1000
+#define UNREADABLE_AGE 16 /* an event this many behind the newest will not become readable */
+
+void
+nr_intake_configure(NrIntake *intake)
+{
+	pgh_policy_config_init(&intake->config);
+	intake->config.retry_min_us = (uint64) nr_retry_min_ms * 1000;
+	intake->config.retry_max_us = (uint64) Max(nr_retry_max_ms, nr_retry_min_ms) * 1000;
+}
+
+void
+nr_intake_init(NrIntake *intake, uint64 seed)
+{
+	memset(intake, 0, sizeof(*intake));
+	pgh_policy_init(&intake->policy, seed);
+	nr_intake_configure(intake);
+	intake->events_seen = pg_atomic_read_u64(&nr_shared->events.total);
+	for (int i = 0; i < NR_SUSPECTS; i++)
+	{
+		NrSuspect *suspect = &nr_shared->suspects[i];
+		uint64 raised = pg_atomic_read_u64(&suspect->raised);
+
+		/* what a predecessor left is one event */
+		intake->raised_seen[i] = raised - (pg_atomic_read_u32(&suspect->suspected) ? 1 : 0);
+	}
+}
+
+static enum pgh_source
+source_of(int index)
+{
+	return index < PGH_MAX_SHARDS ? PGH_SOURCE_PAGESERVER : index - PGH_MAX_SHARDS;
+}
+
+static int32
+shard_of(int index)
+{
+	return index < PGH_MAX_SHARDS ? index : -1;
+}
+
+static void
+take_suspect(NrIntake *intake, int index, uint64 now_us)
+{
+	NrSuspect *suspect = &nr_shared->suspects[index];
+	enum pgh_source source = source_of(index);
+	uint64 raised = pg_atomic_read_u64(&suspect->raised);
+	uint64 news = Min(raised - intake->raised_seen[index], EVENTS_AT_ONCE);
+	bool enabled = nr_source_enabled(source);
+
+	intake->raised_seen[index] = raised;
+	for (uint64 i = 0; enabled && i < news; i++)
+	{
+		pgh_policy_event(&intake->policy, &intake->config, source, shard_of(index),
+		                 pg_atomic_read_u32(&suspect->reported) != 0, now_us);
+		intake->known[index] = true;
+	}
+	if (intake->known[index] && (!enabled || pg_atomic_read_u32(&suspect->suspected) == 0))
+	{
+		pgh_policy_end(&intake->policy, source, shard_of(index));
+		intake->known[index] = false;
+	}
+}
+
+static void
+take_safekeeper(NrIntake *intake, const NrEventData *event, uint64 now_us)
+{
+	int index = PGH_MAX_SHARDS + PGH_SOURCE_SAFEKEEPER;
+	NrSuspect *suspect = &nr_shared->suspects[index];
+
+	if (event->useful)
+	{
+		if (pgh_peer_recovered(&intake->peers, event->peer))
+			pg_atomic_write_u32(&suspect->suspected, 0);
+	}
+	else if (pgh_peer_failed(&intake->peers, event->peer, now_us,
+	                         (uint64) nr_safekeeper_suspect_after_ms * 1000,
+	                         intake->config.report_quiet_us))
+	{
+		pg_atomic_write_u32(&suspect->reported, 1);
+		pg_atomic_write_u32(&suspect->suspected, 1);
+		pg_atomic_fetch_add_u64(&suspect->raised, 1);
+	}
+}
+
+static void
+take_ring(NrIntake *intake, uint64 now_us)
+{
+	uint64 total = pg_atomic_read_u64(&nr_shared->events.total);
+
+	if (total - intake->events_seen > NR_EVENTS)
+		intake->events_seen = total - NR_EVENTS;
+	while (intake->events_seen < total)
+	{
+		NrEventData event;
+
+		if (nr_event_get(intake->events_seen + 1, &event))
+		{
+			if (event.source == PGH_SOURCE_SAFEKEEPER && !event.manual)
+				take_safekeeper(intake, &event, now_us);
+		}
+		else if (total - intake->events_seen < UNREADABLE_AGE)
+			break; /* it is being written, and its writer will wake us */
+		intake->events_seen++;
+	}
+}
+
+void
+nr_intake_take(NrIntake *intake, uint64 now_us)
+{
+	take_ring(intake, now_us);
+	for (int index = 0; index < NR_SUSPECTS; index++)
+		take_suspect(intake, index, now_us);
+}
+
+/* Is a request due? What ended by silence is over in shared memory too. */
+bool
+nr_intake_due(NrIntake *intake, uint64 now_us)
+{
+	bool due = pgh_policy_due(&intake->policy, &intake->config, now_us);
+	const struct pgh_policy *policy = &intake->policy;
+	NrWorkerState *worker = &nr_shared->worker;
+
+	for (int index = 0; index < NR_SUSPECTS; index++)
+	{
+		bool suspected = index < PGH_MAX_SHARDS
+		                     ? policy->shard_seen_us[index] != 0
+		                     : policy->source_seen_us[index - PGH_MAX_SHARDS] != 0;
+
+		if (!intake->known[index] || suspected)
+			continue;
+		intake->known[index] = false;
+		pg_atomic_write_u32(&nr_shared->suspects[index].suspected, 0);
+		pg_atomic_write_u32(&nr_shared->suspects[index].failures, 0);
+	}
+	pg_atomic_write_u64(&worker->coalesced, policy->coalesced_total);
+	if (!pgh_policy_suspects(policy))
+		pg_atomic_write_u64(&worker->suspected_since, 0);
+	else if (pg_atomic_read_u64(&worker->suspected_since) == 0)
+		pg_atomic_write_u64(&worker->suspected_since, (uint64) GetCurrentTimestamp());
+	return due;
+}

@@ -1,0 +1,100 @@
+/*
+ * The bodies of the worker's requests. Text may be of any encoding: what is not UTF-8 becomes
+ * '?', so that the daemon always gets valid JSON.
+ */
+#include "prelude.h"
+
+#include "published.h"
+#include "worker.h"
+
+static void
+append_text(StringInfo body, const char *text)
+{
+	size_t length = strlen(text);
+	char *clean = pnstrdup(text, length);
+
+	for (size_t i = 0; i < length;)
+	{
+		int bytes = pg_utf_mblen((const unsigned char *) clean + i);
+
+		if (i + bytes > length || !pg_utf8_islegal((const unsigned char *) clean + i, bytes))
+		{
+			clean[i] = '?';
+			bytes = 1;
+		}
+		i += bytes;
+	}
+	escape_json(body, clean);
+	pfree(clean);
+}
+
+static void
+append_member(StringInfo body, const char *name, const char *text)
+{
+	appendStringInfo(body, "%s\"%s\": ", body->data[body->len - 1] == '{' ? "" : ", ", name);
+	append_text(body, text);
+}
+
+void
+nr_payload_refresh(StringInfo body, const NrEventData *event, uint32 count)
+{
+	char marker[NR_MARKER_SIZE];
+	uint64 generation;
+
+	nr_published_read(NULL, &generation, marker);
+	resetStringInfo(body);
+	appendStringInfoChar(body, '{');
+	append_member(body, "source", event->manual ? "manual" : pgh_source_text(event->source));
+	if (event->shard >= 0)
+		appendStringInfo(body, ", \"shard\": %d", event->shard);
+	else
+		appendStringInfoString(body, ", \"shard\": null");
+	append_member(body, "class", pgh_trouble_text(event->trouble));
+	append_member(body, "sqlstate", event->sqlstate);
+	append_member(body, "text", event->text);
+	appendStringInfo(body, ", \"count\": %u", count);
+	append_member(body, "running", marker);
+	appendStringInfoChar(body, '}');
+}
+
+/* Lower-case hex SHA-256 of marker, stripe size and list, each a line but for the last. */
+static bool
+hash_map(const struct pgh_shard_map *map, const char *marker, char *hex)
+{
+	uint8 digest[PG_SHA256_DIGEST_LENGTH];
+	char *list = palloc(PGH_SHARD_LIST_SIZE);
+	char *hashed;
+	bool done;
+
+	if (pgh_shard_map_text(map, list, PGH_SHARD_LIST_SIZE, NULL) != PGH_OK)
+		return false;
+	hashed = psprintf("%s\n%u\n%s", marker, map->stripe_size_pages, list);
+	done = nr_sha256(hashed, strlen(hashed), digest);
+	for (int i = 0; done && i < PG_SHA256_DIGEST_LENGTH; i++)
+		snprintf(hex + 2 * i, 3, "%02x", digest[i]);
+	pfree(hashed);
+	pfree(list);
+	return done;
+}
+
+/* False if there is no marker to acknowledge. */
+bool
+nr_payload_ack(StringInfo body)
+{
+	static struct pgh_shard_map map; /* too large for the stack of a process with a small one */
+	char marker[NR_MARKER_SIZE];
+	char hex[2 * PG_SHA256_DIGEST_LENGTH + 1];
+	uint64 generation;
+
+	nr_published_read(&map, &generation, marker);
+	if (marker[0] == '\0' || !hash_map(&map, marker, hex))
+		return false;
+	resetStringInfo(body);
+	appendStringInfoChar(body, '{');
+	append_member(body, "marker", marker);
+	appendStringInfo(body, ", \"shard_count\": %u, \"stripe_size\": %u", map.shard_count,
+	                 map.stripe_size_pages);
+	append_member(body, "map_sha256", hex);
+	appendStringInfo(body, ", \"pid\": %d}", PostmasterPid);
+	return true;
+}

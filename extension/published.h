@@ -1,0 +1,46 @@
+/*
+ * What the postmaster runs with, for every process to see: the shard map, the marker of the
+ * configuration and the limits of a blocked request. See published.c for the rules.
+ */
+#ifndef NR_PUBLISHED_H
+#define NR_PUBLISHED_H
+
+#include "pg_hook.h"
+
+#define NR_MARKER_SIZE 256
+
+typedef enum NrLimit
+{
+	NR_LIMIT_ENABLED,
+	NR_LIMIT_CONNECT_MS,
+	NR_LIMIT_SUSPECT_MS,
+	NR_LIMIT_CANCEL_MS,
+	NR_LIMIT_COUNT
+} NrLimit;
+
+typedef struct NrPublished
+{
+	pg_atomic_uint64 sequence;   /* odd while the writer is at it */
+	pg_atomic_uint64 generation; /* of the map, from 1; a change of the marker does not count */
+	pg_atomic_uint32 limits[NR_LIMIT_COUNT];
+	struct pgh_shard_map map;
+	char marker[NR_MARKER_SIZE];
+} NrPublished;
+
+/* Writers: assign hooks and the start of shared memory in the postmaster. */
+void nr_published_init(NrPublished *published);
+void nr_publish_all(void);
+void nr_publish_list(const char *list);
+void nr_publish_stripe(int stripe_size);
+void nr_publish_marker(const char *marker);
+void nr_publish_limit(NrLimit limit, int value);
+
+/* Beside Neon's library: the worker, after each look at the file. */
+void nr_publish_from_neon(void);
+
+/* Readers: any process. */
+uint64 nr_published_generation(void);
+int nr_published_limit(NrLimit limit);
+void nr_published_read(struct pgh_shard_map *map, uint64 *generation, char *marker);
+
+#endif

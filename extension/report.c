@@ -1,0 +1,122 @@
+/*
+ * The client's messages. Text of a pageserver or of libpq is redacted here or where it was
+ * recorded; an endpoint is never printed.
+ */
+#include "prelude.h"
+
+#include "report.h"
+#include "shmem.h"
+
+void
+nr_log_shard_failed(const NrEventData *failure)
+{
+	ereport(LOG, (errmsg("pageserver of shard %d is in trouble (%s): %s", failure->shard,
+	                     pgh_trouble_text(failure->trouble), failure->text),
+	              failure->phase != NR_NO_PHASE
+					  ? errdetail_log("Phase %s, SQLSTATE %s.", pgh_phase_text(failure->phase),
+					                  failure->sqlstate[0] ? failure->sqlstate : "not known")
+					  : 0,
+	              errhidestmt(true), errhidecontext(true)));
+}
+
+void
+nr_log_shard_useful(uint32 shard, TimestampTz failing_since)
+{
+	long ms = failing_since != 0
+	              ? TimestampDifferenceMilliseconds(failing_since, GetCurrentTimestamp())
+	              : 0;
+
+	ereport(LOG, (errmsg("pageserver of shard %u answers again after %ld ms", shard, ms),
+	              errhidestmt(true), errhidecontext(true)));
+}
+
+void
+nr_log_no_response(uint32 shard, uint64 waited_us)
+{
+	ereport(LOG, (errmsg("no response received from pageserver of shard %u for %0.3f s, "
+	                     "still waiting",
+	                     shard, (double) waited_us / 1e6),
+	              errhidestmt(true), errhidecontext(true)));
+}
+
+void
+nr_error_not_configured(void)
+{
+	ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+	                errmsg("no pageserver is configured"),
+	                errdetail("\"neon.pageserver_connstring\" is empty.")));
+}
+
+/* What became of asking the daemon, as a sentence. */
+static const char *
+daemon_sentence(void)
+{
+	NrWorkerState *worker = &nr_shared->worker;
+	uint64 requests = pg_atomic_read_u64(&worker->requests);
+	uint32 status = pg_atomic_read_u32(&worker->last_status);
+
+	if (nr_published_limit(NR_LIMIT_ENABLED) == 0)
+		return "The daemon is not asked: \"neon_refresh.enabled\" is off.";
+	if (pg_atomic_read_u32(&worker->pid) == 0)
+		return "The daemon is not asked: the refresh worker does not run.";
+	if (requests == 0)
+		return "The daemon has not been asked.";
+	if (status != 0)
+		return psprintf("The daemon answered the last request with status %u.", status);
+	return psprintf("The last request to the daemon failed: %s.",
+	                pgh_result_text(pg_atomic_read_u32(&worker->last_result)));
+}
+
+static const char *
+redacted(const char *text)
+{
+	char *copy = palloc(NR_TEXT_SIZE);
+
+	(void) pgh_redact(text, strlen(text), copy, NR_TEXT_SIZE);
+	return copy;
+}
+
+void
+nr_error_gave_up(const NrTask *task, int limit_ms)
+{
+	const char *sqlstate = task->failure.sqlstate;
+
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_CONNECTION_FAILURE),
+		 errmsg("could not read from pageserver of shard %u within %d ms", task->shard, limit_ms),
+		 errdetail("Failures of this request: %u, the last in phase %s: %s%s%s. %s", task->failures,
+		           pgh_phase_text(task->failure.phase),
+		           task->failure.text[0] ? redacted(task->failure.text) : "no answer",
+		           sqlstate[0] ? ", SQLSTATE " : "", sqlstate, daemon_sentence()),
+		 errhint("The server goes on asking for a new configuration as long as requests fail; "
+		         "see the view neon_refresh.shards and the daemon's status.")));
+}
+
+void
+nr_error_malformed(const NrTask *task)
+{
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_PROTOCOL_VIOLATION),
+		 errmsg("pageserver of shard %u sent a malformed answer: %s", task->shard,
+		        redacted(task->failure.text)),
+		 errdetail("The connection was dropped and the daemon is asked for a new configuration."),
+		 errhint("Repeat the query.")));
+}
+
+void
+nr_error_page(const NrTask *task)
+{
+	ereport(ERROR, (errcode(ERRCODE_IO_ERROR),
+	                errmsg("pageserver of shard %u refused the request", task->shard),
+	                errdetail("page server returned error: %s", redacted(task->page_error))));
+}
+
+void
+nr_error_no_descriptor(void)
+{
+	ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_RESOURCES),
+	                errmsg("could not connect to a pageserver: too many open files"),
+	                errhint("Raise the server's max_files_per_process or the system's limit.")));
+}

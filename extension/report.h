@@ -1,0 +1,24 @@
+/*
+ * Everything the client writes to the server log or to the SQL client.
+ */
+#ifndef NR_REPORT_H
+#define NR_REPORT_H
+
+#include "client.h"
+#include "events.h"
+
+/* The state of a shard changed. LOG. */
+void nr_log_shard_failed(const NrEventData *failure);
+void nr_log_shard_useful(uint32 shard, TimestampTz failing_since);
+
+/* A wait that lasts. LOG. */
+void nr_log_no_response(uint32 shard, uint64 waited_us);
+
+/* ERROR: they do not return. */
+void nr_error_not_configured(void) pg_attribute_noreturn();
+void nr_error_gave_up(const NrTask *task, int limit_ms) pg_attribute_noreturn();
+void nr_error_malformed(const NrTask *task) pg_attribute_noreturn();
+void nr_error_page(const NrTask *task) pg_attribute_noreturn();
+void nr_error_no_descriptor(void) pg_attribute_noreturn();
+
+#endif

@@ -1,0 +1,135 @@
+/*
+ * The loop of a page request. A failure is judged by the core; unless it is an error of its own
+ * right, the request is tried again, at the pace of the backoff that all processes share, until
+ * there is an answer, a cancel, or the end of query_cancel_after. Nothing here asks the daemon.
+ */
+#include "prelude.h"
+
+#include "client.h"
+#include "report.h"
+#include "shmem.h"
+
+static uint32 wait_name = 0;
+
+/* Wait until a connection to the shard may be tried. */
+static NrOutcome
+wait_turn(NrTask *task)
+{
+	NrSuspect *suspect = &nr_shared->suspects[task->shard];
+	NrWaitFor what = { .socket = PGINVALID_SOCKET,
+	                   .word = &suspect->next_attempt_us,
+	                   .name = "NeonPageserverBackoff",
+	                   .name_cache = &wait_name };
+	uint64 now_us = nr_now_us();
+	uint64 wait_us = 0;
+	NrWaitResult waited = NR_WAIT_READY;
+
+	while (waited != NR_WAIT_MOVED && !nr_reconnect_allowed(task->shard, now_us, &wait_us))
+	{
+		/* who gets a useful answer sets next_attempt_us to 0 and wakes all */
+		ConditionVariablePrepareToSleep(&suspect->healed);
+		what.value = now_us + wait_us;
+		waited = nr_wait(task, &what, now_us + wait_us);
+		ConditionVariableCancelSleep();
+		now_us = nr_now_us();
+	}
+	return waited == NR_WAIT_MOVED ? NR_MOVED : NR_DONE;
+}
+
+static NrOutcome
+attempt(NrTask *task)
+{
+	NrOutcome outcome = NR_DONE;
+
+	if (!task->connection->ready)
+	{
+		outcome = wait_turn(task);
+		if (outcome == NR_DONE)
+			outcome = nr_connect(task);
+	}
+	return outcome == NR_DONE ? nr_exchange(task) : outcome;
+}
+
+static void
+judge(const NrTask *task, struct pgh_verdict *verdict)
+{
+	const NrFailure *failure = &task->failure;
+	struct pgh_client_event event = {
+		.phase = failure->phase,
+		.cause = failure->cause,
+		.sqlstate = failure->sqlstate,
+		.text = failure->text,
+		.text_len = strlen(failure->text),
+		.idle_before_request = failure->idle_before_request,
+		.already_retried = task->already_retried,
+	};
+
+	pgh_classify_client(&event, verdict);
+}
+
+/* Returns if the request is to be tried again. */
+static void
+after_failure(NrTask *task)
+{
+	enum pgh_cause cause = task->failure.cause;
+	struct pgh_verdict verdict;
+
+	judge(task, &verdict);
+	if (cause == PGH_CAUSE_PAGE_ERROR && verdict.certainty == PGH_CERTAINTY_NONE)
+	{
+		nr_shard_useful(task->shard); /* it serves us, if not this page */
+		nr_error_page(task);
+	}
+	if (nr_map_moved(task))
+		return; /* an endpoint that is no longer in the map may fail */
+	nr_connection_drop(task->connection);
+	if (verdict.retry_at_once)
+	{
+		task->already_retried = true;
+		return;
+	}
+	task->failures++;
+	nr_trouble_of_shard(task->shard, &task->failure, &verdict);
+	if (cause == PGH_CAUSE_MALFORMED)
+		nr_error_malformed(task);
+}
+
+static void
+run(NrTask *task)
+{
+	for (;;)
+	{
+		nr_map_refresh();
+		if (nr_map()->shard_count == 0)
+			nr_error_not_configured();
+		task->shard = pgh_shard_of_request(nr_map(), task->request);
+		task->connection = nr_connection(task->shard);
+		switch (attempt(task))
+		{
+			case NR_DONE: nr_shard_useful(task->shard); return;
+			case NR_FAILED: after_failure(task); break;
+			case NR_MOVED:
+				if (!task->connection->ready)
+					nr_connection_drop(task->connection);
+				break;
+		}
+	}
+}
+
+void
+nr_run_task(NrTask *task)
+{
+	task->begin_us = nr_now_us();
+	PG_TRY();
+	{
+		run(task);
+	}
+	PG_CATCH();
+	{
+		/* cancelled in mid-exchange: what comes next on this stream is not for us */
+		if (task->connection != NULL && !task->connection->ready)
+			nr_connection_drop(task->connection);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+}

@@ -1,0 +1,82 @@
+/*
+ * The one area of shared memory. Nothing in it points into a process; nothing in it is locked
+ * (but the condition variables, which hold a spinlock of their own): atomics with one meaning
+ * each, so that any process may write at any moment, an error report in a signal handler too.
+ */
+#ifndef NR_SHMEM_H
+#define NR_SHMEM_H
+
+#include "events.h"
+#include "pg_hook.h"
+#include "published.h"
+
+/* Suspects: the shards of the pageserver, then each source as a whole (shard unknown). */
+#define NR_SUSPECTS (PGH_MAX_SHARDS + PGH_SOURCE_COUNT)
+
+typedef struct NrSuspect
+{
+	pg_atomic_uint32 failures;        /* in a row, since the last useful answer */
+	pg_atomic_uint32 attempts;        /* reconnects in a row that the shared backoff let through */
+	pg_atomic_uint32 suspected;       /* 1 = raised and not ended */
+	pg_atomic_uint32 reported;        /* 1 = known by reports of others only */
+	pg_atomic_uint64 raised;          /* how often suspicion was raised; the worker counts along */
+	pg_atomic_uint64 next_attempt_us; /* no reconnect before (monotonic); 0 = at once */
+	pg_atomic_uint64 failing_since;   /* TimestampTz of the first of these failures */
+	pg_atomic_uint64 last_useful;     /* TimestampTz; 0 = never */
+	NrEvent last_failure;
+	ConditionVariable healed; /* who waits for next_attempt_us is woken by a useful answer */
+} NrSuspect;
+
+/* What the worker did; written by it alone, read by the views. */
+typedef struct NrWorkerState
+{
+	pg_atomic_uint32 proc_number; /* NR_NO_PROC = no worker */
+	pg_atomic_uint32 pid;
+	pg_atomic_uint64 since;           /* TimestampTz */
+	pg_atomic_uint64 suspected_since; /* TimestampTz; 0 = no suspicion */
+	pg_atomic_uint64 requests;
+	pg_atomic_uint64 requests_failed;
+	pg_atomic_uint64 coalesced;
+	pg_atomic_uint64 last_request; /* TimestampTz */
+	pg_atomic_uint32 last_result;  /* enum pgh_result */
+	pg_atomic_uint32 last_status;  /* HTTP; 0 = no answer */
+	pg_atomic_uint64 acks;         /* answered with 2xx */
+	pg_atomic_uint64 last_ack;     /* TimestampTz of the last answer */
+	pg_atomic_uint32 last_ack_status;
+} NrWorkerState;
+
+typedef struct NrShared
+{
+	pg_atomic_uint32 wake;           /* 1 = the worker has something to look at */
+	pg_atomic_uint32 manual_request; /* 1 = somebody called request(): */
+	NrEvent manual;                  /* the last who did */
+	NrPublished published;
+	NrWorkerState worker;
+	NrEventRing events;
+	NrSuspect suspects[NR_SUSPECTS];
+} NrShared;
+
+#define NR_NO_PROC PG_UINT32_MAX
+
+/* NULL until the hook has run, and in processes without shared memory. */
+extern NrShared *nr_shared;
+
+void nr_shmem_install(void);
+
+/* Index into suspects; shard is -1 where there is none. */
+static inline uint32
+nr_suspect_index(enum pgh_source source, int32 shard)
+{
+	return shard >= 0 && shard < PGH_MAX_SHARDS ? (uint32) shard : PGH_MAX_SHARDS + source;
+}
+
+/* The endpoint of a shard changed: its past does not count. */
+void nr_shard_renewed(uint32 shard);
+
+/* Let the worker look; any process, any moment. */
+void nr_wake_worker(void);
+
+/* CLOCK_MONOTONIC, the same in all processes. Never 0. */
+uint64 nr_now_us(void);
+
+#endif

@@ -1,0 +1,148 @@
+/*
+ * Suspicion: what happened is counted per shard (or per source, where no shard is known) in
+ * shared memory. A log line is written when a shard's state changes, not for each attempt.
+ */
+#include "prelude.h"
+
+#include "guc.h"
+#include "report.h"
+#include "shmem.h"
+#include "trouble.h"
+
+/* Count a failure; the number in a row, this one included. */
+static uint32
+count_failure(NrSuspect *suspect, const NrEventData *data)
+{
+	uint64 never = 0;
+
+	(void) pg_atomic_compare_exchange_u64(&suspect->failing_since, &never, (uint64) data->at);
+	(void) nr_event_write(&suspect->last_failure, data);
+	return pg_atomic_fetch_add_u32(&suspect->failures, 1) + 1;
+}
+
+static void
+raise_suspicion(NrSuspect *suspect, bool reported)
+{
+	pg_atomic_write_u32(&suspect->reported, reported ? 1 : 0);
+	pg_atomic_write_u32(&suspect->suspected, 1);
+	pg_atomic_fetch_add_u64(&suspect->raised, 1);
+	nr_wake_worker();
+}
+
+/* Forget the failures; true if there were any. */
+static bool
+end_suspicion(NrSuspect *suspect)
+{
+	bool failed = pg_atomic_exchange_u32(&suspect->failures, 0) != 0;
+
+	pg_atomic_write_u32(&suspect->attempts, 0);
+	pg_atomic_write_u64(&suspect->next_attempt_us, 0);
+	pg_atomic_write_u64(&suspect->failing_since, 0);
+	if (pg_atomic_exchange_u32(&suspect->suspected, 0) != 0)
+		nr_wake_worker();
+	return failed;
+}
+
+void
+nr_trouble_of_shard(uint32 shard, const NrFailure *failure, const struct pgh_verdict *verdict)
+{
+	NrSuspect *suspect = &nr_shared->suspects[shard];
+	NrEventData data = {
+		.shard = (int32) shard,
+		.phase = failure->phase,
+		.source = PGH_SOURCE_PAGESERVER,
+		.trouble = verdict->trouble,
+		.certainty = verdict->certainty,
+	};
+	uint32 failures;
+
+	strlcpy(data.sqlstate, failure->sqlstate, sizeof(data.sqlstate));
+	nr_event_set_text(&data, failure->text, strlen(failure->text));
+	(void) nr_event_append(&data);
+	failures = count_failure(suspect, &data);
+	if (failures == 1)
+		nr_log_shard_failed(&data);
+	if (pgh_verdict_raises(verdict, failures, nr_failure_threshold))
+		raise_suspicion(suspect, false);
+}
+
+void
+nr_shard_useful(uint32 shard)
+{
+	NrSuspect *suspect = &nr_shared->suspects[shard];
+	uint64 since;
+
+	pg_atomic_write_u64(&suspect->last_useful, (uint64) GetCurrentTimestamp());
+	if (pg_atomic_read_u32(&suspect->failures) == 0 && pg_atomic_read_u32(&suspect->suspected) == 0)
+		return;
+	since = pg_atomic_read_u64(&suspect->failing_since);
+	if (end_suspicion(suspect))
+		nr_log_shard_useful(shard, (TimestampTz) since);
+	ConditionVariableBroadcast(&suspect->healed);
+}
+
+void
+nr_trouble_reported(const struct pgh_verdict *verdict, const char *sqlstate, const char *text)
+{
+	NrSuspect *suspect = &nr_shared->suspects[nr_suspect_index(verdict->source, verdict->shard)];
+	NrEventData data = {
+		.shard = verdict->shard,
+		.phase = NR_NO_PHASE,
+		.source = verdict->source,
+		.trouble = verdict->trouble,
+		.certainty = verdict->certainty,
+		.useful = verdict->useful,
+		.peer = verdict->peer,
+	};
+	bool by_peer = verdict->source == PGH_SOURCE_SAFEKEEPER;
+	uint32 failures;
+
+	strlcpy(data.sqlstate, sqlstate != NULL ? sqlstate : "", sizeof(data.sqlstate));
+	nr_event_set_text(&data, text, text != NULL ? strlen(text) : 0);
+	(void) nr_event_append(&data);
+	if (verdict->useful)
+	{
+		pg_atomic_write_u64(&suspect->last_useful, (uint64) data.at);
+		if (!by_peer)
+			(void) end_suspicion(suspect);
+		else
+			nr_wake_worker();
+		return;
+	}
+	failures = count_failure(suspect, &data);
+	if (by_peer)
+		nr_wake_worker(); /* which of them fails, and for how long, is the worker's to judge */
+	else if (pgh_verdict_raises(verdict, failures, nr_failure_threshold))
+		raise_suspicion(suspect, true);
+}
+
+/*
+ * The backoff is shared: while a shard fails, one process of all may try at a time of its own,
+ * and each attempt moves the next further away. A shard that does not fail is open to all.
+ */
+bool
+nr_reconnect_allowed(uint32 shard, uint64 now_us, uint64 *wait_us)
+{
+	NrSuspect *suspect = &nr_shared->suspects[shard];
+	static uint64 seed = 0;
+	uint64 next;
+
+	if (pg_atomic_read_u32(&suspect->failures) == 0)
+		return true;
+	if (seed == 0)
+		seed = now_us ^ ((uint64) MyProcPid << 32);
+	next = pg_atomic_read_u64(&suspect->next_attempt_us);
+	while (next <= now_us)
+	{
+		uint32 attempts = pg_atomic_read_u32(&suspect->attempts) + 1;
+		uint64 delay = pgh_reconnect_delay_us(attempts, pgh_random(&seed));
+
+		if (pg_atomic_compare_exchange_u64(&suspect->next_attempt_us, &next, now_us + delay))
+		{
+			pg_atomic_fetch_add_u32(&suspect->attempts, 1);
+			return true;
+		}
+	}
+	*wait_us = next - now_us;
+	return false;
+}

@@ -1,0 +1,33 @@
+/*
+ * From an event to suspicion in shared memory. No I/O: the worker asks the daemon.
+ */
+#ifndef NR_TROUBLE_H
+#define NR_TROUBLE_H
+
+#include "events.h"
+#include "pg_hook.h"
+
+/* One failure of our own client, as it is known where it happened. */
+typedef struct NrFailure
+{
+	enum pgh_phase phase;
+	enum pgh_cause cause;
+	char sqlstate[6];        /* "" = unknown */
+	char text[NR_TEXT_SIZE]; /* as the server or libpq said it; not yet redacted */
+	bool idle_before_request;
+} NrFailure;
+
+/* Record a failure of a shard, judged already; raises suspicion if that is due. */
+void nr_trouble_of_shard(uint32 shard, const NrFailure *failure, const struct pgh_verdict *verdict);
+
+/* A useful answer of a shard: cheap when there was no trouble. */
+void nr_shard_useful(uint32 shard);
+
+/* Record what another part of the server reported (log hook, rendezvous). Any process, any
+ * moment: no lock, no allocation, no report of its own. */
+void nr_trouble_reported(const struct pgh_verdict *verdict, const char *sqlstate, const char *text);
+
+/* Take the right to reconnect to a shard now; else how long to wait in *wait_us. */
+bool nr_reconnect_allowed(uint32 shard, uint64 now_us, uint64 *wait_us);
+
+#endif
