@@ -7,11 +7,13 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from devstack.demo.sessions import ONE_PAGE, PAGE_BYTES, SCAN, Session
+from devstack.demo.sessions import Session
 from devstack.demo.stage import ROWS, Stage
 from devstack.launch import Pageserver
 from devstack.wait import wait_until
 
+ONE_PAGE = "select length(neon_refresh.read_page('story', 0))"
+PAGE_BYTES = 8192
 HEAL_LIMIT_S = 20.0
 LATE_S = 2.0
 
@@ -43,39 +45,36 @@ class Scenario:
 
     name: str
     story: str
-    act: Callable[[Stage, Pageserver, Pageserver, int], float]
-    """Gets the stage, the old and the new pageserver and the new node's id; returns the moment from
-    which the healing counts."""
+    act: Callable[[Stage, Pageserver, Pageserver], float]
+    """Gets the stage, the old and the new pageserver; returns when the healing began."""
     old_dies: bool = True
     """Then every answer to a query that began later comes from the new one."""
 
 
-def move_and_kill(stage: Stage, old: Pageserver, new: Pageserver, node: int) -> float:
+def move_and_kill(stage: Stage, old: Pageserver, new: Pageserver) -> float:
     """The control plane knows the new place; the old one dies."""
-    stage.publish(new, node)
+    stage.move_to(new)
     begun = time.monotonic()
     old.kill()
     return begun
 
 
-def kill_and_move_late(stage: Stage, old: Pageserver, new: Pageserver, node: int) -> float:
+def kill_and_move_late(stage: Stage, old: Pageserver, new: Pageserver) -> float:
     """The old pageserver dies; the control plane learns the new place two seconds later."""
-    old.kill()
-    published = threading.Event()
-    timer = threading.Timer(LATE_S, lambda: (stage.publish(new, node), published.set()))
     begun = time.monotonic()
+    old.kill()
+    timer = threading.Timer(LATE_S, stage.move_to, [new])
     timer.start()
-    published.wait(LATE_S + 10)
     timer.join()
     return begun
 
 
-def operator_posts(stage: Stage, old: Pageserver, new: Pageserver, node: int) -> float:
+def operator_posts(stage: Stage, old: Pageserver, new: Pageserver) -> float:
     """Nothing is broken: the tenant has moved, and an operator says so with curl."""
     del old
-    stage.publish(new, node)
+    stage.move_to(new)
     begun = time.monotonic()
-    url = f"http://127.0.0.1:{stage.daemon.port}/refresh_configuration"
+    url = f"http://127.0.0.1:{stage.compute.daemon.port}/refresh_configuration"
     subprocess.run(["curl", "-sS", "-f", "-o", "/dev/null", "-X", "POST", url], check=True)
     return begun
 
@@ -103,24 +102,23 @@ SCENARIOS = (
 def play(stage: Stage, scenario: Scenario, tell: Callable[[str], None]) -> Result:
     """Play one scenario under load and return its figures."""
     old = stage.current
-    assert old is not None
-    new, node = stage.new_pageserver()
+    new = stage.new_pageserver()
     sessions = [
-        Session(stage.postgres.connect, sql=SCAN, expected=ROWS, pages=stage.pages),
-        Session(stage.postgres.connect, sql=ONE_PAGE, expected=PAGE_BYTES, pages=1),
+        Session(stage.compute.postgres.connect, sql=stage.scan, expected=ROWS, pages=stage.pages),
+        Session(stage.compute.postgres.connect, sql=ONE_PAGE, expected=PAGE_BYTES, pages=1),
     ]
     fetches, requests = _fetches(stage), _requests(stage)
     for session in sessions:
         session.start()
     wait_until("both sessions to read", lambda: all(s.answers or s.failures for s in sessions))
     tell(scenario.story.format(old=old.address, new=new.address))
-    begun = scenario.act(stage, old, new, node)
+    begun = scenario.act(stage, old, new)
     healed_at = _wait_healed(sessions[1], new, begun if scenario.old_dies else None)
     if healed_at is not None:
         tell(f"healed in {(healed_at - begun) * 1000:.1f} ms")
     for session in sessions:
         session.stop(HEAL_LIMIT_S)
-    shown = stage.postgres.value("select current_setting('neon.pageserver_connstring')")
+    shown = stage.compute.postgres.value("select current_setting('neon.pageserver_connstring')")
     failures = tuple(failure for session in sessions for failure in session.failures)
     return Result(
         name=scenario.name,
@@ -164,4 +162,4 @@ def _fetches(stage: Stage) -> int:
 
 
 def _requests(stage: Stage) -> int:
-    return int(stage.daemon.metric("pg_cctl_pagestream_request_errors_total"))
+    return int(stage.compute.daemon.metric("pg_cctl_pagestream_request_errors_total"))

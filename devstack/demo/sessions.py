@@ -6,13 +6,6 @@ from collections.abc import Callable
 
 import psycopg
 
-SCAN = """
-select count(*) from generate_series(0, %(pages)s - 1) as block,
-lateral heap_page_items(neon_refresh.read_page('story', block)) as item where item.lp_flags = 1
-"""
-ONE_PAGE = "select length(neon_refresh.read_page('story', 0))"
-PAGE_BYTES = 8192
-
 
 class Session:
     """Runs one statement again and again until stopped, and checks every answer."""
@@ -26,7 +19,7 @@ class Session:
         pages: int,
     ) -> None:
         self._connection = connect()
-        self._sql = sql.replace("%(pages)s", str(pages))
+        self._sql = sql
         self._expected = expected
         self._pages = pages
         self._stop = threading.Event()

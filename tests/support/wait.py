@@ -1,24 +1,5 @@
-"""Bounded waiting for something to become true: the only place in the tests that sleeps."""
+"""Bounded waiting lives in devstack, where the demo can use it too."""
 
-import time
-from collections.abc import Callable
-from typing import TypeVar
+from devstack.wait import wait_until
 
-T = TypeVar("T")
-
-POLL_SECONDS = 0.005
-
-
-def wait_until(what: str, predicate: Callable[[], T], timeout: float = 10.0) -> T:
-    """Return the first true value of *predicate*, asked every few milliseconds.
-
-    Raises ``AssertionError`` naming *what* and the last value after *timeout* seconds.
-    """
-    deadline = time.monotonic() + timeout
-    while True:
-        value = predicate()
-        if value:
-            return value
-        if time.monotonic() >= deadline:
-            raise AssertionError(f"not within {timeout:g} s: {what} (last value: {value!r})")
-        time.sleep(POLL_SECONDS)
+__all__ = ["wait_until"]

@@ -1,0 +1,204 @@
+"""A whole compute on real processes: Postgres, compute_ctl, pageservers, a control plane or a file.
+
+For tests, demo and benchmarks. The pageservers serve the pages of the very Postgres that reads
+them, so what comes back can be compared with what is on its disk.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from devstack.daemon import Daemon
+from devstack.document import attached
+from devstack.launch import ControlPlane, Pageserver, start_control_plane, start_pageserver
+from devstack.postgres import Postgres, Setting, Template, binary, free_port, give_away
+
+TENANT = "9f3c1d5e7a804b26a1c4e85d02f7b369"
+TIMELINE = "0a1b2c3d4e5f60718293a4b5c6d7e8f9"
+COMPUTE_ID = "compute-1"
+TOKEN = "control-plane-token"
+
+SCAN = """
+select count(*) from generate_series(0, {last}) as block,
+lateral heap_page_items(neon_refresh.read_page('{table}', block)) as item where item.lp_flags = 1
+"""
+
+
+class Compute:
+    """One compute; use it as a context manager.
+
+    `source` says where compute_ctl gets its document from. Postgres and the document's source are
+    up on entry; pageservers and the daemon are started by the caller, in the order it wants.
+    """
+
+    def __init__(
+        self,
+        template: Template,
+        *,
+        name: str = "compute",
+        source: Literal["file", "control_plane"] = "file",
+        settings: Mapping[str, Setting] | None = None,
+        daemon_options: Sequence[str] = (),
+        control_plane_options: Sequence[str] = (),
+    ) -> None:
+        self._stack = ExitStack()
+        self._source = source
+        self._nodes: dict[str, int] = {}
+        self._generation = 0
+        self._control_plane_options = control_plane_options
+        self.postgres = Postgres(template, name=name)
+        self.folder = self.postgres.folder
+        self.config = self.folder / "config.json"
+        self.control_plane: ControlPlane | None = None
+        self.port = free_port()
+        self.daemon_options = daemon_options
+        self.postgres.configure(
+            {
+                "shared_preload_libraries": "neon_refresh",
+                "neon.tenant_id": TENANT,
+                "neon.timeline_id": TIMELINE,
+                "neon.extension_server_port": self.port,
+                **(settings or {}),
+            }
+        )
+        self.daemon: Daemon
+
+    def __enter__(self) -> Self:
+        self._stack.enter_context(self.postgres)
+        self.postgres.start()
+        if self._source == "control_plane":
+            self.control_plane = self._stack.enter_context(
+                start_control_plane(
+                    state=self.folder / "control-plane.json",
+                    log_dir=self.folder,
+                    token=TOKEN,
+                    extra=self._control_plane_options,
+                )
+            )
+        self.daemon = Daemon(
+            pgdata=self.postgres.data,
+            connstr=self.postgres.conninfo,
+            port=self.port,
+            log=self.folder / "compute_ctl.log",
+            pgbin=binary("postgres"),
+            compute_id=COMPUTE_ID,
+            config=self.config if self.control_plane is None else None,
+            control_plane=self.control_plane.base_url if self.control_plane else None,
+            token=TOKEN if self.control_plane else None,
+            extra=self.daemon_options,
+        )
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+    def start_daemon(self, *, in_sync: bool = True) -> Daemon:
+        """Start compute_ctl; by default wait until what is published is in force."""
+        self._stack.enter_context(self.daemon)
+        if in_sync:
+            self.wait_in_sync()
+        return self.daemon
+
+    def wait_in_sync(self) -> None:
+        """Wait until the document desired is the one in force."""
+        self.daemon.wait_status("configuration in sync", lambda found: found["config"]["in_sync"])
+
+    def pageserver(
+        self, name: str, *, shards: str = "all", stripe_size: int = 2048, **options: Any
+    ) -> Pageserver:
+        """Start a pageserver over Postgres's data directory; it ends with the compute."""
+        started = start_pageserver(
+            pgdata=self.postgres.data,
+            tenant=TENANT,
+            timeline=TIMELINE,
+            log_dir=self.folder,
+            name=name,
+            shards=shards,
+            stripe_size=stripe_size,
+            **options,
+        )
+        pageserver = self._stack.enter_context(started)
+        if self.control_plane is not None:
+            self._nodes[pageserver.url] = len(self._nodes) + 1
+            self.control_plane.admin.put_node(self._nodes[pageserver.url], pageserver.url)
+        return pageserver
+
+    def publish(
+        self,
+        *pageservers: Pageserver,
+        stripe_size: int | None = None,
+        settings: Mapping[str, str] | None = None,
+        generation: int | None = None,
+    ) -> dict[str, Any]:
+        """Make the source name these pageservers, one a shard, in a document of its own."""
+        self._generation = generation if generation is not None else self._generation + 1
+        document = attached(
+            tenant=TENANT,
+            timeline=TIMELINE,
+            pageservers=[pageserver.url for pageserver in pageservers],
+            stripe_size=stripe_size,
+            generation=self._generation,
+            settings=settings,
+        )
+        self.publish_document(document)
+        return document
+
+    def publish_document(self, document: Mapping[str, Any] | str) -> None:
+        """Publish any document; a string is written into the file as it is."""
+        if self.control_plane is not None:
+            if isinstance(document, str):
+                raise TypeError("a control plane takes documents only; use its faults for nonsense")
+            self.control_plane.admin.put_compute(COMPUTE_ID, document)
+            return
+        temporary = self.config.with_suffix(".tmp")
+        temporary.write_text(document if isinstance(document, str) else json.dumps(document))
+        give_away(temporary)
+        temporary.replace(self.config)
+
+    def notify_attach(self, *pageservers: Pageserver) -> None:
+        """Move the tenant as the storage controller does: by telling the control plane."""
+        if self.control_plane is None:
+            raise TypeError("only a control plane can be notified")
+        shards = {number: self._nodes[found.url] for number, found in enumerate(pageservers)}
+        code = self.control_plane.admin.notify_attach(TENANT, shards)
+        if code != 200:
+            raise RuntimeError(f"the control plane answered {code} to notify-attach")
+
+    def fill(self, rows: int, table: str = "story") -> str:
+        """Make a table of *rows* rows that is all on disk; return a query that counts its rows.
+
+        The query reads every page through the pageservers.
+        """
+        with self.postgres.connect() as connection:
+            connection.execute("create extension if not exists neon_refresh")
+            connection.execute("create extension if not exists pageinspect")
+            connection.execute(
+                f"create table {table} as select n, repeat('x', 20) as filler "
+                f"from generate_series(1, {rows}) as n"
+            )
+            connection.execute(f"vacuum (freeze) {table}".encode())
+            connection.execute("checkpoint")
+        return SCAN.format(last=self.pages(table) - 1, table=table)
+
+    def pages(self, table: str = "story") -> int:
+        """How many pages *table* has."""
+        count: int = self.postgres.value(f"select pg_relation_size('{table}') / 8192")
+        return count
+
+    def setting(self, name: str) -> str:
+        """Value of a setting in a new session."""
+        value: str = self.postgres.value(f"select setting from pg_settings where name = '{name}'")
+        return value
+
+    @property
+    def logs(self) -> dict[str, Path]:
+        """Every log of this compute, by name, for a report."""
+        return {path.stem: path for path in (*self.folder.glob("*.log"), self.postgres.log)}

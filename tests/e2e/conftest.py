@@ -1,0 +1,49 @@
+"""Computes for the end-to-end tests: everything is a real process."""
+
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+
+from devstack.compute import Compute
+from devstack.postgres import Template
+
+ComputeFactory = Callable[..., Compute]
+
+_computes = pytest.StashKey[list[Compute]]()
+LOG_TAIL = 6000
+
+
+@pytest.fixture
+def make_compute(request: pytest.FixtureRequest, template: Template) -> Iterator[ComputeFactory]:
+    """Return a function that makes computes, all ended and removed after the test."""
+    computes = request.node.stash.setdefault(_computes, [])
+    with ExitStack() as stack:
+
+        def make(**options: Any) -> Compute:
+            compute = stack.enter_context(Compute(template, **options))
+            computes.append(compute)
+            return compute
+
+        yield make
+
+
+@pytest.fixture
+def compute(make_compute: ComputeFactory) -> Compute:
+    """Return a compute whose document comes from a file."""
+    return make_compute()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Add the logs of every compute to the report of a failed test."""
+    report = yield
+    if report.failed:
+        for compute in item.stash.get(_computes, []):
+            for name, path in compute.logs.items():
+                text = path.read_text(errors="replace")[-LOG_TAIL:] if path.exists() else ""
+                report.sections.append((f"log {name}", text))
+    return report

@@ -1,0 +1,151 @@
+"""The main job: the pageserver moves or dies, and Postgres finds the new one."""
+
+import threading
+
+import pytest
+
+from devstack.compute import Compute
+from devstack.wait import wait_until
+from tests.e2e.conftest import ComputeFactory
+from tests.support.queries import running_queries
+
+ROWS = 100_000
+
+
+def test_healthy_move(compute: Compute) -> None:
+    """One POST moves three open sessions from A to B, without a restart of Postgres."""
+    scan = compute.fill(ROWS)
+    a, b = compute.pageserver("a"), compute.pageserver("b")
+    compute.publish(a)
+    daemon = compute.start_daemon()
+    pid = compute.postgres.pid
+    sessions = [compute.postgres.connect() for _ in range(3)]
+    for session in sessions:
+        assert session.execute(scan.encode()).fetchone() == (ROWS,)
+    assert a.admin.stats()["pages_sent"] == 3 * compute.pages()
+
+    compute.publish(b)
+    assert daemon.refresh() == "applied"
+
+    for session in sessions:
+        assert session.execute(scan.encode()).fetchone() == (ROWS,)
+        session.close()
+    assert b.admin.stats()["pages_sent"] == 3 * compute.pages()
+    assert compute.setting("neon.pageserver_connstring") == b.url
+    assert compute.postgres.pid == pid
+    assert compute.postgres.running
+    assert daemon.status()["status"] == "running"
+
+
+def test_failure_is_found_by_postgres_itself(compute: Compute) -> None:
+    """A dies first and the new place is known later: Postgres asks, all running queries finish."""
+    scan = compute.fill(ROWS)
+    a, b = compute.pageserver("a"), compute.pageserver("b")
+    compute.publish(a)
+    daemon = compute.start_daemon()
+    with running_queries(compute.postgres.connect) as start:
+        a.admin.set_fault("slow", delay_ms=5)
+        queries = [start(scan) for _ in range(3)]
+        wait_until("all sessions to read", lambda: a.admin.stats()["connections"]["now"] >= 3)
+        a.kill()
+        daemon.wait_status("a worker's request", lambda found: found["refresh"]["suspicion"])
+        compute.publish(b)
+
+        assert [query.value() for query in queries] == [ROWS] * 3
+    assert compute.setting("neon.pageserver_connstring") == b.url
+    assert "serving /refresh_configuration POST request" in daemon.log_text()
+
+
+@pytest.mark.parametrize("how", ["dead", "silent"])
+def test_a_blocked_query_finishes_after_the_move(make_compute: ComputeFactory, how: str) -> None:
+    """A query that waits for a dead or a silent pageserver ends right when the list changes."""
+    compute = make_compute(settings={"neon_refresh.response_suspect_after": "300ms"})
+    scan = compute.fill(ROWS)
+    a, b = compute.pageserver("a"), compute.pageserver("b")
+    compute.publish(a)
+    daemon = compute.start_daemon()
+    if how == "dead":
+        a.kill()
+    else:
+        a.admin.set_fault("silent", phase="response")
+    with running_queries(compute.postgres.connect) as start:
+        query = start(scan)
+        suspicion = daemon.wait_status("suspicion", lambda found: found["refresh"]["suspicion"])
+        assert suspicion["class"] == how
+        assert query.running
+        compute.publish(b)
+
+        assert query.value() == ROWS
+    daemon.wait_status("the end of suspicion", lambda found: found["status"] == "running")
+
+
+@pytest.mark.parametrize("fault", ["reconnect", "shutdown", "detached"])
+def test_wrong_pageserver_heals_without_an_error(compute: Compute, fault: str) -> None:
+    """A pageserver that sends the compute away is left as soon as the right one is named."""
+    scan = compute.fill(ROWS)
+    a, b = compute.pageserver("a"), compute.pageserver("b")
+    compute.publish(a)
+    daemon = compute.start_daemon()
+    if fault == "detached":
+        a.admin.set_tenant("detached")
+    else:
+        a.admin.set_fault(fault)
+    with running_queries(compute.postgres.connect) as start:
+        query = start(scan)
+        daemon.wait_status("a worker's request", lambda found: found["refresh"]["suspicion"])
+        compute.publish(b)
+
+        assert query.value() == ROWS
+
+
+def test_not_found_heals_without_an_error(compute: Compute) -> None:
+    """The refusal of a metadata request (`not found`, connection kept open) heals as well."""
+    compute.fill(ROWS)
+    a, b = compute.pageserver("a"), compute.pageserver("b")
+    compute.publish(a)
+    daemon = compute.start_daemon()
+    a.admin.set_tenant("detached")
+    with running_queries(compute.postgres.connect) as start:
+        query = start("select neon_refresh.rel_nblocks('story')")
+        daemon.wait_status("a worker's request", lambda found: found["refresh"]["suspicion"])
+        compute.publish(b)
+
+        assert query.value() == compute.pages()
+
+
+def test_only_the_moved_shards_reconnect(compute: Compute) -> None:
+    """Of four shards on two pageservers only those of the dead one get a new connection."""
+    stripe = 16
+    scan = compute.fill(ROWS)
+    a = compute.pageserver("a", shards="0004,0204", stripe_size=stripe)
+    b = compute.pageserver("b", shards="0104,0304", stripe_size=stripe)
+    compute.publish(a, b, a, b, stripe_size=stripe)
+    compute.start_daemon()
+    with compute.postgres.connect() as session:
+        assert session.execute(scan.encode()).fetchone() == (ROWS,)
+        before = b.admin.stats()["connections"]["total"]
+        c = compute.pageserver("c", shards="0004,0204", stripe_size=stripe)
+        compute.publish(c, b, c, b, stripe_size=stripe)
+        a.kill()
+
+        assert session.execute(scan.encode()).fetchone() == (ROWS,)
+    assert c.admin.stats()["pages_sent"] > 0
+    assert b.admin.stats()["connections"]["total"] == before
+
+
+def test_configuration_from_the_control_plane(make_compute: ComputeFactory) -> None:
+    """Over the network, and late: the tenant moves two tenths of a second after A has died."""
+    compute = make_compute(source="control_plane")
+    scan = compute.fill(ROWS)
+    a, b = compute.pageserver("a"), compute.pageserver("b")
+    compute.publish(a)
+    compute.start_daemon()
+    with running_queries(compute.postgres.connect) as start:
+        a.kill()
+        query = start(scan)
+        late = threading.Timer(0.2, compute.notify_attach, [b])
+        late.start()
+
+        assert query.value() == ROWS
+        late.join()
+    assert compute.setting("neon.pageserver_connstring") == b.url
