@@ -64,6 +64,7 @@ class Child:
     ) -> None:
         self.name = " ".join(str(word) for word in argv[:3])
         self.stderr = stderr
+        self.ready: dict[str, Any] = {}
         output, child_output = os.pipe()
         self._output = io.FileIO(output)
         try:
@@ -86,7 +87,10 @@ class Child:
         finally:
             os.close(child_output)
         try:
-            self.ready = self._read_ready(time.monotonic() + ready_timeout) if ready else {}
+            if ready:
+                self.ready = self._read_ready(time.monotonic() + ready_timeout)
+            else:
+                self._output.close()
         except BaseException:
             self.kill()
             raise

@@ -12,7 +12,7 @@ from devstack.control_plane.faults import FaultBook
 from devstack.control_plane.public_api import PublicApi
 from devstack.control_plane.store import StateError, Store
 
-TOKEN_VARIABLE = "NEON_CONTROL_PLANE_TOKEN"  # noqa: S105 - a name
+TOKEN_VARIABLE = "NEON_CONTROL_PLANE_TOKEN"
 
 
 def parser() -> argparse.ArgumentParser:

@@ -32,7 +32,7 @@ from devstack.pageserver.session import (
 from devstack.pageserver.tokens import ANYBODY, TokenError, check_token
 
 Farewell = Literal["fin", "rst", "timed_out", "shutdown"]
-BAD_TOKEN = "JWT authentication error"  # noqa: S105
+BAD_TOKEN = "JWT authentication error"
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ class Phase(enum.Enum):
     """Where a connection is."""
 
     STARTUP = "startup"  # waits for a StartupMessage; encryption requests do not leave it
-    TOKEN = "token"  # noqa: S105 - asked for the password, waits for it
+    TOKEN = "token"  # asked for the password, waits for it
     IDLE = "idle"  # logged in, waits for a query
     STREAM = "stream"  # in COPY mode: requests come as CopyData
 

@@ -1,0 +1,400 @@
+"""The control plane stand-in as a process."""
+
+import http.client
+import json
+import select
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from devstack.client import AdminError
+from devstack.document import attached
+from devstack.launch import ControlPlane, start_control_plane
+from devstack.process import ChildError
+from tests.support.wait import wait_until
+
+TENANT = "9f3c1d5e7a804b26a1c4e85d02f7b369"
+TIMELINE = "0a1b2c3d4e5f60718293a4b5c6d7e8f9"
+TOKEN = "open sesame"
+EP = "hadron/ep-1"  # ids may hold a slash
+PATH = f"/compute/api/v2/computes/{EP}/spec"
+QUIET = 0.1
+
+ControlPlaneFactory = Callable[..., ControlPlane]
+
+
+def document(**fields: Any) -> dict[str, Any]:
+    """An attached document of the tenant."""
+    return attached(tenant=TENANT, timeline=TIMELINE, **fields)
+
+
+@pytest.fixture
+def make_control_plane(tmp_path: Path) -> Iterator[ControlPlaneFactory]:
+    """Start control planes on one state file."""
+    with ExitStack() as stack:
+
+        def make(**options: Any) -> ControlPlane:
+            options = {"state": tmp_path / "state.json", "token": TOKEN, **options}
+            return stack.enter_context(start_control_plane(log_dir=tmp_path, **options))
+
+        yield make
+
+
+@pytest.fixture
+def plane(make_control_plane: ControlPlaneFactory) -> ControlPlane:
+    """One with a compute of generation 1 and two nodes."""
+    plane = make_control_plane()
+    plane.admin.put_compute(EP, document(connstring="postgresql://a", generation=1))
+    plane.admin.put_node(1, "postgresql://no_user@127.0.0.1:1")
+    plane.admin.put_node(2, "postgresql://no_user@127.0.0.1:2")
+    return plane
+
+
+class Fetch:
+    """One request that can be left open."""
+
+    def __init__(self, plane: ControlPlane, token: str | None = TOKEN, **headers: str) -> None:
+        self.connection = http.client.HTTPConnection(plane.address, timeout=5)
+        sent = {name.replace("_", "-"): value for name, value in headers.items()}
+        if token is not None:
+            sent["Authorization"] = f"Bearer {token}"
+        self.connection.request("GET", PATH, headers=sent)
+
+    def silent_for(self, seconds: float) -> bool:
+        """Whether no answer comes within `seconds`."""
+        return not select.select([self.connection.sock], [], [], seconds)[0]
+
+    def answer(self) -> tuple[int, http.client.HTTPMessage, bytes]:
+        """Status, headers, body."""
+        try:
+            response = self.connection.getresponse()
+            return response.status, response.headers, response.read()
+        finally:
+            self.connection.close()
+
+
+def tag_of(plane: ControlPlane) -> str:
+    """The current ETag."""
+    headers = Fetch(plane).answer()[1]
+    return str(headers["ETag"])
+
+
+def test_spec(plane: ControlPlane) -> None:
+    """A compute gets its document as it was put, with a strong tag."""
+    status, headers, body = Fetch(plane).answer()
+
+    assert status == 200
+    assert json.loads(body) == document(connstring="postgresql://a", generation=1)
+    assert headers["ETag"].startswith('"')
+    assert headers["Preference-Applied"] is None
+
+
+@pytest.mark.parametrize("token", [None, "", "wrong", TOKEN + " "])
+def test_wrong_token(plane: ControlPlane, token: str | None) -> None:
+    """Without the right token nothing is told, and notifications are refused too."""
+    status, _, body = Fetch(plane, token=token).answer()
+    plane.admin._token = token
+
+    # HTTP strips blanks around a header's value, so the last token is the right one
+    expected = 200 if token == TOKEN + " " else 401
+    assert status == expected
+    assert (b"spec" in body) == (expected == 200)
+    if expected == 401:
+        assert plane.admin.notify_attach(TENANT, {0: 1}) == 401
+
+
+def test_token_from_the_environment(
+    make_control_plane: ControlPlaneFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a token file the variable names the token."""
+    monkeypatch.setenv("NEON_CONTROL_PLANE_TOKEN", "from the environment")
+    plane = make_control_plane(token=None)
+
+    assert Fetch(plane, token="nonsense").answer()[0] == 401
+    assert Fetch(plane, token="from the environment").answer()[0] == 404
+
+
+def test_unknown_compute(make_control_plane: ControlPlaneFactory) -> None:
+    """A compute that was never put, or was deleted, is 404."""
+    plane = make_control_plane()
+    assert Fetch(plane).answer()[0] == 404
+    plane.admin.put_compute(EP, document())
+    plane.admin.delete_compute(EP)
+    assert Fetch(plane).answer()[0] == 404
+
+
+def test_empty(plane: ControlPlane) -> None:
+    """A detached compute's document says so."""
+    plane.admin.empty_compute(EP)
+
+    body = json.loads(Fetch(plane).answer()[2])
+
+    expected: dict[str, Any] = {
+        "status": "empty",
+        "spec": None,
+        "compute_ctl_config": {"jwks": {"keys": []}},
+    }
+    assert body == expected
+
+
+def test_conditional_fetch(plane: ControlPlane) -> None:
+    """The same tag gets 304 without a body; an old one gets the news."""
+    tag = tag_of(plane)
+
+    status, headers, body = Fetch(plane, If_None_Match=f'"other", W/{tag}').answer()
+    assert (status, headers["ETag"], body) == (304, tag, b"")
+
+    plane.admin.put_compute(EP, document(generation=2))
+    assert Fetch(plane, If_None_Match=tag).answer()[0] == 200
+
+
+def test_long_poll_hears_the_news(plane: ControlPlane) -> None:
+    """A waiting fetch is answered at the moment of the change."""
+    fetch = Fetch(plane, If_None_Match=tag_of(plane), Prefer="respond-async, wait=4")
+    wait_until("the poll to wait", lambda: plane.admin.stats()["waiting"] == 1)
+    assert fetch.silent_for(QUIET)
+
+    assert plane.admin.notify_attach(TENANT, {0: 2}) == 200
+    begin = time.monotonic()
+    status, headers, body = fetch.answer()
+
+    assert time.monotonic() - begin < 2
+    assert (status, headers["Preference-Applied"]) == (200, "wait=4")
+    assert json.loads(body)["spec"]["generation"] == 2
+
+
+def test_long_poll_ends_without_news(plane: ControlPlane) -> None:
+    """After the wait the answer is 304."""
+    begin = time.monotonic()
+    fetch = Fetch(plane, If_None_Match=tag_of(plane), Prefer="wait=1")
+    status, headers, _ = fetch.answer()
+
+    assert (status, headers["Preference-Applied"]) == (304, "wait=1")
+    assert time.monotonic() - begin >= 1
+
+
+def test_long_poll_of_an_old_tag(plane: ControlPlane) -> None:
+    """Who does not know the news does not wait."""
+    status, headers, _ = Fetch(plane, If_None_Match='"old"', Prefer="wait=30").answer()
+
+    assert (status, headers["Preference-Applied"]) == (200, "wait=30")
+
+
+def test_long_poll_is_capped(make_control_plane: ControlPlaneFactory) -> None:
+    """The server grants less than was asked, and says so."""
+    plane = make_control_plane(extra=["--max-wait", "1"])
+    plane.admin.put_compute(EP, document())
+
+    status, headers, _ = Fetch(plane, If_None_Match=tag_of(plane), Prefer="wait=60").answer()
+
+    assert (status, headers["Preference-Applied"]) == (304, "wait=1")
+
+
+def test_long_poll_switched_off(plane: ControlPlane) -> None:
+    """Without it a plain answer comes at once and promises nothing."""
+    tag = tag_of(plane)
+    plane.admin.set_long_poll(False)
+
+    status, headers, _ = Fetch(plane, If_None_Match=tag, Prefer="wait=30").answer()
+
+    assert (status, headers["Preference-Applied"]) == (304, None)
+
+
+def test_client_leaves_a_long_poll(plane: ControlPlane) -> None:
+    """A poll whose client has gone is forgotten."""
+    fetch = Fetch(plane, If_None_Match=tag_of(plane), Prefer="wait=30")
+    wait_until("the poll to wait", lambda: plane.admin.stats()["waiting"] == 1)
+    fetch.connection.close()
+
+    wait_until("the poll to end", lambda: plane.admin.stats()["waiting"] == 0)
+
+
+def test_notify_attach(plane: ControlPlane) -> None:
+    """News of a move changes the document once; news that is none changes nothing."""
+    assert plane.admin.notify_attach(TENANT, {0: 2}) == 200
+    first = plane.admin.get_compute(EP)
+    assert plane.admin.notify_attach(TENANT, {0: 2}) == 200
+
+    info = first["spec"]["pageserver_connection_info"]
+    url = info["shards"]["0000"]["pageservers"][0]["libpq_url"]
+    assert url == "postgresql://no_user@127.0.0.1:2"
+    assert first["spec"]["generation"] == 2
+    assert plane.admin.get_compute(EP) == first
+
+
+@pytest.mark.parametrize(
+    ("tenant", "shards", "stripe", "status"),
+    [
+        ("1" * 32, {0: 1}, None, 404),
+        (TENANT, {0: 9}, None, 409),
+        (TENANT, {1: 1}, None, 409),
+        (TENANT, {0: 1, 1: 2}, None, 409),
+        (TENANT, {0: 1, 1: 2}, 2048, 200),
+    ],
+)
+def test_notify_attach_statuses(
+    plane: ControlPlane, tenant: str, shards: dict[int, int], stripe: int | None, status: int
+) -> None:
+    """Only news that fits is applied."""
+    before = plane.admin.get_compute(EP)
+
+    assert plane.admin.notify_attach(tenant, shards, stripe) == status
+    assert (plane.admin.get_compute(EP) == before) == (status != 200)
+
+
+def test_busy(plane: ControlPlane) -> None:
+    """A busy control plane applies nothing until the same news comes again."""
+    plane.admin.set_fault("busy", route="notify", count=1)
+    before = plane.admin.get_compute(EP)
+
+    assert plane.admin.notify_attach(TENANT, {0: 2}) == 423
+    assert plane.admin.get_compute(EP) == before
+    assert plane.admin.notify_attach(TENANT, {0: 2}) == 200
+    assert plane.admin.get_compute(EP) != before
+
+
+def test_kill_loses_nothing(plane: ControlPlane, make_control_plane: ControlPlaneFactory) -> None:
+    """What was answered survives a crash."""
+    plane.admin.notify_attach(TENANT, {0: 2})
+    expected = plane.admin.get_compute(EP)
+    plane.kill()
+
+    again = make_control_plane(listen=plane.address)
+
+    assert again.admin.get_compute(EP) == expected
+    assert again.admin.notify_attach(TENANT, {0: 1}) == 200
+
+
+def test_sigterm_ends_waiting_polls(plane: ControlPlane) -> None:
+    """An orderly stop does not wait for the pollers."""
+    fetch = Fetch(plane, If_None_Match=tag_of(plane), Prefer="wait=30")
+    wait_until("the poll to wait", lambda: plane.admin.stats()["waiting"] == 1)
+
+    begin = time.monotonic()
+    assert plane.stop() == 0
+    assert time.monotonic() - begin < 3
+    fetch.connection.close()
+
+
+def test_status_fault(plane: ControlPlane) -> None:
+    """A status of choice, with the time to come again."""
+    plane.admin.set_fault("status", code=429, retry_after=7, count=1)
+
+    status, headers, _ = Fetch(plane).answer()
+
+    assert (status, headers["Retry-After"]) == (429, "7")
+    assert Fetch(plane).answer()[0] == 200
+
+
+def test_unauthorized_fault(plane: ControlPlane) -> None:
+    """A good token is refused until the fault is cleared."""
+    plane.admin.set_fault("unauthorized")
+    assert [Fetch(plane).answer()[0] for _ in range(2)] == [401, 401]
+    assert plane.admin.clear_faults() == 1
+    assert Fetch(plane).answer()[0] == 200
+
+
+@pytest.mark.parametrize("kind", ["garbage", "half_json"])
+def test_undecodable_answers(plane: ControlPlane, kind: str) -> None:
+    """Status 200 with a body that is no JSON document."""
+    plane.admin.set_fault(kind, count=1)
+
+    status, _, body = Fetch(plane).answer()
+
+    assert status == 200
+    with pytest.raises(ValueError):  # noqa: PT011 - not UTF-8, or not JSON
+        json.loads(body)
+
+
+def test_drop(plane: ControlPlane) -> None:
+    """The connection ends without an answer."""
+    plane.admin.set_fault("drop", count=1)
+
+    with pytest.raises(http.client.RemoteDisconnected):
+        Fetch(plane).answer()
+
+
+def test_silent(plane: ControlPlane) -> None:
+    """No answer until the fault is cleared, then the connection ends."""
+    plane.admin.set_fault("silent", count=1)
+    fetch = Fetch(plane)
+    assert fetch.silent_for(QUIET)
+    plane.admin.clear_faults()
+
+    with pytest.raises(http.client.RemoteDisconnected):
+        fetch.answer()
+
+
+def test_slow(plane: ControlPlane) -> None:
+    """The right answer, late."""
+    plane.admin.set_fault("slow", delay_ms=200, count=1)
+    fetch = Fetch(plane)
+
+    assert fetch.silent_for(QUIET)
+    assert fetch.answer()[0] == 200
+
+
+def test_older(plane: ControlPlane) -> None:
+    """A lagging answer: the document before the last change, or the generation before."""
+    plane.admin.set_fault("older", count=2)
+    assert json.loads(Fetch(plane).answer()[2])["spec"]["generation"] == 0
+    plane.admin.notify_attach(TENANT, {0: 2})
+
+    body = json.loads(Fetch(plane).answer()[2])
+
+    assert body == document(connstring="postgresql://a", generation=1)
+    assert json.loads(Fetch(plane).answer()[2])["spec"]["generation"] == 2
+
+
+def test_stats(plane: ControlPlane) -> None:
+    """Fetches are counted in all and by compute."""
+    tag = tag_of(plane)
+    Fetch(plane, If_None_Match=tag).answer()
+    plane.admin.notify_attach(TENANT, {0: 2})
+
+    stats = plane.admin.stats()
+
+    assert (stats["fetches"], stats["not_modified"], stats["notifications"]) == (2, 1, 1)
+    assert stats["computes"][EP] == {
+        "fetches": 2,
+        "not_modified": 1,
+        "long_polls": 0,
+        "etag": tag_of(plane),
+        "generation": 2,
+    }
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("PUT", "/nodes/1", {}, 400),
+        ("PUT", "/nodes/x", {"libpq_url": "a"}, 404),
+        ("PUT", f"/computes/{EP}", {"status": "attached"}, 400),
+        ("PUT", "/computes/nobody/empty", None, 404),
+        ("GET", "/computes/nobody", None, 404),
+        ("PUT", "/fault", {"kind": "nonsense"}, 400),
+        ("PUT", "/fault", {"kind": "status", "code": 200}, 400),
+        ("PUT", "/fault", {"kind": "slow", "route": "admin"}, 400),
+        ("PUT", "/settings", {"long_poll": 1}, 400),
+    ],
+)
+def test_bad_orders(plane: ControlPlane, method: str, path: str, body: object, status: int) -> None:
+    """A bad order is refused with a reason and changes nothing."""
+    before = plane.admin.stats(), plane.admin.get_compute(EP)
+    with pytest.raises(AdminError) as caught:
+        plane.admin._call(method, path, body)
+
+    assert caught.value.status == status
+    assert (plane.admin.stats(), plane.admin.get_compute(EP)) == before
+
+
+def test_unusable_state_file(make_control_plane: ControlPlaneFactory, tmp_path: Path) -> None:
+    """A broken state file ends the process with one clear line."""
+    (tmp_path / "state.json").write_text("{")
+
+    with pytest.raises(ChildError, match=r"ended with status 2\n.*cannot read state file"):
+        make_control_plane()
