@@ -14,6 +14,9 @@
 /* Before 16 it is empty, and nothing could be hidden but by hiding all. */
 #undef PGDLLEXPORT
 #define PGDLLEXPORT __attribute__((visibility("default")))
+#define NR_SQL_FUNCTION(name)                                                                      \
+	PGDLLEXPORT Datum name(PG_FUNCTION_ARGS);                                                      \
+	PG_FUNCTION_INFO_V1(name)
 
 /* Shared memory is asked for in a hook of its own from 15 on, before that in _PG_init. */
 #define NR_HAVE_SHMEM_REQUEST_HOOK (PG_VERSION_NUM >= 150000)

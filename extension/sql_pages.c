@@ -9,11 +9,11 @@
 #include "guc.h"
 #include "shmem.h"
 
-PG_FUNCTION_INFO_V1(neon_refresh_read_page);
-PG_FUNCTION_INFO_V1(neon_refresh_read_page_at);
-PG_FUNCTION_INFO_V1(neon_refresh_rel_nblocks);
-PG_FUNCTION_INFO_V1(neon_refresh_rel_exists);
-PG_FUNCTION_INFO_V1(neon_refresh_db_size);
+NR_SQL_FUNCTION(neon_refresh_read_page);
+NR_SQL_FUNCTION(neon_refresh_read_page_at);
+NR_SQL_FUNCTION(neon_refresh_rel_nblocks);
+NR_SQL_FUNCTION(neon_refresh_rel_exists);
+NR_SQL_FUNCTION(neon_refresh_db_size);
 
 /* The newest that the pageserver has: a stock server's own WAL position means nothing to it. */
 #define NEWEST_LSN PG_UINT64_MAX

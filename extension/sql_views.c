@@ -8,10 +8,10 @@
 #include "published.h"
 #include "shmem.h"
 
-PG_FUNCTION_INFO_V1(neon_refresh_stat_row);
-PG_FUNCTION_INFO_V1(neon_refresh_shard_rows);
-PG_FUNCTION_INFO_V1(neon_refresh_event_rows);
-PG_FUNCTION_INFO_V1(neon_refresh_request);
+NR_SQL_FUNCTION(neon_refresh_stat_row);
+NR_SQL_FUNCTION(neon_refresh_shard_rows);
+NR_SQL_FUNCTION(neon_refresh_event_rows);
+NR_SQL_FUNCTION(neon_refresh_request);
 
 #define MAX_COLUMNS 32
 
