@@ -25,6 +25,7 @@ _MORE = re.compile(r"(DETAIL|HINT):\s+(.*)")
 _PLACE = re.compile(r' in file "(?P<file>.*)" line (?P<line>\d+)')
 _NAME = re.compile(r'parameter "([^"]+)"')
 _SUMMARY = re.compile(r'configuration file ".*" contains errors')
+_HARMLESS = re.compile(r'skipping missing configuration file ".*"')
 
 
 class Finding:
@@ -42,8 +43,19 @@ class Finding:
 
 
 def findings(output: str) -> list[Finding]:
-    """Return the complaints in the server's *output*, details and hints joined to their message."""
-    return [Finding(text) for text in _messages(output) if not _SUMMARY.search(text)]
+    """Return the complaints in the server's *output*, details and hints joined to their message.
+
+    Without the sentence in which the server refuses its configuration nothing is a complaint: then
+    it failed for a reason of its own.
+    """
+    messages = list(_messages(output))
+    if not any(map(_SUMMARY.search, messages)):
+        return []
+    return [
+        Finding(text)
+        for text in messages
+        if not _SUMMARY.search(text) and not _HARMLESS.match(text)
+    ]
 
 
 def _messages(output: str) -> Iterator[str]:

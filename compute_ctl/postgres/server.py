@@ -23,7 +23,8 @@ QUICK_FOR_S: Final = 60.0
 """... but no longer than this after the last change; then as slow as:"""
 SLOW_POLL_S: Final = 1.0
 STOP_FAST_S: Final = 30.0
-STOP_IMMEDIATE_S: Final = 5.0
+STOP_IMMEDIATE_S: Final = 7.0
+"""The postmaster itself gives its children 5 s before it kills them."""
 
 
 def _nothing() -> None:
@@ -78,7 +79,13 @@ class Server:
         with self._found() as process:
             return process is not None and _send(process, signal.SIGHUP)
 
-    async def stop(self, *, immediate: bool = False, deadline_s: float = STOP_FAST_S) -> None:
+    async def stop(
+        self,
+        *,
+        immediate: bool = False,
+        deadline_s: float = STOP_FAST_S,
+        kill_after_s: float = STOP_IMMEDIATE_S,
+    ) -> None:
         """Stop it: fast, after *deadline_s* immediately, at last by SIGKILL. No-op if it is down.
 
         Raises:
@@ -87,7 +94,7 @@ class Server:
         with self._found() as process:
             if process is None:
                 return
-            steps = [(signal.SIGQUIT, STOP_IMMEDIATE_S), (signal.SIGKILL, STOP_IMMEDIATE_S)]
+            steps = [(signal.SIGQUIT, kill_after_s), (signal.SIGKILL, STOP_IMMEDIATE_S)]
             if not immediate:
                 steps.insert(0, (signal.SIGINT, deadline_s))
             for number, patience_s in steps:

@@ -46,6 +46,13 @@ def test_no_complaint_no_finding() -> None:
     """An empty output and one of other programs say nothing."""
     assert findings("") == []
     assert findings("5432\nsh: something else\n") == []
+    assert findings('FATAL:  could not open file "x"\n') == []
+
+
+def test_missing_optional_file_is_harmless() -> None:
+    """An include_if_exists without a file is mentioned by the server, and no fault."""
+    skipped = 'LOG:  skipping missing configuration file "/d/x.conf"\n'
+    assert len(findings(skipped + OUTPUT)) == len(findings(OUTPUT))
 
 
 def test_last_line_that_sets_a_name_is_found() -> None:
