@@ -89,7 +89,8 @@ class SqlProbe:
             result = error
         except Exception as error:  # noqa: BLE001 (psycopg's, or a bug: the caller must hear of it)
             result = ProbeError(f"could not ask postgres: {_one_line(str(error))}")
-        self._ended.set()
+        finally:
+            self._ended.set()
         reply.give(result)
 
 

@@ -23,9 +23,12 @@ import compute_ctl.control_plane, compute_ctl.sql_probe
 from compute_ctl.errors import ComputeError
 from compute_ctl.privileges import become_owner
 
+late = []
+
 class Refuse:
     def find_spec(self, name, path=None, target=None):
-        raise SystemExit(f"late import of {name}")
+        late.append(name)
+        raise ImportError(f"late import of {name}")
 
 folder = Path(sys.argv[1])
 changed = become_owner(folder)
@@ -37,8 +40,8 @@ async def use():
     for attempt in (plane.fetch(), probe.look(deadline_s=5)):
         try:
             await attempt
-        except ComputeError:
-            pass
+        except ComputeError as error:
+            assert "refused" in str(error) or "Connect call failed" in str(error), error
     await plane.close()
 
 asyncio.run(use())
@@ -48,7 +51,7 @@ try:
     back = True
 except PermissionError:
     back = False
-print(json.dumps([changed, os.getresuid(), os.getresgid(), os.getgroups(), back,
+print(json.dumps([late, changed, os.getresuid(), os.getresgid(), os.getgroups(), back,
                   os.environ["HOME"]]))
 """
 
@@ -68,7 +71,8 @@ def test_root_becomes_the_owner_and_needs_no_import_after() -> None:
             cwd=Path(__file__).parents[2],
         )
         assert done.stderr == ""
-        changed, uids, gids, groups, back, home = json.loads(done.stdout)
+        late, changed, uids, gids, groups, back, home = json.loads(done.stdout)
+        assert late == []
         assert changed is True
         assert uids == [user.pw_uid] * 3
         assert gids == [user.pw_gid] * 3
