@@ -199,8 +199,10 @@ class StateStore:
         Raises:
             StoreError: it could not be moved; nothing may be written then.
         """
-        names = ("state.json", "g", "history.jsonl", "history.jsonl.1")
-        found = [self._folder / name for name in names if (self._folder / name).exists()]
+        names = ("state.json", "storage_token", "g", "history.jsonl", "history.jsonl.1")
+        found = [self._folder / name for name in names if os.path.lexists(self._folder / name)]
+        if found == [self._generations] and not any(self._generations.iterdir()):
+            return None
         try:
             aside = _unused(self._folder / "aside")
             aside.mkdir(mode=0o700)

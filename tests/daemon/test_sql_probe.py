@@ -97,6 +97,19 @@ async def test_marker_without_library_is_a_placeholder(make_postgres: PostgresFa
     assert (report.marker, report.library_loaded) == ("7.x.y", False)
 
 
+async def test_marker_of_the_library(make_postgres: PostgresFactory) -> None:
+    """Where the library defines the marker, what the server runs with is proof."""
+    marker = f"7.{'a' * 32}.{'b' * 64}"
+    server = make_postgres(
+        {
+            "shared_preload_libraries": "neon_refresh",
+            "neon_refresh.config_generation": marker,
+        }
+    )
+    report = await look(server)
+    assert (report.marker, report.library_loaded) == (marker, True)
+
+
 async def test_settings_of_the_role_do_not_disturb(make_postgres: PostgresFactory) -> None:
     """Whatever has been set for role and database, the questions are answered."""
     server = make_postgres()

@@ -141,10 +141,12 @@ def test_set_aside_begins_anew(store: StateStore) -> None:
     """All that another cluster left is moved away; the lock stays ours."""
     store.save(STATE)
     store.put_generation(4, document=b"{}", conf="")
+    store.put_token("secret")
     aside = store.set_aside()
     assert aside == store.folder / "aside-1"
     assert (aside / "g" / "4.conf").exists()
-    assert (store.load(), store.highest_generation()) == (State(), 0)
+    assert (store.load(), store.highest_generation(), store.token()) == (State(), 0, None)
+    assert store.set_aside() is None
     store.put_generation(1, document=b"{}", conf="")
     with pytest.raises(SettingsError):
         StateStore(store.folder).open()
