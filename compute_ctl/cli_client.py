@@ -161,11 +161,17 @@ def _not_permitted(path: Path) -> ClientError:
     return ClientError(
         EXIT_NOT_PERMITTED,
         f'may not use "{path}"',
-        hint=f"Run this as root or as {owner_of(path)}.",
+        hint=who_may(path),
     )
 
 
-def owner_of(path: Path) -> str:
+def who_may(path: Path) -> str:
+    """Return a hint for somebody who may not use *path*."""
+    owner = _owner_of(path)
+    return "Run this as root." if owner == "root" else f"Run this as root or as {owner}."
+
+
+def _owner_of(path: Path) -> str:
     """Return who owns *path* or the nearest folder above it that may be looked at."""
     for candidate in (path, *path.parents):
         try:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import click
 
 from compute_ctl import log
-from compute_ctl.cli_client import ClientError, owner_of
+from compute_ctl.cli_client import ClientError, who_may
 from compute_ctl.cli_common import (
     EPILOG,
     EXIT_FAILED,
@@ -53,9 +54,7 @@ _render_options = (
     click.option(
         "--internal-http-port",
         type=click.IntRange(0, 65535),
-        default=Settings.internal_http_port,
-        show_default=True,
-        help="The daemon's port, which the file names.",
+        help=f"The daemon's port, which the file names (default: {Settings.internal_http_port}).",
     ),
 )
 
@@ -69,7 +68,7 @@ def _with_render_options(command: Any) -> Any:
 @click.command("render", epilog=EPILOG)
 @click.argument("file", type=click.File("rb"))
 @_with_render_options
-def render_command(file: Any, attach: bool, internal_http_port: int) -> None:
+def render_command(file: Any, attach: bool, internal_http_port: int | None) -> None:
     """Print the configuration file that the document in FILE asks for."""
     context = _context(attach=attach, port=internal_http_port)
     rendered = render(decode_document(file.read()), context)
@@ -83,7 +82,7 @@ def render_command(file: Any, attach: bool, internal_http_port: int) -> None:
 @click.option("--state-dir", metavar="DIR", help="The daemon's, if not the usual.")
 @_with_render_options
 def diff(
-    file: Any, pgdata: str, state_dir: str | None, attach: bool, internal_http_port: int
+    file: Any, pgdata: str, state_dir: str | None, attach: bool, internal_http_port: int | None
 ) -> int:
     """Compare what the server has with what FILE asks for; exit status 1 if they differ."""
     from compute_ctl import cli_output  # noqa: PLC0415 -- rich
@@ -92,9 +91,10 @@ def diff(
     folder = Path(pgdata).absolute()
     state = Path(state_dir).absolute() if state_dir else folder / "compute_ctl"
     live = folder / ("compute_ctl.conf" if attach else "postgresql.conf")
-    context = _context(attach=attach, port=internal_http_port, state=state)
-    new = render(decode_document(file.read()), context)
     old = LiveFile.parse(_read(live)).body
+    port = _port_in(old) if internal_http_port is None else internal_http_port
+    context = _context(attach=attach, port=port, state=state)
+    new = render(decode_document(file.read()), context)
     text = cli_output.diff(old, new.body, old_name=str(live), new_name=file.name)
     if text:
         cli_output.show(cli_output.coloured_diff(redact(text)))
@@ -127,12 +127,18 @@ def history(pgdata: str | None, state_dir: str | None, limit: int, as_json: bool
     cli_output.show(cli_output.history(entries))
 
 
-def _context(
-    *, attach: bool, port: int = Settings.internal_http_port, state: Path | None = None
-) -> RenderContext:
+def _port_in(body: str) -> int | None:
+    """Return the port of the daemon that wrote *body*."""
+    found = re.search(r"(?m)^neon\.extension_server_port = '(\d+)'$", body)
+    return int(found[1]) if found else None
+
+
+def _context(*, attach: bool, port: int | None = None, state: Path | None = None) -> RenderContext:
     folder = state or Path("/STATE_DIR")
     return RenderContext(
-        attach=attach, internal_port=port, token_file=str(folder / "storage_token")
+        attach=attach,
+        internal_port=Settings.internal_http_port if port is None else port,
+        token_file=str(folder / "storage_token"),
     )
 
 
@@ -151,5 +157,4 @@ def _read(path: Path) -> str:
 
 
 def _not_permitted(path: Path) -> ClientError:
-    hint = f"Run this as root or as {owner_of(path)}."
-    return ClientError(EXIT_NOT_PERMITTED, f'may not read "{path}"', hint=hint)
+    return ClientError(EXIT_NOT_PERMITTED, f'may not read "{path}"', hint=who_may(path))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -13,12 +14,16 @@ from rich.text import Text
 
 _GOOD: Final = frozenset({"running", "applied", "unchanged"})
 _BAD: Final = frozenset({"failed", "rejected", "fetch_failed", "write_failed", "blocked"})
+_LONG: Final = frozenset({"reason", "runs with", "wanted", "where"})
+"""Columns that may be wrapped."""
 _SHORT_HASH: Final = 12
+_WIDTH_OF_A_PIPE: Final = 240
 
 
 def show(renderable: RenderableType) -> None:
-    """Print to stdout; no colours where that is no terminal."""
-    Console(highlight=False, soft_wrap=True).print(renderable)
+    """Print to stdout; no colours, and long lines, where that is no terminal."""
+    width = None if sys.stdout.isatty() else _WIDTH_OF_A_PIPE
+    Console(highlight=False, width=width).print(renderable)
 
 
 def status(body: Mapping[str, Any], *, door: str, now: datetime | None = None) -> RenderableType:
@@ -66,7 +71,7 @@ def _summary(body: Mapping[str, Any], door: str, now: datetime) -> Table:
     if refresh["last_attempt"]:
         grid.add_row("last attempt", _attempt(refresh["last_attempt"], now))
     if refresh["next_attempt_at"]:
-        grid.add_row("next attempt", _ago(refresh["next_attempt_at"], now))
+        grid.add_row("next attempt", _ahead(refresh["next_attempt_at"], now))
     grid.add_row("asked at", door)
     return grid
 
@@ -137,7 +142,7 @@ def coloured_diff(text: str) -> RenderableType:
 def _table(title: str | None, columns: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> Table:
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in columns:
-        table.add_column(column, header_style="bold", overflow="fold")
+        table.add_column(column, header_style="bold", overflow="fold", no_wrap=column not in _LONG)
     for row in rows:
         table.add_row(*(cell if isinstance(cell, Text) else Text(_cell(cell)) for cell in row))
     return table
@@ -174,15 +179,21 @@ def _hash(sha256: str) -> str:
 
 
 def _ago(text: str, now: datetime) -> str:
-    """Return a time of the API as people say it."""
-    seconds = (now - datetime.fromisoformat(text)).total_seconds()
-    size = abs(seconds)
-    if size < 60:
-        amount = f"{size:.1f} s"
-    elif size < 3600:
-        amount = f"{size / 60:.0f} min"
-    elif size < 2 * 86400:
-        amount = f"{size / 3600:.0f} h"
-    else:
-        amount = f"{size / 86400:.0f} days"
-    return f"{amount} ago" if seconds >= 0 else f"in {amount}"
+    """Return a past time of the API as people say it."""
+    return f"{_amount((now - datetime.fromisoformat(text)).total_seconds())} ago"
+
+
+def _ahead(text: str, now: datetime) -> str:
+    """Return a coming time of the API as people say it."""
+    seconds = (datetime.fromisoformat(text) - now).total_seconds()
+    return f"in {_amount(seconds)}" if seconds > 0 else "now"
+
+
+def _amount(seconds: float) -> str:
+    if seconds < 60:
+        return f"{max(seconds, 0.0):.1f} s"
+    if seconds < 3600:
+        return f"{seconds / 60:.0f} min"
+    if seconds < 2 * 86400:
+        return f"{seconds / 3600:.0f} h"
+    return f"{seconds / 86400:.0f} days"

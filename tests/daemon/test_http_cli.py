@@ -1,0 +1,128 @@
+"""The commands for people against real doors."""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from compute_ctl.__main__ import main
+from compute_ctl.facts import Outcome, Source, Suspicion
+from compute_ctl.state import Event
+from tests.daemon.api import Served, serve
+
+
+@pytest.fixture
+async def served(tmp_path: Path) -> AsyncIterator[Served]:
+    """A node behind its doors, as a data directory has it."""
+    folder = tmp_path / "compute_ctl"
+    folder.mkdir()
+    async with serve(folder, pgdata=tmp_path) as one:
+        yield one
+
+
+async def command(*words: str) -> int:
+    """Run a command beside the daemon; return its exit status."""
+    return await asyncio.to_thread(main, words)
+
+
+async def test_status_by_data_directory(
+    served: Served, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """-D finds the socket; --json is the answer of the API."""
+    served.node.move(Event.PG_READY)
+    assert await command("status", "-D", str(tmp_path), "--json") == 0
+    body = json.loads(capsys.readouterr().out)
+    assert body["status"] == "running"
+    assert await command("status", "-D", str(tmp_path)) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["status", "running"] in lines
+
+
+async def test_status_tells_what_is_wrong(
+    served: Served, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Suspicion, error and last attempt are there; a failed compute is exit status 1."""
+    served.node.request_refresh(
+        who="test",
+        source=Source.WORKER,
+        suspicion=Suspicion(source="pageserver", shard=2, trouble="dead", text="refused"),
+    )
+    served.end_attempt(Outcome.REJECTED, "no good")
+    served.node.move(Event.HOME_FAILED)
+    assert await command("status", "-D", str(tmp_path)) == 1
+    out = capsys.readouterr().out
+    assert "pageserver shard 2 dead, 1 times: refused" in out
+    assert "rejected in 1.5 ms (no good)" in out
+
+
+async def test_environment_finds_the_socket(
+    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """$PGDATA serves where nothing is said, a port goes to loopback, a path to the socket."""
+    monkeypatch.setenv("PGDATA", str(tmp_path))
+    assert await command("status", "--json") == 0
+    monkeypatch.setenv("PGDATA", "/nowhere")
+    assert await command("status", "--port", str(served.port)) == 0
+    assert await command("status", "--socket", str(served.doors.socket_path)) == 0
+    assert await command("status") == 3
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status"), [(Outcome.APPLIED, 0), (Outcome.UNCHANGED, 0), (Outcome.REJECTED, 1)]
+)
+async def test_refresh_waits(
+    served: Served,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    outcome: Outcome,
+    status: int,
+) -> None:
+    """With --wait the exit status is the outcome."""
+    running = asyncio.create_task(command("refresh", "--wait", "-D", str(tmp_path)))
+    await served.requested()
+    served.end_attempt(outcome, "why")
+    assert await running == status
+    said = capsys.readouterr().out.strip()
+    assert said == f"outcome: {outcome}" + (" (why)" if status else "")
+
+
+async def test_refresh_without_waiting(
+    served: Served, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A recorded request is enough; --wait takes its seconds after =; --force reaches the node."""
+    assert await command("refresh", "-D", str(tmp_path)) == 0
+    assert capsys.readouterr().out.startswith("request 1 is recorded; status ")
+    assert await command("refresh", "--wait=0.01", "--json", "-D", str(tmp_path)) == 1
+    assert json.loads(capsys.readouterr().out)["outcome"] == "timeout"
+    assert await command("refresh", "--force", "-D", str(tmp_path)) == 0
+    assert served.node.requests.forced_at is not None
+
+
+async def test_refusal_of_the_daemon(
+    served: Served, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What the daemon refuses is told in its words, with exit status 1."""
+    served.node.terminate("fast", who="test")
+    assert await command("refresh", "-D", str(tmp_path)) == 1
+    expected = "compute_ctl: error: invalid compute status: terminated\n"
+    assert capsys.readouterr().err == expected
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody without rights")
+async def test_without_rights(served: Served, tmp_path: Path) -> None:
+    """Who may not use the socket is told whom to run as, with exit status 4."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "compute_ctl", "refresh", "--force", "-D", str(tmp_path)),
+        stderr=asyncio.subprocess.PIPE,
+        user=65534,
+        group=65534,
+        extra_groups=[],
+    )
+    _, error = await process.communicate()
+    assert process.returncode == 4
+    expected = f'compute_ctl: error: may not use "{served.doors.socket_path}"\n'
+    assert error.decode() == f"{expected}hint: Run this as root.\n"

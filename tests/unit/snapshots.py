@@ -1,0 +1,31 @@
+"""Snapshots to start from."""
+
+from datetime import UTC, datetime
+
+from compute_ctl.facts import Snapshot
+from compute_ctl.state import Status
+
+NOTHING = Snapshot(
+    status=Status.EMPTY,
+    start_time=datetime(2026, 1, 1, tzinfo=UTC),
+    tenant=None,
+    timeline=None,
+    last_active=None,
+    error=None,
+    desired=None,
+    applied=None,
+    last_known_good=None,
+    quarantined=(),
+    in_sync=False,
+    pending=False,
+    suspected_since=None,
+    suspicion=None,
+    last_attempt=None,
+    next_attempt_at=None,
+    requests_total=0,
+    postgres_pid=None,
+    postgres_ready=False,
+    pending_restart=(),
+    drift=(),
+)
+"""A node to which nothing has happened."""
