@@ -24,6 +24,7 @@ from compute_ctl.conf_store import ConfStore
 from compute_ctl.configurator import Configurator
 from compute_ctl.conninfo import parse as parse_conninfo
 from compute_ctl.control_plane import ControlPlane
+from compute_ctl.errors import SettingsError
 from compute_ctl.facts import AckAnswer, Attempt, Source
 from compute_ctl.fetcher import Fetcher
 from compute_ctl.file_source import FileSource
@@ -123,7 +124,7 @@ class _App:
         configurator = Configurator(
             node=node,
             applier=applier,
-            fetcher=Fetcher(source) if source else None,
+            fetcher=Fetcher(source),
             postgres=postgres,
             clock=clock,
             settings=settings,
@@ -151,21 +152,21 @@ class _App:
 
     # Making
 
-    def _make_source(self, metrics: Metrics) -> FileSource | ControlPlane | None:
+    def _make_source(self, metrics: Metrics) -> FileSource | ControlPlane:
         settings = self._settings
         if settings.config_path is not None:
             return FileSource(settings.config_path)
-        if settings.control_plane_uri is not None:
-            return ControlPlane(
-                settings.control_plane_uri,
-                compute_id=settings.compute_id,
-                token=settings.control_plane_token,
-                ca=settings.control_plane_ca,
-                connect_timeout_s=settings.deadlines.fetch_connect,
-                total_timeout_s=settings.deadlines.fetch_total,
-                on_request=metrics.on_fetch,
-            )
-        return None
+        if settings.control_plane_uri is None:
+            raise SettingsError("no source of configuration: neither a file nor a control plane")
+        return ControlPlane(
+            settings.control_plane_uri,
+            compute_id=settings.compute_id,
+            token=settings.control_plane_token,
+            ca=settings.control_plane_ca,
+            connect_timeout_s=settings.deadlines.fetch_connect,
+            total_timeout_s=settings.deadlines.fetch_total,
+            on_request=metrics.on_fetch,
+        )
 
     def _make_journal(self, store: StateStore) -> Journal:
         settings = self._settings

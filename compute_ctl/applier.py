@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from compute_ctl.attempt import Good, Step, fall_back, reasons, weigh
 from compute_ctl.errors import SpecError, StoreError
 from compute_ctl.facts import Outcome, Written
-from compute_ctl.generation import Marker, map_sha256
+from compute_ctl.generation import LiveFile, Marker, map_sha256
 from compute_ctl.journal import Journal
 from compute_ctl.ledger import Ledger
 from compute_ctl.node import Node
@@ -150,6 +150,25 @@ class Applier:
         """Signal Postgres once more, and see whether it proves what is in the file."""
         self._node.acks.forget()
         return self._conclude(await self._prover.prove())
+
+    async def inspect(self) -> None:
+        """Look whether what was proven still holds: the file as written, nothing overriding it."""
+        written = self._node.written
+        live = await self._journal.live()
+        if written is not None and (
+            live is None or live.marker != written.marker or not live.intact
+        ):
+            logger.warning('"%s" is not as it was left, writing it again', self._journal.path)
+            await self._journal.reinstate(LiveFile(marker=written.marker, body=written.body))
+            await self.prove_again()
+            return
+        verdict = await self._prover.inspect()
+        if verdict.proof is Proof.NONE:
+            return
+        for complaint in verdict.shadowed:
+            logger.warning("drift: %s", reasons((complaint,)))
+        self._node.proved(verdict)
+        await self._journal.save(self._node.state)
 
     def _conclude(self, verdict: Verdict) -> Result:
         if verdict.proof is Proof.NONE:

@@ -15,6 +15,7 @@ from collections.abc import Awaitable
 from dataclasses import dataclass
 from datetime import datetime
 from math import inf
+from typing import Final
 
 from compute_ctl import pacing
 from compute_ctl.applier import Applier, Result
@@ -29,11 +30,19 @@ from compute_ctl.facts import GOOD_OUTCOMES, PUSH, Attempt, Outcome, Source
 from compute_ctl.fetcher import Fetcher, News
 from compute_ctl.node import Node
 from compute_ctl.ports import Clock, Postgres
+from compute_ctl.proof import Proof
 from compute_ctl.push import Push
 from compute_ctl.settings import Settings
 from compute_ctl.state import Event, Status
 
 logger = logging.getLogger(__name__)
+
+SUSPECTS: Final = (
+    "compute node suspects its configuration is out of date, now refreshing configuration"
+)
+"""As the reference says it."""
+HALF_PROVEN_S: Final = 5.0
+"""Pause before SQL is asked again where it did not answer."""
 
 
 class _InterruptedError(Exception):
@@ -60,7 +69,7 @@ class Configurator:
         *,
         node: Node,
         applier: Applier,
-        fetcher: Fetcher | None,
+        fetcher: Fetcher,
         postgres: Postgres,
         clock: Clock,
         settings: Settings,
@@ -107,7 +116,7 @@ class Configurator:
         if node.status is Status.REFRESH_CONFIGURATION_PENDING and not self._wanted(now):
             node.requests.clear_suspicion()
             node.go_home("nobody complains any more")
-        await self._rest(now, due.at)
+        await self._rest(min(due.at, self._suspicion_over(now)) - now)
 
     # When
 
@@ -119,7 +128,8 @@ class Configurator:
     def _due(self, now: float) -> pacing.Due:
         """Return when the next fetch shall begin."""
         requests, past = self._node.requests, self._past
-        suspected = requests.suspected(now)
+        # A source that holds our long poll tells us by itself.
+        suspected = requests.suspected(now) and not self._fetcher.held
         due = pacing.Pacing(
             random=past.random,
             min_interval=self._settings.refresh_min_interval,
@@ -137,24 +147,39 @@ class Configurator:
         if past.empty_since is not None:
             confirm = past.empty_since + self._settings.deadlines.empty_grace
             due = min(due, pacing.Due(at=confirm, why=pacing.Why.TICK), key=lambda wish: wish.at)
+        if self._half_proven and past.last_end_at is not None:
+            again = pacing.Due(at=past.last_end_at + HALF_PROVEN_S, why=pacing.Why.TICK)
+            due = min(due, again, key=lambda wish: wish.at)
         return due
 
-    async def _rest(self, now: float, due: float) -> None:
-        """Wait until something happens: a request, a push, news by long poll, or the time *due*."""
+    @property
+    def _half_proven(self) -> bool:
+        """Whether Postgres has acknowledged, but SQL could not tell whether all is well."""
+        verdict = self._node.verdict
+        return self._node.proven and (verdict is None or verdict.proof is not Proof.FULL)
+
+    def _suspicion_over(self, now: float) -> float:
+        """Return when a suspicion ends if nobody complains any more."""
+        requests = self._node.requests
+        if requests.last_signal is None or not requests.suspected(now):
+            return inf
+        return pacing.suspicion_over_at(requests.last_signal)
+
+    async def _rest(self, seconds: float) -> None:
+        """Wait until something happens: a request, a push, news by long poll, or time passes."""
         wake = asyncio.create_task(self._node.wake.wait(), name="wake")
-        poll = self._long_poll(now)
+        poll = self._long_poll()
         waiting = {wake} if poll is None else {wake, poll}
         try:
-            await asyncio.wait(waiting, timeout=due - now, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         finally:
             wake.cancel()
         if poll is not None and poll.done():
             await self._refresh(poll, who="long_poll")
 
-    def _long_poll(self, now: float) -> asyncio.Task[News | None] | None:
-        if self._fetcher is None:
-            return None
-        if not self._node.requests.suspected(now):
+    def _long_poll(self) -> asyncio.Task[News | None] | None:
+        """While suspicion lasts, let the source tell the news as soon as there are any."""
+        if not self._node.requests.suspected(self._clock.monotonic()):
             self._fetcher.drop_long_poll()
             return None
         return self._fetcher.long_poll(
@@ -164,20 +189,22 @@ class Configurator:
 
     # One attempt
 
-    async def _fetch(self) -> News | None:
-        """Fetch from the source; without one there never is news."""
+    async def _fetch(self) -> News:
         self._past.last_fetch_at = self._clock.monotonic()
-        return await self._fetcher.fetch() if self._fetcher else None
+        return await self._fetcher.fetch()
 
     async def _refresh(self, fetch: Awaitable[News | None], *, who: str) -> None:
         """Fetch, apply what is new, and go where the outcome leads."""
         node, begun = self._node, self._begin()
         node.move(Event.REFRESH)
         node.move(Event.DUE)
+        if node.requests.suspected(begun[0]):
+            logger.info(SUSPECTS)
         force = node.requests.take()
         served = node.requests.taken
         try:
-            result = await self._fetched(await self._interruptible(fetch), force=force)
+            news = await self._interruptible(fetch)
+            result = await self._fetched(news, force=force, verify=who == pacing.Why.TICK)
         except _InterruptedError:
             outcome = Outcome.TERMINATED if node.terminating else Outcome.SUPERSEDED
             self._end(begun, Result(outcome=outcome), who=who, served=served)
@@ -204,15 +231,17 @@ class Configurator:
             task.cancel()
         return await task
 
-    async def _fetched(self, news: News | None, *, force: bool) -> Result:
+    async def _fetched(self, news: News | None, *, force: bool, verify: bool) -> Result:
         self._past.failures, self._past.retry_after_until = 0, None
         if news is None:
             return await self._unchanged()
         if news.document is None:
             return self._empty()
         self._past.empty_since = None
-        source = self._fetcher.name if self._fetcher else PUSH
-        return await self._applier.apply(news.document, source=source, force=force)
+        result = await self._applier.apply(news.document, source=self._fetcher.name, force=force)
+        if result.outcome is Outcome.UNCHANGED and (verify or self._half_proven):
+            await self._applier.inspect()
+        return result
 
     async def _unchanged(self) -> Result:
         """There is no news; what is written but not proven may be provable by now."""

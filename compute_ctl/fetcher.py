@@ -27,6 +27,12 @@ class Fetcher:
         self._last: Document | None = None
         self._long_poll: asyncio.Task[News | None] | None = None
         self._long_poll_works = True
+        self._was_held = False
+
+    @property
+    def held(self) -> bool:
+        """Whether a long poll is open at a source that has held one before."""
+        return self._was_held and self._long_poll is not None and not self._long_poll.done()
 
     @property
     def name(self) -> str:
@@ -70,9 +76,9 @@ class Fetcher:
 
     async def _wait_for_news(self, *, wait_s: int, delay_s: float) -> News | None:
         await asyncio.sleep(delay_s)  # spreads a fleet that lost its long polls together
-        self._long_poll_works = False
+        self._was_held = False
         fetched = await self._source.fetch(etag=self._etag, wait_s=wait_s)
-        self._long_poll_works = fetched.long_polled
+        self._long_poll_works = self._was_held = fetched.long_polled
         return None if fetched.status is FetchStatus.NOT_MODIFIED else self._news(fetched)
 
     def drop_long_poll(self) -> None:

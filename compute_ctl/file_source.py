@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +21,9 @@ from compute_ctl.ports import Fetched, FetchStatus
 MAX_BYTES: Final = 16 * 1024 * 1024
 READ_TIMEOUT_S: Final = 10.0
 """A file on a hung network file system must not hold the daemon up."""
+
+
+_log = logging.getLogger(__name__)
 
 
 class FileSource:
@@ -50,6 +54,7 @@ class FileSource:
         found = hashlib.sha256(raw).hexdigest()
         if found == etag:
             return Fetched(status=FetchStatus.NOT_MODIFIED, etag=found)
+        _log.info("reloading config.json from path: %s", self._path)
         if self._is_empty(raw):
             return Fetched(status=FetchStatus.EMPTY, etag=found)
         return Fetched(status=FetchStatus.ATTACHED, raw=raw, etag=found)

@@ -61,6 +61,10 @@ class Prover:
                 else asyncio.sleep(min(BETWEEN_LOOKS_S, left))
             )
 
+    async def inspect(self) -> Verdict:
+        """Return what SQL says of what runs, without a signal to Postgres."""
+        return self._judge(await self._look(self._clock.monotonic() + self._deadlines.sql_probe))
+
     async def _look(self, end: float) -> SqlReport | None:
         left = min(self._deadlines.sql_probe, end - self._clock.monotonic())
         if left <= 0 or not self._postgres.ready:

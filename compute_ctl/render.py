@@ -130,7 +130,7 @@ def render(document: Document, context: RenderContext) -> Rendered:
     spec = document.spec
     upstream = Upstream.of(spec)
     text = _Text.of(spec, context)
-    settings, warnings = _settings(document, context)
+    settings, warnings = _settings(document, context, logs_in=upstream.storage_token is not None)
     names = {*settings, *upstream.settings, *(line.name.lower() for line in text.lines)}
     rest = [text.text, "# settings\n"]
     rest += [setting_line(name, value) for name, value in settings.items()]
@@ -176,7 +176,9 @@ def _check_allowed(name: str, context: RenderContext, path: str, where: str = ""
         raise SpecError(path, f'"{name}"{where} cannot be set by this file')
 
 
-def _settings(document: Document, context: RenderContext) -> tuple[dict[str, str], list[str]]:
+def _settings(
+    document: Document, context: RenderContext, *, logs_in: bool
+) -> tuple[dict[str, str], list[str]]:
     """Return the settings of the rest, by lower-case name in the order of the file."""
     spec, warnings = document.spec, list[str]()
     asked = _asked(spec, context, warnings)
@@ -191,7 +193,7 @@ def _settings(document: Document, context: RenderContext) -> tuple[dict[str, str
         "neon.branch_id": spec.branch_id,
         "neon.endpoint_id": spec.endpoint_id,
         _EXTENSION_SERVER_PORT: str(context.internal_port),
-        _LOGIN_FILE: context.token_file,
+        _LOGIN_FILE: context.token_file if logs_in else None,
     }
     for name, value in dedicated.items():
         if value is None:
