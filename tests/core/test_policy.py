@@ -75,6 +75,13 @@ def test_herd_in_the_first_ten_seconds(seed: int) -> None:
     assert 2 <= len(sent) <= BURST
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_dozen_holds_whatever_the_dice_say(seed: int) -> None:
+    """With a retry_min of 1 ms the jitter alone would allow far more; the dozen holds."""
+    sent = outage(Policy(seed=seed, retry_min_us=MS), seconds=9, every=MS)
+    assert len(sent) == BURST
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_lasting_outage(seed: int) -> None:
     """In five minutes, no gap is shorter than retry_min or longer than retry_max and a burst."""

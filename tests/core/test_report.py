@@ -64,6 +64,7 @@ def test_neon_page_error(detail: str, trouble: Trouble, certainty: Certainty) ->
     [
         (None, "[NEON_SMGR] [shard 1] could not connect to pageserver", "XX000", ""),
         ("%s", "[NEON_SMGR] [shard 1] could not connect to pageserver", "XX000", ""),
+        ("%s", "[NEON_SMGR] x", "58030", "page server returned error: Not found: Tenant"),
         (NEON + "libpagestore: connected to '%s'", "", "00000", ""),
         (NEON + "could not read block", "", "58030", "page server returned error: Bad request: x"),
         ("could not read block", "", "58030", "page server returned error: Not found: Tenant"),
