@@ -2,8 +2,8 @@
 
 Both forms are read: ``postgresql://user:password@host:port/dbname?key=value`` and
 ``host=… port=…``. The grammar is libpq's (documentation, "Connection Strings"); which keywords
-exist is left to the server. No message quotes any part of a
-string, since a misplaced character can make its password look like a host, port or keyword.
+exist is left to the server. No message quotes any part of a string, since a misplaced character can
+make its password look like a host, port or keyword.
 """
 
 from __future__ import annotations

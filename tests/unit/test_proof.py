@@ -186,7 +186,9 @@ def test_unknown_name_of_ours() -> None:
     """Postgres refuses the whole file: ours is bad, the lines beside it are not shadowed."""
     unknown = row("nosuch", line=4, error="unrecognized configuration parameter")
 
-    verdict = judged(unread(row("work_mem", applied=False), unknown))
+    verdict = judged(
+        unread(row("work_mem", applied=False), unknown, row("work_mem", file=AUTO, applied=False))
+    )
 
     reason = "unrecognized configuration parameter"
     assert verdict == Verdict(

@@ -289,7 +289,7 @@ def test_parts_combine() -> None:
 
 def test_text_cannot_pretend_to_be_the_upstream_part() -> None:
     """A comment like ours in the text does not split the body there."""
-    rendered = made(text="# upstream: the servers that this one depends on\nwork_mem = 1\n")
+    rendered = made(text="a=1\n# upstream: the servers that this one depends on\nwork_mem = 1\n")
 
     assert split_body(rendered.body) == (rendered.rest, rendered.upstream)
 

@@ -223,7 +223,10 @@ def test_refuses_endless_nesting() -> None:
 
 def test_hash_ignores_what_is_no_content() -> None:
     """Version, operation, member order and white space do not change the content hash."""
-    reordered = {"compute_ctl_config": PRIMARY["compute_ctl_config"], "spec": PRIMARY["spec"]}
+    reordered = {
+        "compute_ctl_config": PRIMARY["compute_ctl_config"],
+        "spec": dict(reversed(PRIMARY["spec"].items())),
+    }
     same = [
         encode(PRIMARY),
         json.dumps(reordered, indent=3).encode(),
