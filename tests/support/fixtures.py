@@ -7,6 +7,7 @@ session; ``postgresql`` (pytest-postgresql) gives a fresh database on it.
 
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 from pytest_postgresql import factories
@@ -29,6 +30,7 @@ def template() -> Iterator[Template]:
 @pytest.fixture
 def make_postgres(request: pytest.FixtureRequest, template: Template) -> Iterator[PostgresFactory]:
     """Return a function that makes servers, all stopped and removed after the test."""
+    default_template = template
     servers = request.node.stash.setdefault(_servers, [])
     with ExitStack() as stack:
 
@@ -38,8 +40,9 @@ def make_postgres(request: pytest.FixtureRequest, template: Template) -> Iterato
             name: str = "pg",
             start: bool = True,
             env: Mapping[str, str] | None = None,
+            template: Template | Path | None = None,
         ) -> Postgres:
-            server = stack.enter_context(Postgres(template, name=name))
+            server = stack.enter_context(Postgres(template or default_template, name=name))
             servers.append(server)
             server.configure(settings or {})
             return server.start(env=env) if start else server
