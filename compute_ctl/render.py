@@ -52,7 +52,7 @@ class RenderContext:
     overcommit_never: bool = False
     """The kernel refuses to overcommit memory, which large shared segments need."""
     token_file: str | None = None
-    """Absolute path of the file with the storage token, None where there is no token."""
+    """Absolute path of the file that gets the storage token of a document that has one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -130,11 +130,16 @@ def render(document: Document, context: RenderContext) -> Rendered:
     spec = document.spec
     upstream = Upstream.of(spec)
     text = _Text.of(spec, context)
-    settings, warnings = _settings(document, context, logs_in=upstream.storage_token is not None)
-    names = {*settings, *upstream.settings, *(line.name.lower() for line in text.lines)}
+    settings, warnings = _settings(document, context)
+    servers = dict(upstream.settings)
+    if upstream.storage_token is not None and context.token_file is not None:
+        # The token goes with the servers it is for, also into a fallback.
+        _take_precedence(settings, _LOGIN_FILE, context.token_file, warnings)
+        servers = {_LOGIN_FILE: context.token_file, **servers}
+    names = {*settings, *servers, *(line.name.lower() for line in text.lines)}
     rest = [text.text, "# settings\n"]
     rest += [setting_line(name, value) for name, value in settings.items()]
-    lines = [setting_line(name, value) for name, value in upstream.settings.items()]
+    lines = [setting_line(name, value) for name, value in servers.items()]
     return Rendered(
         rest="".join(rest),
         upstream=UPSTREAM_BEGIN + "".join(lines),
@@ -176,9 +181,7 @@ def _check_allowed(name: str, context: RenderContext, path: str, where: str = ""
         raise SpecError(path, f'"{name}"{where} cannot be set by this file')
 
 
-def _settings(
-    document: Document, context: RenderContext, *, logs_in: bool
-) -> tuple[dict[str, str], list[str]]:
+def _settings(document: Document, context: RenderContext) -> tuple[dict[str, str], list[str]]:
     """Return the settings of the rest, by lower-case name in the order of the file."""
     spec, warnings = document.spec, list[str]()
     asked = _asked(spec, context, warnings)
@@ -193,16 +196,20 @@ def _settings(
         "neon.branch_id": spec.branch_id,
         "neon.endpoint_id": spec.endpoint_id,
         _EXTENSION_SERVER_PORT: str(context.internal_port),
-        _LOGIN_FILE: context.token_file if logs_in else None,
     }
     for name, value in dedicated.items():
         if value is None:
             continue
         check_value(value, f"spec.{name.partition('.')[2]}")
-        if settings.pop(name, value).lower() != value.lower():
-            warnings.append(f'setting "{name}" contradicts its dedicated field: ignored')
+        _take_precedence(settings, name, value, warnings)
         settings[name] = value
     return settings, warnings
+
+
+def _take_precedence(settings: dict[str, str], name: str, value: str, warnings: list[str]) -> None:
+    """Drop a setting for which there is a dedicated *value*; say so if it said otherwise."""
+    if settings.pop(name, value).lower() != value.lower():
+        warnings.append(f'setting "{name}" contradicts its dedicated field: ignored')
 
 
 def _asked(spec: ComputeSpec, context: RenderContext, warnings: list[str]) -> dict[str, str]:

@@ -71,7 +71,6 @@ def test_whole_file_attached() -> None:
         f"neon.timeline_id = '{TIMELINE}'\n"
         "neon.branch_id = 'br-main'\n"
         "neon.extension_server_port = '3081'\n"
-        "neon_refresh.auth_token_file = '/state/token'\n"
     )
     assert rendered.upstream == (
         "# upstream: the servers that this one depends on\n"
@@ -273,6 +272,27 @@ def test_passwords_leave_the_file(fields: dict[str, Any], token: str | None, war
     assert "p%20w" not in rendered.body
     assert "password" not in rendered.body
     assert ":t@" not in rendered.body
+
+
+def test_login_goes_with_the_servers() -> None:
+    """The token file is named beside the servers, only where there is a token, and wins."""
+    context = RenderContext(attach=True, internal_port=3081, token_file="/state/token")
+    settings: dict[str, str | None] = {"neon_refresh.auth_token_file": "/mine"}
+    fields = {"pageserver_connstring": A, "mode": "Replica"}
+
+    without = made(settings, context=context, **fields)
+    having = made(settings, context=context, storage_auth_token="t", **fields)
+
+    line = "neon_refresh.auth_token_file = "
+    assert f"{line}'/mine'\n" in without.rest
+    assert line not in without.upstream
+    assert without.warnings == ()
+    assert line not in having.rest
+    assert f"{line}'/state/token'\n" in having.upstream
+    assert "neon_refresh.auth_token_file" in having.names
+    assert having.warnings == (
+        'setting "neon_refresh.auth_token_file" contradicts its dedicated field: ignored',
+    )
 
 
 def test_parts_combine() -> None:
