@@ -78,6 +78,10 @@ class Served:
         """Port of the loopback door."""
         return self.doors.internal_port
 
+    def exposition(self) -> bytes:
+        """Return the metrics as they are now."""
+        return self.metrics.exposition(self.node.snapshot())
+
     async def loopback(self, method: str, path: str, **options: Any) -> Reply:
         """Ask at the loopback door."""
         async with Wire.tcp(self.port) as wire:

@@ -102,9 +102,6 @@ async def test_client_that_does_not_read_is_closed(tmp_path: Path) -> None:
     async with serve(tmp_path, limits=SHORT) as served, Wire.tcp(served.port) as wire:
         wire.reader._transport.pause_reading()  # type: ignore[attr-defined]
         wire.writer.write(b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 2000)
-        metrics = served.metrics
-        node = served.node
-        await until(
-            "the connection is closed",
-            lambda: dropped(metrics.exposition(node.snapshot()), "slow"),
-        )
+        loopback = served.doors._open[0].server
+        await until("it is counted", lambda: dropped(served.exposition(), "slow"))
+        await until("the socket is closed", lambda: not loopback.connections)
