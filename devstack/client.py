@@ -111,6 +111,10 @@ class PageserverAdmin(_Admin):
         """How far the WAL came and where it was collected; None: all is here."""
         self._call("PUT", "/lsn", {"last_record_lsn": last_record_lsn, "gc_cutoff": gc_cutoff})
 
+    def reset(self) -> None:
+        """Be as after the start: no fault, no connection, counters at zero."""
+        self._call("POST", "/reset")
+
     def disconnect(self, how: Farewell = "fin", *, idle_only: bool = True) -> int:
         """End connections; their number."""
         closed: int = self._call("POST", "/disconnect", {"how": how, "idle_only": idle_only})[

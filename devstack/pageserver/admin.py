@@ -23,6 +23,7 @@ class Admin:
         self._server = server
         self._tenant = tenant
         self._context = context
+        self._ownership = tenant.ownership
 
     def app(self) -> web.Application:
         """The HTTP application."""
@@ -38,6 +39,7 @@ class Admin:
                 web.put("/tenant", self._put_tenant),
                 web.put("/lsn", self._put_lsn),
                 web.post("/disconnect", self._post_disconnect),
+                web.post("/reset", self._post_reset),
             ]
         )
         return app
@@ -109,6 +111,21 @@ class Admin:
             raise ValueError(f'how must be one of {", ".join(FAREWELLS)}, not "{how}"')
         closed = self._server.disconnect(how, idle_only=bool(body.get("idle_only", True)))
         return web.json_response({"closed": closed})
+
+    async def _post_reset(self, request: web.Request) -> web.Response:
+        """Be as after the start: no fault, no connection, counters at zero."""
+        del request
+        await self._server.reset()
+        self._context.faults.reset()
+        self._context.service.reset()
+        self._context.counts.clear()
+        self._tenant.update(
+            state=TenantState.ACTIVE,
+            ownership=self._ownership,
+            last_record_lsn=MAX_LSN,
+            gc_cutoff=0,
+        )
+        return web.json_response({})
 
 
 def _read(source: Callable[[], Any]) -> Callable[[web.Request], Any]:

@@ -169,7 +169,7 @@ class Connection:
             case Payload():
                 await self._request(event)
             case Stray():
-                await self._end(_defect(event.text))
+                await self._end(service.defect(event.text))
             case Terminate():
                 if self.streaming:
                     await self._link.send(wire.READY)
@@ -213,9 +213,9 @@ class Connection:
     async def _begin(self, query: StreamQuery) -> None:
         fault = await self._strike("pagestream")
         if fault is not None:
-            await self._end(_defect(fault.text or BAD_TOKEN))
+            await self._end(service.defect(fault.text or BAD_TOKEN))
         elif not self._claims.allow(query.tenant):
-            await self._end(_defect(BAD_TOKEN))
+            await self._end(service.defect(BAD_TOKEN))
         else:
             await self._link.send(self._session.begin_stream(query))
             self._context.counts["pagestream"] += 1
@@ -226,7 +226,7 @@ class Connection:
         try:
             request = messages.decode_request(event.data, event.stream.version)
         except messages.DecodeError as error:
-            await self._end(_defect(str(error)))
+            await self._end(service.defect(str(error)))
         else:
             await self._answer(request, event.stream)
         self.busy = False
@@ -296,8 +296,3 @@ def _refuse_by_order(fault: Fault) -> None:
         raise InBand(fault.text or "Read error")
     if fault.kind == "not_found":
         raise service.not_found()
-
-
-def _defect(text: str) -> EndStream:
-    """XX000 with ReadyForQuery: the stream is over, the connection is not."""
-    return EndStream(wire.INTERNAL_ERROR, text, ready=True, close=False)

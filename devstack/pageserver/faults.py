@@ -134,6 +134,11 @@ class FaultBook:
         self._spent = [order for order in self._spent if not order.cleared.is_set()]
         return len(gone)
 
+    def reset(self) -> None:
+        """Withdraw everything and forget what has fired."""
+        self.clear()
+        self.fired.clear()
+
     def describe(self) -> list[dict[str, Any]]:
         """All orders in force."""
         return [order.describe() for order in self._orders]

@@ -70,6 +70,14 @@ class Server:
             connection.interrupt(how)
         return len(chosen)
 
+    async def reset(self) -> None:
+        """End all connections, accept new ones, count from zero."""
+        self.disconnect("rst", idle_only=False)
+        if self._running:
+            await asyncio.wait(list(self._running.values()), timeout=FLUSH_SECONDS)
+        self.total = 0
+        await self.listen()
+
     async def stop(self) -> None:
         """Stop as on SIGTERM: refuse, let requests fail with 57P01, say 57P01 to all, leave."""
         self.refuse()

@@ -46,7 +46,12 @@ def shutdown() -> EndStream:
 
 def not_found() -> EndStream:
     """A metadata request for something that is not here."""
-    return EndStream(INTERNAL_ERROR, NOT_FOUND, ready=True, close=False)
+    return defect(NOT_FOUND)
+
+
+def defect(text: str) -> EndStream:
+    """Anything else that is wrong with a query or a request: the connection stays usable."""
+    return EndStream(INTERNAL_ERROR, text, ready=True, close=False)
 
 
 def timed_out() -> EndStream:
@@ -81,6 +86,10 @@ class Service:
         self._tenant = tenant
         self._store = store
         self._limits = limits
+
+    def reset(self) -> None:
+        """Count from zero again."""
+        self.served = Served()
 
     async def answer(self, request: Request, *, tenant: str, timeline: str) -> bytes:
         """The encoded answer for a stream of `tenant` and `timeline`. Raises InBand, EndStream."""
@@ -131,7 +140,7 @@ class Service:
         """Fail the way its kind sees it; `hidden`: a metadata request is not told the reason."""
         if request.kind == "getpage":
             raise InBand(f"Not found: {text}")
-        raise not_found() if hidden else EndStream(INTERNAL_ERROR, text, ready=True, close=False)
+        raise not_found() if hidden else defect(text)
 
     async def _find_lsn(self, request: Request) -> None:
         held, asked, since = self._tenant, request.request_lsn, request.not_modified_since

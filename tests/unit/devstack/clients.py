@@ -19,6 +19,16 @@ NEWEST = (1 << 64) - 1
 TIMEOUT = 5.0
 REL = struct.pack("!IIIB", 1663, 5, 16384, 0)
 
+# the head of every answer to the requests below, and the right answer to getpage()
+GOOD_PAGE = struct.pack("!BQQQ", 102, 1, NEWEST, 1) + REL + struct.pack("!I", 0) + b"a" * 8192
+QUIET = 0.1  # long enough to see that an answer that comes in a millisecond does not come
+GONE = "server closed the connection unexpectedly"
+HEAD = struct.pack("!QQQ", 1, NEWEST, 1)
+RECONNECT = ("08006", "reconnect")
+SHUTDOWN = ("57P01", "shutdown")
+NOT_FOUND = ("XX000", "not found")
+OTHER = "11111111111111111111111111111111"
+
 READING = pq.PollingStatus.READING
 OK = pq.PollingStatus.OK
 FAILED = pq.PollingStatus.FAILED
@@ -180,4 +190,21 @@ class RawClient:
         self.socket.close()
 
 
-__all__ = ["OperationalError", "RawClient", "SilenceError", "StreamClient"]
+def error(text: str) -> bytes:
+    """The in-band error answer."""
+    return b"\x67" + HEAD + text.encode() + b"\0"
+
+
+def assert_closed(client: StreamClient, reason: tuple[str, str]) -> None:
+    """The stream ended for `reason`, and then the server was gone."""
+    assert client.receive() is None
+    first, second = client.results()
+    assert first == reason
+    assert second[0] is None
+    assert second[1].startswith(GONE)
+
+
+def assert_healthy(url: str) -> None:
+    """A new client gets a right page."""
+    with StreamClient(url) as client:
+        assert client.ask(getpage()) == GOOD_PAGE

@@ -1,4 +1,4 @@
-"""A pageserver over a small tree of files, as a real process."""
+"""The stand-ins as real processes: a pageserver over a small tree of files, a control plane."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -7,22 +7,29 @@ from typing import Any
 
 import pytest
 
-from devstack.launch import Pageserver, start_pageserver
+from devstack.launch import ControlPlane, Pageserver, start_control_plane, start_pageserver
 from tests.unit.devstack.clients import TENANT, TIMELINE
+from tests.unit.devstack.plane_client import EP, TOKEN, document
 
 PageserverFactory = Callable[..., Pageserver]
+ControlPlaneFactory = Callable[..., ControlPlane]
+
+
+def make_tree(folder: Path) -> Path:
+    """A data directory's tree: relation 16384 with blocks a and b, one clog segment."""
+    base = folder / "pgdata" / "base" / "5"
+    base.mkdir(parents=True)
+    (base / "16384").write_bytes(b"a" * 8192 + b"b" * 8192)
+    xact = folder / "pgdata" / "pg_xact"
+    xact.mkdir()
+    (xact / "0000").write_bytes(b"x" * 8192)
+    return folder / "pgdata"
 
 
 @pytest.fixture
 def pgdata(tmp_path: Path) -> Path:
-    """A data directory's tree: relation 16384 with blocks a and b, one clog segment."""
-    base = tmp_path / "pgdata" / "base" / "5"
-    base.mkdir(parents=True)
-    (base / "16384").write_bytes(b"a" * 8192 + b"b" * 8192)
-    xact = tmp_path / "pgdata" / "pg_xact"
-    xact.mkdir()
-    (xact / "0000").write_bytes(b"x" * 8192)
-    return tmp_path / "pgdata"
+    """A tree for one test."""
+    return make_tree(tmp_path)
 
 
 @pytest.fixture
@@ -40,7 +47,40 @@ def make_pageserver(pgdata: Path, tmp_path: Path) -> Iterator[PageserverFactory]
         yield make
 
 
+@pytest.fixture(scope="session")
+def shared_pageserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pageserver]:
+    """One plain server for the session."""
+    folder = tmp_path_factory.mktemp("pageserver")
+    with start_pageserver(
+        pgdata=make_tree(folder), tenant=TENANT, timeline=TIMELINE, log_dir=folder
+    ) as running:
+        yield running
+
+
 @pytest.fixture
-def pageserver(make_pageserver: PageserverFactory) -> Pageserver:
-    """A plain one."""
-    return make_pageserver()
+def pageserver(shared_pageserver: Pageserver) -> Pageserver:
+    """The shared server as after its start. A test that ends its server makes one of its own."""
+    shared_pageserver.admin.reset()
+    return shared_pageserver
+
+
+@pytest.fixture
+def make_control_plane(tmp_path: Path) -> Iterator[ControlPlaneFactory]:
+    """Start control planes on one state file."""
+    with ExitStack() as stack:
+
+        def make(**options: Any) -> ControlPlane:
+            options = {"state": tmp_path / "state.json", "token": TOKEN, **options}
+            return stack.enter_context(start_control_plane(log_dir=tmp_path, **options))
+
+        yield make
+
+
+@pytest.fixture
+def plane(make_control_plane: ControlPlaneFactory) -> ControlPlane:
+    """One with a compute of generation 1 and two nodes."""
+    plane = make_control_plane()
+    plane.admin.put_compute(EP, document(connstring="postgresql://a", generation=1))
+    plane.admin.put_node(1, "postgresql://no_user@127.0.0.1:1")
+    plane.admin.put_node(2, "postgresql://no_user@127.0.0.1:2")
+    return plane

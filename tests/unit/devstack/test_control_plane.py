@@ -1,86 +1,18 @@
 """The control plane stand-in as a process."""
 
-import http.client
 import json
-import select
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from devstack.client import AdminError
-from devstack.document import attached
-from devstack.launch import ControlPlane, start_control_plane
+from devstack.launch import ControlPlane
 from devstack.process import ChildError
 from tests.support.wait import wait_until
-
-TENANT = "9f3c1d5e7a804b26a1c4e85d02f7b369"
-TIMELINE = "0a1b2c3d4e5f60718293a4b5c6d7e8f9"
-TOKEN = "open sesame"
-EP = "hadron/ep-1"  # ids may hold a slash
-PATH = f"/compute/api/v2/computes/{EP}/spec"
-QUIET = 0.1
-
-ControlPlaneFactory = Callable[..., ControlPlane]
-
-
-def document(**fields: Any) -> dict[str, Any]:
-    """An attached document of the tenant."""
-    return attached(tenant=TENANT, timeline=TIMELINE, **fields)
-
-
-@pytest.fixture
-def make_control_plane(tmp_path: Path) -> Iterator[ControlPlaneFactory]:
-    """Start control planes on one state file."""
-    with ExitStack() as stack:
-
-        def make(**options: Any) -> ControlPlane:
-            options = {"state": tmp_path / "state.json", "token": TOKEN, **options}
-            return stack.enter_context(start_control_plane(log_dir=tmp_path, **options))
-
-        yield make
-
-
-@pytest.fixture
-def plane(make_control_plane: ControlPlaneFactory) -> ControlPlane:
-    """One with a compute of generation 1 and two nodes."""
-    plane = make_control_plane()
-    plane.admin.put_compute(EP, document(connstring="postgresql://a", generation=1))
-    plane.admin.put_node(1, "postgresql://no_user@127.0.0.1:1")
-    plane.admin.put_node(2, "postgresql://no_user@127.0.0.1:2")
-    return plane
-
-
-class Fetch:
-    """One request that can be left open."""
-
-    def __init__(self, plane: ControlPlane, token: str | None = TOKEN, **headers: str) -> None:
-        self.connection = http.client.HTTPConnection(plane.address, timeout=5)
-        sent = {name.replace("_", "-"): value for name, value in headers.items()}
-        if token is not None:
-            sent["Authorization"] = f"Bearer {token}"
-        self.connection.request("GET", PATH, headers=sent)
-
-    def silent_for(self, seconds: float) -> bool:
-        """Whether no answer comes within `seconds`."""
-        return not select.select([self.connection.sock], [], [], seconds)[0]
-
-    def answer(self) -> tuple[int, http.client.HTTPMessage, bytes]:
-        """Status, headers, body."""
-        try:
-            response = self.connection.getresponse()
-            return response.status, response.headers, response.read()
-        finally:
-            self.connection.close()
-
-
-def tag_of(plane: ControlPlane) -> str:
-    """The current ETag."""
-    headers = Fetch(plane).answer()[1]
-    return str(headers["ETag"])
+from tests.unit.devstack.conftest import ControlPlaneFactory
+from tests.unit.devstack.plane_client import EP, QUIET, TENANT, TOKEN, Fetch, document, tag_of
 
 
 def test_spec(plane: ControlPlane) -> None:
@@ -246,17 +178,6 @@ def test_notify_attach_statuses(
     assert (plane.admin.get_compute(EP) == before) == (status != 200)
 
 
-def test_busy(plane: ControlPlane) -> None:
-    """A busy control plane applies nothing until the same news comes again."""
-    plane.admin.set_fault("busy", route="notify", count=1)
-    before = plane.admin.get_compute(EP)
-
-    assert plane.admin.notify_attach(TENANT, {0: 2}) == 423
-    assert plane.admin.get_compute(EP) == before
-    assert plane.admin.notify_attach(TENANT, {0: 2}) == 200
-    assert plane.admin.get_compute(EP) != before
-
-
 def test_kill_loses_nothing(plane: ControlPlane, make_control_plane: ControlPlaneFactory) -> None:
     """What was answered survives a crash."""
     plane.admin.notify_attach(TENANT, {0: 2})
@@ -278,76 +199,6 @@ def test_sigterm_ends_waiting_polls(plane: ControlPlane) -> None:
     assert plane.stop() == 0
     assert time.monotonic() - begin < 3
     fetch.connection.close()
-
-
-def test_status_fault(plane: ControlPlane) -> None:
-    """A status of choice, with the time to come again."""
-    plane.admin.set_fault("status", code=429, retry_after=7, count=1)
-
-    status, headers, _ = Fetch(plane).answer()
-
-    assert (status, headers["Retry-After"]) == (429, "7")
-    assert Fetch(plane).answer()[0] == 200
-
-
-def test_unauthorized_fault(plane: ControlPlane) -> None:
-    """A good token is refused until the fault is cleared."""
-    plane.admin.set_fault("unauthorized")
-    assert [Fetch(plane).answer()[0] for _ in range(2)] == [401, 401]
-    assert plane.admin.clear_faults() == 1
-    assert Fetch(plane).answer()[0] == 200
-
-
-@pytest.mark.parametrize("kind", ["garbage", "half_json"])
-def test_undecodable_answers(plane: ControlPlane, kind: str) -> None:
-    """Status 200 with a body that is no JSON document."""
-    plane.admin.set_fault(kind, count=1)
-
-    status, _, body = Fetch(plane).answer()
-
-    assert status == 200
-    with pytest.raises(ValueError):  # noqa: PT011 - not UTF-8, or not JSON
-        json.loads(body)
-
-
-def test_drop(plane: ControlPlane) -> None:
-    """The connection ends without an answer."""
-    plane.admin.set_fault("drop", count=1)
-
-    with pytest.raises(http.client.RemoteDisconnected):
-        Fetch(plane).answer()
-
-
-def test_silent(plane: ControlPlane) -> None:
-    """No answer until the fault is cleared, then the connection ends."""
-    plane.admin.set_fault("silent", count=1)
-    fetch = Fetch(plane)
-    assert fetch.silent_for(QUIET)
-    plane.admin.clear_faults()
-
-    with pytest.raises(http.client.RemoteDisconnected):
-        fetch.answer()
-
-
-def test_slow(plane: ControlPlane) -> None:
-    """The right answer, late."""
-    plane.admin.set_fault("slow", delay_ms=200, count=1)
-    fetch = Fetch(plane)
-
-    assert fetch.silent_for(QUIET)
-    assert fetch.answer()[0] == 200
-
-
-def test_older(plane: ControlPlane) -> None:
-    """A lagging answer: the document before the last change, or the generation before."""
-    plane.admin.set_fault("older", count=2)
-    assert json.loads(Fetch(plane).answer()[2])["spec"]["generation"] == 0
-    plane.admin.notify_attach(TENANT, {0: 2})
-
-    body = json.loads(Fetch(plane).answer()[2])
-
-    assert body == document(connstring="postgresql://a", generation=1)
-    assert json.loads(Fetch(plane).answer()[2])["spec"]["generation"] == 2
 
 
 def test_stats(plane: ControlPlane) -> None:

@@ -1,119 +1,28 @@
-"""Every fault of the pageserver stand-in, as libpq (or a bare socket) sees it."""
+"""Faults of the pageserver stand-in in a stream, as libpq sees them."""
 
 import struct
-from pathlib import Path
 
 import pytest
+from psycopg import OperationalError
 
 from devstack.client import Farewell
 from devstack.launch import Pageserver
-from devstack.tokens import KeyPair
 from tests.support.wait import wait_until
 from tests.unit.devstack.clients import (
+    GONE,
+    GOOD_PAGE,
     NEWEST,
-    REL,
+    QUIET,
     TENANT,
     TIMELINE,
-    OperationalError,
     RawClient,
     SilenceError,
     StreamClient,
+    assert_healthy,
     getpage,
     nblocks,
 )
 from tests.unit.devstack.conftest import PageserverFactory
-
-QUIET = 0.1  # long enough to see that an answer that comes in a millisecond does not come
-GONE = "server closed the connection unexpectedly"
-STARTUP = struct.pack("!II", 8 + 14, 196608) + b"user\0no_user\0\0"
-GOOD_PAGE = struct.pack("!BQQQ", 102, 1, NEWEST, 1) + REL + struct.pack("!I", 0) + b"a" * 8192
-
-
-def failed_login(pageserver: Pageserver) -> str:
-    """What libpq says when the handshake fails."""
-    with StreamClient(pageserver.url, login=False) as client:
-        assert client.log_in().name == "FAILED"
-        return client.pg.error_message.decode()
-
-
-def assert_healthy(pageserver: Pageserver) -> None:
-    """A new client gets a right page."""
-    with StreamClient(pageserver.url) as client:
-        assert client.ask(getpage()) == GOOD_PAGE
-
-
-def test_refuse_keeps_port_and_streams(pageserver: Pageserver) -> None:
-    """New connections are refused, open ones go on, and the port comes back."""
-    with StreamClient(pageserver.url) as client:
-        pageserver.admin.set_fault("refuse")
-        assert "Connection refused" in failed_login(pageserver)
-        assert client.ask(getpage()) == GOOD_PAGE
-        assert not pageserver.admin.stats()["listening"]
-        assert pageserver.admin.clear_faults("refuse") == 1
-    assert_healthy(pageserver)
-
-
-@pytest.mark.parametrize("phase", ["accept", "startup", "auth"])
-@pytest.mark.parametrize("kind", ["close", "reset"])
-def test_handshake_is_cut(pageserver: Pageserver, kind: str, phase: str) -> None:
-    """FIN or RST in any phase of the handshake fails it; the next one works."""
-    pageserver.admin.set_fault(kind, phase=phase, count=1)
-
-    text = failed_login(pageserver)
-
-    assert GONE in text or "Connection reset by peer" in text
-    assert_healthy(pageserver)
-    assert pageserver.admin.stats()["faults"] == {kind: 1}
-
-
-def test_reset_is_rst_and_close_is_fin(pageserver: Pageserver) -> None:
-    """The two differ on the wire."""
-    pageserver.admin.set_fault("close", phase="startup", count=1)
-    with RawClient(pageserver.address) as raw:
-        raw.send(STARTUP)
-        assert raw.drain() == b""
-    pageserver.admin.set_fault("reset", phase="startup", count=1)
-    with RawClient(pageserver.address) as raw:
-        raw.send(STARTUP)
-        with pytest.raises(ConnectionResetError):
-            raw.drain()
-
-
-@pytest.mark.parametrize(
-    ("phase", "before"),
-    [("accept", b""), ("startup", b""), ("auth", bytes.fromhex("52 00000008 00000000"))],
-)
-def test_silent_handshake(pageserver: Pageserver, phase: str, before: bytes) -> None:
-    """The connection stays open and says no more; withdrawing the fault closes it."""
-    pageserver.admin.set_fault("silent", phase=phase, count=1)
-    with RawClient(pageserver.address) as raw:
-        raw.send(STARTUP)
-        assert raw.receive(len(before)) == before
-        assert raw.silent_for(QUIET)
-        pageserver.admin.clear_faults()
-        assert raw.drain() == b""
-
-
-def test_silent_handshake_as_libpq_sees_it(pageserver: Pageserver) -> None:
-    """Libpq waits for ever: only its caller's deadline ends it."""
-    pageserver.admin.set_fault("silent", phase="accept")
-    with StreamClient(pageserver.url, login=False) as client, pytest.raises(SilenceError):
-        client.log_in(QUIET)
-
-
-def test_auth_fail(pageserver: Pageserver) -> None:
-    """A trusted client is refused as one with a bad token is."""
-    pageserver.admin.set_fault("auth_fail", count=1)
-
-    assert "JWT authentication error" in failed_login(pageserver)
-    assert_healthy(pageserver)
-
-
-def test_silent_query(pageserver: Pageserver) -> None:
-    """The pagestream query is not answered."""
-    pageserver.admin.set_fault("silent", phase="pagestream", count=1)
-    with StreamClient(pageserver.url, query=False) as client, pytest.raises(SilenceError):
-        client.query(f"pagestream_v3 {TENANT} {TIMELINE}", timeout=QUIET)
 
 
 def test_silent_response(pageserver: Pageserver) -> None:
@@ -123,7 +32,7 @@ def test_silent_response(pageserver: Pageserver) -> None:
         client.send(getpage())
         with pytest.raises(SilenceError):
             client.receive(QUIET)
-        assert_healthy(pageserver)
+        assert_healthy(pageserver.url)
         wait_until("the healthy one to leave", lambda: len(pageserver.admin.connections()) == 1)
     wait_until("the silent one to be gone", lambda: not pageserver.admin.connections())
 
@@ -150,7 +59,7 @@ def test_stream_ends_with_a_reason(
     assert [state for state, _ in results][: len(told)] == [state for state, _ in told]
     for (_, text), (_, expected) in zip(results, told, strict=False):
         assert text.startswith(expected)
-    assert_healthy(pageserver)
+    assert_healthy(pageserver.url)
 
 
 def test_not_found_leaves_the_connection_usable(pageserver: Pageserver) -> None:
@@ -232,31 +141,6 @@ def test_error(pageserver: Pageserver) -> None:
         assert client.ask(getpage()) == head + b"LSN timeout: ordered\0"
         assert client.ask(getpage()) == GOOD_PAGE
     assert pageserver.admin.stats()["errors_sent"] == 1
-
-
-@pytest.mark.parametrize("text", [None, "the pageserver is not in the mood"])
-def test_refuse_query(pageserver: Pageserver, text: str | None) -> None:
-    """The query is refused and put fails, as with a mismatched token."""
-    pageserver.admin.set_fault("refuse_query", text=text, count=1)
-    with StreamClient(pageserver.url, query=False) as client:
-        result = client.query(f"pagestream_v3 {TENANT} {TIMELINE}")
-        expected = text or "JWT authentication error"
-        assert result.error_message.decode() == f"ERROR:  {expected}\n"
-        with pytest.raises(OperationalError, match="no COPY in progress"):
-            client.send(getpage())
-
-
-def test_auth_fail_with_tokens(make_pageserver: PageserverFactory, tmp_path: Path) -> None:
-    """A good token is refused once."""
-    keys = KeyPair.create(tmp_path)
-    pageserver = make_pageserver(auth_key=keys.public_path)
-    pageserver.admin.set_fault("auth_fail", count=1)
-    conninfo = f"postgresql://no_user:{keys.token(TENANT)}@{pageserver.address}"
-    with StreamClient(conninfo, login=False) as client:
-        assert client.log_in().name == "FAILED"
-        assert b"ERROR:  JWT authentication error" in client.pg.error_message
-    with StreamClient(conninfo) as client:
-        assert client.ask(getpage()) == GOOD_PAGE
 
 
 @pytest.mark.parametrize(
