@@ -3,9 +3,10 @@
 
 \echo Use "CREATE EXTENSION neon_refresh" to load this file. \quit
 
-REVOKE ALL ON SCHEMA @extschema@ FROM PUBLIC;
+-- made here and not by the control file, so that DROP EXTENSION takes it along
+CREATE SCHEMA neon_refresh;
 
-CREATE FUNCTION stat_row(
+CREATE FUNCTION neon_refresh.stat_row(
     OUT enabled boolean,
     OUT beside_neon boolean,
     OUT daemon_configured boolean,
@@ -29,7 +30,7 @@ CREATE FUNCTION stat_row(
 AS 'MODULE_PATHNAME', 'neon_refresh_stat_row'
 LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE ROWS 1;
 
-CREATE FUNCTION shard_rows(
+CREATE FUNCTION neon_refresh.shard_rows(
     OUT shard integer,
     OUT source text,
     OUT endpoint text,
@@ -44,7 +45,7 @@ CREATE FUNCTION shard_rows(
 AS 'MODULE_PATHNAME', 'neon_refresh_shard_rows'
 LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE ROWS 8;
 
-CREATE FUNCTION event_rows(
+CREATE FUNCTION neon_refresh.event_rows(
     OUT number bigint,
     OUT at timestamptz,
     OUT pid integer,
@@ -59,37 +60,38 @@ CREATE FUNCTION event_rows(
 AS 'MODULE_PATHNAME', 'neon_refresh_event_rows'
 LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE ROWS 128;
 
-CREATE VIEW stat AS SELECT * FROM stat_row();
-CREATE VIEW shards AS SELECT * FROM shard_rows();
-CREATE VIEW events AS SELECT * FROM event_rows();
+CREATE VIEW neon_refresh.stat AS SELECT * FROM neon_refresh.stat_row();
+CREATE VIEW neon_refresh.shards AS SELECT * FROM neon_refresh.shard_rows();
+CREATE VIEW neon_refresh.events AS SELECT * FROM neon_refresh.event_rows();
 
-CREATE FUNCTION request(reason text) RETURNS boolean
+CREATE FUNCTION neon_refresh.request(reason text) RETURNS boolean
 AS 'MODULE_PATHNAME', 'neon_refresh_request'
 LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
-CREATE FUNCTION read_page(rel regclass, blkno bigint, fork text DEFAULT 'main') RETURNS bytea
+CREATE FUNCTION neon_refresh.read_page(rel regclass, blkno bigint, fork text DEFAULT 'main') RETURNS bytea
 AS 'MODULE_PATHNAME', 'neon_refresh_read_page'
 LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
 
-CREATE FUNCTION read_page_at(spc oid, db oid, rel oid, fork text, blkno bigint, lsn pg_lsn)
+CREATE FUNCTION neon_refresh.read_page_at(spc oid, db oid, rel oid, fork text, blkno bigint, lsn pg_lsn)
 RETURNS bytea
 AS 'MODULE_PATHNAME', 'neon_refresh_read_page_at'
 LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
 
-CREATE FUNCTION rel_nblocks(rel regclass, fork text DEFAULT 'main') RETURNS bigint
+CREATE FUNCTION neon_refresh.rel_nblocks(rel regclass, fork text DEFAULT 'main') RETURNS bigint
 AS 'MODULE_PATHNAME', 'neon_refresh_rel_nblocks'
 LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
 
-CREATE FUNCTION rel_exists(rel regclass, fork text DEFAULT 'main') RETURNS boolean
+CREATE FUNCTION neon_refresh.rel_exists(rel regclass, fork text DEFAULT 'main') RETURNS boolean
 AS 'MODULE_PATHNAME', 'neon_refresh_rel_exists'
 LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
 
-CREATE FUNCTION db_size(db oid) RETURNS bigint
+CREATE FUNCTION neon_refresh.db_size(db oid) RETURNS bigint
 AS 'MODULE_PATHNAME', 'neon_refresh_db_size'
 LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
 
-REVOKE ALL ON ALL FUNCTIONS IN SCHEMA @extschema@ FROM PUBLIC;
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA neon_refresh FROM PUBLIC;
 
-GRANT USAGE ON SCHEMA @extschema@ TO pg_monitor;
-GRANT SELECT ON stat, shards, events TO pg_monitor;
-GRANT EXECUTE ON FUNCTION stat_row(), shard_rows(), event_rows() TO pg_monitor;
+GRANT USAGE ON SCHEMA neon_refresh TO pg_monitor;
+GRANT SELECT ON neon_refresh.stat, neon_refresh.shards, neon_refresh.events TO pg_monitor;
+GRANT EXECUTE ON FUNCTION neon_refresh.stat_row(), neon_refresh.shard_rows(),
+    neon_refresh.event_rows() TO pg_monitor;

@@ -364,6 +364,8 @@ set_up(Worker *worker)
 		ereport(ERROR, (errmsg("could not set up libcurl: %s", pgh_result_text(result))));
 	for (int i = 0; i < SOCKETS_RESERVED; i++)
 		(void) AcquireExternalFD();
+	/* the server's hash functions register their contexts with one */
+	CurrentResourceOwner = ResourceOwnerCreate(NULL, "neon_refresh worker");
 	worker->seed = nr_now_us() ^ ((uint64) MyProcPid << 32);
 	worker->cycle =
 		AllocSetContextCreate(TopMemoryContext, "neon_refresh cycle", ALLOCSET_SMALL_SIZES);

@@ -25,7 +25,7 @@ def test_pages_are_the_pages_of_the_table(
     pageserver = make_pageserver()
     server = make_neon({"neon.protocol_version": version}, pageservers=pageserver.url)
 
-    assert (TABLE_PAGES, True) == server.query(SAME_PAGES, TABLE_PAGES - 1)[0]
+    assert server.query(SAME_PAGES, TABLE_PAGES - 1)[0] == (TABLE_PAGES, True)
     assert pageserver.admin.stats()["requests"]["getpage"] == TABLE_PAGES
 
 
@@ -77,11 +77,11 @@ def test_pages_come_from_the_shard_that_owns_them(
     b = make_pageserver("b", shards=["0102"], stripe_size=8)
     server = make_neon({"neon.stripe_size": 8}, pageservers=f"{a.url},{b.url}")
 
-    assert (TABLE_PAGES, True) == server.query(SAME_PAGES, TABLE_PAGES - 1)[0]
+    assert server.query(SAME_PAGES, TABLE_PAGES - 1)[0] == (TABLE_PAGES, True)
     pages = [ps.admin.stats()["pages_sent"] for ps in (a, b)]
     assert sum(pages) == TABLE_PAGES
     assert min(pages) >= TABLE_PAGES // 4
-    assert [0, 0] == [ps.admin.stats()["misrouted"] for ps in (a, b)]
+    assert [ps.admin.stats()["misrouted"] for ps in (a, b)] == [0, 0]
 
 
 def test_login_with_a_token_that_is_rotated(

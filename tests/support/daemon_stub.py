@@ -5,7 +5,6 @@ them, ``refuse()`` closes the listening socket (the port stays known), ``accept(
 """
 
 import json
-import socket
 import socketserver
 import threading
 import time
@@ -80,8 +79,9 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         """A client may go away at any time."""
 
 
-class _UnixServer(_Server):
-    address_family = socket.AF_UNIX
+class _UnixServer(socketserver.ThreadingMixIn, socketserver.UnixStreamServer):
+    daemon_threads = True
+    request_queue_size = 64
 
 
 class DaemonStub:
@@ -95,7 +95,7 @@ class DaemonStub:
         self.go_on.set()
         self.closed = False
         self._lock = threading.Lock()
-        self._server: _Server | None = None
+        self._server: _Server | _UnixServer | None = None
         self._port = 0
         self.accept()
 
