@@ -101,7 +101,7 @@ reload(Worker *worker)
 
 /* The most recent event of what is suspected; false if nothing is. */
 static bool
-latest_suspicion(NrEventData *latest)
+latest_suspicion(const NrIntake *intake, NrEventData *latest)
 {
 	bool found = false;
 
@@ -110,8 +110,7 @@ latest_suspicion(NrEventData *latest)
 		NrSuspect *suspect = &nr_shared->suspects[i];
 		NrEventData event;
 
-		if (pg_atomic_read_u32(&suspect->suspected) == 0 ||
-		    !nr_event_read(&suspect->last_failure, &event))
+		if (!intake->known[i] || !nr_event_read(&suspect->last_failure, &event))
 			continue;
 		if (!found || event.at > latest->at)
 			*latest = event;
@@ -144,7 +143,7 @@ send_refresh(Worker *worker, uint64 now_us)
 	StringInfoData body;
 	enum pgh_result result;
 
-	if (!latest_suspicion(&event) && worker->manual)
+	if (!latest_suspicion(&worker->intake, &event) && worker->manual)
 		(void) nr_event_read(&nr_shared->manual, &event);
 	initStringInfo(&body);
 	nr_payload_refresh(&body, &event, policy->pending_events);

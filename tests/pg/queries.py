@@ -1,0 +1,76 @@
+"""Queries that run in a thread while the test does something to the server."""
+
+import threading
+import time
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, Self
+
+import psycopg
+
+from tests.support.postgres import Postgres
+from tests.support.wait import wait_until
+
+
+class Blocked:
+    """A query in a thread; use it as a context manager, which ends its connection."""
+
+    def __init__(self, server: Postgres, sql: str, **parameters: Any) -> None:
+        self.connection = server.connect(**parameters)
+        self.pid = self.connection.info.backend_pid
+        self.rows: list[tuple[Any, ...]] = []
+        self.error: psycopg.Error | None = None
+        self.seconds = 0.0
+        self._server = server
+        self._sql = sql
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        begin = time.monotonic()
+        try:
+            self.rows = self.connection.execute(self._sql.encode()).fetchall()
+        except psycopg.Error as error:
+            self.error = error
+        self.seconds = time.monotonic() - begin
+
+    @property
+    def done(self) -> bool:
+        """Whether the query has ended."""
+        return not self._thread.is_alive()
+
+    def wait_blocked(self) -> None:
+        """Wait until the backend waits in the extension."""
+        sql = "SELECT wait_event_type FROM pg_stat_activity WHERE pid = %s"
+        wait_until(
+            "the query to wait for a pageserver",
+            lambda: self.done or self._server.value(sql, self.pid) == "Extension",
+        )
+        assert not self.done, f"ended: {self.rows!r} {self.error!r}"
+
+    def cancel(self) -> None:
+        """Call pg_cancel_backend."""
+        self._server.value("SELECT pg_cancel_backend(%s)", self.pid)
+
+    def join(self, timeout: float = 15.0) -> list[tuple[Any, ...]]:
+        """Wait for the end and return the rows; raises what the query raised."""
+        self._thread.join(timeout)
+        assert self.done, f"the query did not end within {timeout:g} s"
+        if self.error is not None:
+            raise self.error
+        return self.rows
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if not self.done:
+            with suppress(psycopg.Error):
+                self._server.value("SELECT pg_terminate_backend(%s)", self.pid)
+        self._thread.join(5)
+        self.connection.close()

@@ -1,0 +1,289 @@
+"""The life of the refresh worker."""
+
+import os
+import signal
+import time
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from tests.pg.conftest import MakeNeon, MakePageserver
+from tests.pg.queries import Blocked
+from tests.support.daemon_stub import ACK, REFRESH, DaemonStub
+from tests.support.postgres import Postgres
+from tests.support.wait import wait_until
+
+WORKER = "SELECT worker_pid FROM neon_refresh.stat"
+DEAD = "host=127.0.0.1 port=1"
+
+
+def worker_title(pid: int) -> str:
+    """The process title as ps shows it."""
+    return Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0 ").decode()
+
+
+def test_the_worker_is_seen_by_pid_title_and_age(make_neon: MakeNeon) -> None:
+    """It has no database connection, so the view and the process list show it."""
+    server = make_neon()
+    pid = server.value(WORKER)
+
+    assert worker_title(pid) == "postgres: neon refresh worker"
+    assert server.value("SELECT count(*) FROM pg_stat_activity WHERE pid = %s", pid) == 0
+    assert server.value("SELECT worker_since > now() - interval '1 min' FROM neon_refresh.stat")
+
+
+def test_sigterm_in_mid_request_ends_it_within_a_second(
+    make_neon: MakeNeon, daemon: DaemonStub
+) -> None:
+    """While the daemon leaves a request unanswered, SIGTERM ends the worker; it comes back."""
+    server = make_neon({"neon_refresh.request_timeout": "60s"}, daemon=daemon)
+    daemon.hang()
+    server.value("SELECT neon_refresh.request('now')")
+    daemon.wait_for(REFRESH)
+    before = server.value(WORKER)
+
+    begin = time.monotonic()
+    os.kill(before, signal.SIGTERM)
+    server.wait_log(rf'"neon refresh worker" \(PID {before}\) exited with exit code 1')
+    assert time.monotonic() - begin < 1
+
+    after = wait_until("a new worker", lambda: server.value(WORKER))
+    assert after != before
+
+
+def test_a_crash_of_the_worker_is_survived(make_neon: MakeNeon, daemon: DaemonStub) -> None:
+    """SIGKILL of the worker restarts the server's processes, and it asks again afterwards."""
+    server = make_neon({"neon_refresh.config_generation": "1.a.b"}, daemon=daemon)
+    daemon.wait_for(ACK)
+    start = server.log_position()
+    os.kill(server.value(WORKER), signal.SIGKILL)
+    server.wait_log("database system is ready to accept connections", start=start)
+    daemon.clear()
+
+    assert server.value("SELECT neon_refresh.request('again')") is True
+    assert daemon.wait_for(REFRESH)[0].body["text"] == "again"
+
+
+def test_death_of_the_postmaster_ends_the_worker(make_neon: MakeNeon, daemon: DaemonStub) -> None:
+    """SIGKILL of the postmaster takes the worker along, even in mid-request."""
+    server = make_neon({"neon_refresh.request_timeout": "60s"}, daemon=daemon)
+    daemon.hang()
+    server.value("SELECT neon_refresh.request('now')")
+    daemon.wait_for(REFRESH)
+    pid = server.value(WORKER)
+
+    assert server.process is not None
+    server.process.kill()
+    server.process.wait(5)
+    wait_until("the worker's end", lambda: not Path(f"/proc/{pid}").exists(), 3)
+
+
+def test_a_manual_request_carries_its_reason(make_neon: MakeNeon, daemon: DaemonStub) -> None:
+    """request() posts once, with a text that is redacted, valid JSON and at most 200 bytes."""
+    server = make_neon({"neon_refresh.config_generation": "4.a.b"}, daemon=daemon)
+    reason = 'say "ü"\\\n password=hunter2 ' + "x" * 300
+    assert server.value("SELECT neon_refresh.request(%s)", reason) is True
+    post = daemon.wait_for(REFRESH)[0]
+
+    text = post.body.pop("text")
+    expected = {
+        "source": "manual",
+        "shard": None,
+        "class": "none",
+        "sqlstate": "",
+        "count": 1,
+        "running": "4.a.b",
+    }
+    assert expected == {key: post.body[key] for key in expected}
+    assert text.startswith('say "ü"\\  password=*** ')
+    assert len(text.encode()) <= 200
+    done = "SELECT requests_total, last_result FROM neon_refresh.stat"
+    wait_until("the answer", lambda: server.query(done) == [(1, "HTTP 200")])
+
+
+def test_text_of_another_encoding_is_valid_json(make_neon: MakeNeon, daemon: DaemonStub) -> None:
+    """Bytes that are not UTF-8 become question marks."""
+    server = make_neon(daemon=daemon)
+    server.query("CREATE DATABASE latin ENCODING 'LATIN1' LOCALE 'C' TEMPLATE template0")
+    with server.connect(dbname="latin") as connection:
+        connection.execute("CREATE EXTENSION neon_refresh")
+        connection.execute("SELECT neon_refresh.request(chr(252) || 'ber')")
+
+    assert daemon.wait_for(REFRESH)[0].body["text"] == "?ber"
+
+
+def test_the_daemon_may_be_on_a_unix_socket(make_neon: MakeNeon) -> None:
+    """An endpoint unix:/path works like loopback."""
+    server = make_neon(start=False)
+    with DaemonStub(server.folder / "ctl.sock") as daemon:
+        server.configure({"neon_refresh.endpoint": daemon.endpoint})
+        server.start()
+        server.value("SELECT neon_refresh.request('over a socket')")
+        assert daemon.wait_for(REFRESH)[0].body["text"] == "over a socket"
+
+
+def test_the_daemon_may_be_at_neons_port(make_neon: MakeNeon, daemon: DaemonStub) -> None:
+    """Without an endpoint the daemon is at neon.extension_server_port."""
+    server = make_neon({"neon.extension_server_port": daemon.port})
+    server.value("SELECT neon_refresh.request('by port')")
+
+    assert daemon.wait_for(REFRESH)[0].body["text"] == "by port"
+
+
+def test_no_daemon_means_no_request_but_suspicion(make_neon: MakeNeon) -> None:
+    """With neither endpoint nor port suspicion is visible, and nothing is sent."""
+    server = make_neon(pageservers=DEAD)
+    with Blocked(server, "SELECT neon_refresh.read_page('t', 0)") as query:
+        query.wait_blocked()
+        state = "SELECT s.state, x.suspected_since IS NOT NULL, x.requests_total, "
+        state += "x.daemon_configured FROM neon_refresh.shards s, neon_refresh.stat x"
+        wait_until("suspicion", lambda: server.query(state)[0] == ("suspected", True, 0, False))
+
+
+def test_disabled_means_no_request(make_neon: MakeNeon, daemon: DaemonStub) -> None:
+    """`enabled = off` keeps the suspicion to the view; turning it on asks at once."""
+    server = make_neon({"neon_refresh.enabled": False}, daemon=daemon, pageservers=DEAD)
+    with Blocked(server, "SELECT neon_refresh.read_page('t', 0)") as query:
+        query.wait_blocked()
+        since = "SELECT suspected_since FROM neon_refresh.stat"
+        wait_until("suspicion", lambda: server.value(since))
+        assert daemon.of(REFRESH) == []
+        server.configure({"neon_refresh.enabled": True})
+        server.reload()
+        daemon.wait_for(REFRESH)
+
+
+def test_a_source_that_does_not_count_asks_for_nothing(
+    make_neon: MakeNeon, daemon: DaemonStub
+) -> None:
+    """Errors of a source that is not listed are events, not suspicion of the worker."""
+    server = make_neon({"neon_refresh.sources": "primary"}, daemon=daemon, pageservers=DEAD)
+    with Blocked(server, "SELECT neon_refresh.read_page('t', 0)") as query:
+        query.wait_blocked()
+        events = "SELECT events_total FROM neon_refresh.stat"
+        wait_until("events", lambda: server.value(events) > 3)
+        server.value("SELECT neon_refresh.request('flush')")
+        posts = daemon.wait_for(REFRESH)
+        assert [post.body["source"] for post in posts] == ["manual"]
+
+
+def test_requests_go_on_while_the_trouble_lasts(make_neon: MakeNeon, daemon: DaemonStub) -> None:
+    """The first goes out at once, the next ones with backoff, whatever the daemon answers."""
+    daemon.statuses[REFRESH] = 500
+    server = make_neon(daemon=daemon, pageservers=DEAD)
+    with Blocked(server, "SELECT neon_refresh.read_page('t', 0)") as query:
+        posts = daemon.wait_for(REFRESH, 4)
+        assert not query.done
+    expected = {"source": "pageserver", "shard": 0, "class": "dead", "sqlstate": ""}
+    assert expected == {key: posts[0].body[key] for key in expected}
+    assert "Connection refused" in posts[0].body["text"]
+    assert posts[0].body["count"] >= 1
+
+
+@pytest.mark.parametrize("trouble", ["hang", "refuse"])
+def test_healing_waits_for_a_daemon_that_is_away(
+    make_neon: MakeNeon,
+    make_pageserver: MakePageserver,
+    daemon: DaemonStub,
+    trouble: str,
+) -> None:
+    """A daemon that hangs or is not there is asked again until it answers."""
+    pageserver = make_pageserver()
+    getattr(daemon, trouble)()
+    server = make_neon({"neon_refresh.request_timeout": "100ms"}, daemon=daemon, pageservers=DEAD)
+    with Blocked(server, "SELECT length(neon_refresh.read_page('t', 0))") as query:
+        failed = "SELECT requests_failed FROM neon_refresh.stat"
+        wait_until("failed requests", lambda: server.value(failed) >= 3)
+        daemon.clear()
+        (daemon.answer if trouble == "hang" else daemon.accept)()
+        daemon.wait_for(REFRESH)
+        result = "SELECT last_result FROM neon_refresh.stat"
+        wait_until("an answer", lambda: server.value(result) == "HTTP 200")
+        server.configure({"neon.pageserver_connstring": pageserver.url})
+        server.reload()
+        assert query.join() == [(8192,)]
+
+
+def standby_of(primary: Postgres, server: Postgres, primary_conninfo: str) -> None:
+    """Make the stopped `server`, a copy of the primary's data, its standby."""
+    (server.data / "standby.signal").touch()
+    server.configure({"primary_conninfo": primary_conninfo, "hot_standby": True})
+    del primary
+
+
+def test_a_standby_has_a_worker_too(make_neon: MakeNeon, daemon: DaemonStub) -> None:
+    """During recovery the worker runs, acknowledges and asks; promotion leaves it alone."""
+    server = make_neon(
+        {"neon_refresh.config_generation": "1.a.b"}, daemon=daemon, name="standby", start=False
+    )
+    standby_of(server, server, "")
+    server.start()
+    daemon.wait_for(ACK)
+    assert server.value("SELECT pg_is_in_recovery()") is True
+    server.value("SELECT neon_refresh.request('from a standby')")
+    daemon.wait_for(REFRESH)
+
+    pid = server.value(WORKER)
+    assert server.value("SELECT pg_promote()") is True
+    assert server.value(WORKER) == pid
+
+
+def test_no_slot_for_the_worker(make_neon: MakeNeon, daemon: DaemonStub) -> None:
+    """With max_worker_processes used up the server starts, warns, and shows suspicion."""
+    server = make_neon(
+        {"max_worker_processes": 0, "neon_refresh.query_cancel_after": "300ms"},
+        daemon=daemon,
+        pageservers=DEAD,
+    )
+    assert server.log_contains("WARNING:  the server cannot heal itself") == 1
+    assert server.value("SELECT neon_refresh.request('x')") is False
+    with Blocked(server, "SELECT neon_refresh.read_page('t', 0)") as query:
+        with pytest.raises(Exception, match="within 300 ms") as caught:
+            query.join()
+        assert "refresh worker does not run" in str(caught.value)
+    assert server.value("SELECT state FROM neon_refresh.shards") == "suspected"
+    assert daemon.posts == []
+
+
+def test_drop_database_does_not_wait_for_the_worker(
+    make_neon: MakeNeon, daemon: DaemonStub
+) -> None:
+    """DROP DATABASE finishes while the worker is in a request."""
+    server = make_neon({"neon_refresh.request_timeout": "60s"}, daemon=daemon)
+    server.query("CREATE DATABASE victim")
+    daemon.hang()
+    server.value("SELECT neon_refresh.request('now')")
+    daemon.wait_for(REFRESH)
+
+    with server.connect(options="-c statement_timeout=3s") as connection:
+        connection.execute("DROP DATABASE victim")
+
+
+def test_many_reloads_leak_nothing(make_neon: MakeNeon, daemon: DaemonStub) -> None:
+    """Neither memory contexts nor descriptors of the worker grow with reloads."""
+    server = make_neon({"neon_refresh.config_generation": "0.a.b"}, daemon=daemon)
+
+    def acknowledged(marker: str) -> bool:
+        return bool(daemon.of(ACK)[-1].body["marker"] == marker)
+
+    def reload_many(first: int, last: int) -> tuple[int, int]:
+        for generation in range(first, last):
+            marker = f"{generation}.a.b"
+            server.configure(
+                {
+                    "neon.pageserver_connstring": f"host=127.0.0.1 port={generation % 7 + 1}",
+                    "neon_refresh.config_generation": marker,
+                }
+            )
+            server.reload()
+            wait_until(marker, partial(acknowledged, marker))
+        pid = server.value(WORKER)
+        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+        return len(list(Path(f"/proc/{pid}/fd").iterdir())), pages
+
+    daemon.wait_for(ACK)
+    fds, pages = reload_many(1, 40)
+    fds_after, pages_after = reload_many(40, 160)
+    assert fds_after <= fds + 1
+    assert pages_after <= pages + 64
