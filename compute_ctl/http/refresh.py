@@ -18,6 +18,8 @@ from compute_ctl.views import AckBody, refresh_body
 MAX_WAIT_S: Final = 600.0
 MAX_WAITING: Final = 64
 TEXT_LIMIT: Final = 200
+MANUAL: Final = "manual"
+"""Source in the report of a worker that only passes a person's request on."""
 
 T = TypeVar("T", bound=Struct)
 
@@ -26,7 +28,7 @@ class WorkerReport(Struct, frozen=True, kw_only=True):
     """The body of a refresh request; all of it may be missing."""
 
     source: str = ""
-    """`pageserver`, `safekeeper` or `primary`."""
+    """`pageserver`, `safekeeper`, `primary` or `manual`."""
     shard: int | None = None
     trouble: str = msgspec.field(default="", name="class")
     sqlstate: str = ""
@@ -65,14 +67,14 @@ async def refresh(call: Call) -> Answer:
     force = flag(call, "force")
     if force and call.door is Door.LOOPBACK:
         raise RequestError(403, f'parameter "force" is only taken on {Door.SOCKET.label}')
-    suspicion = _decode(call.body, WorkerReport).suspicion() if call.body else None
-    source = _source(call)
+    report = _decode(call.body, WorkerReport) if call.body else WorkerReport()
+    source = _source(call, report)
     node = call.api.node
     async with _place(call.api, wanted=wait_s is not None):
         ticket = node.request_refresh(
-            who="postgres" if source is Source.WORKER else call.who,
+            who="postgres" if report.source or source is Source.WORKER else call.who,
             source=source,
-            suspicion=suspicion,
+            suspicion=report.suspicion(),
             force=force,
         )
         if wait_s is None:
@@ -97,15 +99,16 @@ async def acknowledge(call: Call) -> Answer:
     return say(AckBody(stale=answer is AckAnswer.STALE))
 
 
-def _source(call: Call) -> Source:
-    """Tell the worker from a person.
+def _source(call: Call, report: WorkerReport) -> Source:
+    """Tell the worker from a person, who may also ask by way of the worker, over SQL.
 
     Without the header, a bare POST that does not even name its client is taken for Neon's library,
     which sends one per failed attempt and must not be served like an operator.
     """
     named = call.headers.get("X-Refresh-Source")
     if named is not None:
-        return Source.WORKER if named.strip().lower() == "worker" else Source.OPERATOR
+        worker = named.strip().lower() == "worker" and report.source != MANUAL
+        return Source.WORKER if worker else Source.OPERATOR
     bare = not (call.body or call.query or call.headers.get("User-Agent"))
     return Source.WORKER if bare and call.door is Door.LOOPBACK else Source.OPERATOR
 

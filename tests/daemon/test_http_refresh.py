@@ -124,6 +124,13 @@ async def test_worker_says_what_it_suspects(served: Served) -> None:
     assert metric(served, 'compute_ctl_refresh_requests_total{source="worker"}') == "1.0"
 
 
+async def test_person_who_asks_over_sql(served: Served) -> None:
+    """What the worker only passes on counts as an operator's request."""
+    headers = {"X-Refresh-Source": "worker"}
+    await served.loopback("POST", REFRESH, json_body={"source": "manual"}, headers=headers)
+    assert metric(served, 'compute_ctl_refresh_requests_total{source="operator"}') == "1.0"
+
+
 async def test_text_in_another_encoding_does_not_cost_the_refresh(served: Served) -> None:
     """Bytes that are not UTF-8 in the worker's text are replaced."""
     body = b'{"source":"pageserver","text":"d\xe9j\xe0"}'
