@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import grp
 import shutil
+import socket
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -30,6 +31,7 @@ def check(options: RunOptions) -> None:
     _check_control_plane(settings)
     _check_state_directory(settings)
     _check_group(settings.socket_group)
+    _check_port(settings.internal_http_port)
 
 
 def _check_data_directory(settings: Settings) -> None:
@@ -105,3 +107,17 @@ def _check_group(group: str | None) -> None:
         grp.getgrnam(group)
     except KeyError:
         raise SettingsError(f'there is no group "{group}"', hint="See --socket-group.") from None
+
+
+def _check_port(port: int) -> None:
+    """Bind and let go: the doors say the same, but only after the state folder is made."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+            probe.listen(1)
+        except OSError as error:
+            raise SettingsError(
+                f"could not listen on 127.0.0.1:{port}: {str(error.strerror).lower()}",
+                hint="Is another compute_ctl running? Choose another --internal-http-port.",
+            ) from error

@@ -1,6 +1,7 @@
 """The command line: what is read, what is refused, what needs no daemon."""
 
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -155,7 +156,17 @@ def test_bad_command_lines(arguments: list[str], message: str) -> None:
 
 def checked(folder: Path, *arguments: str) -> str | None:
     """What the checks of the machine say about a daemon in *folder*; None for nothing."""
-    words = ["-D", str(folder), "-C", "host=/tmp", "-c", "f", *arguments]
+    words = [
+        "-D",
+        str(folder),
+        "-C",
+        "host=/tmp",
+        "-c",
+        "f",
+        "--internal-http-port",
+        "0",
+        *arguments,
+    ]
     try:
         check(parse(words, {}))
     except SettingsError as error:
@@ -202,6 +213,18 @@ def test_what_the_machine_lacks(tmp_path: Path, arguments: list[str], message: s
     said = checked(tmp_path, "--attach", *arguments)
     assert said is not None
     assert said.startswith(message)
+
+
+def test_port_in_use(tmp_path: Path) -> None:
+    """A port that somebody listens on is told before the state folder is made."""
+    (tmp_path / "PG_VERSION").write_text("15\n")
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = str(other.getsockname()[1])
+        said = checked(tmp_path, "--attach", "--internal-http-port", port)
+    assert said == f"could not listen on 127.0.0.1:{port}: address already in use"
+    assert checked(tmp_path, "--attach", "--internal-http-port", port) is None
 
 
 @pytest.mark.parametrize("uri", ["cp:9898", "ftp://cp", "http://", "http://[::1"])
