@@ -30,7 +30,6 @@ bool
 nr_post_start(NrPost *post, const StringInfo body, enum pgh_result *result)
 {
 	static const char *const headers[] = {
-		"Content-Type: application/json",
 		"X-Refresh-Source: worker",
 	};
 	struct pgh_endpoint endpoint;
