@@ -13,10 +13,17 @@ from tests.support.wait import wait_until
 
 
 class Blocked:
-    """A query in a thread; use it as a context manager, which ends its connection."""
+    """A query in a thread, on a new connection or the one given; a context manager ends both."""
 
-    def __init__(self, server: Postgres, sql: str, **parameters: Any) -> None:
-        self.connection = server.connect(**parameters)
+    def __init__(
+        self,
+        server: Postgres,
+        sql: str,
+        *,
+        connection: psycopg.Connection[tuple[Any, ...]] | None = None,
+        **parameters: Any,
+    ) -> None:
+        self.connection = connection or server.connect(**parameters)
         self.pid = self.connection.info.backend_pid
         self.rows: list[tuple[Any, ...]] = []
         self.error: psycopg.Error | None = None

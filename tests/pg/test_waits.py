@@ -1,0 +1,222 @@
+"""Every wait of a page request can be ended: by cancel, by stop, by a new map, by its limit."""
+
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+from psycopg import errors
+
+from devstack.launch import Pageserver
+from tests.pg.conftest import MakeNeon, MakePageserver
+from tests.pg.queries import Blocked
+from tests.support.daemon_stub import REFRESH, DaemonStub
+from tests.support.postgres import Postgres
+from tests.support.wait import wait_until
+
+READ = "SELECT length(neon_refresh.read_page('t', 0))"
+PAGE = [(8192,)]
+SILENT_PHASES = ["accept", "startup", "pagestream", "response"]
+
+
+@pytest.fixture
+def deaf() -> Iterator[str]:
+    """An address whose queue of connections is full: a connect is never answered."""
+    with socket.socket() as listener, socket.socket() as first, socket.socket() as second:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        for filler in (first, second):
+            filler.setblocking(False)
+            filler.connect_ex(listener.getsockname())
+        yield f"host=127.0.0.1 port={listener.getsockname()[1]}"
+
+
+@pytest.fixture(params=["dead", "deaf", "unresolved", *SILENT_PHASES])
+def blocked_in(request: pytest.FixtureRequest, deaf: str, make_pageserver: MakePageserver) -> str:
+    """A conninfo on which a request blocks, in each of the waits there are."""
+    if request.param == "dead":
+        return "host=127.0.0.1 port=1"
+    if request.param == "deaf":
+        return deaf
+    if request.param == "unresolved":
+        return "host=no-such-host.invalid"
+    pageserver = make_pageserver("bad")
+    pageserver.admin.set_fault("silent", phase=request.param)
+    return pageserver.url
+
+
+def test_cancel_ends_the_wait_at_once(make_neon: MakeNeon, blocked_in: str) -> None:
+    """pg_cancel_backend ends a request in any wait, and the session goes on."""
+    server = make_neon(pageservers=blocked_in)
+    with Blocked(server, READ) as query:
+        query.wait_blocked()
+        begin = time.monotonic()
+        query.cancel()
+        with pytest.raises(errors.QueryCanceled):
+            query.join()
+        assert time.monotonic() - begin < 1
+        assert query.connection.execute("SELECT 1").fetchone() == (1,)
+
+
+def test_statement_timeout_ends_the_wait(make_neon: MakeNeon, blocked_in: str) -> None:
+    """statement_timeout works in any wait."""
+    server = make_neon(pageservers=blocked_in)
+    with Blocked(server, READ, options="-c statement_timeout=300ms") as query:
+        with pytest.raises(errors.QueryCanceled):
+            query.join()
+        assert query.seconds < 2
+
+
+def test_fast_stop_is_not_held_up(make_neon: MakeNeon, daemon: DaemonStub, blocked_in: str) -> None:
+    """With a request in any wait and the daemon hung, a fast stop takes less than 2 s."""
+    daemon.hang()
+    server = make_neon(daemon=daemon, pageservers=blocked_in)
+    with Blocked(server, READ) as query:
+        query.wait_blocked()
+        assert server.stop("fast") < 2
+        assert query.error is not None or not query.done
+
+
+def test_a_new_map_rescues_the_wait(
+    make_neon: MakeNeon, make_pageserver: MakePageserver, blocked_in: str
+) -> None:
+    """A reload with a good endpoint ends any wait at once, without an error to the client."""
+    good = make_pageserver("good")
+    server = make_neon(pageservers=blocked_in)
+    with Blocked(server, READ) as query:
+        query.wait_blocked()
+        server.configure({"neon.pageserver_connstring": good.url})
+        begin = time.monotonic()
+        server.reload()
+        assert query.join() == PAGE
+        assert time.monotonic() - begin < 1
+
+
+def test_the_limit_ends_the_wait(make_neon: MakeNeon, daemon: DaemonStub, blocked_in: str) -> None:
+    """After query_cancel_after a request ends in 08006 that says what was tried."""
+    server = make_neon(
+        {
+            "neon_refresh.query_cancel_after": "700ms",
+            "neon_refresh.connect_timeout": "200ms",
+            "neon_refresh.response_suspect_after": "200ms",
+        },
+        daemon=daemon,
+        pageservers=blocked_in,
+    )
+    with Blocked(server, READ) as query:
+        with pytest.raises(errors.ConnectionFailure, match="shard 0 within 700 ms") as caught:
+            query.join()
+        assert 0.7 <= query.seconds < 2
+    detail = caught.value.diag.message_detail or ""
+    assert "Failures of this request: 0" not in detail
+    assert "The daemon answered the last request with status 200." in detail
+    assert caught.value.diag.message_hint
+    assert daemon.of(REFRESH)
+
+
+def test_the_limit_may_be_lifted_and_set_while_a_query_waits(
+    make_neon: MakeNeon, deaf: str
+) -> None:
+    """A running statement sees the limit change, though it sees no new setting."""
+    server = make_neon({"neon_refresh.query_cancel_after": 0}, pageservers=deaf)
+    with Blocked(server, READ) as query:
+        query.wait_blocked()
+        server.configure({"neon_refresh.query_cancel_after": "10ms"})
+        server.reload()
+        with pytest.raises(errors.ConnectionFailure, match="within 10 ms"):
+            query.join()
+
+
+def suspected(server: Postgres) -> tuple[str, str]:
+    """Class and text of the last error of shard 0."""
+    row = server.query("SELECT last_class, last_error FROM neon_refresh.shards")[0]
+    return row[0], row[1]
+
+
+def test_silence_is_suspected_and_endured(
+    make_neon: MakeNeon, make_pageserver: MakePageserver, daemon: DaemonStub
+) -> None:
+    """A silent pageserver raises suspicion, but an answer that comes late is taken."""
+    pageserver = make_pageserver()
+    server = make_neon(
+        {"neon_refresh.response_suspect_after": "100ms"},
+        daemon=daemon,
+        pageservers=pageserver.url,
+    )
+    connection = server.connect()
+    connection.execute(READ)
+    pageserver.pause()
+    with Blocked(server, READ, connection=connection) as query:
+        post = daemon.wait_for(REFRESH)[0]
+        assert (post.body["class"], post.body["shard"]) == ("silent", 0)
+        assert not query.done
+        pageserver.resume()
+        assert query.join() == PAGE
+    assert suspected(server)[0] == "silent"
+    state = "SELECT state FROM neon_refresh.shards"
+    wait_until("health", lambda: server.value(state) == "healthy")
+
+
+def test_long_silence_is_logged_and_ends_the_connection(
+    make_neon: MakeNeon, make_pageserver: MakePageserver
+) -> None:
+    """Neon's own silence timers work: a log line first, then a new connection."""
+    pageserver = make_pageserver()
+    server = make_neon(
+        {
+            "neon.pageserver_response_log_timeout": "100ms",
+            "neon.pageserver_response_disconnect_timeout": "300ms",
+        },
+        pageservers=pageserver.url,
+    )
+    pageserver.admin.set_fault("silent", phase="response", count=1)
+    with Blocked(server, READ) as query:
+        assert query.join() == PAGE
+        assert query.seconds >= 0.3
+    assert server.log_contains("no response received from pageserver of shard 0 for 0.1")
+    assert pageserver.admin.stats()["connections"]["total"] == 2
+
+
+def test_a_cancelled_exchange_drops_the_connection(
+    make_neon: MakeNeon, make_pageserver: MakePageserver
+) -> None:
+    """The late answer to a cancelled request is never taken for the next one's."""
+    pageserver = make_pageserver()
+    server = make_neon(pageservers=pageserver.url)
+    pageserver.admin.set_fault("slow", phase="response", delay_ms=1000, count=1)
+    with Blocked(server, READ) as query:
+        query.wait_blocked()
+        query.cancel()
+        with pytest.raises(errors.QueryCanceled):
+            query.join()
+        same = query.connection.execute(
+            "SELECT neon_refresh.read_page('t', 5) = get_raw_page('t', 5)"
+        ).fetchone()
+        assert same == (True,)
+    assert pageserver.admin.stats()["connections"]["total"] == 2
+
+
+def test_only_shards_whose_endpoint_changed_reconnect(
+    make_neon: MakeNeon, make_pageserver: MakePageserver
+) -> None:
+    """A new list for one of two shards leaves the connection of the other alone."""
+    a = make_pageserver("a", stripe_size=8)
+    b = make_pageserver("b", stripe_size=8)
+    c = make_pageserver("c", stripe_size=8)
+    server = make_neon({"neon.stripe_size": 8}, pageservers=f"{a.url},{b.url}")
+    read_all = "SELECT count(neon_refresh.read_page('t', n)) FROM generate_series(0, 99) n"
+
+    def connections(pageserver: Pageserver) -> int:
+        total: int = pageserver.admin.stats()["connections"]["total"]
+        return total
+
+    with server.connect() as connection:
+        connection.execute(read_all)
+        server.configure({"neon.pageserver_connstring": f"{a.url},{c.url}"})
+        server.reload()
+        wait_until(
+            "generation 2",
+            lambda: server.value("SELECT map_generation FROM neon_refresh.stat") == 2,
+        )
+        connection.execute(read_all)
+    assert [connections(a), connections(b), connections(c)] == [1, 1, 1]
