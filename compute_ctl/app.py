@@ -34,7 +34,7 @@ from compute_ctl.metrics import Metrics
 from compute_ctl.node import Node
 from compute_ctl.postgres import Attached, Events, Supervised
 from compute_ctl.postgres.identity import data_dir_inode, system_identifier
-from compute_ctl.privileges import become_owner, prepare
+from compute_ctl.privileges import become_owner
 from compute_ctl.prover import Prover
 from compute_ctl.recovery import Identity
 from compute_ctl.render import RenderContext
@@ -69,7 +69,6 @@ def run(settings: Settings) -> int:
     Raises:
         SettingsError: it cannot start like this; nothing was changed.
     """
-    prepare()
     become_owner(settings.pgdata)
     return asyncio.run(_App(settings).main())
 

@@ -8,11 +8,11 @@ pageserver, no SQL, no free connection slot and no control plane.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from compute_ctl.attempt import Good, Step, fall_back, reasons, weigh
 from compute_ctl.errors import SpecError, StoreError
-from compute_ctl.facts import Outcome, Written
+from compute_ctl.facts import PUSH, Outcome, Written
 from compute_ctl.generation import LiveFile, Marker, map_sha256
 from compute_ctl.journal import Journal
 from compute_ctl.ledger import Ledger
@@ -21,9 +21,17 @@ from compute_ctl.ports import Clock
 from compute_ctl.proof import Complaint, Proof, Verdict
 from compute_ctl.prover import Prover
 from compute_ctl.recovery import Start, decide_start
-from compute_ctl.render import RenderContext, Rendered, render, split_body
+from compute_ctl.render import (
+    Body,
+    RenderContext,
+    Rendered,
+    render,
+    render_upstream,
+    split_body,
+)
 from compute_ctl.settings import Deadlines
 from compute_ctl.spec import Document
+from compute_ctl.versions import is_older
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +45,9 @@ class Result:
     broken: bool = False
     """Neither the document nor a good generation runs."""
     invalid: bool = False
-    """Refused by our own checks: nothing was touched."""
+    """Refused by our own checks."""
+    excused: bool = False
+    """Not proven, but nobody is to blame: Postgres is not up."""
 
 
 class Applier:
@@ -85,17 +95,10 @@ class Applier:
     async def _take_up(self, marker: Marker, body: str) -> None:
         """Make the generation in the live file the one to prove."""
         kept = await self._journal.kept(marker.generation)
-        rest, upstream = split_body(body)
-        written = Written(marker=marker, rest=rest, upstream=upstream, at=self._clock.wall())
-        if kept is not None and kept[0] is not None:
-            try:
-                rendered = render(kept[0], self._context)
-            except SpecError as error:
-                logger.warning("generation %d renders no more: %s", marker.generation, error)
-            else:
-                written = _about(written, kept[0], rendered)
-                self._ledger.desire(kept[0], "disk", generation=marker.generation)
-        self._node.now_written(written)
+        document = kept[0] if kept else None
+        if document is not None:
+            self._ledger.desire(document, "disk")
+        self._node.now_written(self._written(marker, body, document))
 
     async def apply(self, document: Document, *, source: str, force: bool = False) -> Result:
         """Bring *document* into force, or say why not; bounded by the deadlines.
@@ -105,9 +108,12 @@ class Applier:
         """
         try:
             self._ledger.check_identity(document)
-            rendered = render(document, self._context)
         except SpecError as error:
             return Result(outcome=Outcome.REJECTED, reason=str(error), invalid=True)
+        try:
+            rendered = render(document, self._context)
+        except SpecError as error:
+            return await self._salvage(document, error)
         known = self._ledger.known(document, source)
         step = weigh(document, rendered.body, known, now=self._clock.wall(), force=force)
         if step is Step.STALE:
@@ -132,14 +138,14 @@ class Applier:
         if step is Step.PROVE:
             return await self.prove_again()
         if step is Step.ADOPT:
-            return self._adopt(document, rendered, source)
+            return self._adopt(document, source)
         for warning in rendered.warnings:
             logger.warning("%s", warning)
         complaints = await self._precheck(rendered)
         self._ledger.desire(document, source)
         if complaints:
             return await self._refused(document, rendered, complaints)
-        await self._install(document, rendered)
+        await self._install(rendered.body, document, rendered.storage_token)
         verdict = await self._prover.prove()
         await self._journal.sync()
         if verdict.rejected:
@@ -174,17 +180,20 @@ class Applier:
         if verdict.proof is Proof.NONE:
             if verdict.blocked:
                 return Result(outcome=Outcome.BLOCKED, reason=reasons(verdict.blocked))
+            if not self._prover.possible:
+                reason = "postgres does not accept connections yet"
+                return Result(outcome=Outcome.UNPROVEN, reason=reason, excused=True)
             reason = "postgres did not acknowledge the configuration"
             return Result(outcome=Outcome.UNPROVEN, reason=reason)
         self._node.proved(verdict)
         return Result(outcome=Outcome.APPLIED)
 
-    def _adopt(self, document: Document, rendered: Rendered, source: str) -> Result:
+    def _adopt(self, document: Document, source: str) -> Result:
         """Move the facts to a document that renders to what runs already."""
         written = self._node.written
         if written is not None:
-            self._node.written = _about(written, document, rendered)
-            self._ledger.desire(document, source, generation=written.marker.generation)
+            self._ledger.desire(document, source)
+            self._node.now_written(self._written(written.marker, written.body, document))
             self._node.proved(self._node.verdict or Verdict(proof=Proof.UPSTREAM))
         return Result(outcome=Outcome.APPLIED)
 
@@ -200,20 +209,33 @@ class Applier:
         return tuple(complaint for complaint in found if complaint.file == self._journal.path)
 
     async def _install(
-        self, document: Document, rendered: Rendered, *, fallback: str | None = None
+        self, body: str, document: Document, token: str | None, *, is_fallback: bool = False
     ) -> None:
-        body = rendered.body if fallback is None else fallback
         marker = await self._journal.install(
-            body, document=document.json, token=rendered.storage_token, state=self._node.state
+            body, document=document.json, token=token, state=self._node.state
         )
-        rest, upstream = split_body(body)
-        written = Written(marker=marker, rest=rest, upstream=upstream, at=self._clock.wall())
-        if fallback is None:
-            written = _about(written, document, rendered)
-        else:
-            written = replace(written, names=rendered.names, is_fallback=True)
-        self._node.now_written(written)
+        self._node.now_written(
+            self._written(marker, body, None if is_fallback else document, is_fallback=is_fallback)
+        )
         logger.info("wrote generation %d to %s", marker.generation, self._journal.path)
+
+    def _written(
+        self, marker: Marker, body: str, document: Document | None, *, is_fallback: bool = False
+    ) -> Written:
+        """Describe what is in the live file; *document* is None for a mixture of two."""
+        found = Body.read(body)
+        published = map_sha256(marker, stripe_size=found.stripe_size, shards=found.shards)
+        return Written(
+            marker=marker,
+            rest=found.rest,
+            upstream=found.upstream,
+            at=self._clock.wall(),
+            content_sha256=document.content_sha256 if document else "",
+            version=document.version if document else None,
+            names=found.names,
+            map_sha256=published if found.shards else "",
+            is_fallback=is_fallback,
+        )
 
     # Refusals
 
@@ -225,18 +247,51 @@ class Applier:
         logger.error("configuration refused: %s", reason)
         self._ledger.quarantine(document, reason)
         body = fall_back(upstream=rendered.upstream, bad=bad, good=await self._good())
+        return await self._fall_back(body, document, rendered.storage_token, reason)
+
+    async def _salvage(self, document: Document, error: SpecError) -> Result:
+        """Save the upstream part of a document of which the rest cannot be written."""
+        known = self._ledger.known(document, PUSH)
+        good = await self._good()
+        result = Result(outcome=Outcome.REJECTED, reason=str(error), invalid=True)
+        if good is None or is_older(document.version, known.floor):
+            return result
+        try:
+            upstream, token = render_upstream(document, self._context)
+        except SpecError:
+            return result
+        self._ledger.desire(document, "refused")
+        self._ledger.quarantine(document, str(error))
+        body = good.rest + upstream
+        return await self._fall_back(body, document, token, str(error), invalid=True)
+
+    async def _fall_back(
+        self,
+        body: str | None,
+        document: Document,
+        token: str | None,
+        reason: str,
+        *,
+        invalid: bool = False,
+    ) -> Result:
+        """Bring *body* into force in place of a refused document."""
         if body is None:
             return Result(outcome=Outcome.REJECTED, reason=reason, broken=True)
         if self._node.written is not None and self._node.written.body == body:
-            return Result(outcome=Outcome.REJECTED, reason=reason)
-        await self._install(document, rendered, fallback=body)
+            return Result(outcome=Outcome.REJECTED, reason=reason, invalid=invalid)
+        try:
+            await self._install(body, document, token, is_fallback=True)
+        except StoreError as error:
+            reason = f"{reason}; the fallback could not be written: {error}"
+            return Result(outcome=Outcome.REJECTED, reason=reason, broken=True)
         verdict = await self._prover.prove(within_s=self._deadlines.fallback)
         await self._journal.sync()
         if verdict.rejected:
             reason = f"{reason}; the fallback too: {reasons(verdict.bad)}"
             return Result(outcome=Outcome.REJECTED, reason=reason, broken=True)
         self._conclude(verdict)
-        return Result(outcome=Outcome.REJECTED, reason=reason)
+        await self._journal.save(self._node.state)
+        return Result(outcome=Outcome.REJECTED, reason=reason, invalid=invalid)
 
     async def retreat(self, reason: str) -> bool:
         """Postgres did not start on what is written: write the last known good generation.
@@ -256,7 +311,8 @@ class Applier:
         refused = await self._journal.kept(node.written.marker.generation)
         if refused is not None and refused[0] is not None:
             self._ledger.quarantine(refused[0], reason)
-        await self._install(kept[0], render(kept[0], self._context), fallback=kept[1].body)
+        _, token = render_upstream(kept[0], self._context)
+        await self._install(kept[1].body, kept[0], token, is_fallback=True)
         await self._journal.save(node.state)
         return True
 
@@ -267,19 +323,3 @@ class Applier:
             return None
         rest, upstream = split_body(kept[1].body)
         return Good(rest=rest, upstream=upstream)
-
-
-def _about(written: Written, document: Document, rendered: Rendered) -> Written:
-    """Return *written* with what is known of the document that it was rendered from."""
-    names_pageservers = bool(rendered.shards)
-    return replace(
-        written,
-        content_sha256=document.content_sha256,
-        version=document.version,
-        names=rendered.names,
-        map_sha256=map_sha256(
-            written.marker, stripe_size=rendered.stripe_size, shards=rendered.shards
-        )
-        if names_pageservers
-        else "",
-    )

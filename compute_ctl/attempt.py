@@ -11,13 +11,11 @@ from compute_ctl.facts import Desired, Written
 from compute_ctl.proof import Complaint
 from compute_ctl.recovery import Quarantined
 from compute_ctl.spec import Document
+from compute_ctl.spec_sources import UPSTREAM_SETTINGS
 from compute_ctl.versions import Version, is_older
 
 QUARANTINE_RETRY: Final = timedelta(minutes=1)
 """A quarantined content that comes in a new version is tried again no more often than this."""
-UPSTREAM_NAMES: Final = frozenset(
-    {"neon.pageserver_connstring", "neon.stripe_size", "neon.safekeepers", "primary_conninfo"}
-)
 
 
 class Step(StrEnum):
@@ -92,7 +90,7 @@ def fall_back(*, upstream: str, bad: tuple[Complaint, ...], good: Good | None) -
     """
     if good is None:
         return None
-    if any(complaint.name in UPSTREAM_NAMES for complaint in bad):
+    if any(complaint.name in UPSTREAM_SETTINGS for complaint in bad):
         return good.rest + good.upstream
     return good.rest + upstream
 

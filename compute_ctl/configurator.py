@@ -14,7 +14,7 @@ import random
 from collections.abc import Awaitable
 from dataclasses import dataclass
 from datetime import datetime
-from math import inf
+from math import inf, isfinite
 from typing import Final
 
 from compute_ctl import pacing
@@ -107,7 +107,7 @@ class Configurator:
             return
         now = self._clock.monotonic()
         due = self._due(now)
-        node.next_attempt_at = None if due.at == inf else due.at
+        node.next_attempt_at = due.at if isfinite(due.at) else None
         if due.at <= now:
             if due.why is pacing.Why.TICK:
                 self._next_tick = now + self._settings.reconcile_interval
@@ -275,7 +275,8 @@ class Configurator:
         node, now = self._node, self._clock.monotonic()
         if node.terminating or node.push is not None:
             return
-        if result.outcome is Outcome.APPLIED:
+        settled = result.outcome is Outcome.UNCHANGED and not node.requests.worker_complains
+        if result.outcome is Outcome.APPLIED or settled:
             node.requests.clear_suspicion()
         if result.broken:
             node.move(Event.ATTEMPT_FAILED, result.reason)
@@ -350,7 +351,7 @@ class Configurator:
             reason=result.reason,
             generation=node.written.marker.generation if node.written else None,
         )
-        good = result.outcome in GOOD_OUTCOMES
+        good = result.outcome in GOOD_OUTCOMES or result.excused
         node.attempt_ended(attempt, served=served, good=good)
         logger.log(
             logging.INFO if good else logging.WARNING,

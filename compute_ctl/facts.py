@@ -89,6 +89,8 @@ class AckMessage:
     shard_count: int = 0
     stripe_size: int = 0
     pid: int = 0
+    suspected: int | None = None
+    """How many upstream servers the worker complains of; 0: the trouble is over."""
 
 
 class AckAnswer(StrEnum):
@@ -184,5 +186,6 @@ class Snapshot:
     requests_total: int
     postgres_pid: int | None
     postgres_ready: bool
+    postgres_version: str | None
     pending_restart: tuple[PendingRestart, ...]
     drift: tuple[Complaint, ...]

@@ -81,11 +81,14 @@ class Ledger:
             version=document.version,
             operation_uuid=document.operation_uuid,
         )
+        # The floor goes back to what runs, so that the version before the refused one is welcome;
+        # an unversioned configuration says nothing about versions and leaves it.
+        applied = state.applied.version if state.applied else None
         others = [e for e in state.quarantine if e.content_sha256 != entry.content_sha256]
         self._node.state = msgspec.structs.replace(
             state,
             quarantine=(*others, entry)[-KEEP_QUARANTINED:],
-            floor=state.applied.version if state.applied else None,
+            floor=applied or state.floor,
         )
 
     def _entry(self, document: Document) -> Quarantined | None:

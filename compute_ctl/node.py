@@ -94,6 +94,10 @@ class Node:
         self.tenant: str | None = None
         self.timeline: str | None = None
         self.terminate_mode: str | None = None
+        self.lsn: str | None = None
+        """Where the write-ahead log of a primary ended, once it has."""
+        self.postgres_version: str | None = None
+        """Of the data directory: the major version."""
         self.start_failure: str | None = None
         """Postgres did not start; the configurator has not dealt with it yet."""
         self.exit_code: int | None = None
@@ -205,6 +209,9 @@ class Node:
         answer = self.acks.take(message)
         for observer in self._observers:
             observer.on_ack(answer)
+        if answer is AckAnswer.TAKEN and message.suspected == 0:
+            self.requests.trouble_over()
+            self.wake.set()
         if answer is AckAnswer.TAKEN and not self.proven and self.status in RESTING:
             self.request_refresh(who="postgres", source=Source.CLOCK)
         return answer
@@ -225,6 +232,8 @@ class Node:
         self.written = written
         self.acks.expect(written)
         self.configured.set()
+        if self.desired is not None and not written.is_fallback:
+            self.desired = replace(self.desired, generation=written.marker.generation)
 
     def proved(self, verdict: Verdict) -> None:
         """Record that the generation in the live file runs.
@@ -239,7 +248,7 @@ class Node:
         self.written = replace(self.written, proven=True)
         if self.state.applied is None or self.state.applied.marker != fact.marker:
             self.state = msgspec.structs.replace(self.state, applied=fact)
-        if verdict.proof is Proof.FULL and not verdict.pending_restart:
+        if verdict.proof is Proof.FULL and not verdict.waits:
             self.state = msgspec.structs.replace(self.state, last_known_good=self.state.applied)
 
     # What Postgres does
@@ -304,6 +313,7 @@ class Node:
             requests_total=self.requests.requested,
             postgres_pid=self._postgres.pid,
             postgres_ready=self._postgres.ready,
+            postgres_version=self.postgres_version,
             pending_restart=verdict.pending_restart,
             drift=verdict.shadowed,
         )

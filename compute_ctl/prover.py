@@ -36,6 +36,11 @@ class Prover:
         self._deadlines = deadlines
         self._worker_exists = False
 
+    @property
+    def possible(self) -> bool:
+        """Whether Postgres is there to prove anything."""
+        return self._postgres.ready
+
     async def prove(self, *, within_s: float | None = None) -> Verdict:
         """Signal Postgres, and return what it proves within the deadline.
 

@@ -131,24 +131,44 @@ def render(document: Document, context: RenderContext) -> Rendered:
     upstream = Upstream.of(spec)
     text = _Text.of(spec, context)
     settings, warnings = _settings(document, context)
-    servers = dict(upstream.settings)
-    if upstream.storage_token is not None and context.token_file is not None:
-        # The token goes with the servers it is for, also into a fallback.
-        _take_precedence(settings, _LOGIN_FILE, context.token_file, warnings)
-        servers = {_LOGIN_FILE: context.token_file, **servers}
+    servers = _servers(upstream, context)
+    if _LOGIN_FILE in servers:
+        _take_precedence(settings, _LOGIN_FILE, servers[_LOGIN_FILE], warnings)
     names = {*settings, *servers, *(line.name.lower() for line in text.lines)}
     rest = [text.text, "# settings\n"]
     rest += [setting_line(name, value) for name, value in settings.items()]
-    lines = [setting_line(name, value) for name, value in servers.items()]
     return Rendered(
         rest="".join(rest),
-        upstream=UPSTREAM_BEGIN + "".join(lines),
+        upstream=_upstream_text(servers),
         shards=upstream.shards,
         stripe_size=upstream.stripe_size,
         names=frozenset(names - DIRECTIVES),
         warnings=(*upstream.warnings, *text.warnings, *warnings),
         storage_token=upstream.storage_token,
     )
+
+
+def render_upstream(document: Document, context: RenderContext) -> tuple[str, str | None]:
+    """Return the upstream part alone, and the storage token that goes with it.
+
+    For a document of which the rest cannot be written: that must not cost a good new server list.
+
+    Raises:
+        SpecError: this part cannot be written either.
+    """
+    upstream = Upstream.of(document.spec)
+    return _upstream_text(_servers(upstream, context)), upstream.storage_token
+
+
+def _servers(upstream: Upstream, context: RenderContext) -> dict[str, str]:
+    if upstream.storage_token is None or context.token_file is None:
+        return dict(upstream.settings)
+    # The token goes with the servers it is for, also into a fallback.
+    return {_LOGIN_FILE: context.token_file, **upstream.settings}
+
+
+def _upstream_text(servers: dict[str, str]) -> str:
+    return UPSTREAM_BEGIN + "".join(setting_line(name, value) for name, value in servers.items())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -27,6 +27,8 @@ class Requests:
         self.suspected_since: float | None = None
         self.last_signal: float | None = None
         self.suspicion: Suspicion | None = None
+        self.worker_complains = False
+        """Postgres itself is among those who complained."""
         self._waiters: dict[asyncio.Future[Outcome], int] = {}
         self._last_outcome: Outcome | None = None
 
@@ -50,6 +52,7 @@ class Requests:
                 self.suspected_since = now
             self.last_signal = now
             self.suspicion = suspicion or self.suspicion
+            self.worker_complains = self.worker_complains or source is Source.WORKER
         return Ticket(refresh_id=self.requested, coalesced=coalesced)
 
     def take(self) -> bool:
@@ -91,3 +94,9 @@ class Requests:
     def clear_suspicion(self) -> None:
         """Forget the complaints: their cause was removed, or they have ended."""
         self.suspected_since = self.last_signal = self.suspicion = None
+        self.worker_complains = False
+
+    def trouble_over(self) -> None:
+        """Forget the complaints, if they were Postgres's own: it says that all is well."""
+        if self.worker_complains:
+            self.clear_suspicion()
