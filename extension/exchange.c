@@ -14,7 +14,7 @@
 #include "report.h"
 #include "shmem.h"
 
-#define IDLE_US        100000
+#define IDLE_US        1000   /* so the look costs nothing that could be measured */
 #define REASON_WAIT_US 200000 /* for the rest of an error that has begun to arrive */
 
 static uint32 wait_name = 0;
@@ -287,18 +287,20 @@ NrOutcome
 nr_exchange(NrTask *task)
 {
 	NrConnection *connection = task->connection;
+	bool idle = nr_now_us() - connection->last_used_us > IDLE_US;
 	char *message = NULL;
 	int length = 0;
-	NrOutcome outcome = NR_DONE;
+	NrOutcome outcome = idle ? look_at_idle(task) : NR_DONE;
 
-	if (nr_now_us() - connection->last_used_us > IDLE_US)
-		outcome = look_at_idle(task);
 	if (outcome != NR_DONE)
 		return outcome;
 	connection->ready = false; /* until the answer is here: an error in between drops it */
 	outcome = send_request(task);
 	if (outcome == NR_DONE)
 		outcome = receive(task, &message, &length);
+	/* the end may have been on its way to us when we looked */
+	if (outcome == NR_FAILED && idle && task->failure.cause == PGH_CAUSE_CONNECTION)
+		task->failure.idle_before_request = true;
 	if (outcome != NR_DONE)
 		return outcome;
 	outcome = take_answer(task, message, length);
