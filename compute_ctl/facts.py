@@ -89,8 +89,8 @@ class AckMessage:
     shard_count: int = 0
     stripe_size: int = 0
     pid: int = 0
-    suspected: int | None = None
-    """How many upstream servers the worker complains of; 0: the trouble is over."""
+    suspects: bool | None = None
+    """Whether the worker complains of any upstream server; False: the trouble is over."""
 
 
 class AckAnswer(StrEnum):

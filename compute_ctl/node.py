@@ -209,7 +209,7 @@ class Node:
         answer = self.acks.take(message)
         for observer in self._observers:
             observer.on_ack(answer)
-        if answer is AckAnswer.TAKEN and message.suspected == 0:
+        if answer is AckAnswer.TAKEN and message.suspects is False:
             self.requests.trouble_over()
             self.wake.set()
         if answer is AckAnswer.TAKEN and not self.proven and self.status in RESTING:

@@ -79,7 +79,7 @@ hash_map(const struct pgh_shard_map *map, const char *marker, char *hex)
 
 /* False if there is no marker to acknowledge. */
 bool
-nr_payload_ack(StringInfo body)
+nr_payload_ack(StringInfo body, bool suspects)
 {
 	static struct pgh_shard_map map; /* too large for the stack of a process with a small one */
 	char marker[NR_MARKER_SIZE];
@@ -95,6 +95,7 @@ nr_payload_ack(StringInfo body)
 	appendStringInfo(body, ", \"shard_count\": %u, \"stripe_size\": %u", map.shard_count,
 	                 map.stripe_size_pages);
 	append_member(body, "map_sha256", hex);
-	appendStringInfo(body, ", \"pid\": %d}", PostmasterPid);
+	appendStringInfo(body, ", \"pid\": %d, \"suspects\": %s}", PostmasterPid,
+	                 suspects ? "true" : "false");
 	return true;
 }

@@ -28,6 +28,7 @@ typedef struct Worker
 	bool manual;       /* somebody called request() and nothing has been sent since */
 	bool ack_wanted;   /* not yet answered for good */
 	bool ack_again;    /* wanted anew while one is in flight */
+	bool complained;   /* the daemon was asked since the last time that all was well */
 	uint64 ack_due_us; /* ack_wanted only */
 	uint32 ack_attempt;
 	enum pgh_result refresh_logged; /* outcome of the last log line of each kind */
@@ -149,6 +150,7 @@ send_refresh(Worker *worker, uint64 now_us)
 	nr_payload_refresh(&body, &event, policy->pending_events);
 	(void) pgh_policy_sent(policy, now_us);
 	worker->manual = false;
+	worker->complained = true;
 	pg_atomic_fetch_add_u64(&state->requests, 1);
 	pg_atomic_write_u64(&state->last_request, (uint64) GetCurrentTimestamp());
 	if (!nr_post_start(&worker->refresh, &body, &result))
@@ -204,7 +206,7 @@ send_ack(Worker *worker, uint64 now_us)
 	enum pgh_result result;
 
 	initStringInfo(&body);
-	if (!nr_payload_ack(&body))
+	if (!nr_payload_ack(&body, pgh_policy_suspects(&worker->intake.policy)))
 	{
 		worker->ack_wanted = false;
 		return;
@@ -259,6 +261,13 @@ send_due(Worker *worker, uint64 now_us)
 	due = nr_intake_due(&worker->intake, now_us);
 	if (!daemon_exists())
 		return;
+	/* the acknowledgement after trouble says that it is over, so it must not overtake a request */
+	if (worker->complained && !pgh_policy_suspects(&worker->intake.policy) &&
+	    !pgh_trigger_in_flight(worker->refresh.trigger))
+	{
+		worker->complained = false;
+		want_ack(worker, now_us);
+	}
 	if (due && (nr_enabled || worker->manual) && !pgh_trigger_in_flight(worker->refresh.trigger))
 		send_refresh(worker, now_us);
 	if (worker->ack_wanted && worker->ack_due_us <= now_us &&
