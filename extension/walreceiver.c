@@ -50,7 +50,8 @@ silent_ms(const Receiver *receiver, const char **what)
 	if (!receiver->connected)
 	{
 		*what = "no connection to the primary";
-		allowed = nr_published_limit(NR_LIMIT_CONNECT_MS);
+		/* the time of the start is in whole seconds */
+		allowed = nr_published_limit(NR_LIMIT_CONNECT_MS) + 1000;
 		silent = TimestampDifferenceMilliseconds(time_t_to_timestamptz(receiver->started), now);
 	}
 	else

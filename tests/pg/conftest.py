@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 
 from devstack.launch import Pageserver, start_pageserver
+from tests.pg.libraries import fake_neon, library_folder, probe, slow_resolver
 from tests.support.daemon_stub import DaemonStub
 from tests.support.fixtures import PostgresFactory
 from tests.support.postgres import Postgres, Setting, Template
+
+__all__ = ["fake_neon", "library_folder", "probe", "slow_resolver"]
 
 TENANT = "11111111111111111111111111111111"
 TIMELINE = "22222222222222222222222222222222"

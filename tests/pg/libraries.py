@@ -1,0 +1,50 @@
+"""Small C libraries that stand for other code in the server, built when a test needs them."""
+
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.postgres import make_folder, pg_config
+
+SOURCES = Path(__file__).parent / "helpers"
+EXTENSION = Path(__file__).parents[2] / "extension"
+
+
+def build(name: str, folder: Path) -> Path:
+    """Compile helpers/NAME.c against the server under test."""
+    library = folder / f"{name}.so"
+    includes = [f"-I{pg_config('includedir-server')}", f"-I{EXTENSION}"]
+    command = ["gcc", "-shared", "-fPIC", "-O1", "-Wall", "-Werror", *includes]
+    subprocess.run(
+        [*command, "-o", str(library), str(SOURCES / f"{name}.c"), "-ldl"], check=True, timeout=60
+    )
+    return library
+
+
+@pytest.fixture(scope="session")
+def library_folder() -> Iterator[Path]:
+    """A folder that the server may read."""
+    folder = make_folder("lib-")
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def fake_neon(library_folder: Path) -> Path:
+    """Return the path of a library that defines and reports as Neon's does."""
+    return build("fake_neon", library_folder)
+
+
+@pytest.fixture(scope="session")
+def probe(library_folder: Path) -> Path:
+    """Return the path of a library that calls neon_refresh from C."""
+    return build("probe", library_folder)
+
+
+@pytest.fixture(scope="session")
+def slow_resolver(library_folder: Path) -> Path:
+    """Return the path of a library to preload, whose getaddrinfo takes its time."""
+    return build("slow_resolver", library_folder)

@@ -1,0 +1,137 @@
+"""A standby whose primary has moved, died, or become another."""
+
+import os
+import signal
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from tests.pg.conftest import MakeNeon
+from tests.support.daemon_stub import REFRESH, DaemonStub
+from tests.support.postgres import Postgres, Template
+from tests.support.wait import wait_until
+
+FAST = {
+    "wal_retrieve_retry_interval": "100ms",
+    "wal_receiver_timeout": "2s",
+    "neon_refresh.connect_timeout": "500ms",
+    "neon_refresh.response_suspect_after": "500ms",
+}
+STREAMING = "SELECT count(*) FROM pg_stat_wal_receiver WHERE status = 'streaming'"
+
+
+@pytest.fixture
+def primary(make_neon: MakeNeon) -> Postgres:
+    """Return a primary."""
+    return make_neon(name="primary")
+
+
+@pytest.fixture
+def standby(make_neon: MakeNeon, daemon: DaemonStub) -> Postgres:
+    """Return a standby that is not started yet."""
+    server = make_neon(FAST, daemon=daemon, name="standby", start=False)
+    (server.data / "standby.signal").touch()
+    return server
+
+
+def follow(standby: Postgres, primary: Postgres) -> None:
+    """Start the standby and wait until it streams."""
+    standby.configure({"primary_conninfo": primary.dsn()})
+    standby.start()
+    wait_until("streaming", lambda: standby.value(STREAMING) == 1)
+
+
+def test_a_primary_that_dies_is_suspected_until_the_next_is_found(
+    primary: Postgres, standby: Postgres, make_neon: MakeNeon, daemon: DaemonStub
+) -> None:
+    """The walreceiver's errors make the standby ask; a new conninfo ends the suspicion."""
+    follow(standby, primary)
+    assert daemon.of(REFRESH) == []
+    primary.kill()
+    body = daemon.wait_for(REFRESH, 2)[1].body
+    expected = {"source": "primary", "shard": None, "class": "dead"}
+    assert {key: body[key] for key in expected} == expected
+
+    second = make_neon(name="second")
+    standby.configure({"primary_conninfo": second.dsn()})
+    standby.reload()
+    wait_until("streaming", lambda: standby.value(STREAMING) == 1)
+    since = "SELECT suspected_since FROM neon_refresh.stat"
+    wait_until("the end of suspicion", lambda: standby.value(since) is None)
+    shown = "SELECT source, state, shard FROM neon_refresh.shards WHERE source = 'primary'"
+    assert standby.query(shown) == [("primary", "healthy", None)]
+
+
+def test_a_reload_of_a_healthy_standby_is_no_trouble(
+    primary: Postgres, standby: Postgres, make_neon: MakeNeon, daemon: DaemonStub
+) -> None:
+    """A changed conninfo ends a healthy walreceiver with 57P01, and nobody is alarmed."""
+    second = make_neon(name="second")
+    follow(standby, primary)
+    start = standby.log_position()
+    standby.configure({"primary_conninfo": second.dsn()})
+    standby.reload()
+    standby.wait_log("terminating walreceiver process due to administrator command", start=start)
+    standby.wait_log("started streaming WAL from primary", start=start)
+    standby.value("SELECT neon_refresh.request('flush')")
+    daemon.wait_for(REFRESH)
+    assert [post.body["source"] for post in daemon.of(REFRESH)] == ["manual"]
+
+
+@pytest.fixture
+def stranger() -> Iterator[Postgres]:
+    """Return a primary of another cluster."""
+    template = Template()
+    with Postgres(template, name="stranger") as server:
+        yield server.start()
+    template.remove()
+
+
+def test_a_primary_of_another_cluster_is_certainly_wrong(
+    stranger: Postgres, standby: Postgres, daemon: DaemonStub
+) -> None:
+    """A system identifier that differs is certain, whatever failure_threshold says."""
+    standby.configure({"primary_conninfo": stranger.dsn(), "neon_refresh.failure_threshold": 1000})
+    standby.start()
+    body = daemon.wait_for(REFRESH)[0].body
+    expected = {"source": "primary", "class": "wrong", "sqlstate": "55000"}
+    assert {key: body[key] for key in expected} == expected
+    certainty = "SELECT certainty FROM neon_refresh.events WHERE source = 'primary'"
+    assert standby.value(certainty) == "certain"
+
+
+def test_a_primary_that_never_answers_is_silent(standby: Postgres, daemon: DaemonStub) -> None:
+    """Nobody reports a connection that is never made; the worker sees it in shared memory."""
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(8)
+        standby.configure(
+            {"primary_conninfo": f"host=127.0.0.1 port={deaf.getsockname()[1]} user=postgres"}
+        )
+        standby.start()
+        body = daemon.wait_for(REFRESH)[0].body
+        assert (body["source"], body["class"]) == ("primary", "silent")
+        assert body["text"].startswith("no connection to the primary for ")
+
+
+def test_a_stream_that_falls_silent_is_seen_early(
+    primary: Postgres, standby: Postgres, daemon: DaemonStub
+) -> None:
+    """A frozen primary is suspected before wal_receiver_timeout; an idle one never is."""
+    follow(standby, primary)
+    sender = "SELECT pid FROM pg_stat_replication"
+    pid = primary.value(sender)
+    received = "SELECT last_msg_receipt_time FROM pg_stat_wal_receiver"
+    before = standby.value(received)
+    wait_until("a sign of life on an idle stream", lambda: standby.value(received) > before)
+    assert daemon.of(REFRESH) == []
+
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        body = daemon.wait_for(REFRESH)[0].body
+        assert (body["source"], body["class"]) == ("primary", "silent")
+        assert body["text"].startswith("no message from the primary for ")
+        assert not standby.log_contains("terminating walreceiver due to timeout")
+    finally:
+        os.kill(pid, signal.SIGCONT)
