@@ -59,9 +59,9 @@ def _summary(body: Mapping[str, Any], door: str, now: datetime) -> Table:
     if body["error"]:
         grid.add_row("error", Text(body["error"], style="red"))
     ready = "accepts connections" if postgres["ready"] else "does not accept connections"
-    grid.add_row(
-        "postgres", f"{ready}, pid {postgres['pid']}" if postgres["pid"] else "not running"
-    )
+    server = f"{ready}, pid {postgres['pid']}" if postgres["pid"] else "not running"
+    version = postgres.get("version")
+    grid.add_row("postgres", f"version {version}, {server}" if version else server)
     if body["tenant"]:
         grid.add_row("tenant", f"{body['tenant']} timeline {body['timeline']}")
     if refresh["suspected_since"]:

@@ -125,6 +125,8 @@ class PostgresView(Struct, frozen=True, kw_only=True):
     """The server as last seen."""
 
     pid: int | None
+    version: str | None
+    """Major version of the data directory."""
     ready: bool
     pending_restart: list[PendingRestartView]
     drift: list[DriftView]
@@ -216,6 +218,7 @@ def status_body(snapshot: Snapshot) -> StatusBody:
         refresh=_refresh(snapshot),
         postgres=PostgresView(
             pid=snapshot.postgres_pid,
+            version=snapshot.postgres_version,
             ready=snapshot.postgres_ready,
             pending_restart=_pending_restart(snapshot.pending_restart),
             drift=_drift(snapshot.drift),

@@ -59,6 +59,8 @@ class AckReport(Struct, frozen=True, kw_only=True):
     shard_count: int = 0
     stripe_size: int = 0
     pid: int = 0
+    suspects: bool | None = None
+    """Whether the worker complains of any upstream server."""
 
 
 async def refresh(call: Call) -> Answer:
@@ -92,6 +94,7 @@ async def acknowledge(call: Call) -> Answer:
         shard_count=report.shard_count,
         stripe_size=report.stripe_size,
         pid=report.pid,
+        suspects=report.suspects,
     )
     answer = call.api.node.acknowledge(message)
     if answer is AckAnswer.UNKNOWN:

@@ -189,6 +189,17 @@ async def test_ack_of_the_current_marker_is_taken(served: Served) -> None:
     assert served.node.acks.latest.map_matches
 
 
+async def test_ack_that_complains_of_nothing_ends_the_suspicion(served: Served) -> None:
+    """Postgres takes its own complaint back; one that still complains does not."""
+    marker = served.wrote()
+    body = {"marker": str(marker), "map_sha256": "a" * 64}
+    await served.loopback("POST", REFRESH, headers={"X-Refresh-Source": "worker"})
+    for suspects, since in ((True, True), (None, True), (False, False)):
+        reply = await served.loopback("POST", ACK, json_body={**body, "suspects": suspects})
+        assert reply.code == 200
+        assert since == (served.node.requests.suspected_since is not None)
+
+
 async def test_ack_with_another_map_is_recorded_as_such(served: Served) -> None:
     """A right marker with a wrong map is no proof of the upstream part."""
     marker = served.wrote()

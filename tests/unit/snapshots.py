@@ -25,6 +25,7 @@ NOTHING = Snapshot(
     requests_total=0,
     postgres_pid=None,
     postgres_ready=False,
+    postgres_version=None,
     pending_restart=(),
     drift=(),
 )

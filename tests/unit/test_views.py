@@ -46,7 +46,13 @@ def test_an_empty_node() -> None:
             "next_attempt_at": None,
             "requests_total": 0,
         },
-        "postgres": {"pid": None, "ready": False, "pending_restart": [], "drift": []},
+        "postgres": {
+            "pid": None,
+            "version": None,
+            "ready": False,
+            "pending_restart": [],
+            "drift": [],
+        },
     }
 
 
@@ -159,11 +165,17 @@ def test_postgres() -> None:
     drift = Complaint(name="work_mem", reason="overridden", file="/d/postgresql.auto.conf", line=2)
     body = shown(
         replace(
-            NOTHING, postgres_pid=9, postgres_ready=True, pending_restart=(waits,), drift=(drift,)
+            NOTHING,
+            postgres_pid=9,
+            postgres_version="15",
+            postgres_ready=True,
+            pending_restart=(waits,),
+            drift=(drift,),
         )
     )
     assert body["postgres"] == {
         "pid": 9,
+        "version": "15",
         "ready": True,
         "pending_restart": [
             {
