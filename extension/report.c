@@ -4,6 +4,7 @@
  */
 #include "prelude.h"
 
+#include "guc.h"
 #include "report.h"
 #include "shmem.h"
 
@@ -52,6 +53,7 @@ static const char *
 daemon_sentence(void)
 {
 	NrWorkerState *worker = &nr_shared->worker;
+	struct pgh_endpoint endpoint;
 	uint64 requests = pg_atomic_read_u64(&worker->requests);
 	uint32 status = pg_atomic_read_u32(&worker->last_status);
 
@@ -59,6 +61,9 @@ daemon_sentence(void)
 		return "The daemon is not asked: \"neon_refresh.enabled\" is off.";
 	if (pg_atomic_read_u32(&worker->pid) == 0)
 		return "The daemon is not asked: the refresh worker does not run.";
+	if (!nr_daemon_endpoint(&endpoint))
+		return "The daemon is not asked: neither \"neon_refresh.endpoint\" nor "
+			   "\"neon.extension_server_port\" is set.";
 	if (requests == 0)
 		return "The daemon has not been asked.";
 	if (status != 0)

@@ -3,6 +3,7 @@
 import socket
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from psycopg import errors
@@ -220,3 +221,42 @@ def test_only_shards_whose_endpoint_changed_reconnect(
         )
         connection.execute(read_all)
     assert [connections(a), connections(b), connections(c)] == [1, 1, 1]
+
+
+@pytest.fixture
+def unresolvable(make_neon: MakeNeon, slow_resolver: Path) -> Postgres:
+    """Return a server whose resolver never answers for the pageserver's name."""
+    return make_neon(
+        {"neon_refresh.connect_timeout": "200ms"},
+        pageservers="host=pageserver.slow port=6400",
+        env={"LD_PRELOAD": str(slow_resolver)},
+    )
+
+
+def test_a_silent_resolver_is_bounded(unresolvable: Postgres) -> None:
+    """Name resolution shares the connect deadline, and leaves one thread however often tried."""
+    with Blocked(unresolvable, READ) as query:
+        failures = "SELECT consecutive_failures FROM neon_refresh.shards"
+        wait_until("three attempts", lambda: unresolvable.value(failures) >= 3)
+        assert suspected(unresolvable) == ("silent", "name resolution timed out")
+        assert len(list(Path(f"/proc/{query.pid}/task").iterdir())) == 2
+        begin = time.monotonic()
+        query.cancel()
+        with pytest.raises(errors.QueryCanceled):
+            query.join()
+        assert time.monotonic() - begin < 1
+
+
+def test_a_new_map_rescues_from_a_silent_resolver(
+    unresolvable: Postgres, make_pageserver: MakePageserver
+) -> None:
+    """A reload ends the wait for a name; the session ends cleanly with the thread still there."""
+    good = make_pageserver("good")
+    unresolvable.configure({"neon_refresh.connect_timeout": "60s"})
+    unresolvable.reload()
+    with Blocked(unresolvable, READ) as query:
+        query.wait_blocked()
+        unresolvable.configure({"neon.pageserver_connstring": good.url})
+        unresolvable.reload()
+        assert query.join() == PAGE
+    assert unresolvable.stop("fast") < 2

@@ -1,7 +1,9 @@
 """The life of the refresh worker."""
 
 import os
+import shutil
 import signal
+import subprocess
 import time
 from functools import partial
 from pathlib import Path
@@ -11,7 +13,7 @@ import pytest
 from tests.pg.conftest import MakeNeon, MakePageserver
 from tests.pg.queries import Blocked
 from tests.support.daemon_stub import ACK, REFRESH, DaemonStub
-from tests.support.postgres import Postgres
+from tests.support.postgres import INITDB_OPTIONS, Postgres, binary, run_as
 from tests.support.wait import wait_until
 
 WORKER = "SELECT worker_pid FROM neon_refresh.stat"
@@ -287,3 +289,30 @@ def test_many_reloads_leak_nothing(make_neon: MakeNeon, daemon: DaemonStub) -> N
     fds_after, pages_after = reload_many(40, 160)
     assert fds_after <= fds + 1
     assert pages_after <= pages + 64
+
+
+def test_pg_upgrade_accepts_the_library(make_neon: MakeNeon) -> None:
+    """pg_upgrade --check passes with the library preloaded in both clusters."""
+    old = make_neon(name="old")
+    new = make_neon(name="new", start=False)
+    old.stop()
+    shutil.rmtree(new.data)
+    initdb = [binary("initdb"), "-D", str(new.data), *INITDB_OPTIONS]
+    subprocess.run(initdb, check=True, cwd="/", capture_output=True, timeout=60, **run_as())
+    with (new.data / "postgresql.conf").open("a") as conf:
+        conf.write("shared_preload_libraries = 'neon_refresh'\n")
+
+    command = [binary("pg_upgrade"), "--check", "-U", "postgres"]
+    command += ["-d", str(old.data), "-D", str(new.data)]
+    command += ["-b", str(Path(binary("postgres")).parent), "-p", str(old.port)]
+    command += ["-P", str(new.port)]
+    done = subprocess.run(
+        command,
+        check=False,
+        cwd=str(new.folder),
+        capture_output=True,
+        text=True,
+        timeout=50,
+        **run_as(),
+    )
+    assert "Clusters are compatible" in done.stdout, done.stdout + done.stderr

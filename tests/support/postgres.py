@@ -1,6 +1,7 @@
 """The server class lives in devstack, where the demo can use it too."""
 
 from devstack.postgres import (
+    INITDB_OPTIONS,
     Postgres,
     Setting,
     Template,
@@ -15,6 +16,7 @@ from devstack.postgres import (
 )
 
 __all__ = [
+    "INITDB_OPTIONS",
     "Postgres",
     "Setting",
     "Template",
