@@ -8,6 +8,8 @@
      ├── StoreError           a file could not be read, written or replaced
      ├── PostgresError        Postgres could not be started, stopped or signalled
      ├── ProbeError           Postgres did not answer over SQL within the deadline
+     │    └── SqlError          it answered with an error
+     ├── CatalogError         roles, databases or extensions could not be made as wanted
      ├── IllegalTransitionError  the state table has no such row
      └── RequestError         a caller of the API asked for something it cannot have
 
@@ -72,6 +74,18 @@ class PostgresError(ComputeError):
 
 class ProbeError(ComputeError):
     """Postgres did not answer over SQL within the deadline, or refused to."""
+
+
+class SqlError(ProbeError):
+    """Postgres refused a statement; `sqlstate` says why, None where even that is missing."""
+
+    def __init__(self, message: str, *, sqlstate: str | None = None) -> None:
+        super().__init__(f"postgres refused: {message}")
+        self.sqlstate = sqlstate
+
+
+class CatalogError(ComputeError):
+    """Roles, databases or extensions could not be made as wanted; the configuration stays."""
 
 
 class IllegalTransitionError(ComputeError):
