@@ -1,0 +1,188 @@
+"""A source in trouble: the old configuration stays in force, the status says why, and it heals."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from devstack.compute import TENANT, TIMELINE, Compute
+from devstack.document import attached
+from tests.e2e.conftest import ComputeFactory
+
+ROWS = 1000
+
+
+def document(url: str, **fields: Any) -> dict[str, Any]:
+    """Return a document that names one pageserver."""
+    return attached(tenant=TENANT, timeline=TIMELINE, pageservers=[url], **fields)
+
+
+def test_refresh_from_failed(compute: Compute) -> None:
+    """A bad first configuration fails; a good one that follows brings the status to running."""
+    scan = compute.fill(ROWS)
+    a = compute.pageserver("a")
+    compute.publish_document(document(a.url, settings={"work_mem": "banana"}))
+    daemon = compute.start_daemon(in_sync=False)
+    failed = daemon.wait_status("failed", lambda found: found["status"] == "failed" and found)
+    assert 'work_mem: invalid value for parameter "work_mem": "banana"' in failed["error"]
+    assert failed["config"]["applied"] is None
+
+    compute.publish(a, settings={"work_mem": "5MB"})
+
+    assert daemon.refresh() in ("applied", "unchanged")
+    healed = daemon.status()
+    assert healed["status"] == "running"
+    assert healed["error"] is None
+    assert compute.setting("work_mem") == "5120"
+    assert compute.postgres.value(scan) == ROWS
+
+
+def test_a_failed_push_is_healed_by_a_refresh(compute: Compute) -> None:
+    """A refused POST /configure leaves the old settings, and the next refresh works."""
+    a, b = compute.pageserver("a"), compute.pageserver("b")
+    compute.publish(a)
+    daemon = compute.start_daemon()
+    bad = document(a.url, settings={"work_mem": "banana"}, generation=7)
+    code, body = daemon.call("POST", "/configure", bad)
+    assert code == 500
+    assert "work_mem" in body["error"]
+    assert daemon.status()["status"] == "failed"
+    assert compute.setting("neon.pageserver_connstring") == a.url
+
+    compute.publish(b, generation=8)
+
+    assert daemon.refresh() == "applied"
+    assert daemon.status()["status"] == "running"
+    assert compute.setting("neon.pageserver_connstring") == b.url
+
+
+def test_a_bad_setting_does_not_cost_the_new_pageserver(compute: Compute) -> None:
+    """Beside a refused work_mem the new list still takes effect; the old work_mem stays."""
+    a, b = compute.pageserver("a"), compute.pageserver("b")
+    compute.publish(a, settings={"work_mem": "5MB"})
+    daemon = compute.start_daemon()
+
+    compute.publish(b, settings={"work_mem": "banana"})
+
+    assert daemon.refresh() == "rejected"
+    assert compute.setting("neon.pageserver_connstring") == b.url
+    assert compute.setting("work_mem") == "5120"
+    assert daemon.status()["config"]["in_sync"] is False
+
+
+Trouble = Callable[[Compute], None]
+
+
+def stop_control_plane(compute: Compute) -> None:
+    """The control plane freezes: connections open and stay silent."""
+    assert compute.control_plane is not None
+    compute.control_plane.pause()
+
+
+def thaw_control_plane(compute: Compute) -> None:
+    """It goes on."""
+    assert compute.control_plane is not None
+    compute.control_plane.resume()
+
+
+def fault(kind: str, **options: Any) -> Trouble:
+    """Return what orders a fault of the control plane."""
+
+    def order(compute: Compute) -> None:
+        assert compute.control_plane is not None
+        compute.control_plane.admin.set_fault(kind, **options)
+
+    return order
+
+
+def clear(compute: Compute) -> None:
+    """Withdraw every fault."""
+    assert compute.control_plane is not None
+    compute.control_plane.admin.clear_faults()
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "outcome", "reason"),
+    [
+        pytest.param(fault("drop"), clear, "fetch_failed", "control plane", id="down"),
+        pytest.param(stop_control_plane, thaw_control_plane, "fetch_failed", "within", id="silent"),
+        pytest.param(fault("status", code=503), clear, "fetch_failed", "503", id="503"),
+        pytest.param(fault("status", code=404), clear, "fetch_failed", "404", id="404"),
+        pytest.param(fault("garbage"), clear, "fetch_failed", "JSON", id="garbage"),
+        pytest.param(fault("half_json"), clear, "fetch_failed", "JSON", id="half JSON"),
+    ],
+)
+def test_control_plane_in_trouble(
+    make_compute: ComputeFactory, begin: Trouble, end: Trouble, outcome: str, reason: str
+) -> None:
+    """Whatever the control plane does, Postgres keeps what it has, and heals afterwards."""
+    compute = make_compute(source="control_plane")
+    scan = compute.fill(ROWS)
+    a, b = compute.pageserver("a"), compute.pageserver("b")
+    compute.publish(a, generation=5)
+    daemon = compute.start_daemon()
+    compute.notify_attach(b)
+    begin(compute)
+
+    assert daemon.refresh() == outcome
+
+    assert compute.setting("neon.pageserver_connstring") == a.url
+    assert compute.postgres.value(scan) == ROWS
+    assert reason in daemon.status()["error"]
+    end(compute)
+    assert daemon.refresh() in ("applied", "unchanged")
+    daemon.wait_status("the heal", lambda found: found["error"] is None)
+    assert compute.setting("neon.pageserver_connstring") == b.url
+
+
+def test_an_older_answer_does_not_bring_the_old_pageserver_back(
+    make_compute: ComputeFactory,
+) -> None:
+    """A replica of the control plane that lags behind is ignored."""
+    compute = make_compute(source="control_plane")
+    a, b = compute.pageserver("a"), compute.pageserver("b")
+    compute.publish(a, generation=5)
+    daemon = compute.start_daemon()
+    compute.notify_attach(b)
+    assert daemon.refresh() == "applied"
+    assert compute.control_plane is not None
+    compute.control_plane.admin.set_fault("older")
+
+    assert daemon.refresh() == "stale"
+
+    assert compute.setting("neon.pageserver_connstring") == b.url
+    assert "older" in daemon.status()["error"]
+
+
+def test_one_empty_answer_does_not_stop_postgres(make_compute: ComputeFactory) -> None:
+    """A detach must be said twice; an attached answer in between forgets it."""
+    compute = make_compute(source="control_plane")
+    a = compute.pageserver("a")
+    published = compute.publish(a)
+    daemon = compute.start_daemon()
+    assert compute.control_plane is not None
+    compute.control_plane.admin.empty_compute("compute-1")
+
+    assert daemon.refresh() == "empty"
+    assert "empty" in daemon.status()["error"]
+    assert compute.postgres.running
+    compute.publish_document(published)
+
+    assert daemon.refresh() == "unchanged"
+    assert daemon.status()["status"] == "running"
+    assert compute.setting("neon.pageserver_connstring") == a.url
+
+
+def test_older_file_is_refused(compute: Compute) -> None:
+    """An older generation is ignored; A ▸ B ▸ A is fine where the generation grows."""
+    a, b = compute.pageserver("a"), compute.pageserver("b")
+    compute.publish(b, generation=5)
+    daemon = compute.start_daemon()
+
+    compute.publish(a, generation=4)
+    assert daemon.refresh() == "stale"
+    assert compute.setting("neon.pageserver_connstring") == b.url
+
+    compute.publish(a, generation=6)
+    assert daemon.refresh() == "applied"
+    assert compute.setting("neon.pageserver_connstring") == a.url

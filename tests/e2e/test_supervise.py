@@ -1,0 +1,175 @@
+"""The daemon runs Postgres itself: initdb, start, configuration, end."""
+
+import json
+import os
+import pwd
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from devstack.compute import TENANT, TIMELINE
+from devstack.daemon import Daemon
+from devstack.document import attached
+from devstack.postgres import binary, free_port, give_away, make_folder, os_user
+from devstack.wait import wait_until
+
+
+class Supervised:
+    """A daemon in supervise mode on an empty data directory."""
+
+    def __init__(self) -> None:
+        self.folder = make_folder("sup-")
+        self.data = self.folder / "data"
+        self.data.mkdir(mode=0o700)
+        give_away(self.data)
+        self.config = self.folder / "config.json"
+        self.port = free_port()
+        self.connstr = f"host={self.folder} port={self.port} user=cloud_admin dbname=postgres"
+        self.daemon = Daemon(
+            pgdata=self.data,
+            connstr=self.connstr,
+            port=free_port(),
+            log=self.folder / "compute_ctl.log",
+            pgbin=binary("postgres"),
+            config=self.config,
+            attach=False,
+        )
+
+    def publish(self, **settings: str) -> None:
+        """Write the configuration file of the daemon."""
+        everything = {
+            "port": str(self.port),
+            "listen_addresses": "",
+            "unix_socket_directories": str(self.folder),
+            "fsync": "off",
+            **settings,
+        }
+        document = attached(tenant=TENANT, timeline=TIMELINE, settings=everything)
+        self.config.write_text(json.dumps(document))
+
+    def show(self, name: str) -> str:
+        """Return a setting of the running server."""
+        with psycopg.connect(self.connstr) as connection:
+            row = connection.execute(f"show {name}".encode()).fetchone()
+        assert row is not None
+        value: str = row[0]
+        return value
+
+    def postmaster(self) -> int:
+        """Return the server's pid."""
+        return int((self.data / "postmaster.pid").read_text().splitlines()[0])
+
+
+@pytest.fixture
+def supervised() -> Iterator[Supervised]:
+    """A daemon that is about to be started; ended and removed after the test."""
+    made = Supervised()
+    yield made
+    if made.daemon.child is not None and made.daemon.child.poll() is None:
+        made.daemon.stop()
+
+
+def running(supervised: Supervised) -> None:
+    """Start the daemon and wait until Postgres runs."""
+    supervised.daemon.start()
+    supervised.daemon.wait_status("running", lambda found: found["status"] == "running")
+    supervised.daemon.wait_status("in sync", lambda found: found["config"]["in_sync"])
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that nobody has reaped yet does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_from_nothing_to_running_and_back(supervised: Supervised) -> None:
+    """An empty data directory becomes a server with the wanted settings; terminate stops both."""
+    supervised.publish(work_mem="7MB")
+    running(supervised)
+    assert supervised.show("work_mem") == "7MB"
+    pid = supervised.postmaster()
+
+    code, body = supervised.daemon.call("POST", "/terminate")
+
+    assert code == 200
+    assert set(body) == {"lsn"}
+    assert supervised.daemon.child is not None
+    assert supervised.daemon.child.wait(20) == 0
+    assert not alive(pid)
+
+
+def test_reload_without_restart(supervised: Supervised) -> None:
+    """A changed setting arrives by reload: the postmaster stays the same."""
+    supervised.publish(work_mem="7MB")
+    running(supervised)
+    pid = supervised.postmaster()
+
+    supervised.publish(work_mem="8MB")
+
+    assert supervised.daemon.refresh() == "applied"
+    assert supervised.show("work_mem") == "8MB"
+    assert supervised.postmaster() == pid
+
+
+def test_a_killed_daemon_adopts_its_postgres(supervised: Supervised) -> None:
+    """After kill -9 the next daemon takes the running server over, and can stop it."""
+    supervised.publish(work_mem="7MB")
+    running(supervised)
+    pid = supervised.postmaster()
+
+    supervised.daemon.kill()
+    running(supervised)
+
+    assert supervised.postmaster() == pid
+    assert supervised.daemon.stop() == 0
+    wait_until("the end of postgres", lambda: not alive(pid), timeout=5)
+
+
+def test_postgres_that_ends_takes_the_daemon_with_it(supervised: Supervised) -> None:
+    """The daemon's exit status is Postgres's own."""
+    supervised.publish()
+    running(supervised)
+
+    os.kill(supervised.postmaster(), 2)
+
+    assert supervised.daemon.child is not None
+    assert supervised.daemon.child.wait(20) == 0
+
+
+def test_a_generation_that_postgres_does_not_start_on(supervised: Supervised) -> None:
+    """A library that is not there reloads fine and kills the next start: the good one is used."""
+    supervised.publish(work_mem="7MB")
+    running(supervised)
+    supervised.publish(work_mem="8MB", shared_preload_libraries="no_such_library")
+    assert supervised.daemon.refresh() == "applied"
+    assert supervised.daemon.stop() == 0
+
+    supervised.daemon.start()
+    supervised.daemon.wait_status("running", lambda found: found["status"] == "running")
+
+    assert supervised.show("work_mem") == "7MB"
+    wait_until(
+        "the quarantine", lambda: supervised.daemon.status()["config"]["quarantined"], timeout=10
+    )
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root changes to another user")
+def test_root_leaves_only_files_that_postgres_can_read(supervised: Supervised) -> None:
+    """Started as root, everything in the data directory belongs to the server's user."""
+    supervised.publish()
+    running(supervised)
+    supervised.daemon.refresh()
+
+    user = os_user()
+    assert user is not None
+    owner = pwd.getpwnam(user).pw_uid
+    found = [supervised.data, *supervised.data.rglob("*")]
+
+    assert [path for path in found if path.lstat().st_uid != owner] == []
+    assert stat.S_IMODE((supervised.data / "compute_ctl" / "ctl.sock").stat().st_mode) == 0o600
+    assert Path(f"/proc/{supervised.daemon.pid}").stat().st_uid == owner
