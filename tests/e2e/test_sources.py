@@ -105,7 +105,7 @@ def clear(compute: Compute) -> None:
     ("begin", "end", "outcome", "reason"),
     [
         pytest.param(fault("drop"), clear, "fetch_failed", "control plane", id="down"),
-        pytest.param(stop_control_plane, thaw_control_plane, "fetch_failed", "within", id="silent"),
+        pytest.param(stop_control_plane, thaw_control_plane, "fetch_failed", "no answer", id="silent"),
         pytest.param(fault("status", code=503), clear, "fetch_failed", "503", id="503"),
         pytest.param(fault("status", code=404), clear, "fetch_failed", "404", id="404"),
         pytest.param(fault("garbage"), clear, "fetch_failed", "JSON", id="garbage"),
