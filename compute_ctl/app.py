@@ -33,7 +33,7 @@ from compute_ctl.journal import Journal
 from compute_ctl.metrics import Metrics
 from compute_ctl.node import Node
 from compute_ctl.postgres import Attached, Events, Supervised
-from compute_ctl.postgres.identity import data_dir_inode, system_identifier
+from compute_ctl.postgres.identity import data_dir_inode, major_version, system_identifier
 from compute_ctl.privileges import become_owner
 from compute_ctl.prover import Prover
 from compute_ctl.recovery import Identity
@@ -113,6 +113,7 @@ class _App:
         notifier = Notifier.from_environment()
         metrics = Metrics()
         node = Node(clock=clock, postgres=postgres)
+        node.postgres_version = major_version(settings.pgdata)
         node.subscribe(metrics)
         source = self._make_source(metrics)
         doors = Doors(node=node, settings=settings, meter=metrics)

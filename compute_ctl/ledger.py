@@ -63,6 +63,7 @@ class Ledger:
             source=source,
             generation=generation,
         )
+        node.ctl_config = document.compute_ctl_config
         floor = raise_floor(node.state.floor, document.version)
         node.state = msgspec.structs.replace(node.state, floor=floor)
 

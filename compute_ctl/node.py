@@ -35,7 +35,7 @@ from compute_ctl.proof import Proof, Verdict
 from compute_ctl.push import Push
 from compute_ctl.recovery import State
 from compute_ctl.requests import Requests
-from compute_ctl.spec import decode_document
+from compute_ctl.spec import ComputeCtlConfig, decode_document
 from compute_ctl.state import RESTING, TERMINATING, Event, Status, home_event, next_status
 
 logger = logging.getLogger(__name__)
@@ -84,6 +84,8 @@ class Node:
         self.push: Push | None = None
         self.state = State()
         self.desired: Desired | None = None
+        self.ctl_config = ComputeCtlConfig()
+        """What the newest document accepted says for the daemon itself: who may sign tokens."""
         self.written: Written | None = None
         self.verdict: Verdict | None = None
         self.last_attempt: Attempt | None = None

@@ -58,8 +58,13 @@ class Settings:
     state_dir: Path | None = None
     """Where generations and the socket live; default `<pgdata>/compute_ctl`."""
     external_http_port: int = 3080
+    """The door for callers with a token, on all addresses; 0 keeps it closed."""
     internal_http_port: int = 3081
     """The loopback door; 0 picks a free port (logged)."""
+    tokens_need_exp: bool = True
+    """A token without an end is refused at the external door."""
+    extensions_on_loopback: bool = False
+    """`/extensions` and `/grants` are served to any local process, as the reference does."""
     socket_group: str | None = None
     """Group that may use the unix socket (then mode 0660)."""
     refresh_min_interval: float = 0.02

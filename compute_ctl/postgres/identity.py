@@ -23,6 +23,14 @@ def system_identifier(pgdata: Path) -> str:
     return str(identifier)
 
 
+def major_version(pgdata: Path) -> str | None:
+    """Return the major version of the cluster as it names it itself, None where it does not."""
+    try:
+        return (pgdata / "PG_VERSION").read_text("ascii").strip()[:16] or None
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
 def was_shut_down(pgdata: Path) -> bool:
     """Return whether the cluster ended in good order; False where that cannot be told."""
     try:
