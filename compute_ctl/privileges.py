@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import codecs
 import importlib
+import importlib.util
 import os
 import pwd
 from pathlib import Path
@@ -24,8 +25,6 @@ LATE_IMPORTS: Final = (
     "asyncio.staggered",
     "concurrent.futures.thread",
     "email.utils",
-    "jwt",
-    "jwt.algorithms",
     "prometheus_client",
     "psycopg",
     "psycopg.pq",
@@ -34,12 +33,14 @@ LATE_IMPORTS: Final = (
     "zoneinfo",
 )
 """What the daemon or its libraries would import only when first used."""
+KEY_IMPORTS: Final = ("jwt", "jwt.algorithms", "jwt.api_jwk")
+"""What the first key of a JWKS brings along: 9 MB, so only where it could not be had later."""
 LATE_CODECS: Final = ("ascii", "idna", "latin-1", "punycode", "utf-8")
 
 
-def prepare() -> None:
+def prepare(*, keys: bool = True) -> None:
     """Import what would be imported lazily; what is not installed is not needed."""
-    for name in LATE_IMPORTS:
+    for name in LATE_IMPORTS + (KEY_IMPORTS if keys else ()):
         try:
             importlib.import_module(name)
         except ImportError:
@@ -83,9 +84,32 @@ def become_owner(pgdata: Path) -> bool:
         )
     if me == owner.st_uid:
         return False
-    prepare()
+    prepare(keys=not _can_import_later("jwt", owner.st_uid, owner.st_gid))
     _become(owner.st_uid, owner.st_gid)
     return True
+
+
+def _can_import_later(name: str, uid: int, group_of_folder: int) -> bool:
+    """Whether module *name* can still be imported as that user; also if it is not installed."""
+    found = importlib.util.find_spec(name)
+    if found is None or found.origin is None:
+        return True
+    return can_read(Path(found.origin), uid, group_of_folder)
+
+
+def can_read(path: Path, uid: int, group_of_folder: int) -> bool:
+    """Whether a process that becomes user *uid* as we would could read *path*.
+
+    Asked in a child that does become that user, since only the kernel knows what is in the way.
+    """
+    child = os.fork()
+    if child == 0:
+        try:
+            _become(uid, group_of_folder)
+            os._exit(0 if os.access(path, os.R_OK) else 1)
+        finally:
+            os._exit(1)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def _become(uid: int, group_of_folder: int) -> None:

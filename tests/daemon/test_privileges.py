@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from compute_ctl.errors import SettingsError
-from compute_ctl.privileges import become_owner
+from compute_ctl.privileges import become_owner, can_read
 from tests.support.postgres import give_away, make_folder, os_user
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
@@ -83,6 +83,17 @@ def test_root_becomes_the_owner_and_needs_no_import_after() -> None:
         assert (folder / "mine").stat().st_uid == user.pw_uid
     finally:
         subprocess.run(["rm", "-rf", str(folder)], check=True, timeout=10)
+
+
+@needs_root
+def test_what_can_still_be_read_afterwards(tmp_path: Path) -> None:
+    """A file behind a folder of root's is out of reach for the owner, one in the open is not."""
+    user = pwd.getpwnam(str(os_user()))
+    tmp_path.chmod(0o700)
+    (tmp_path / "hidden.py").touch(0o644)
+    assert can_read(tmp_path / "hidden.py", user.pw_uid, user.pw_gid) is False
+    assert can_read(Path("/etc/passwd"), user.pw_uid, user.pw_gid) is True
+    assert os.geteuid() == 0
 
 
 @needs_root
