@@ -59,6 +59,7 @@ class Daemon:
         self._argv: list[str | Path] = [sys.executable, "-m", "compute_ctl"]
         self._argv += ["--pgdata", pgdata, "--connstr", connstr, "--compute-id", compute_id]
         self._argv += ["--internal-http-port", str(port), "--pgbin", pgbin]
+        self._argv += ["--external-http-port", "0"]  # many run side by side
         self._argv += ["--attach"] if attach else []
         self._argv += ["--config", config] if config else []
         self._argv += ["--control-plane-uri", control_plane] if control_plane else []
