@@ -10,12 +10,16 @@ import grp
 import shutil
 import socket
 from pathlib import Path
+from typing import Final
 from urllib.parse import urlsplit
 
 from compute_ctl.cli_run import RunOptions
 from compute_ctl.conninfo import parse as parse_conninfo
 from compute_ctl.errors import SettingsError, SpecError
 from compute_ctl.settings import Settings
+
+LOOPBACK: Final = "127.0.0.1"
+ANYWHERE: Final = "0.0.0.0"  # noqa: S104 -- callers from outside come with a token
 
 
 def check(options: RunOptions) -> None:
@@ -31,7 +35,9 @@ def check(options: RunOptions) -> None:
     _check_control_plane(settings)
     _check_state_directory(settings)
     _check_group(settings.socket_group)
-    _check_port(settings.internal_http_port)
+    _check_port(LOOPBACK, settings.internal_http_port, "--internal-http-port")
+    if settings.external_http_port:
+        _check_port(ANYWHERE, settings.external_http_port, "--external-http-port")
 
 
 def _check_data_directory(settings: Settings) -> None:
@@ -109,15 +115,15 @@ def _check_group(group: str | None) -> None:
         raise SettingsError(f'there is no group "{group}"', hint="See --socket-group.") from None
 
 
-def _check_port(port: int) -> None:
+def _check_port(host: str, port: int, option: str) -> None:
     """Bind and let go: the doors say the same, but only after the state folder is made."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", port))
+            probe.bind((host, port))
             probe.listen(1)
         except OSError as error:
             raise SettingsError(
-                f"could not listen on 127.0.0.1:{port}: {str(error.strerror).lower()}",
-                hint="Is another compute_ctl running? Choose another --internal-http-port.",
+                f"could not listen on {host}:{port}: {str(error.strerror).lower()}",
+                hint=f"Is another compute_ctl running? Choose another {option}.",
             ) from error

@@ -88,6 +88,8 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> RunOption
         state_dir=_optional(given.state_dir),
         external_http_port=external,
         internal_http_port=internal,
+        tokens_need_exp=not given.allow_tokens_without_exp,
+        extensions_on_loopback=given.extensions_on_loopback,
         socket_group=given.socket_group,
         refresh_min_interval=given.refresh_min_interval,
         reconcile_interval=given.reconcile_interval,
@@ -212,7 +214,18 @@ def _add_daemon(parser: _Parser) -> None:
         "--external-http-port",
         metavar="PORT",
         type=_port,
-        help=f"port for callers with a token (default: {Settings.external_http_port})",
+        help="port on all addresses for callers with a token; 0 opens none "
+        f"(default: {Settings.external_http_port})",
+    )
+    add(
+        "--allow-tokens-without-exp",
+        action="store_true",
+        help="take tokens that never expire",
+    )
+    add(
+        "--extensions-on-loopback",
+        action="store_true",
+        help="serve /extensions and /grants to any local process",
     )
     add("--socket-group", metavar="GROUP", help="who besides the owner may use the unix socket")
     add("--log-format", choices=("human", "json"), default=Settings.log_format)

@@ -174,6 +174,40 @@ class LsnBody(Struct, frozen=True, kw_only=True):
     lsn: str | None
 
 
+class ComputeMetricsBody(Struct, frozen=True, kw_only=True):
+    """The answer to GET /metrics.json: durations of the start; 0 is what was not done here."""
+
+    wait_for_spec_ms: int = 0
+    sync_sk_check_ms: int = 0
+    sync_safekeepers_ms: int = 0
+    pageserver_connect_micros: int = 0
+    basebackup_ms: int = 0
+    basebackup_bytes: int = 0
+    start_postgres_ms: int = 0
+    config_ms: int = 0
+    total_startup_ms: int = 0
+    load_ext_ms: int = 0
+    num_ext_downloaded: int = 0
+    largest_ext_size: int = 0
+    total_ext_download_size: int = 0
+
+
+class ExtensionBody(Struct, frozen=True, kw_only=True):
+    """The answer to POST /extensions."""
+
+    extension: str
+    version: str
+
+
+class GrantBody(Struct, frozen=True, kw_only=True):
+    """The answer to POST /grants."""
+
+    database: str
+    schema: str
+    privileges: list[str]
+    role: str
+
+
 class ErrorBody(Struct, frozen=True, kw_only=True):
     """Every answer from 400 on."""
 

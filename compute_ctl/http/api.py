@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Protocol
@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from compute_ctl.errors import RequestError
 from compute_ctl.facts import Snapshot
+from compute_ctl.http.startup import Startup
 from compute_ctl.node import Node
 from compute_ctl.settings import Deadlines
 from compute_ctl.views import encode
@@ -50,6 +51,36 @@ class Meter(Protocol):
         """A connection was closed by the guard."""
 
 
+class Catalog(Protocol):
+    """What is asked of Postgres over SQL.
+
+    Every method raises ComputeError where it cannot be done, and RequestError where the caller is
+    to get a certain status (404 for a database that is not there).
+    """
+
+    async def dbs_and_roles(self) -> Mapping[str, object]:
+        """Return `roles` (name, encrypted_password, options: null) and `databases` (name, owner,
+        options: null, restrict_conn, invalid), as the reference has them.
+        """
+
+    async def insights(self) -> Mapping[str, object]:
+        """Return `pg_stat_statements`: a list of its rows."""
+
+    async def check_writability(self) -> None:
+        """Write a row; a disk that is full is no error."""
+
+    def database_schema(self, database: str) -> AsyncGenerator[bytes, None]:
+        """Yield the output of `pg_dump --schema-only`; the first piece raises what is wrong."""
+
+    async def install_extension(self, *, extension: str, database: str, version: str) -> None:
+        """Make the extension in *database*, or bring it to *version*."""
+
+    async def grant(
+        self, *, database: str, schema: str, role: str, privileges: Sequence[str]
+    ) -> None:
+        """Grant what *role* does not have yet."""
+
+
 @dataclass(kw_only=True)
 class Api:
     """What the routes work on."""
@@ -57,6 +88,9 @@ class Api:
     node: Node
     meter: Meter
     deadlines: Deadlines
+    startup: Startup
+    catalog: Catalog | None = None
+    """None: the routes that need it answer 501."""
     waiting: int = 0
     """Callers that wait for an outcome right now."""
 
@@ -83,6 +117,8 @@ class Answer:
     code: int = 200
     content_type: str = JSON
     headers: dict[str, str] = field(default_factory=dict)
+    stream: AsyncGenerator[bytes, None] | None = None
+    """The rest of the body, where it may be long; always closed."""
 
 
 def say(body: Struct, code: int = 200) -> Answer:
@@ -108,6 +144,7 @@ class Parameter:
     name: str
     schema: Mapping[str, object]
     text: str
+    required: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,6 +162,10 @@ class Route:
     query: tuple[Parameter, ...] = ()
     quiet: bool = False
     """Asked all the time by machines: logged at DEBUG."""
+    open: bool = False
+    """Served at the external door without a token: probes and scrapers have none."""
+    opens: bool = False
+    """Served at the loopback door too where the operator wants that."""
 
 
 def flag(call: Call, name: str) -> bool:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import Final, TypeVar
 
+import msgspec
 from aiohttp import web
+from msgspec import Struct
 
 from compute_ctl.errors import RequestError
 from compute_ctl.http.api import JSON, Body
+
+T = TypeVar("T", bound=Struct)
 
 _JSON_TYPES: Final = (JSON, "text/json")
 
@@ -52,6 +56,24 @@ async def _read(request: web.BaseRequest, body: Body) -> bytes:
         if len(data) > body.limit:
             raise too_big(body)
     return bytes(data)
+
+
+def decode(body: bytes, model: type[T]) -> T:
+    """Read *body* as JSON of the shape *model*.
+
+    Bytes that are no UTF-8 are replaced: an error text of Postgres may be in any encoding, and that
+    must not cost the refresh.
+
+    Raises:
+        RequestError: 400 no JSON, 422 of another shape.
+    """
+    text = body.decode(errors="replace")
+    try:
+        return msgspec.json.decode(text, type=model)
+    except msgspec.ValidationError as error:
+        raise RequestError(422, f"the request body has the wrong shape: {error}") from error
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise RequestError(400, f"the request body is not JSON: {error}") from error
 
 
 def too_big(body: Body) -> RequestError:

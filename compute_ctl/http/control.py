@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
+from msgspec import Raw, Struct
+
 from compute_ctl.errors import RequestError
-from compute_ctl.http.api import Answer, Call, say
+from compute_ctl.http.api import Answer, Call, Door, say
+from compute_ctl.http.body import decode
 from compute_ctl.state import Status
 from compute_ctl.views import LsnBody, status_body
 
@@ -15,9 +18,18 @@ TERMINATE_MARGIN_S: Final = 15.0
 """Beyond the fast stop: SIGQUIT, and what the daemon itself has to finish."""
 
 
+class _Pushed(Struct):
+    """What a caller from outside must send: without keys he would lock himself out."""
+
+    spec: dict[str, Raw]
+    compute_ctl_config: dict[str, Raw]
+
+
 async def configure(call: Call) -> Answer:
     """Apply a pushed document; answers when it is proven."""
     node = call.api.node
+    if call.door is Door.EXTERNAL:
+        decode(call.body, _Pushed)
     await node.configure(call.body, who=call.who, timeout_s=call.api.deadlines.configure)
     return say(status_body(node.snapshot()))
 
@@ -29,11 +41,11 @@ async def terminate(call: Call) -> Answer:
         raise RequestError(400, 'parameter "mode" must be fast or immediate')
     node = call.api.node
     if node.status is Status.TERMINATED:
-        return say(LsnBody(lsn=None), 201)
+        return say(LsnBody(lsn=node.lsn), 201)
     node.terminate(mode, who=call.who)
     limit = call.api.deadlines.stop_fast + TERMINATE_MARGIN_S
     try:
         await asyncio.wait_for(node.stopped.wait(), limit)
     except TimeoutError:
         raise RequestError(504, f"postgres has not ended within {limit:g} s") from None
-    return say(LsnBody(lsn=None))
+    return say(LsnBody(lsn=node.lsn))

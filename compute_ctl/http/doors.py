@@ -1,7 +1,4 @@
-"""The doors: binds them, serves, and closes them in order.
-
-A further door (external TCP with tokens) is one more `_Open`: its sockets, its gate, its limits.
-"""
+"""The doors: binds them, serves, and closes them in order."""
 
 from __future__ import annotations
 
@@ -17,11 +14,12 @@ from typing import Final
 from aiohttp import web
 
 from compute_ctl.errors import SettingsError
-from compute_ctl.http.api import Api, Door, Meter
-from compute_ctl.http.gates import Gate, loopback_gate, socket_gate
+from compute_ctl.http.api import Api, Catalog, Door, Meter
+from compute_ctl.http.gates import Gate, TokenGate, loopback_gate, socket_gate
 from compute_ctl.http.guard import Guard, Limits
-from compute_ctl.http.listen import loopback_sockets, unix_socket
+from compute_ctl.http.listen import external_sockets, loopback_sockets, unix_socket
 from compute_ctl.http.pipeline import Pipeline
+from compute_ctl.http.startup import Startup
 from compute_ctl.node import Node
 from compute_ctl.settings import Settings
 
@@ -42,16 +40,39 @@ class Doors:
     """The HTTP API of one node."""
 
     def __init__(
-        self, *, node: Node, settings: Settings, meter: Meter, limits: Limits | None = None
+        self,
+        *,
+        node: Node,
+        settings: Settings,
+        meter: Meter,
+        catalog: Catalog | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self._settings = settings
         self._limits = limits or Limits()
-        self._api = Api(node=node, meter=meter, deadlines=settings.deadlines)
+        startup = Startup()
+        node.subscribe(startup)
+        self._api = Api(
+            node=node,
+            meter=meter,
+            deadlines=settings.deadlines,
+            startup=startup,
+            catalog=catalog,
+        )
         self._open: list[_Open] = []
         self.internal_port = settings.internal_http_port
         """Port of the loopback door; the one in use after `start`."""
         self.socket_path: Path = settings.state_path / SOCKET_NAME
         self._bound = False
+
+    @property
+    def catalog(self) -> Catalog | None:
+        """What answers for Postgres; may be set until `start`."""
+        return self._api.catalog
+
+    @catalog.setter
+    def catalog(self, catalog: Catalog) -> None:
+        self._api.catalog = catalog
 
     @property
     def waiting(self) -> int:
@@ -64,18 +85,23 @@ class Doors:
         Raises:
             SettingsError: a port or the socket cannot be had.
         """
-        tcp = loopback_sockets(self._settings.internal_http_port)
+        settings = self._settings
+        bound: list[socket.socket] = []
         try:
-            local = unix_socket(self.socket_path, group=self._settings.socket_group)
+            bound += (tcp := loopback_sockets(settings.internal_http_port))
+            port = settings.external_http_port
+            bound += (outer := external_sockets(port) if port else [])
+            local = unix_socket(self.socket_path, group=settings.socket_group)
         except SettingsError:
-            for sock in tcp:
+            for sock in bound:
                 sock.close()
             raise
         self._bound = True
         self.internal_port = tcp[0].getsockname()[1]
         await self._serve(Door.LOOPBACK, tcp, loopback_gate)
         await self._serve(Door.SOCKET, [local], socket_gate)
-        for sock in tcp:
+        await self._serve(Door.EXTERNAL, outer, TokenGate(node=self._api.node, settings=settings))
+        for sock in bound:
             host, port = sock.getsockname()[:2]
             logger.info("listening on %s", f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
         logger.info('listening on unix socket "%s"', self.socket_path)
@@ -85,6 +111,7 @@ class Doors:
         for door in self._open:
             for listener in door.listeners:
                 listener.close()
+            door.server.pre_shutdown()  # idle connections end at once
         if self._bound:
             self._bound = False
             with suppress(OSError):
@@ -94,7 +121,8 @@ class Doors:
         self._open.clear()
 
     async def _serve(self, door: Door, sockets: list[socket.socket], gate: Gate) -> None:
-        pipeline = Pipeline(api=self._api, door=door, gate=gate)
+        opened = door is Door.LOOPBACK and self._settings.extensions_on_loopback
+        pipeline = Pipeline(api=self._api, door=door, gate=gate, opened=opened)
         server = web.Server(pipeline, handler_cancellation=True)
         guard = Guard(server, limits=self._limits, on_dropped=self._counter(door))
         loop = asyncio.get_running_loop()

@@ -26,7 +26,10 @@ _CODES: Final = ((SyntaxSpecError, 400), (SpecError, 422), (IllegalTransitionErr
 def answer_to(error: Exception) -> Answer:
     """Return the answer to a request that ended in *error*."""
     if isinstance(error, RequestError):
-        return say(error_body(str(error), error.hint), error.code)
+        answer = say(error_body(str(error), error.hint), error.code)
+        if error.code == 401:
+            answer.headers["WWW-Authenticate"] = "Bearer"
+        return answer
     for kind, code in _CODES:
         if isinstance(error, kind):
             return say(error_body(str(error), error.hint), code)

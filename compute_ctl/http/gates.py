@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import re
 import socket
 import struct
-from collections.abc import Callable
-from typing import Final
+import time
+from typing import Final, Protocol
 
 from aiohttp import web
 from aiohttp.http import HttpVersion11
 
+from compute_ctl.auth import KeySet, authorize, bearer
 from compute_ctl.errors import RequestError
+from compute_ctl.http.api import Answer, Route
+from compute_ctl.node import Node
+from compute_ctl.settings import Settings
+from compute_ctl.spec import Jwks
 
-Gate = Callable[[web.BaseRequest], str]
-"""Raises RequestError where the caller may not come in."""
+logger = logging.getLogger(__name__)
 
 _LOCAL_HOST: Final = re.compile(
     r"(?:localhost|127\.0\.0\.1|\[::1\])(?::[0-9]{1,5})?", re.IGNORECASE
@@ -22,7 +28,14 @@ _LOCAL_HOST: Final = re.compile(
 _CREDENTIALS: Final = struct.Struct("3i")
 
 
-def loopback_gate(request: web.BaseRequest) -> str:
+class Gate(Protocol):
+    """Raises RequestError where the caller may not come in."""
+
+    async def __call__(self, request: web.BaseRequest, found: Route | Answer) -> str:
+        """Let *request*, which asks for *found*, in."""
+
+
+async def loopback_gate(request: web.BaseRequest, found: Route | Answer) -> str:
     """Let local programs in, but no browser: neither by a foreign page nor by DNS rebinding."""
     if "Origin" in request.headers:
         raise RequestError(403, "requests with an Origin header are refused")
@@ -36,7 +49,7 @@ def loopback_gate(request: web.BaseRequest) -> str:
     return "loopback"
 
 
-def socket_gate(request: web.BaseRequest) -> str:
+async def socket_gate(request: web.BaseRequest, found: Route | Answer) -> str:
     """Let everybody in who could open the socket; the kernel says who that is."""
     transport = request.transport
     peer: socket.socket | None = transport.get_extra_info("socket") if transport else None
@@ -45,3 +58,37 @@ def socket_gate(request: web.BaseRequest) -> str:
     raw = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     _, uid, _ = _CREDENTIALS.unpack(raw)
     return f"uid {uid}"
+
+
+class TokenGate:
+    """Lets those in who have a token signed by a key of the newest accepted document."""
+
+    def __init__(self, *, node: Node, settings: Settings) -> None:
+        self._node = node
+        self._compute_id = settings.compute_id
+        self._exp_required = settings.tokens_need_exp
+        self._keys = KeySet()
+        self._read_from: Jwks | None = None
+
+    async def __call__(self, request: web.BaseRequest, found: Route | Answer) -> str:
+        """Let *request* in; what is open, or not there, needs no token."""
+        if isinstance(found, Answer) or found.open:
+            return "external"
+        claims = authorize(
+            bearer(request.headers.getall("Authorization", [])),
+            await self._current_keys(),
+            compute_id=self._compute_id,
+            now=time.time(),
+            exp_required=self._exp_required,
+        )
+        return "external, for all computes" if claims.scope else "external"
+
+    async def _current_keys(self) -> KeySet:
+        """Return the keys in force; the first ones bring a library along, so in a thread."""
+        jwks = self._node.ctl_config.jwks
+        if jwks is not self._read_from:
+            keys = await asyncio.to_thread(KeySet.of, jwks.keys) if jwks.keys else KeySet()
+            for line in keys.unusable:
+                logger.warning("compute_ctl_config.jwks.%s", line)
+            self._keys, self._read_from = keys, jwks
+        return self._keys

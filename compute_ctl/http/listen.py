@@ -16,6 +16,8 @@ from compute_ctl.unix_path import at_path
 
 LOOPBACK4: Final = "127.0.0.1"
 LOOPBACK6: Final = "::1"
+ANY4: Final = "0.0.0.0"  # noqa: S104 -- callers from outside come with a token
+ANY6: Final = "::"
 BACKLOG: Final = 128
 _NO_IPV6: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT)
 _PORT_TRIES: Final = 20
@@ -27,11 +29,24 @@ def loopback_sockets(port: int) -> list[socket.socket]:
     Raises:
         SettingsError: the port cannot be had.
     """
+    return _both(LOOPBACK4, LOOPBACK6, port, option="--internal-http-port")
+
+
+def external_sockets(port: int) -> list[socket.socket]:
+    """Listen on *port* of all addresses.
+
+    Raises:
+        SettingsError: the port cannot be had.
+    """
+    return _both(ANY4, ANY6, port, option="--external-http-port")
+
+
+def _both(host4: str, host6: str, port: int, *, option: str) -> list[socket.socket]:
     for _ in range(_PORT_TRIES):
-        first = _listen(socket.AF_INET, LOOPBACK4, port)
+        first = _listen(socket.AF_INET, host4, port, option)
         chosen: int = first.getsockname()[1]
         try:
-            return [first, _listen(socket.AF_INET6, LOOPBACK6, chosen)]
+            return [first, _listen(socket.AF_INET6, host6, chosen, option)]
         except SettingsError as error:
             cause = error.__cause__
             if isinstance(cause, OSError) and cause.errno in _NO_IPV6:
@@ -39,10 +54,10 @@ def loopback_sockets(port: int) -> list[socket.socket]:
             first.close()
             if port != 0:
                 raise
-    raise SettingsError("no port is free on both 127.0.0.1 and ::1")
+    raise SettingsError(f"no port is free on both {host4} and {host6}")
 
 
-def _listen(family: socket.AddressFamily, host: str, port: int) -> socket.socket:
+def _listen(family: socket.AddressFamily, host: str, port: int, option: str) -> socket.socket:
     shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     sock: socket.socket | None = None
     try:
@@ -58,7 +73,7 @@ def _listen(family: socket.AddressFamily, host: str, port: int) -> socket.socket
             sock.close()
         raise SettingsError(
             f"could not listen on {shown}: {reason(error)}",
-            hint="Is another compute_ctl running? Choose another --internal-http-port."
+            hint=f"Is another compute_ctl running? Choose another {option}."
             if error.errno == errno.EADDRINUSE
             else None,
         ) from error

@@ -16,7 +16,9 @@ _REASONS = {
     200: "done",
     201: "already done",
     400: "the request cannot be read",
+    401: "the token proves nothing",
     403: "not at this door, or not by this caller",
+    404: "there is no such thing",
     408: "the body did not arrive in time",
     409: "superseded, or older than what is desired",
     411: "a body is needed",
@@ -25,6 +27,7 @@ _REASONS = {
     415: "the body is no plain JSON",
     422: "the body has the wrong shape, or is refused",
     500: "it failed",
+    501: "not implemented here",
     503: "not now",
     504: "not in time",
 }
@@ -48,7 +51,10 @@ def document(routes: Iterable[Route]) -> dict[str, Any]:
             "`x-doors` says where a route is served; elsewhere it answers 403.",
         },
         "paths": paths,
-        "components": {"schemas": schemas},
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+        },
     }
 
 
@@ -75,9 +81,17 @@ def _operation(route: Route) -> dict[str, Any]:
         "x-doors": [door.value for door in Door if door in route.doors],
         "responses": _responses(route),
     }
+    if Door.EXTERNAL in route.doors and not route.open:
+        operation["security"] = [{"token": []}, {}]  # the other doors ask for none
     if route.query:
         operation["parameters"] = [
-            {"name": one.name, "in": "query", "description": one.text, "schema": one.schema}
+            {
+                "name": one.name,
+                "in": "query",
+                "required": one.required,
+                "description": one.text,
+                "schema": one.schema,
+            }
             for one in route.query
         ]
     if route.body is not None:
@@ -94,6 +108,8 @@ def _body_schema(body: Body) -> dict[str, Any]:
 
 def _responses(route: Route) -> dict[str, Any]:
     answers: dict[int, type[Struct] | str] = dict.fromkeys((400, 403, 500), ErrorBody)
+    if Door.EXTERNAL in route.doors and not route.open:
+        answers[401] = ErrorBody
     if route.body is not None:
         answers.update(dict.fromkeys(_READING_A_BODY, ErrorBody))
         if route.body.required:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Final
 
 from aiohttp import web
@@ -20,29 +22,36 @@ logger = logging.getLogger(__name__)
 
 REQUEST_ID: Final = "X-Request-Id"
 _ID_LIMIT: Final = 128
+STREAM_PIECE_S: Final = 60.0
+"""For the next piece of a long answer to come, and for the caller to take it."""
 
 
 class Pipeline:
     """The handler of one door."""
 
-    def __init__(self, *, api: Api, door: Door, gate: Gate) -> None:
+    def __init__(self, *, api: Api, door: Door, gate: Gate, opened: bool = False) -> None:
+        """*opened*: the loopback door serves what the operator may open there."""
         self._api = api
         self._door = door
         self._gate = gate
+        self._opened = opened
 
-    async def __call__(self, request: web.BaseRequest) -> web.Response:
+    async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer *request*, whatever happens."""
         connection = request.protocol
         assert isinstance(connection, Connection)  # noqa: S101 -- narrows the type
         loop = asyncio.get_running_loop()
         begin = loop.time()
         request_id = _request_id(request)
-        found = find(request.method, request.path, self._door)
+        found = find(request.method, request.path, self._door, opened=self._opened)
         level = logging.DEBUG if isinstance(found, Route) and found.quiet else logging.INFO
         extra = {"request_id": request_id, "door": self._door.value}
         logger.log(level, "serving %s %s request", request.path, request.method, extra=extra)
+        response: web.StreamResponse | None = None
         try:
             answer = await self._answer(request, connection, found)
+            if answer.stream is not None:
+                response = await _stream(request, answer, answer.stream, request_id)
         except Exception as error:  # noqa: BLE001 -- a request must not end without an answer
             answer = answer_to(error)
         finally:
@@ -57,12 +66,14 @@ class Pipeline:
             extra={**extra, "code": answer.code, "latency_ms": latency_ms},
         )
         self._api.meter.on_http(self._door.value, answer.code)
-        return _response(answer, request_id)
+        return response or web.Response(
+            body=answer.body, status=answer.code, headers=_headers(answer, request_id)
+        )
 
     async def _answer(
         self, request: web.BaseRequest, connection: Connection, found: Route | Answer
     ) -> Answer:
-        who = self._gate(request)
+        who = await self._gate(request, found)
         if isinstance(found, Answer):
             return found
         body = b""
@@ -89,18 +100,43 @@ def _request_id(request: web.BaseRequest) -> str:
     return str(uuid.uuid4())
 
 
-def _response(answer: Answer, request_id: str) -> web.Response:
-    response = web.Response(
-        body=answer.body,
-        status=answer.code,
-        headers={
-            "Content-Type": answer.content_type,
-            "Cache-Control": "no-store",
-            "Server": SERVER,
-            REQUEST_ID: request_id,
-            **answer.headers,
-        },
-    )
+def _headers(answer: Answer, request_id: str) -> dict[str, str]:
+    headers = {
+        "Content-Type": answer.content_type,
+        "Cache-Control": "no-store",
+        "Server": SERVER,
+        REQUEST_ID: request_id,
+        **answer.headers,
+    }
     if answer.code in (400, 408, 413):
-        response.force_close()  # what is left of such a request is not worth reading
+        headers["Connection"] = "close"  # what is left of such a request is not worth reading
+    return headers
+
+
+async def _stream(
+    request: web.BaseRequest, answer: Answer, rest: AsyncGenerator[bytes, None], request_id: str
+) -> web.StreamResponse:
+    """Send a long body as it comes; the caller has to take it, and the source to give it, in time.
+
+    An error after the first piece can only be shown by breaking the connection off.
+    """
+    response = web.StreamResponse(status=answer.code, headers=_headers(answer, request_id))
+    async with aclosing(rest):
+        async with asyncio.timeout(STREAM_PIECE_S):
+            await response.prepare(request)
+            if request.method == "HEAD":
+                return response
+            await response.write(answer.body)
+        try:
+            while True:
+                async with asyncio.timeout(STREAM_PIECE_S):
+                    piece = await anext(rest, None)
+                    if piece is None:
+                        break
+                    await response.write(piece)
+        except Exception as error:
+            logger.error("an answer was broken off: %s", error)
+            if request.transport is not None:
+                request.transport.abort()
+            raise
     return response

@@ -18,6 +18,11 @@ async def status(call: Call) -> Answer:
     return say(status_body(call.api.node.snapshot()))
 
 
+async def metrics_json(call: Call) -> Answer:
+    """Show how long the start took, under the reference's names."""
+    return say(call.api.startup.body())
+
+
 async def metrics(call: Call) -> Answer:
     """Show the metrics for Prometheus."""
     body = call.api.meter.exposition(call.api.node.snapshot())

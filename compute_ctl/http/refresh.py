@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 from msgspec import Struct
@@ -13,6 +13,7 @@ from msgspec import Struct
 from compute_ctl.errors import RequestError
 from compute_ctl.facts import AckAnswer, AckMessage, Source, Suspicion
 from compute_ctl.http.api import Answer, Api, Call, Door, flag, say
+from compute_ctl.http.body import decode
 from compute_ctl.views import AckBody, refresh_body
 
 MAX_WAIT_S: Final = 600.0
@@ -20,8 +21,6 @@ MAX_WAITING: Final = 64
 TEXT_LIMIT: Final = 200
 MANUAL: Final = "manual"
 """Source in the report of a worker that only passes a person's request on."""
-
-T = TypeVar("T", bound=Struct)
 
 
 class WorkerReport(Struct, frozen=True, kw_only=True):
@@ -69,7 +68,7 @@ async def refresh(call: Call) -> Answer:
     force = flag(call, "force")
     if force and call.door is Door.LOOPBACK:
         raise RequestError(403, f'parameter "force" is only taken on {Door.SOCKET.label}')
-    report = _decode(call.body, WorkerReport) if call.body else WorkerReport()
+    report = decode(call.body, WorkerReport) if call.body else WorkerReport()
     source = _source(call, report)
     node = call.api.node
     async with _place(call.api, wanted=wait_s is not None):
@@ -87,7 +86,7 @@ async def refresh(call: Call) -> Answer:
 
 async def acknowledge(call: Call) -> Answer:
     """Take the word of Postgres for which generation it runs."""
-    report = _decode(call.body, AckReport)
+    report = decode(call.body, AckReport)
     message = AckMessage(
         marker=report.marker,
         map_sha256=report.map_sha256,
@@ -128,17 +127,6 @@ def _wait_seconds(text: str | None) -> float | None:
             400, f'parameter "wait" must be a number of seconds from 0 to {MAX_WAIT_S:g}'
         )
     return seconds
-
-
-def _decode(body: bytes, model: type[T]) -> T:
-    # An error text of Postgres may be in any encoding; that must not cost the refresh.
-    text = body.decode(errors="replace")
-    try:
-        return msgspec.json.decode(text, type=model)
-    except msgspec.ValidationError as error:
-        raise RequestError(422, f"the request body has the wrong shape: {error}") from error
-    except msgspec.DecodeError as error:
-        raise RequestError(400, f"the request body is not JSON: {error}") from error
 
 
 @asynccontextmanager

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from compute_ctl.http import control, openapi, reads, refresh
+from compute_ctl.http import catalog, control, openapi, reads, refresh
 from compute_ctl.http.api import KIB, Answer, Body, Call, Door, Parameter, Route, say
 from compute_ctl.views import (
     AckBody,
+    ComputeMetricsBody,
     ErrorBody,
+    ExtensionBody,
+    GrantBody,
     HealthBody,
     LsnBody,
     RefreshBody,
@@ -24,6 +27,7 @@ EVERYWHERE: Final = frozenset(Door)
 NOT_LOOPBACK: Final = frozenset({Door.SOCKET, Door.EXTERNAL})
 
 JSON_OBJECT: Final = "application/json"
+NEEDS_POSTGRES: Final = dict.fromkeys((412, 501, 503, 504), ErrorBody)
 
 
 async def _openapi(call: Call) -> Answer:
@@ -106,6 +110,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         method="GET",
         path="/metrics",
         doors=EVERYWHERE,
+        open=True,
         run=reads.metrics,
         text="Metrics for Prometheus.",
         answers={200: "text/plain"},
@@ -115,6 +120,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         method="GET",
         path="/livez",
         doors=EVERYWHERE,
+        open=True,
         run=reads.livez,
         text="Whether the daemon is alive.",
         answers={200: HealthBody},
@@ -124,6 +130,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         method="GET",
         path="/readyz",
         doors=EVERYWHERE,
+        open=True,
         run=reads.readyz,
         text="Whether Postgres accepts connections.",
         answers={200: HealthBody, 503: ErrorBody},
@@ -133,6 +140,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         method="GET",
         path="/syncz",
         doors=EVERYWHERE,
+        open=True,
         run=reads.syncz,
         text="Whether the configuration desired is the one applied.",
         answers={200: HealthBody, 503: ErrorBody},
@@ -149,6 +157,75 @@ ROUTES: Final[tuple[Route, ...]] = (
     ),
     Route(
         method="GET",
+        path="/metrics.json",
+        doors=NOT_LOOPBACK,
+        run=reads.metrics_json,
+        text="How long the start took, under the reference's names.",
+        answers={200: ComputeMetricsBody},
+        quiet=True,
+    ),
+    Route(
+        method="GET",
+        path="/dbs_and_roles",
+        doors=NOT_LOOPBACK,
+        run=catalog.dbs_and_roles,
+        text="Databases and roles, with the verifiers of their passwords.",
+        answers={200: JSON_OBJECT, **NEEDS_POSTGRES},
+    ),
+    Route(
+        method="GET",
+        path="/database_schema",
+        doors=NOT_LOOPBACK,
+        run=catalog.database_schema,
+        text="The schema of a database as pg_dump writes it: SQL, whatever the content type says.",
+        answers={200: JSON_OBJECT, 404: ErrorBody, **NEEDS_POSTGRES},
+        query=(
+            Parameter(
+                name="database",
+                schema={"type": "string", "minLength": 1},
+                text="Its name.",
+                required=True,
+            ),
+        ),
+    ),
+    Route(
+        method="GET",
+        path="/insights",
+        doors=NOT_LOOPBACK,
+        run=catalog.insights,
+        text="pg_stat_statements: JSON in a JSON string.",
+        answers={200: JSON_OBJECT, **NEEDS_POSTGRES},
+    ),
+    Route(
+        method="POST",
+        path="/check_writability",
+        doors=NOT_LOOPBACK,
+        run=catalog.check_writability,
+        text="Write a row. A disk that is full is no error.",
+        answers={200: JSON_OBJECT, **NEEDS_POSTGRES},
+    ),
+    Route(
+        method="POST",
+        path="/extensions",
+        doors=NOT_LOOPBACK,
+        opens=True,
+        run=catalog.extensions,
+        text="Make an extension, or bring it to another version.",
+        answers={201: ExtensionBody, 422: ErrorBody, **NEEDS_POSTGRES},
+        body=Body(limit=64 * KIB, required=True, model=catalog.ExtensionRequest),
+    ),
+    Route(
+        method="POST",
+        path="/grants",
+        doors=NOT_LOOPBACK,
+        opens=True,
+        run=catalog.grants,
+        text="Grant privileges on a schema.",
+        answers={201: GrantBody, 422: ErrorBody, **NEEDS_POSTGRES},
+        body=Body(limit=64 * KIB, required=True, model=catalog.GrantRequest),
+    ),
+    Route(
+        method="GET",
         path="/openapi.json",
         doors=EVERYWHERE,
         run=_openapi,
@@ -161,16 +238,9 @@ ROUTES: Final[tuple[Route, ...]] = (
 NOT_OURS: Final = frozenset(
     {
         "/autoscaling_metrics",
-        "/check_writability",
-        "/database_schema",
-        "/dbs_and_roles",
-        "/extensions",
         "/failpoints",
-        "/grants",
-        "/insights",
         "/lfc/offload",
         "/lfc/prewarm",
-        "/metrics.json",
         "/promote",
     }
 )
@@ -181,8 +251,11 @@ for _route in ROUTES:
     _BY_PATH.setdefault(_route.path, {})[_route.method] = _route
 
 
-def find(method: str, path: str, door: Door) -> Route | Answer:
-    """Return the route asked for, or what to answer where there is none at this door."""
+def find(method: str, path: str, door: Door, *, opened: bool = False) -> Route | Answer:
+    """Return the route asked for, or what to answer where there is none at this door.
+
+    *opened*: what may be served at more doors than usual is.
+    """
     methods = _BY_PATH.get(path)
     if methods is None:
         if path in NOT_OURS or path.startswith("/extension_server/"):
@@ -194,7 +267,7 @@ def find(method: str, path: str, door: Door) -> Route | Answer:
         allowed = sorted(methods) + (["HEAD"] if "GET" in methods else [])
         answer.headers["Allow"] = ", ".join(allowed)
         return answer
-    if door not in route.doors:
+    if door not in route.doors and not (opened and route.opens):
         served = " and ".join(sorted(one.label for one in route.doors))
         return say(error_body(f"{path} is served on {served}, not on {door.label}"), 403)
     return route

@@ -17,6 +17,7 @@ from typing import Any, Self
 from compute_ctl.facts import Attempt, Outcome, Written
 from compute_ctl.generation import Marker
 from compute_ctl.http import Doors
+from compute_ctl.http.api import Catalog
 from compute_ctl.http.guard import Limits
 from compute_ctl.metrics import Metrics
 from compute_ctl.node import Node
@@ -72,6 +73,7 @@ class Served:
     postgres: StillPostgres
     metrics: Metrics
     doors: Doors
+    external_port: int
 
     @property
     def port(self) -> int:
@@ -90,6 +92,14 @@ class Served:
     async def socket(self, method: str, path: str, **options: Any) -> Reply:
         """Ask at the unix socket."""
         async with Wire.unix(self.doors.socket_path) as wire:
+            return await wire.ask(method, path, **options)
+
+    async def external(self, method: str, path: str, **options: Any) -> Reply:
+        """Ask at the external door; `token` is sent as the bearer of it."""
+        token = options.pop("token", None)
+        if token is not None:
+            options["headers"] = {"Authorization": f"Bearer {token}"} | options.get("headers", {})
+        async with Wire.tcp(self.external_port) as wire:
             return await wire.ask(method, path, **options)
 
     def wrote(self, generation: int = 1) -> Marker:
@@ -221,13 +231,14 @@ class Wire:
 
 @asynccontextmanager
 async def serve(
-    folder: Path, *, limits: Limits | None = None, **changes: Any
+    folder: Path, *, limits: Limits | None = None, catalog: Catalog | None = None, **changes: Any
 ) -> AsyncIterator[Served]:
     """Open the doors of a new node on a free port, its socket in *folder*."""
     settings = Settings(
         pgdata=folder,
         connstr="host=/nowhere",
         compute_id="test",
+        external_http_port=0,
         internal_http_port=0,
         state_dir=folder,
     )
@@ -236,9 +247,15 @@ async def serve(
     postgres = StillPostgres()
     node = Node(clock=RealClock(), postgres=postgres)
     node.subscribe(metrics)
-    doors = Doors(node=node, settings=settings, meter=metrics, limits=limits)
+    doors = Doors(node=node, settings=settings, meter=metrics, catalog=catalog, limits=limits)
     await doors.start()
     try:
-        yield Served(node=node, postgres=postgres, metrics=metrics, doors=doors)
+        yield Served(
+            node=node,
+            postgres=postgres,
+            metrics=metrics,
+            doors=doors,
+            external_port=settings.external_http_port,
+        )
     finally:
         await doors.stop(1.0)

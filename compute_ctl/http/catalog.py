@@ -1,0 +1,135 @@
+"""The routes that ask Postgres itself, through a port: databases, roles, schema, extensions."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Annotated, Final, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct
+
+from compute_ctl.errors import ComputeError, RequestError
+from compute_ctl.http.api import Answer, Call, Catalog, say
+from compute_ctl.http.body import decode
+from compute_ctl.state import TERMINATING, Status
+from compute_ctl.views import ExtensionBody, GrantBody
+
+DEADLINE_S: Final = 60.0
+"""For Postgres's answer; of a dump, for its next piece."""
+T = TypeVar("T")
+
+Name = Annotated[str, Meta(min_length=1, max_length=1024)]
+Privilege = Literal[
+    "SELECT",
+    "INSERT",
+    "UPDATE",
+    "DELETE",
+    "TRUNCATE",
+    "REFERENCES",
+    "TRIGGER",
+    "USAGE",
+    "CREATE",
+    "CONNECT",
+    "TEMPORARY",
+    "EXECUTE",
+]
+
+
+class ExtensionRequest(Struct, frozen=True, kw_only=True):
+    """The body of POST /extensions."""
+
+    extension: Name
+    database: Name
+    version: Name
+
+
+class GrantRequest(Struct, frozen=True, kw_only=True):
+    """The body of POST /grants."""
+
+    database: Name
+    schema: Name
+    role: Name
+    privileges: Annotated[tuple[Privilege, ...], Meta(min_length=1)]
+
+
+async def dbs_and_roles(call: Call) -> Answer:
+    """Show databases and roles, with the verifiers of their passwords."""
+    found = await _ask(_catalog(call).dbs_and_roles(), "could not list databases and roles")
+    return Answer(body=msgspec.json.encode(found))
+
+
+async def insights(call: Call) -> Answer:
+    """Show pg_stat_statements, as the reference does: JSON in a JSON string."""
+    found = await _ask(_catalog(call).insights(), "could not read pg_stat_statements")
+    return Answer(body=msgspec.json.encode(msgspec.json.encode(found).decode()))
+
+
+async def check_writability(call: Call) -> Answer:
+    """Write a row, and say true."""
+    await _ask(_catalog(call).check_writability(), "could not write")
+    return Answer(body=b"true")
+
+
+async def database_schema(call: Call) -> Answer:
+    """Send what pg_dump says of one database, as it comes."""
+    database = call.query.get("database")
+    if not database or "\0" in database:
+        raise RequestError(400, 'parameter "database" is missing')
+    dump = _catalog(call).database_schema(database)
+    first = await _ask(anext(dump, b""), "failed to execute pg_dump")
+    return Answer(body=first, stream=dump)
+
+
+async def extensions(call: Call) -> Answer:
+    """Make or update an extension."""
+    wanted = decode(call.body, ExtensionRequest)
+    made = _catalog(call).install_extension(
+        extension=wanted.extension, database=wanted.database, version=wanted.version
+    )
+    await _ask(made, "failed to install extension")
+    return say(ExtensionBody(extension=wanted.extension, version=wanted.version), 201)
+
+
+async def grants(call: Call) -> Answer:
+    """Grant privileges on a schema."""
+    wanted = decode(call.body, GrantRequest)
+    granted = _catalog(call).grant(
+        database=wanted.database,
+        schema=wanted.schema,
+        role=wanted.role,
+        privileges=wanted.privileges,
+    )
+    await _ask(granted, "failed to grant role privileges to the schema")
+    body = GrantBody(
+        database=wanted.database,
+        schema=wanted.schema,
+        privileges=list(wanted.privileges),
+        role=wanted.role,
+    )
+    return say(body, 201)
+
+
+def _catalog(call: Call) -> Catalog:
+    """Return the port to Postgres, if Postgres can be asked."""
+    node, catalog = call.api.node, call.api.catalog
+    if catalog is None:
+        raise RequestError(501, "this is not implemented here")
+    if node.status is Status.EMPTY or node.status in TERMINATING:
+        raise RequestError(412, f"invalid compute status: {node.status.kebab}")
+    if not node.snapshot().postgres_ready:
+        raise RequestError(503, "postgres does not accept connections")
+    return catalog
+
+
+async def _ask(asked: Awaitable[T], failed: str) -> T:
+    """Await Postgres's answer; an error of its own begins with *failed*."""
+    try:
+        async with asyncio.timeout(DEADLINE_S):
+            return await asked
+    except TimeoutError:
+        raise RequestError(504, f"{failed}: no answer within {DEADLINE_S:g} s") from None
+    except RequestError:
+        raise
+    except ComputeError as error:
+        raise RequestError(500, f"{failed}: {error}", hint=error.hint) from error

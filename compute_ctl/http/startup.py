@@ -1,0 +1,60 @@
+"""How long the start of the compute took, for GET /metrics.json; an observer of the node."""
+
+from __future__ import annotations
+
+import time
+
+from compute_ctl.facts import AckAnswer, Attempt, Outcome, Source
+from compute_ctl.state import Status
+from compute_ctl.views import ComputeMetricsBody
+
+
+class Startup:
+    """Stops the time from its making to the first `running`."""
+
+    def __init__(self) -> None:
+        self._begun = time.monotonic()
+        self._wait_for_spec_s: float | None = None
+        self._waits_for_postgres_since: float | None = None
+        self._start_postgres_s = 0.0
+        self._config_ms: float | None = None
+        self._total_s: float | None = None
+
+    def body(self) -> ComputeMetricsBody:
+        """Return what is known so far; 0 is what has not happened."""
+        return ComputeMetricsBody(
+            wait_for_spec_ms=_ms(self._wait_for_spec_s),
+            start_postgres_ms=_ms(self._start_postgres_s),
+            config_ms=round(self._config_ms or 0),
+            total_startup_ms=_ms(self._total_s),
+        )
+
+    def on_move(self, old: Status, new: Status, why: str) -> None:
+        """See how far the start is."""
+        now = time.monotonic()
+        if new is Status.INIT and self._waits_for_postgres_since is None:
+            self._waits_for_postgres_since = now
+        if new is Status.RUNNING and self._total_s is None:
+            self._total_s = now - self._begun
+            if self._waits_for_postgres_since is not None:
+                self._start_postgres_s = now - self._waits_for_postgres_since
+
+    def on_attempt(self, attempt: Attempt) -> None:
+        """See how long the first document took."""
+        if attempt.outcome in (Outcome.FETCH_FAILED, Outcome.EMPTY, Outcome.TERMINATED):
+            return
+        if self._wait_for_spec_s is None:
+            waited = time.monotonic() - self._begun - attempt.duration_ms / 1000
+            self._wait_for_spec_s = max(0.0, waited)
+        if self._config_ms is None and attempt.outcome is Outcome.APPLIED:
+            self._config_ms = attempt.duration_ms
+
+    def on_refresh_request(self, source: Source) -> None:
+        """A request is no part of the start."""
+
+    def on_ack(self, answer: AckAnswer) -> None:
+        """Nor is an acknowledgement."""
+
+
+def _ms(seconds: float | None) -> int:
+    return round((seconds or 0.0) * 1000)

@@ -1,0 +1,296 @@
+"""The external door: what needs a token, whose token counts, what is asked of Postgres."""
+
+import json
+import socket
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from jwt.algorithms import OKPAlgorithm
+
+from compute_ctl.errors import ComputeError, RequestError, SettingsError
+from compute_ctl.http.api import Door
+from compute_ctl.http.routes import ROUTES
+from compute_ctl.spec import ComputeCtlConfig, Jwks
+from compute_ctl.state import Event
+from devstack.postgres import free_port
+from tests.daemon.api import Served, Wire, serve
+
+KEY = ed25519.Ed25519PrivateKey.generate()
+OTHER = ed25519.Ed25519PrivateKey.generate()
+CLOSED = [one for one in ROUTES if Door.EXTERNAL in one.doors and not one.open]
+
+
+def token(key: ed25519.Ed25519PrivateKey = KEY, **claims: Any) -> str:
+    """Sign a token for the compute of these tests."""
+    return jwt.encode({"compute_id": "test", "exp": time.time() + 60} | claims, key, "EdDSA")
+
+
+def trust(served: Served, *keys: ed25519.Ed25519PrivateKey) -> None:
+    """Make *keys* those of the newest document."""
+    jwks = tuple(json.loads(OKPAlgorithm.to_jwk(key.public_key())) for key in keys)
+    served.node.ctl_config = ComputeCtlConfig(jwks=Jwks(keys=jwks))
+
+
+class SmallCatalog:
+    """A server with one database, which refuses what is called "bad"."""
+
+    def __init__(self) -> None:
+        self.granted: list[tuple[str, str, str, tuple[str, ...]]] = []
+        self.closed = False
+
+    async def dbs_and_roles(self) -> Mapping[str, object]:
+        """Return one of each."""
+        return {"roles": [{"name": "r"}], "databases": [{"name": "d"}]}
+
+    async def insights(self) -> Mapping[str, object]:
+        """Return no statement."""
+        return {"pg_stat_statements": []}
+
+    async def check_writability(self) -> None:
+        """Write nothing."""
+
+    async def database_schema(self, database: str) -> AsyncGenerator[bytes, None]:
+        """Yield two pieces, or break off after the first."""
+        if database == "missing":
+            raise RequestError(404, "database does not exist")
+        try:
+            yield b"CREATE TABLE t ();\n"
+            if database == "bad":
+                raise ComputeError("the server went away")
+            yield b"-- end\n"
+        finally:
+            self.closed = True
+
+    async def install_extension(self, *, extension: str, database: str, version: str) -> None:
+        """Install what is not bad."""
+        if extension == "bad":
+            raise ComputeError("no such extension")
+
+    async def grant(
+        self, *, database: str, schema: str, role: str, privileges: Sequence[str]
+    ) -> None:
+        """Remember it."""
+        self.granted.append((database, schema, role, tuple(privileges)))
+
+
+@pytest.fixture
+async def served(tmp_path: Path) -> AsyncIterator[Served]:
+    """A node behind all three doors, which trusts KEY."""
+    async with serve(tmp_path, external_http_port=free_port(), catalog=SmallCatalog()) as one:
+        trust(one, KEY)
+        one.node.move(Event.PG_READY)
+        yield one
+
+
+@pytest.mark.parametrize("route", CLOSED, ids=lambda one: one.path)
+async def test_without_a_token(served: Served, route) -> None:  # type: ignore[no-untyped-def]
+    """No token is 400, one of somebody else 401, one for another compute 403; nothing happens."""
+    for options, expected in (
+        ({}, (400, "invalid authorization token")),
+        ({"token": token(OTHER)}, (401, "failed to verify authorization token")),
+        (
+            {"token": token(compute_id="c2")},
+            (403, "invalid compute ID in authorization token claims"),
+        ),
+    ):
+        reply = await served.external(route.method, route.path, body=b"", **options)
+        assert expected == (reply.code, reply.json["error"])
+        assert (reply.headers.get("www-authenticate") == "Bearer") == (reply.code == 401)
+    assert served.node.status == "running"
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/livez", "/readyz", "/syncz"])
+async def test_probes_need_no_token(served: Served, path: str) -> None:
+    """Health and metrics are for everybody, with any token or none."""
+    assert (await served.external("GET", path)).code in (200, 503)
+    assert (await served.external("GET", path, token="nonsense")).code in (200, 503)
+
+
+async def test_with_a_token(served: Served) -> None:
+    """A token for this compute, or one for all, opens the door."""
+    admin = token(scope="compute_ctl:admin", aud=["compute"], compute_id=None)
+    for one in (token(), admin):
+        reply = await served.external("GET", "/status", token=one)
+        assert (reply.code, reply.json["status"]) == (200, "running")
+
+
+async def test_what_belongs_to_other_doors(served: Served) -> None:
+    """The best token does not make Postgres's own routes reachable from outside."""
+    admin = token(scope="compute_ctl:admin", aud=["compute"])
+    for path in ("/refresh_configuration", "/configuration_ack"):
+        assert (await served.external("POST", path, token=admin)).code == 403
+    assert served.node.requests.requested == 0
+
+
+async def test_what_is_not_there_needs_no_token(served: Served) -> None:
+    """Unknown routes and wrong methods are told apart from closed ones, as in the reference."""
+    assert (await served.external("GET", "/nothing")).code == 404
+    assert (await served.external("GET", "/configure")).code == 405
+
+
+async def test_keys_follow_the_document(served: Served) -> None:
+    """New keys are in force at once, and without keys nobody gets in."""
+    assert (await served.external("GET", "/status", token=token())).code == 200
+    trust(served, OTHER)
+    assert (await served.external("GET", "/status", token=token())).code == 401
+    assert (await served.external("GET", "/status", token=token(OTHER))).code == 200
+    trust(served)
+    assert (await served.external("GET", "/status", token=token(OTHER))).code == 401
+
+
+async def test_bad_key_is_named_once(served: Served, caplog: pytest.LogCaptureFixture) -> None:
+    """A key that cannot be used is a warning, not an error of every request."""
+    served.node.ctl_config = ComputeCtlConfig(jwks=Jwks(keys=({"kty": "oct"},)))
+    for _ in range(2):
+        assert (await served.external("GET", "/status", token=token())).code == 401
+    warnings = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
+    assert warnings == ["compute_ctl_config.jwks.keys[0] is not used: its type is not known"]
+
+
+async def test_instance_id_switches_nothing_off(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reference's way round all checks is none here."""
+    monkeypatch.setenv("INSTANCE_ID", "x")
+    assert (await served.external("GET", "/status")).code == 400
+
+
+async def test_tokens_for_ever(tmp_path: Path) -> None:
+    """A token without exp is taken with the flag only."""
+    for tokens_need_exp, code in ((True, 401), (False, 200)):
+        async with serve(
+            tmp_path, external_http_port=free_port(), tokens_need_exp=tokens_need_exp
+        ) as served:
+            trust(served, KEY)
+            endless = jwt.encode({"compute_id": "test"}, KEY, "EdDSA")
+            assert code == (await served.external("GET", "/status", token=endless)).code
+
+
+async def test_push_from_outside_brings_its_keys(served: Served) -> None:
+    """A document without compute_ctl_config would lock its sender out: 422, as in the reference."""
+    reply = await served.external("POST", "/configure", json_body={"spec": {}}, token=token())
+    assert reply.code == 422
+    assert "compute_ctl_config" in reply.json["error"]
+    assert served.node.status == "running"
+
+
+async def test_terminate_from_outside(served: Served) -> None:
+    """Who may push may also end the compute, and learns where its log ended."""
+    served.node.lsn = "0/1234"
+    served.node.move(Event.TERMINATE_FAST)
+    served.node.move(Event.STOPPED)
+    reply = await served.external("POST", "/terminate", token=token())
+    assert (reply.code, reply.json) == (201, {"lsn": "0/1234"})
+
+
+async def test_metrics_of_the_start(served: Served) -> None:
+    """The reference's keys are all there, and all are whole numbers."""
+    body = (await served.external("GET", "/metrics.json", token=token())).json
+    assert len(body) == 13
+    assert all(isinstance(value, int) and value >= 0 for value in body.values())
+
+
+async def test_what_postgres_is_asked(served: Served) -> None:
+    """The reference's shapes: insights are JSON in a JSON string, a write is `true`."""
+    bodies = {
+        path: (await served.external(method, path, token=token(), body=b"")).json
+        for method, path in (
+            ("GET", "/dbs_and_roles"),
+            ("GET", "/insights"),
+            ("POST", "/check_writability"),
+        )
+    }
+    assert bodies == {
+        "/dbs_and_roles": {"roles": [{"name": "r"}], "databases": [{"name": "d"}]},
+        "/insights": '{"pg_stat_statements":[]}',
+        "/check_writability": True,
+    }
+
+
+async def test_schema_is_streamed(served: Served) -> None:
+    """A dump comes in pieces; one that fails on the way is broken off, not cut short unseen."""
+    async with Wire.tcp(served.external_port) as wire:
+        ask = "GET /database_schema?database={} HTTP/1.1\r\nHost: x\r\n"
+        ask += "Authorization: Bearer {}\r\n\r\n"
+        wire.writer.write(ask.format("d", token()).encode())
+        whole = await wire.reader.readuntil(b"0\r\n\r\n")
+        assert b"CREATE TABLE t ();\n" in whole
+        assert b"-- end\n" in whole
+        wire.writer.write(ask.format("bad", token()).encode())
+        try:
+            rest = await wire.reader.read()
+        except ConnectionError:
+            rest = b""
+        assert not rest.endswith(b"0\r\n\r\n")
+
+
+async def test_schema_of_what_is_not_there(served: Served) -> None:
+    """A database is to be named, and to exist."""
+    missing = await served.external("GET", "/database_schema?database=missing", token=token())
+    assert (missing.code, missing.json) == (404, {"error": "database does not exist"})
+    assert (await served.external("GET", "/database_schema", token=token())).code == 400
+    head = await served.external("HEAD", "/database_schema?database=d", token=token())
+    assert head.code == 200
+
+
+async def test_extension_and_grant(served: Served) -> None:
+    """Both answer 201 and what was asked for; what Postgres refuses is 500 with its reason."""
+    body = {"extension": "pageinspect", "database": "d", "version": "1.0"}
+    made = await served.external("POST", "/extensions", json_body=body, token=token())
+    assert (made.code, made.json) == (201, {"extension": "pageinspect", "version": "1.0"})
+    bad = await served.external(
+        "POST", "/extensions", json_body=body | {"extension": "bad"}, token=token()
+    )
+    expected = {"error": "failed to install extension: no such extension"}
+    assert (500, expected) == (bad.code, bad.json)
+    grant = {"database": "d", "schema": "s", "role": "r", "privileges": ["SELECT", "USAGE"]}
+    granted = await served.external("POST", "/grants", json_body=grant, token=token())
+    assert (granted.code, granted.json) == (201, grant)
+    catalog: Any = served.doors.catalog
+    assert catalog.granted == [("d", "s", "r", ("SELECT", "USAGE"))]
+    wrong = grant | {"privileges": ["select"]}
+    assert (await served.external("POST", "/grants", json_body=wrong, token=token())).code == 422
+
+
+async def test_state_of_the_compute_matters(tmp_path: Path) -> None:
+    """What needs Postgres is 412 without a document, 503 without Postgres, 501 without a port."""
+    async with serve(tmp_path, catalog=SmallCatalog()) as served:
+        reply = await served.socket("GET", "/insights")
+        assert (reply.code, reply.json) == (412, {"error": "invalid compute status: empty"})
+        served.node.move(Event.PG_READY)
+        served.postgres.ready = False
+        assert (await served.socket("GET", "/insights")).code == 503
+    async with serve(tmp_path) as served:
+        served.node.move(Event.PG_READY)
+        assert (await served.socket("GET", "/insights")).code == 501
+
+
+@pytest.mark.parametrize(("opened", "code"), [(False, 403), (True, 201)])
+async def test_extensions_on_loopback(tmp_path: Path, opened: bool, code: int) -> None:
+    """What any local process could abuse is served to it only where the operator wants that."""
+    body = {"extension": "pageinspect", "database": "d", "version": "1.0"}
+    async with serve(tmp_path, catalog=SmallCatalog(), extensions_on_loopback=opened) as served:
+        served.node.move(Event.PG_READY)
+        reply = await served.loopback("POST", "/extensions", json_body=body)
+        assert code == reply.code
+        assert (await served.loopback("GET", "/insights")).code == 403
+
+
+async def test_all_addresses_or_none(tmp_path: Path) -> None:
+    """The door is on every address; port 0 keeps it shut; a port in use opens no door at all."""
+    port = free_port()
+    async with serve(tmp_path, external_http_port=port):
+        with socket.socket() as probe:
+            probe.settimeout(2)
+            assert probe.connect_ex(("127.0.0.2", port)) == 0
+        with pytest.raises(SettingsError) as caught:
+            async with serve(tmp_path / "other", external_http_port=port):
+                pass
+    assert str(caught.value) == f"could not listen on 0.0.0.0:{port}: address already in use"
+    assert caught.value.hint is not None
+    assert caught.value.hint.endswith("Choose another --external-http-port.")
