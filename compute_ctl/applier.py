@@ -20,7 +20,7 @@ from compute_ctl.node import Node
 from compute_ctl.ports import Clock
 from compute_ctl.proof import Complaint, Proof, Verdict
 from compute_ctl.prover import Prover
-from compute_ctl.recovery import Start, decide_start
+from compute_ctl.recovery import Fact, Start, decide_start
 from compute_ctl.render import (
     Body,
     RenderContext,
@@ -34,6 +34,9 @@ from compute_ctl.spec import Document
 from compute_ctl.versions import is_older
 
 logger = logging.getLogger(__name__)
+
+LOOK_BACK = 32
+"""How many generations back a rollback looks; the last five are kept, and the good one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -250,11 +253,15 @@ class Applier:
         return await self._fall_back(body, document, rendered.storage_token, reason)
 
     async def _salvage(self, document: Document, error: SpecError) -> Result:
-        """Save the upstream part of a document of which the rest cannot be written."""
+        """Save the upstream part of a document of which the rest cannot be written.
+
+        Only while Postgres itself suffers: else bad input is refused without touching anything.
+        """
         known = self._ledger.known(document, PUSH)
         good = await self._good()
         result = Result(outcome=Outcome.REJECTED, reason=str(error), invalid=True)
-        if good is None or is_older(document.version, known.floor):
+        suffers = self._node.requests.worker_complains
+        if good is None or not suffers or is_older(document.version, known.floor):
             return result
         try:
             upstream, token = render_upstream(document, self._context)
@@ -316,6 +323,56 @@ class Applier:
         await self._journal.save(node.state)
         return True
 
+    async def roll_back(self, *, old_upstream: bool) -> Result:
+        """Quarantine what is applied, and bring the generation before it into force.
+
+        Its servers stay behind unless *old_upstream*: they may be the dead ones. If Postgres
+        refuses it, what ran before is written again.
+        """
+        before, applied = self._node.written, self._node.state.applied
+        current = await self._journal.kept(applied.generation) if applied else None
+        if before is None or applied is None or current is None or current[0] is None:
+            return _nowhere("nothing is applied, or its document is not kept")
+        earlier = await self._earlier(applied, before, old_upstream=old_upstream)
+        if earlier is None:
+            same = "" if old_upstream else " that differs in more than its servers"
+            return _nowhere(f"no earlier generation{same} is kept")
+        document, rendered = earlier
+        body = rendered.rest + (rendered.upstream if old_upstream else before.upstream)
+        try:
+            _, token = render_upstream(document if old_upstream else current[0], self._context)
+            self._ledger.go_back(document, instead_of=current[0])
+            await self._install(body, document, token, is_fallback=body != rendered.body)
+        except (SpecError, StoreError) as error:
+            return Result(outcome=Outcome.WRITE_FAILED, reason=str(error))
+        verdict = await self._prover.prove()
+        await self._journal.sync()
+        if verdict.rejected:
+            reason = reasons(verdict.bad)
+            return await self._fall_back(before.body, current[0], token, reason)
+        result = self._conclude(verdict)
+        await self._journal.save(self._node.state)
+        return result
+
+    async def _earlier(
+        self, applied: Fact, before: Written, *, old_upstream: bool
+    ) -> tuple[Document, Rendered] | None:
+        """Return the newest generation below *applied* that nobody has refused and that differs."""
+        refused = {entry.content_sha256 for entry in self._node.state.quarantine}
+        for number in range(applied.generation - 1, max(applied.generation - LOOK_BACK, 0), -1):
+            kept = await self._journal.kept(number)
+            document = kept[0] if kept else None
+            if document is None or document.content_sha256 in refused | {applied.content_sha256}:
+                continue
+            try:
+                rendered = render(document, self._context)
+            except SpecError:
+                continue
+            upstream = rendered.upstream if old_upstream else before.upstream
+            if rendered.rest + upstream != before.body:
+                return document, rendered
+        return None
+
     async def _good(self) -> Good | None:
         fact = self._node.state.last_known_good
         kept = await self._journal.kept(fact.generation) if fact else None
@@ -323,3 +380,8 @@ class Applier:
             return None
         rest, upstream = split_body(kept[1].body)
         return Good(rest=rest, upstream=upstream)
+
+
+def _nowhere(reason: str) -> Result:
+    """Return the result of a rollback that has no aim; nothing was touched."""
+    return Result(outcome=Outcome.REJECTED, reason=f"cannot roll back: {reason}", invalid=True)

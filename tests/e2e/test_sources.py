@@ -8,6 +8,7 @@ import pytest
 from devstack.compute import TENANT, TIMELINE, Compute
 from devstack.document import attached
 from tests.e2e.conftest import ComputeFactory
+from tests.support.queries import running_queries
 
 ROWS = 1000
 
@@ -70,6 +71,24 @@ def test_a_bad_setting_does_not_cost_the_new_pageserver(compute: Compute) -> Non
     assert daemon.status()["config"]["in_sync"] is False
 
 
+def test_a_document_that_cannot_be_written_still_heals(compute: Compute) -> None:
+    """While Postgres suffers, a bad setting name does not keep the new server list from it."""
+    scan = compute.fill(ROWS)
+    a, b = compute.pageserver("a"), compute.pageserver("b")
+    compute.publish(a, settings={"work_mem": "5MB"})
+    daemon = compute.start_daemon()
+    with running_queries(compute.postgres.connect) as start:
+        a.kill()
+        query = start(scan)
+        daemon.wait_status("a worker's request", lambda found: found["refresh"]["suspicion"])
+        compute.publish(b, settings={"not a name": "1"})
+
+        assert query.value() == ROWS
+    assert compute.setting("neon.pageserver_connstring") == b.url
+    error = daemon.wait_status("the refusal", lambda found: found["error"])
+    assert "spec.cluster.settings[0].name" in error
+
+
 Trouble = Callable[[Compute], None]
 
 
@@ -105,7 +124,9 @@ def clear(compute: Compute) -> None:
     ("begin", "end", "outcome", "reason"),
     [
         pytest.param(fault("drop"), clear, "fetch_failed", "control plane", id="down"),
-        pytest.param(stop_control_plane, thaw_control_plane, "fetch_failed", "no answer", id="silent"),
+        pytest.param(
+            stop_control_plane, thaw_control_plane, "fetch_failed", "no answer", id="silent"
+        ),
         pytest.param(fault("status", code=503), clear, "fetch_failed", "503", id="503"),
         pytest.param(fault("status", code=404), clear, "fetch_failed", "404", id="404"),
         pytest.param(fault("garbage"), clear, "fetch_failed", "JSON", id="garbage"),
