@@ -86,7 +86,11 @@ class Journal:
 
     async def kept(self, generation: int) -> tuple[Document | None, LiveFile] | None:
         """Return a kept generation; without its document where that cannot be read any more."""
-        found = await self._call(lambda: self._state.get_generation(generation))
+        try:
+            found = await self._call(lambda: self._state.get_generation(generation))
+        except StoreError as error:
+            logger.warning("could not read generation %d: %s", generation, error)
+            return None
         if found is None:
             return None
         try:
@@ -148,10 +152,9 @@ class Journal:
         keep = frozenset(fact.generation for fact in (state.applied, state.last_known_good) if fact)
         try:
             await self._call(lambda: self._state.save(state))
+            await self._call(lambda: self._state.prune(keep))
         except StoreError as error:
             logger.warning("%s", error)
-        else:
-            await self._call(lambda: self._state.prune(keep))
 
     def add_history(self, entry: dict[str, object]) -> None:
         """Append to the advisory history, whenever the thread gets to it."""
