@@ -130,10 +130,10 @@ class Configurator:
         requests, past = self._node.requests, self._past
         # A source that holds our long poll tells us by itself.
         suspected = requests.suspected(now) and not self._fetcher.held
-        due = pacing.Pacing(
+        return pacing.Pacing(
             random=past.random,
             min_interval=self._settings.refresh_min_interval,
-            next_tick_at=self._next_tick,
+            next_tick_at=self._next_look(),
             last_fetch_at=past.last_fetch_at,
             last_end_at=past.last_end_at,
             suspected_since=requests.suspected_since if suspected else None,
@@ -144,13 +144,17 @@ class Configurator:
             nothing_in_force=self._node.written is None,
             retry_after_until=past.retry_after_until,
         ).due()
+
+    def _next_look(self) -> float:
+        """Return when to look unprompted: sooner than usual where something is in doubt."""
+        past, look = self._past, self._next_tick
+        ended = -inf if past.last_end_at is None else past.last_end_at
         if past.empty_since is not None:
             confirm = past.empty_since + self._settings.deadlines.empty_grace
-            due = min(due, pacing.Due(at=confirm, why=pacing.Why.TICK), key=lambda wish: wish.at)
-        if self._half_proven and past.last_end_at is not None:
-            again = pacing.Due(at=past.last_end_at + HALF_PROVEN_S, why=pacing.Why.TICK)
-            due = min(due, again, key=lambda wish: wish.at)
-        return due
+            look = min(look, max(confirm, ended + pacing.failure_cap(past.failures)))
+        if self._half_proven:
+            look = min(look, ended + HALF_PROVEN_S)
+        return look
 
     @property
     def _half_proven(self) -> bool:
@@ -265,6 +269,7 @@ class Configurator:
         if self._past.empty_since is None:
             self._past.empty_since = now
         if now - self._past.empty_since >= grace:
+            self._past.empty_since = None
             self._node.detach()
             return Result(outcome=Outcome.EMPTY, reason="the source said twice that it is empty")
         reason = f"the source says that this compute is empty; asking again within {grace:g} s"
@@ -273,7 +278,7 @@ class Configurator:
     def _leave(self, result: Result) -> None:
         """Move to where an ended attempt leads, unless something else has moved already."""
         node, now = self._node, self._clock.monotonic()
-        if node.terminating or node.push is not None:
+        if node.terminating or node.push is not None or node.status is Status.EMPTY:
             return
         settled = result.outcome is Outcome.UNCHANGED and not node.requests.worker_complains
         if result.outcome is Outcome.APPLIED or settled:
