@@ -49,6 +49,10 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     last_pull: dict[str, str] = {}
     """Content hash of the last document pulled, by source name."""
     quarantine: tuple[Quarantined, ...] = ()
+    catalog_sha256: str = ""
+    """Of what was wanted of roles, databases and extensions, and is done."""
+    done_operations: tuple[str, ...] = ()
+    """Operations whose delta operations were carried out; the newest last."""
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):

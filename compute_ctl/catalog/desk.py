@@ -1,0 +1,191 @@
+"""Answers what callers of the API ask of the running server over SQL.
+
+Each question has a connection of its own, in a thread, for ten seconds at most. Few are answered at
+once, so that callers cannot use up the connection slots.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+from typing import Final, TypeVar
+
+from compute_ctl.catalog.dump import Dump
+from compute_ctl.catalog.sessions import open_session, read_catalog
+from compute_ctl.catalog_facts import Catalog
+from compute_ctl.catalog_sql import HEALTH_CHECK
+from compute_ctl.daemon_thread import in_thread
+from compute_ctl.errors import CatalogError, ProbeError, RequestError, SqlError
+from compute_ctl.pg_session import PgSession
+from compute_ctl.redact import redact
+from compute_ctl.sql_quoting import check_object_name, identifier, literal
+
+ANSWER_S: Final = 10.0
+INSTALL_S: Final = 60.0
+AT_ONCE: Final = 4
+PRIVILEGES: Final = frozenset(
+    {"SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER"}
+    | {"USAGE", "CREATE", "CONNECT", "TEMPORARY", "EXECUTE"}
+)
+
+_INVALID_DATABASE: Final = "3D000"
+_UNDEFINED_TABLE: Final = "42P01"
+_DISK_FULL: Final = "53100"
+
+_WRITE: Final = """\
+INSERT INTO public.health_check VALUES (1, now())
+ON CONFLICT (id) DO UPDATE SET updated_at = now()"""
+_STATEMENTS_IN: Final = """\
+SELECT quote_ident(nspname) FROM pg_extension JOIN pg_namespace ON pg_namespace.oid = extnamespace
+WHERE extname = 'pg_stat_statements'"""
+_STATEMENTS: Final = """\
+SELECT json_build_object('pg_stat_statements', coalesce(json_agg(one), '[]'::json))
+FROM (
+    SELECT statements.* FROM {schema}.pg_stat_statements AS statements
+    WHERE userid <> (SELECT oid FROM pg_roles WHERE rolname = current_user)
+    ORDER BY total_exec_time DESC LIMIT 100
+) AS one"""
+_INSTALLED: Final = "SELECT extversion FROM pg_extension WHERE extname = {name}"
+_GRANTED: Final = """\
+SELECT privilege_type
+FROM pg_namespace, aclexplode(coalesce(nspacl, acldefault('n', nspowner)))
+WHERE nspname = {schema} AND grantee = to_regrole({role})"""
+
+T = TypeVar("T")
+
+
+class Desk:
+    """Implements `ports.Database` for one server."""
+
+    def __init__(self, connstr: str, *, pg_dump: Path | str) -> None:
+        """*connstr* is a superuser's; *pg_dump* is a program of the server's major version."""
+        self._connstr = connstr
+        self._dump = Dump(connstr, program=pg_dump)
+        self._free = asyncio.Semaphore(AT_ONCE)
+
+    async def dbs_and_roles(self) -> Catalog:
+        """See `ports.Database`."""
+        return await self._ask(read_catalog)
+
+    async def check_writability(self) -> None:
+        """See `ports.Database`."""
+        await self._ask(_write)
+
+    async def insights(self) -> str:
+        """See `ports.Database`."""
+        return await self._ask(_insights)
+
+    async def database_schema(self, database: str) -> AsyncIterator[bytes]:
+        """See `ports.Database`."""
+        catalog = await self.dbs_and_roles()
+        known = catalog.databases.get(database)
+        if known is None or not known.usable:
+            raise RequestError(404, "database does not exist")
+        return await self._dump.schema(database)
+
+    async def install_extension(self, *, extension: str, database: str, version: str) -> str:
+        """See `ports.Database`."""
+        _check(extension=extension, database=database)
+        return await self._ask(
+            lambda session: _install(session, extension, version),
+            database=database,
+            within_s=INSTALL_S,
+            failure="failed to install extension",
+        )
+
+    async def grant(
+        self, *, database: str, schema: str, role: str, privileges: Sequence[str]
+    ) -> None:
+        """See `ports.Database`."""
+        _check(database=database, schema=schema, role=role)
+        unknown = sorted(set(privileges) - PRIVILEGES)
+        if unknown:
+            raise RequestError(422, f'unknown privilege "{unknown[0][:40]}"')
+        await self._ask(
+            lambda session: _grant(session, schema, role, privileges),
+            database=database,
+            failure="failed to grant role privileges to the schema",
+        )
+
+    async def _ask(
+        self,
+        question: Callable[[PgSession], T],
+        *,
+        database: str | None = None,
+        within_s: float = ANSWER_S,
+        failure: str = "could not ask postgres",
+    ) -> T:
+        """Return the answer to *question*; *failure* begins what the caller is told otherwise."""
+        deadline = time.monotonic() + within_s
+
+        def ask() -> T:
+            session = open_session(self._connstr, deadline, dbname=database)
+            try:
+                return question(session)
+            finally:
+                session.close()
+
+        if self._free.locked():
+            raise RequestError(503, "too many questions to postgres at once")
+        async with self._free:
+            try:
+                return await in_thread(ask, name="desk", within_s=within_s)
+            except SqlError as error:
+                code = 404 if error.sqlstate == _INVALID_DATABASE else 500
+                raise RequestError(code, redact(f"{failure}: {error}")) from error
+            except (ProbeError, TimeoutError) as error:
+                reason = str(error) or f"no answer within {within_s:g} s"
+                raise RequestError(503, redact(f"{failure}: {reason}")) from error
+
+
+def _check(**names: str) -> None:
+    for what, name in names.items():
+        try:
+            check_object_name(name, what)
+        except CatalogError as error:
+            raise RequestError(422, str(error)) from error
+
+
+def _write(session: PgSession) -> None:
+    try:
+        try:
+            session.query(_WRITE)
+        except SqlError as error:
+            if error.sqlstate != _UNDEFINED_TABLE:
+                raise
+            for (statement,) in session.query(HEALTH_CHECK):
+                session.query(statement or "")
+    except SqlError as error:
+        if error.sqlstate != _DISK_FULL:  # a limit that the user reached is no trouble of ours
+            raise
+
+
+def _insights(session: PgSession) -> str:
+    found = session.query(_STATEMENTS_IN)
+    if not found:
+        return '{"pg_stat_statements": []}'
+    ((answer,),) = session.query(_STATEMENTS.format(schema=found[0][0]))
+    return answer or ""
+
+
+def _install(session: PgSession, extension: str, version: str) -> str:
+    name, installed = identifier(extension), _INSTALLED.format(name=literal(extension))
+    if session.query(installed):
+        session.query(f"ALTER EXTENSION {name} UPDATE TO {literal(version)}")
+    else:
+        session.query(
+            f"CREATE EXTENSION IF NOT EXISTS {name} WITH SCHEMA public VERSION {literal(version)}"
+        )
+    ((now,),) = session.query(installed)
+    return now or ""
+
+
+def _grant(session: PgSession, schema: str, role: str, privileges: Sequence[str]) -> None:
+    rows = session.query(_GRANTED.format(schema=literal(schema), role=literal(identifier(role))))
+    missing = [one for one in dict.fromkeys(privileges) if (one,) not in rows]
+    if missing:
+        session.query(
+            f"GRANT {', '.join(missing)} ON SCHEMA {identifier(schema)} TO {identifier(role)}"
+        )

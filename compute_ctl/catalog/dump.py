@@ -1,0 +1,130 @@
+"""The schema of a database as SQL, by a pg_dump of its own.
+
+Its output is passed on in pieces as it comes and as fast as the reader takes it; nothing is kept.
+The program ends with the reader, and after five minutes whatever happens.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from compute_ctl.catalog.sessions import APPLICATION
+from compute_ctl.conninfo import without_password
+from compute_ctl.errors import RequestError, SpecError
+
+PIECE_BYTES: Final = 64 * 1024
+TOTAL_S: Final = 300.0
+AT_ONCE: Final = 2
+_END_S: Final = 5.0
+_OURS: Final = ("public.health_check", "public.health_check_id_seq")
+_ENVIRONMENT: Final = ("HOME", "LANG", "LC_ALL", "PATH", "PGPASSFILE", "PGSSLMODE", "TMPDIR")
+"""All that pg_dump gets of ours: no token, no notification socket."""
+
+
+class Dump:
+    """Dumps of one server."""
+
+    def __init__(self, connstr: str, *, program: Path | str) -> None:
+        """*connstr* is a superuser's conninfo; its password is not shown in the process list."""
+        self._connstr = connstr
+        self._program = str(program)
+        self._running = 0
+
+    async def schema(self, database: str) -> AsyncIterator[bytes]:
+        """Start pg_dump, and return its output once there is some.
+
+        Raises:
+            RequestError: 500 it failed at once; 503 too many run.
+        """
+        if self._running >= AT_ONCE:
+            raise RequestError(503, "too many schema dumps at once")
+        self._running += 1
+        deadline = asyncio.get_running_loop().time() + TOTAL_S
+        try:
+            process = await self._start(database)
+        except BaseException:
+            self._running -= 1
+            raise
+        pieces = self._pieces(process, deadline)
+        try:
+            await anext(pieces)  # from here on, closing it ends the program
+        except BaseException:
+            await pieces.aclose()
+            raise
+        return pieces
+
+    async def _pieces(
+        self, process: asyncio.subprocess.Process, deadline: float
+    ) -> AsyncGenerator[bytes]:
+        """Yield nothing once, as soon as there is output, and then the output."""
+        try:
+            piece = await _piece(process, deadline)
+            if not piece:
+                raise RequestError(500, "failed to execute pg_dump")
+            yield b""
+            while piece:
+                yield piece
+                piece = await _piece(process, deadline)
+            if await asyncio.wait_for(process.wait(), _END_S) != 0:
+                raise RequestError(500, "failed to execute pg_dump")
+        finally:
+            self._running -= 1
+            await _end(process)
+
+    async def _start(self, database: str) -> asyncio.subprocess.Process:
+        from psycopg.conninfo import make_conninfo  # noqa: PLC0415
+
+        try:
+            given, password = without_password(self._connstr)
+        except SpecError as error:
+            raise RequestError(500, "the connection string is not valid") from error
+        conninfo = make_conninfo(
+            given,
+            dbname=database,
+            application_name=APPLICATION,
+            options="-c default_transaction_read_only=off -c statement_timeout=0 -c role=none",
+        )
+        environment = {name: os.environ[name] for name in _ENVIRONMENT if name in os.environ}
+        if password:
+            environment["PGPASSWORD"] = password
+        try:
+            return await asyncio.create_subprocess_exec(
+                self._program,
+                *(
+                    "--schema-only",
+                    "--no-password",
+                    "--lock-wait-timeout=10s",
+                    "--dbname",
+                    conninfo,
+                ),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.DEVNULL,
+                env=environment,
+                cwd="/",
+            )
+        except OSError as error:
+            raise RequestError(
+                500, f"failed to execute pg_dump: {error.strerror or error}"
+            ) from error
+
+
+async def _piece(process: asyncio.subprocess.Process, deadline: float) -> bytes:
+    assert process.stdout is not None  # noqa: S101 (a pipe was asked for)
+    try:
+        async with asyncio.timeout_at(deadline):
+            return await process.stdout.read(PIECE_BYTES)
+    except TimeoutError as error:
+        raise RequestError(500, f"pg_dump did not end within {TOTAL_S:g} s") from error
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()

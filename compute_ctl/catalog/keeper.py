@@ -1,0 +1,298 @@
+"""Decides when catalog work is done: after the heal, once for what is wanted, again if it failed.
+
+A wish waits until the configuration of its document is proven. Work that is done is remembered by
+the hash of the wish in state.json, so a refresh that moves pageservers costs no SQL; a delta
+operation is remembered by its operation, so it never runs again for another reason. Nothing here
+holds up the configurator.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import threading
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from compute_ctl.catalog.executor import Executor
+from compute_ctl.catalog.sessions import open_session
+from compute_ctl.catalog.size_limit import SizeLimit
+from compute_ctl.catalog_wanted import Wanted, names_size_limit
+from compute_ctl.daemon_thread import in_thread
+from compute_ctl.errors import CatalogError, ProbeError
+from compute_ctl.node import Node
+from compute_ctl.ports import Clock, Postgres
+from compute_ctl.spec import Document
+
+logger = logging.getLogger(__name__)
+
+KEPT_OPERATIONS: Final = 100
+LOOK_S: Final = 1.0
+"""How often to look whether the configuration is proven, where nobody says so."""
+RETRY_MIN_S: Final = 5.0
+THREAD_MARGIN_S: Final = 5.0
+
+
+class CatalogEnd(StrEnum):
+    """How a wish ended."""
+
+    DONE = "done"
+    UNCHANGED = "unchanged"
+    """It was done before."""
+    SKIPPED = "skipped"
+    """The document wants nothing of the catalog, or this is a standby."""
+    FAILED = "failed"
+    SUPERSEDED = "superseded"
+    """Another document is desired by now."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CatalogResult:
+    """The end of one wish, or of one attempt at it."""
+
+    end: CatalogEnd
+    reason: str = ""
+    steps: int = 0
+    """Statements that succeeded."""
+    duration_ms: float = 0.0
+
+    @property
+    def good(self) -> bool:
+        """Whether the catalog is as wanted, as far as it is to be touched."""
+        return self.end not in (CatalogEnd.FAILED, CatalogEnd.SUPERSEDED)
+
+
+@dataclass(kw_only=True, slots=True)
+class _Wish:
+    document: Document
+    wanted: Wanted
+    sha256: str
+    answer: asyncio.Future[CatalogResult]
+    failures: int = 0
+    retry_at: float = 0.0
+    """Monotonic seconds."""
+
+    def end(self, result: CatalogResult) -> None:
+        if not self.answer.done():
+            self.answer.set_result(result)
+
+
+@dataclass(kw_only=True)
+class Keeper:
+    """Keeps the catalog of one node as documents want it; `run` is its task."""
+
+    node: Node
+    postgres: Postgres
+    clock: Clock
+    connstr: str = field(repr=False)
+    pgdata: Path
+    save: Callable[[], Awaitable[None]]
+    """Keeps the node's state on disk."""
+    record: Callable[[CatalogResult], None] = lambda _: None
+    """Told of every attempt."""
+    privileged: str = "neon_superuser"
+    always: bool = True
+    """Also where a document lists nothing: the privileged role and the health check."""
+    deadline_s: float = 300.0
+    retry_max_s: float = 300.0
+    error: str | None = None
+    """Why the last attempt failed; None after one that did not."""
+    _wish: _Wish | None = None
+    _poke: asyncio.Event = field(default_factory=asyncio.Event)
+    _stopped: threading.Event = field(default_factory=threading.Event)
+    _ended: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self._ended.set()
+        self._size_limit = SizeLimit(self.pgdata, reload=self.postgres.reload)
+
+    # What the configurator asks for
+
+    def want(self, document: Document, *, force: bool = False) -> asyncio.Future[CatalogResult]:
+        """Have the catalog made as *document* wants it, once its configuration is proven.
+
+        The result comes after the first attempt; one that failed is tried again. *force*: also
+        where it was done before, except for delta operations.
+        """
+        desired = self.node.desired
+        if desired is None or desired.content_sha256 != document.content_sha256:
+            return _resolved(CatalogEnd.SUPERSEDED)
+        try:
+            wanted = Wanted.of(document)
+        except CatalogError as error:
+            self._drop_wish()
+            self.error = str(error)
+            logger.error("catalog: %s", error)
+            return _resolved(CatalogEnd.FAILED, str(error))
+        if wanted is None or (wanted.nothing and not self.always):
+            self._drop_wish()
+            return _resolved(CatalogEnd.SKIPPED)
+        sha256 = wanted.sha256
+        if not force:
+            if self._wish is not None and self._wish.sha256 == sha256:
+                self._wish.document = document  # its configuration may be another
+                return self._wish.answer
+            if self.node.state.catalog_sha256 == sha256:
+                self._drop_wish()
+                return _resolved(CatalogEnd.UNCHANGED)
+        self._drop_wish()
+        self._wish = _Wish(document=document, wanted=wanted, sha256=sha256, answer=_future())
+        self.look()
+        return self._wish.answer
+
+    def look(self) -> None:
+        """Look again whether work can begin."""
+        self._poke.set()
+
+    def _drop_wish(self) -> None:
+        if self._wish is not None:
+            self._wish.end(CatalogResult(end=CatalogEnd.SUPERSEDED))
+            self._wish = None
+            self._stopped.set()
+
+    # The loop
+
+    async def run(self) -> None:
+        """Work for as long as the daemon lives."""
+        if await asyncio.to_thread(self._size_limit.remove):
+            logger.warning("an earlier daemon had left the size limit lifted: removed")
+        try:
+            while True:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(self._pause()):
+                        await self._poke.wait()
+                self._poke.clear()
+                await self._turn()
+        finally:
+            self._stopped.set()
+
+    def _pause(self) -> float | None:
+        if self._size_limit.doubtful:
+            return LOOK_S
+        if self._wish is None:
+            return None
+        return max(self._wish.retry_at - self.clock.monotonic(), LOOK_S)
+
+    async def _turn(self) -> None:
+        if self._size_limit.doubtful and self.postgres.ready:
+            await self._verify_size_limit()
+        wish = self._wish
+        if wish is None or not self._may_begin(wish):
+            return
+        result = await self._attempt(wish)
+        wish.end(result)
+        if self._wish is not wish:
+            return
+        if result.good:
+            self._wish = None
+            self.error = None
+            return
+        self.error = result.reason
+        wish.failures += 1
+        pause = min(RETRY_MIN_S * 2 ** min(wish.failures - 1, 16), self.retry_max_s)
+        jitter = random.uniform(0.5, 1.0)  # noqa: S311 (no secret)
+        wish.retry_at = self.clock.monotonic() + pause * jitter
+
+    def _may_begin(self, wish: _Wish) -> bool:
+        applied = self.node.state.applied
+        return (
+            self.postgres.ready
+            and not self.node.terminating
+            and wish.retry_at <= self.clock.monotonic()
+            and self.node.proven
+            and applied is not None
+            and applied.content_sha256 == wish.document.content_sha256
+        )
+
+    async def _attempt(self, wish: _Wish) -> CatalogResult:
+        begun = self.clock.monotonic()
+        self._stopped = threading.Event()
+        executor = Executor(
+            connstr=self.connstr,
+            deadline=time.monotonic() + self.deadline_s,
+            privileged=self.privileged,
+            concurrency=wish.document.spec.reconfigure_concurrency,
+            size_limit=self._size_limit if names_size_limit(wish.document.spec) else None,
+            stopped=self._stopped,
+        )
+        end, reason = CatalogEnd.FAILED, ""
+        try:
+            end = await self._execute(executor, wish)
+        except CatalogError as error:
+            reason = str(error)
+        result = CatalogResult(
+            end=end,
+            reason=reason,
+            steps=executor.done,
+            duration_ms=(self.clock.monotonic() - begun) * 1000,
+        )
+        if reason:
+            logger.error("catalog work failed: %s", reason)
+        else:
+            logger.info("catalog work: %s, %d statements", end, executor.done)
+        self.record(result)
+        return result
+
+    async def _execute(self, executor: Executor, wish: _Wish) -> CatalogEnd:
+        if not self._ended.is_set():
+            raise CatalogError("an earlier run has not ended yet")
+        self._ended.clear()
+        wanted = wish.wanted.without(self.node.state.done_operations)
+
+        def work() -> bool:
+            try:
+                return executor.run(wanted)
+            finally:
+                self._ended.set()
+
+        limit = self.deadline_s + THREAD_MARGIN_S
+        try:
+            possible = await in_thread(work, name="catalog", within_s=limit)
+        except TimeoutError:
+            raise CatalogError(f"it has not ended within {limit:g} s") from None
+        if not possible:
+            return CatalogEnd.SKIPPED
+        await self._remember(wish)
+        return CatalogEnd.DONE
+
+    async def _remember(self, wish: _Wish) -> None:
+        state = self.node.state
+        done = state.done_operations
+        if wish.wanted.operation and wish.wanted.operation not in done:
+            done = (*done, wish.wanted.operation)[-KEPT_OPERATIONS:]
+        self.node.state = msgspec.structs.replace(
+            state, catalog_sha256=wish.sha256, done_operations=done
+        )
+        await self.save()
+
+    async def _verify_size_limit(self) -> None:
+        def verify() -> None:
+            self._size_limit.remove()
+            session = open_session(self.connstr, time.monotonic() + 2 * THREAD_MARGIN_S)
+            try:
+                self._size_limit.verify(session)
+            finally:
+                session.close()
+
+        try:
+            await in_thread(verify, name="catalog-limit", within_s=3 * THREAD_MARGIN_S)
+        except (CatalogError, ProbeError, TimeoutError) as error:
+            logger.error("could not see the size limit put back: %s", error)
+
+
+def _future() -> asyncio.Future[CatalogResult]:
+    return asyncio.get_running_loop().create_future()
+
+
+def _resolved(end: CatalogEnd, reason: str = "") -> asyncio.Future[CatalogResult]:
+    answer = _future()
+    answer.set_result(CatalogResult(end=end, reason=reason))
+    return answer
