@@ -32,6 +32,8 @@ from compute_ctl.errors import ComputeError
 GOOD: Final = ("applied", "unchanged")
 DEFAULT_WAIT: Final = "60"
 MAX_WAIT_S: Final = 600.0
+ROLLBACK_S: Final = 330.0
+"""Beyond the daemon's own deadline."""
 WATCH_S: Final = 1.0
 
 
@@ -142,6 +144,26 @@ def refresh(as_json: bool, wait: str | None, force: bool, **where: Any) -> int:
 
         cli_output.show(cli_output.refresh(answer.body))
     return 0 if answer.body.get("outcome", GOOD[0]) in GOOD else EXIT_FAILED
+
+
+@cli.command(epilog=EPILOG)
+@_target_options
+@as_json
+@click.option("--old-upstream", is_flag=True, help="With the servers of that time, too.")
+def rollback(as_json: bool, old_upstream: bool, **where: Any) -> int:
+    """Take back what was applied last; the newest servers stay.
+
+    What is taken back is quarantined: the source cannot bring it again as it is.
+    """
+    path = "/rollback" + ("?old_upstream=true" if old_upstream else "")
+    answer = _ask(_target(**where), "POST", path, timeout_s=ROLLBACK_S, loopback_will_do=False)
+    if as_json:
+        print_json(answer.body)
+    else:
+        from compute_ctl import cli_output  # noqa: PLC0415 -- rich
+
+        cli_output.show(cli_output.facts(answer.body["config"]))
+    return 0
 
 
 def _ask(target: Target, method: str, path: str, **options: Any) -> Answer:

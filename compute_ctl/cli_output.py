@@ -29,7 +29,7 @@ def show(renderable: RenderableType) -> None:
 def status(body: Mapping[str, Any], *, door: str, now: datetime | None = None) -> RenderableType:
     """Return the whole status as tables."""
     now = now or datetime.now(UTC)
-    parts: list[RenderableType] = [_summary(body, door, now), _facts(body["config"], now)]
+    parts: list[RenderableType] = [_summary(body, door, now), facts(body["config"], now)]
     postgres = body["postgres"]
     if postgres["pending_restart"]:
         rows = (
@@ -76,7 +76,9 @@ def _summary(body: Mapping[str, Any], door: str, now: datetime) -> Table:
     return grid
 
 
-def _facts(config: Mapping[str, Any], now: datetime) -> Table:
+def facts(config: Mapping[str, Any], now: datetime | None = None) -> Table:
+    """Return desired, applied and last known good."""
+    now = now or datetime.now(UTC)
     rows = []
     for name in ("desired", "applied", "last_known_good"):
         fact = config[name]

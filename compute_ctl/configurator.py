@@ -313,7 +313,10 @@ class Configurator:
         node, begun = self._node, self._begin()
         node.move(Event.TAKEN_APPLY if self._postgres.running else Event.TAKEN_START)
         served = node.requests.taken
-        result = await self._applier.apply(push.document, source=PUSH)
+        if push.document is None:
+            result = await self._applier.roll_back(old_upstream=push.old_upstream)
+        else:
+            result = await self._applier.apply(push.document, source=PUSH)
         self._end(begun, result, who=push.who, served=served)
         if node.push is push:
             node.push = None
@@ -333,7 +336,7 @@ class Configurator:
         elif result.outcome is Outcome.STALE:
             push.fail(RequestError(409, result.reason))
         elif result.invalid:
-            push.fail(RequestError(400, result.reason))
+            push.fail(RequestError(409 if push.document is None else 400, result.reason))
         else:
             push.fail(RequestError(500, f'compute configuration failed: "{result.reason}"'))
 

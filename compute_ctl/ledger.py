@@ -19,6 +19,8 @@ from compute_ctl.spec_sources import tenant_id, timeline_id
 from compute_ctl.versions import raise_floor
 
 KEEP_QUARANTINED = 32
+OPERATOR = "operator"
+"""Reason of a quarantine that a person has asked for."""
 
 
 class Ledger:
@@ -66,6 +68,12 @@ class Ledger:
         node.ctl_config = document.compute_ctl_config
         floor = raise_floor(node.state.floor, document.version)
         node.state = msgspec.structs.replace(node.state, floor=floor)
+
+    def go_back(self, document: Document, *, instead_of: Document) -> None:
+        """Make *document*, which is older, the one desired; the other is not taken again."""
+        self.quarantine(instead_of, OPERATOR)
+        self._node.state = msgspec.structs.replace(self._node.state, floor=None)
+        self.desire(document, "rollback")
 
     def remember_pull(self, document: Document, source: str) -> None:
         """Remember the last document of *source*, so that it is no news the next time."""

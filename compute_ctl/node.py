@@ -181,10 +181,25 @@ class Node:
         """
         self._refuse_terminating()
         push = Push(document=decode_document(raw), who=who)
+        await self._carry_out(push, f"{who} pushes a configuration", timeout_s)
+
+    async def roll_back(self, *, who: str, old_upstream: bool, timeout_s: float = 300.0) -> None:
+        """Quarantine what is applied, and wait until what was in force before is proven.
+
+        *old_upstream*: with its servers, which may be dead; else the newest ones stay.
+
+        Raises:
+            RequestError: 409 there is nothing to go back to, or superseded; else as `configure`.
+        """
+        self._refuse_terminating()
+        push = Push(document=None, who=who, old_upstream=old_upstream)
+        await self._carry_out(push, f"{who} asks for a rollback", timeout_s)
+
+    async def _carry_out(self, push: Push, why: str, timeout_s: float) -> None:
         if self.push is not None:
             self.push.supersede()
         self.push = push
-        self.move(Event.CONFIGURE, f"{who} pushes a configuration")
+        self.move(Event.CONFIGURE, why)
         self.wake.set()
         await push.wait(timeout_s)
 

@@ -1,4 +1,4 @@
-"""A pushed document and the caller who waits for it."""
+"""What a caller wants in force, and the caller who waits for it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ from compute_ctl.spec import Document
 
 
 class Push:
-    """One POST /configure; ends once, by whoever comes first."""
+    """A document, or a step back; ends once, by whoever comes first."""
 
-    def __init__(self, *, document: Document, who: str) -> None:
+    def __init__(self, *, document: Document | None, who: str, old_upstream: bool = False) -> None:
         self.document = document
+        """None: the generation before the one applied."""
         self.who = who
+        self.old_upstream = old_upstream
+        """With a step back: take its servers too, and not the newest."""
         self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @property

@@ -8,7 +8,7 @@ from typing import Final
 from msgspec import Raw, Struct
 
 from compute_ctl.errors import RequestError
-from compute_ctl.http.api import Answer, Call, Door, say
+from compute_ctl.http.api import Answer, Call, Door, flag, say
 from compute_ctl.http.body import decode
 from compute_ctl.state import Status
 from compute_ctl.views import LsnBody, status_body
@@ -31,6 +31,17 @@ async def configure(call: Call) -> Answer:
     if call.door is Door.EXTERNAL:
         decode(call.body, _Pushed)
     await node.configure(call.body, who=call.who, timeout_s=call.api.deadlines.configure)
+    return say(status_body(node.snapshot()))
+
+
+async def rollback(call: Call) -> Answer:
+    """Go back to the generation before the one applied; answers when it is proven."""
+    node = call.api.node
+    await node.roll_back(
+        who=call.who,
+        old_upstream=flag(call, "old_upstream"),
+        timeout_s=call.api.deadlines.configure,
+    )
     return say(status_body(node.snapshot()))
 
 

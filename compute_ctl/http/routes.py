@@ -84,6 +84,22 @@ ROUTES: Final[tuple[Route, ...]] = (
     ),
     Route(
         method="POST",
+        path="/rollback",
+        doors=frozenset({Door.SOCKET}),
+        run=control.rollback,
+        text="Quarantine what is applied, and bring the generation before it into force. Answers "
+        "when Postgres has proven that it runs with it.",
+        answers={200: StatusBody, 409: ErrorBody, 412: ErrorBody, 504: ErrorBody},
+        query=(
+            Parameter(
+                name="old_upstream",
+                schema={"type": "boolean"},
+                text="With the servers of that time, and not the newest.",
+            ),
+        ),
+    ),
+    Route(
+        method="POST",
         path="/terminate",
         doors=NOT_LOOPBACK,
         run=control.terminate,

@@ -30,9 +30,8 @@ async def served(tmp_path: Path) -> AsyncIterator[Served]:
 async def test_loopback_refuses_what_is_not_its(served: Served, route) -> None:  # type: ignore[no-untyped-def]
     """What belongs to another door is 403 and names that door; nothing happens."""
     reply = await served.loopback(route.method, route.path, body=b"")
-    expected = (
-        f"{route.path} is served on the external port and the unix socket, not on the loopback port"
-    )
+    served_on = " and ".join(sorted(door.label for door in route.doors))
+    expected = f"{route.path} is served on {served_on}, not on the loopback port"
     assert (403, {"error": expected}) == (reply.code, reply.json)
     assert served.node.status == "empty"
 

@@ -1,0 +1,66 @@
+"""A person takes back what was applied; the servers in force are not given up for it."""
+
+import json
+
+import pytest
+
+from compute_ctl.__main__ import main
+from devstack.compute import Compute
+
+
+def test_rollback(compute: Compute, capsys: pytest.CaptureFixture[str]) -> None:
+    """The settings of before return, the newest pageserver stays, the source does not win again."""
+    a, b = compute.pageserver("a"), compute.pageserver("b")
+    folder = ["-D", str(compute.postgres.data)]
+    compute.publish(a, settings={"work_mem": "8MB"})
+    daemon = compute.start_daemon()
+    assert main(["rollback", *folder]) == 1
+    assert "cannot roll back: no earlier generation" in capsys.readouterr().err
+
+    compute.publish(b, settings={"work_mem": "16MB"})
+    assert daemon.refresh() == "applied"
+    assert main(["rollback", *folder]) == 0
+
+    assert compute.setting("work_mem") == "8192"
+    assert compute.setting("neon.pageserver_connstring") == b.url
+    assert daemon.refresh() == "rejected"
+    assert compute.setting("work_mem") == "8192"
+    [refused] = daemon.status()["config"]["quarantined"]
+    assert refused["reason"] == "operator"
+
+    compute.publish(b, settings={"work_mem": "32MB"})
+    assert daemon.refresh() == "applied"
+    assert compute.setting("work_mem") == "32768"
+
+
+def test_rollback_of_the_servers(compute: Compute, capsys: pytest.CaptureFixture[str]) -> None:
+    """Servers return only where that is asked for."""
+    a, b = compute.pageserver("a"), compute.pageserver("b")
+    folder = ["-D", str(compute.postgres.data)]
+    compute.publish(a)
+    daemon = compute.start_daemon()
+    compute.publish(b)
+    assert daemon.refresh() == "applied"
+    assert main(["rollback", *folder]) == 1
+    assert "that differs in more than its servers" in capsys.readouterr().err
+    assert main(["rollback", "--old-upstream", "--json", *folder]) == 0
+
+    assert json.loads(capsys.readouterr().out)["config"]["in_sync"] is True
+    assert compute.setting("neon.pageserver_connstring") == a.url
+
+
+def test_rollback_to_what_postgres_refuses(compute: Compute) -> None:
+    """What ran before is written again, and the caller is told."""
+    a = compute.pageserver("a")
+    compute.publish(a, settings={"work_mem": "8MB"})
+    daemon = compute.start_daemon()
+    compute.publish(a, settings={"work_mem": "16MB"})
+    assert daemon.refresh() == "applied"
+    kept = compute.postgres.data / "compute_ctl" / "g" / "1.json"
+    kept.write_text(kept.read_text().replace('"8MB"', '"8 bananas"'))
+
+    code, body = daemon.call("POST", "/rollback")
+
+    assert code == 500
+    assert "work_mem" in body["error"]
+    assert compute.setting("work_mem") == "16384"
