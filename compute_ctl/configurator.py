@@ -208,7 +208,7 @@ class Configurator:
         served = node.requests.taken
         try:
             news = await self._interruptible(fetch)
-            result = await self._fetched(news, force=force, verify=who == pacing.Why.TICK)
+            result = await self._fetched(news, force=force)
         except _InterruptedError:
             outcome = Outcome.TERMINATED if node.terminating else Outcome.SUPERSEDED
             self._end(begun, Result(outcome=outcome), who=who, served=served)
@@ -217,8 +217,20 @@ class Configurator:
             result = await self._fetch_failed(error)
         except SpecError as error:
             result = Result(outcome=Outcome.REJECTED, reason=str(error), invalid=True)
+        if who == pacing.Why.TICK and result.outcome is not Outcome.APPLIED:
+            await self._inspect()
         self._end(begun, result, who=who, served=served)
         self._leave(result)
+
+    async def _inspect(self) -> None:
+        """Look at what is in force, whatever has become of the document.
+
+        Not while somebody waits for news: a look may take as long as SQL is given to answer.
+        """
+        try:
+            await self._applier.inspect()
+        except StoreError as error:
+            logger.error("%s", error)
 
     async def _interruptible(self, fetch: Awaitable[News | None]) -> News | None:
         """Await *fetch* unless a push or the end of the compute comes first."""
@@ -235,17 +247,14 @@ class Configurator:
             task.cancel()
         return await task
 
-    async def _fetched(self, news: News | None, *, force: bool, verify: bool) -> Result:
+    async def _fetched(self, news: News | None, *, force: bool) -> Result:
         self._past.failures, self._past.retry_after_until = 0, None
         if news is None:
             return await self._unchanged()
         if news.document is None:
             return self._empty()
         self._past.empty_since = None
-        result = await self._applier.apply(news.document, source=self._fetcher.name, force=force)
-        if result.outcome is Outcome.UNCHANGED and (verify or self._half_proven):
-            await self._applier.inspect()
-        return result
+        return await self._applier.apply(news.document, source=self._fetcher.name, force=force)
 
     async def _unchanged(self) -> Result:
         """There is no news; what is written but not proven may be provable by now."""
