@@ -49,11 +49,12 @@ class ReplacedFile:
         with _opened(self._temporary(self.target)) as fd:
             os.posix_fallocate(fd, 0, self._reserve_bytes)
 
-    def replace(self, data: bytes) -> None:
+    def replace(self, data: bytes, *, durable: bool = True) -> None:
         """Make *data* the content; on an error the old content is still there.
 
         Returns when the content is on disk and the name points to it; the name itself is durable
-        after `sync`.
+        after `sync`. Without *durable* the content is safe from a crash of ours only, until
+        `sync_file`.
         """
         target = self.target
         temporary = self._temporary(target)
@@ -63,7 +64,8 @@ class ReplacedFile:
                 _write_all(fd, data)
                 os.ftruncate(fd, len(data))
                 self._inherit(fd, old)
-                os.fsync(fd)
+                if durable:
+                    os.fsync(fd)
             temporary.replace(target)
         except OSError:
             with suppress(OSError):
@@ -110,6 +112,15 @@ def read_regular(path: Path, *, max_bytes: int, follow: bool = True) -> bytes:
     if len(raw) > max_bytes:
         raise OSError(f"it is larger than {max_bytes} bytes")
     return raw
+
+
+def sync_file(path: Path) -> None:
+    """Make what was written to *path* survive a power failure."""
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
 
 
 def sync_folder(folder: Path) -> None:

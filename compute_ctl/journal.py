@@ -1,7 +1,7 @@
 """The files of the daemon, written in one order that survives kill -9 at any point.
 
-g/<G>.json and g/<G>.conf ▸ live file (temp, fsync, rename) ▸ SIGHUP (the caller's) ▸ fsync of the
-folder ▸ state.json. The live file is the journal: its last line says which generation it is.
+g/<G>.json and g/<G>.conf ▸ live file (temp, fsync, rename) ▸ SIGHUP (the caller's) ▸ fsync of
+everything else ▸ state.json. The live file is the journal: its last line says which generation it is.
 Everything runs in one thread, so a write that hangs on the disk is never overtaken by a later one.
 """
 
@@ -43,6 +43,8 @@ class Journal:
         self._identity = identity
         self._deadlines = deadlines
         self._nonce = nonce
+        self._unsynced: int | None = None
+        """A generation that would not survive a power failure yet."""
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="files")
 
     @property
@@ -127,6 +129,7 @@ class Journal:
         new = file_text(body, marker)
         try:
             self._state.put_generation(number, document=document, conf=new)
+            self._unsynced = number
         except StoreError as error:
             logger.warning("generation %d is not kept: %s", number, error)  # no reason not to heal
         if token != self._state.token():
@@ -144,6 +147,9 @@ class Journal:
         """Make the last swap durable; a failure is only logged, the file is in force already."""
         try:
             await self._call(self._conf.sync)
+            if self._unsynced is not None:
+                number, self._unsynced = self._unsynced, None
+                await self._call(lambda: self._state.sync_generation(number))
         except StoreError as error:
             logger.warning("%s", error)
 

@@ -104,7 +104,13 @@ class StateStore(Protocol):
         """Replace state.json atomically. Raises StoreError."""
 
     def put_generation(self, number: int, *, document: bytes, conf: str) -> None:
-        """Keep a generation (document as JSON, and file text). Raises StoreError."""
+        """Keep a generation (document as JSON, and file text). Raises StoreError.
+
+        Need not survive a power failure yet: Postgres waits for its new servers.
+        """
+
+    def sync_generation(self, number: int) -> None:
+        """Make a kept generation survive a power failure. Raises StoreError."""
 
     def get_generation(self, number: int) -> tuple[bytes, str] | None:
         """Return (document, file text) of a kept generation, None if gone or unreadable."""

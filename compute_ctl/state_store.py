@@ -24,7 +24,7 @@ from typing import Any, Final
 
 import msgspec
 
-from compute_ctl.atomic_file import ReplacedFile, read_regular, sync_folder
+from compute_ctl.atomic_file import ReplacedFile, read_regular, sync_file, sync_folder
 from compute_ctl.errors import SettingsError, StoreError
 from compute_ctl.recovery import State
 
@@ -125,15 +125,29 @@ class StateStore:
             ) from error
 
     def put_generation(self, number: int, *, document: bytes, conf: str) -> None:
-        """Keep a generation durably. Raises StoreError."""
+        """Keep a generation; it survives a power failure after `sync_generation`.
+
+        Raises StoreError.
+        """
         try:
             # The .conf comes last: a generation counts as kept only when both are there.
             self._put(f"{number}.json", document)
             self._put(f"{number}.conf", conf.encode())
-            sync_folder(self._generations)
         except OSError as error:
             raise StoreError(
                 f'could not keep generation {number} in "{self._generations}": '
+                f"{error.strerror or error}"
+            ) from error
+
+    def sync_generation(self, number: int) -> None:
+        """Make a kept generation survive a power failure. Raises StoreError."""
+        try:
+            for suffix in ("json", "conf"):
+                sync_file(self._generations / f"{number}.{suffix}")
+            sync_folder(self._generations)
+        except OSError as error:
+            raise StoreError(
+                f'could not synchronize generation {number} in "{self._generations}": '
                 f"{error.strerror or error}"
             ) from error
 
@@ -246,7 +260,7 @@ class StateStore:
             os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
 
     def _put(self, name: str, data: bytes) -> None:
-        ReplacedFile(self._generations / name).replace(data)
+        ReplacedFile(self._generations / name).replace(data, durable=False)
 
     def _numbers(self) -> Iterator[int]:
         with suppress(OSError):
