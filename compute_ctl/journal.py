@@ -1,8 +1,9 @@
 """The files of the daemon, written in one order that survives kill -9 at any point.
 
 g/<G>.json and g/<G>.conf ▸ live file (temp, fsync, rename) ▸ SIGHUP (the caller's) ▸ fsync of
-everything else ▸ state.json. The live file is the journal: its last line says which generation it is.
-Everything runs in one thread, so a write that hangs on the disk is never overtaken by a later one.
+everything else ▸ state.json. The live file is the journal: its last line says which generation it
+is. Everything runs in one thread, so a write that hangs on the disk is never overtaken by a later
+one.
 """
 
 from __future__ import annotations
