@@ -227,6 +227,7 @@ class Applier:
     ) -> Written:
         """Describe what is in the live file; *document* is None for a mixture of two."""
         found = Body.read(body)
+        self._ledger.belong_to(found.tenant_id, found.timeline_id)
         published = map_sha256(marker, stripe_size=found.stripe_size, shards=found.shards)
         return Written(
             marker=marker,

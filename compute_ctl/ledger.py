@@ -40,6 +40,11 @@ class Ledger:
                 reason = f'this compute belongs to "{known}", the document to "{new}"'
                 raise SpecError(f"spec.{name}", reason)
 
+    def belong_to(self, tenant: str | None, timeline: str | None) -> None:
+        """Remember whose compute this is: what is written says so, not what could not be."""
+        self._node.tenant = tenant or self._node.tenant
+        self._node.timeline = timeline or self._node.timeline
+
     def known(self, document: Document, source: str) -> Known:
         """Return what *document*, which came from *source*, is weighed against."""
         state = self._node.state
@@ -56,8 +61,6 @@ class Ledger:
     def desire(self, document: Document, source: str, *, generation: int | None = None) -> None:
         """Make *document* the one desired, and its version the floor."""
         node = self._node
-        node.tenant = tenant_id(document.spec) or node.tenant
-        node.timeline = timeline_id(document.spec) or node.timeline
         node.desired = Desired(
             content_sha256=document.content_sha256,
             version=document.version,

@@ -99,6 +99,8 @@ class Body:
     shards: tuple[str, ...]
     stripe_size: int
     names: frozenset[str]
+    tenant_id: str | None = None
+    timeline_id: str | None = None
 
     @classmethod
     def read(cls, body: str) -> Body:
@@ -118,6 +120,8 @@ class Body:
             shards=tuple(shards.split(",")) if shards else (),
             stripe_size=int(stripe_size) if stripe_size.isdecimal() else DEFAULT_STRIPE_SIZE,
             names=frozenset(names | servers.keys()),
+            tenant_id=found.get("neon.tenant_id"),
+            timeline_id=found.get("neon.timeline_id"),
         )
 
 
