@@ -14,15 +14,18 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 import click
+from click.shell_completion import CompletionItem
 
-from compute_ctl import cli_files
+from compute_ctl import cli_diff, cli_explain, cli_files, cli_run
 from compute_ctl.cli_client import Answer, ClientError, Target, ask
 from compute_ctl.cli_common import (
+    COMPLETION_VARIABLE,
     EPILOG,
     EXIT_FAILED,
     EXIT_NOT_PERMITTED,
     EXIT_USAGE,
     PROGRAM,
+    WATCH_S,
     as_json,
     complain,
     print_json,
@@ -34,12 +37,11 @@ DEFAULT_WAIT: Final = "60"
 MAX_WAIT_S: Final = 600.0
 ROLLBACK_S: Final = 330.0
 """Beyond the daemon's own deadline."""
-WATCH_S: Final = 1.0
 
 
 def run_command(words: Sequence[str]) -> int:
     """Run one of the commands; return its exit status."""
-    if not words:
+    if not words and COMPLETION_VARIABLE not in os.environ:
         click.echo(cli.get_help(click.Context(cli, info_name=PROGRAM)))
         return EXIT_USAGE
     try:
@@ -85,7 +87,23 @@ def cli() -> None:
     """Keep a Postgres on the configuration it should run with."""
 
 
-@cli.command(add_help_option=False, context_settings={"ignore_unknown_options": True})
+class _Run(click.Command):
+    """Knows the daemon's flags for completion only: argparse reads them, which is lighter."""
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the flags that begin like *incomplete*."""
+        return [
+            CompletionItem(name, help=text)
+            for name, text in cli_run.flags()
+            if name.startswith(incomplete)
+        ]
+
+
+@cli.command(
+    cls=_Run,
+    add_help_option=False,
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+)
 def run() -> None:
     """Be the daemon (see `run --help`)."""
     raise click.UsageError("run cannot be used here")  # the entry point takes this one itself
@@ -185,5 +203,11 @@ def _seconds(text: str) -> float:
     return value
 
 
-for _command in (cli_files.validate, cli_files.render_command, cli_files.diff, cli_files.history):
+for _command in (
+    cli_files.validate,
+    cli_files.render_command,
+    cli_diff.diff,
+    cli_explain.explain,
+    cli_files.history,
+):
     cli.add_command(_command)

@@ -165,6 +165,11 @@ def _not_permitted(path: Path) -> ClientError:
     )
 
 
+def may_not_read(path: Path) -> ClientError:
+    """Return the error of somebody who may not read *path*."""
+    return ClientError(EXIT_NOT_PERMITTED, f'may not read "{path}"', hint=who_may(path))
+
+
 def who_may(path: Path) -> str:
     """Return a hint for somebody who may not use *path*."""
     owner = _owner_of(path)

@@ -12,9 +12,11 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from compute_ctl.cli_explain import Explanation
+
 _GOOD: Final = frozenset({"running", "applied", "unchanged"})
 _BAD: Final = frozenset({"failed", "rejected", "fetch_failed", "write_failed", "blocked"})
-_LONG: Final = frozenset({"reason", "runs with", "wanted", "where"})
+_LONG: Final = frozenset({"reason", "runs with", "wanted", "where", "value", ""})
 """Columns that may be wrapped."""
 _SHORT_HASH: Final = 12
 _WIDTH_OF_A_PIPE: Final = 240
@@ -121,6 +123,38 @@ def history(entries: Iterable[Mapping[str, Any]]) -> RenderableType:
         for one in entries
     )
     return _table(None, ("when", "attempt", "who", "outcome", "generation", "took", "reason"), rows)
+
+
+def explanation(found: Explanation) -> RenderableType:
+    """Return what is known of a setting."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_row("setting", found.name)
+    grid.add_row("value", Text(_cell(found.value)))
+    grid.add_row("default", Text(_cell(found.default)))
+    grid.add_row("set by", found.owner)
+    if found.file:
+        grid.add_row("at", f"{found.file}:{found.line}")
+    grid.add_row("changes by", found.changes_by)
+    if found.pending_restart:
+        grid.add_row("waits", Text("a new value waits for a restart", style="yellow"))
+    parts: list[RenderableType] = [grid]
+    if found.lines:
+        lines = (
+            (
+                f"{one.file}:{one.line}",
+                one.value,
+                one.owner,
+                one.error or ("in force" if one.applied else "overridden"),
+            )
+            for one in found.lines
+        )
+        parts.append(_table("in the files", ("where", "value", "owner", ""), lines))
+    if found.overrides:
+        overrides = (
+            (one.role or "all", one.database or "all", one.value) for one in found.overrides
+        )
+        parts.append(_table("for some sessions", ("role", "database", "value"), overrides))
+    return Group(*parts)
 
 
 def diff(old: str, new: str, *, old_name: str, new_name: str) -> str:

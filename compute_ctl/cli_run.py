@@ -103,6 +103,16 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> RunOption
     )
 
 
+def flags() -> list[tuple[str, str]]:
+    """Return the long flags of `run` and what they are for."""
+    return [
+        (name, action.help or "")
+        for action in _parser()._actions  # noqa: SLF001 -- argparse offers no other way
+        for name in action.option_strings
+        if name.startswith("--")
+    ]
+
+
 def _check_source(given: argparse.Namespace) -> None:
     if given.config and given.control_plane_uri:
         raise SettingsError("options -c and -p exclude each other", hint=USAGE_HINT)

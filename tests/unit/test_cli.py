@@ -1,17 +1,21 @@
 """The command line: what is read, what is refused, what needs no daemon."""
 
 import json
+import os
 import socket
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from compute_ctl.__main__ import main
 from compute_ctl.cli_checks import check
 from compute_ctl.cli_run import UNUSED, RunOptions, parse
 from compute_ctl.errors import SettingsError
+from compute_ctl.recovery import Fact, State
 from compute_ctl.settings import Settings
 
 BASE = [
@@ -298,6 +302,65 @@ def test_render_and_diff(
         "-work_mem = '4MB'",
         "+work_mem = '8MB'",
     ]
+
+
+def test_diff_of_what_runs(
+    document: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The generation proven last is compared with the file, and that with the document."""
+    assert main(["render", str(document), "--attach"]) == 0
+    rendered = capsys.readouterr().out.replace("/STATE_DIR", str(tmp_path / "compute_ctl"))
+    kept = tmp_path / "compute_ctl" / "g"
+    kept.mkdir(parents=True)
+    (kept / "3.json").write_text("{}")
+    (kept / "3.conf").write_text(rendered.replace("8MB", "4MB"))
+    applied = Fact(generation=3, marker="3", content_sha256="", at=datetime.now(UTC))
+    (tmp_path / "compute_ctl" / "state.json").write_bytes(
+        msgspec.json.encode(State(applied=applied))
+    )
+    live = tmp_path / "compute_ctl.conf"
+    live.write_text(rendered.replace("8MB", "6MB"))
+    words = ["diff", "-D", str(tmp_path), "--json"]
+    assert main(words) == 1
+    [one] = json.loads(capsys.readouterr().out)
+    assert (one["from"], one["to"]) == ("running (generation 3)", str(live))
+    assert main([*words, str(document)]) == 1
+    pairs = json.loads(capsys.readouterr().out)
+    changed = [[line for line in one["diff"].splitlines() if "work_mem" in line] for one in pairs]
+    assert changed == [
+        ["-work_mem = '4MB'", "+work_mem = '6MB'"],
+        ["-work_mem = '6MB'", "+work_mem = '8MB'"],
+    ]
+    live.write_text(rendered)
+    (kept / "3.conf").write_text(rendered)
+    assert main([*words, str(document)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "cursor", "expected"),
+    [
+        ("compute_ctl ro", 1, {"rollback"}),
+        ("compute_ctl status --w", 2, {"--watch"}),
+        ("compute_ctl run --external", 2, {"--external-http-port"}),
+    ],
+)
+def test_completion(words: str, cursor: int, expected: set[str]) -> None:
+    """A shell is told commands, their options, and the flags of the daemon."""
+    environment = {
+        **os.environ,
+        "_COMPUTE_CTL_COMPLETE": "bash_complete",
+        "COMP_WORDS": words,
+        "COMP_CWORD": str(cursor),
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "compute_ctl"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=20,
+    )
+    assert expected == {line.removeprefix("plain,") for line in done.stdout.split()}
 
 
 def test_history(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

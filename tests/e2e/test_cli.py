@@ -1,0 +1,85 @@
+"""The commands for people against a whole compute."""
+
+import json
+from typing import Any
+
+import pytest
+
+from compute_ctl.__main__ import main
+from devstack.compute import COMPUTE_ID, TOKEN, Compute
+from tests.e2e.conftest import ComputeFactory
+
+
+def shown(capsys: pytest.CaptureFixture[str], *words: str) -> Any:
+    """Run a command with --json; return what it says."""
+    assert main([*words, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_diff_against_the_control_plane(
+    make_compute: ComputeFactory,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing differs in force; a document that is published but not fetched yet does."""
+    compute = make_compute(source="control_plane", daemon_options=["--reconcile-interval", "86400"])
+    assert compute.control_plane is not None
+    monkeypatch.setenv("NEON_CONTROL_PLANE_TOKEN", TOKEN)
+    a = compute.pageserver("a")
+    compute.publish(a, settings={"work_mem": "8MB"})
+    compute.start_daemon()
+    words = ["diff", "-D", str(compute.postgres.data)]
+    words += ["-p", compute.control_plane.base_url, "-i", COMPUTE_ID]
+    assert main(words) == 0
+    assert capsys.readouterr().out == ""
+
+    compute.publish(a, settings={"work_mem": "16MB"})
+
+    assert main(words) == 1
+    out = capsys.readouterr().out.splitlines()
+    changes = [line.rstrip() for line in out if line[:2] in ("-w", "+w")]
+    assert changes == ["-work_mem = '8MB'", "+work_mem = '16MB'"]
+    monkeypatch.setenv("NEON_CONTROL_PLANE_TOKEN", "wrong")
+    assert main(words) == 1
+    assert TOKEN not in capsys.readouterr().err
+
+
+def test_explain(compute: Compute, capsys: pytest.CaptureFixture[str]) -> None:
+    """The document's word, until somebody else has a later one."""
+    a = compute.pageserver("a")
+    compute.publish(a, settings={"work_mem": "8MB"})
+    compute.start_daemon()
+    explain = ["explain", "work_mem", "-C", compute.postgres.conninfo]
+    found = shown(capsys, *explain)
+    assert (found["value"], found["owner"]) == ("8MB", "compute_ctl: the document's settings")
+    assert found["file"] == str(compute.postgres.data / "compute_ctl.conf")
+    text = (compute.postgres.data / "compute_ctl.conf").read_text().splitlines()
+    assert text[found["line"] - 1] == "work_mem = '8MB'"
+
+    with compute.postgres.connect() as connection:
+        connection.execute("alter system set work_mem = '32MB'")
+        connection.execute("alter database postgres set work_mem = '64MB'")
+        connection.execute("select pg_reload_conf()")
+
+    found = shown(capsys, *explain)
+    assert (found["value"], found["owner"]) == ("64MB", "ALTER DATABASE")
+    assert [(one["value"], one["applied"]) for one in found["lines"]] == [
+        ("8MB", False),
+        ("32MB", True),
+    ]
+    assert found["overrides"] == [{"database": "postgres", "role": None, "value": "64MB"}]
+    server = shown(capsys, "explain", "neon.pageserver_connstring", *explain[2:])
+    assert server["owner"] == "compute_ctl: the document's servers"
+    assert main(explain) == 0
+    assert "overridden" in capsys.readouterr().out
+
+
+def test_explain_what_is_not_there(compute: Compute, capsys: pytest.CaptureFixture[str]) -> None:
+    """An unknown name is told with what is like it; a server that is not there too."""
+    connstr = ["-C", compute.postgres.conninfo]
+    assert main(["explain", "maintenance_work", *connstr]) == 1
+    error = capsys.readouterr().err
+    assert 'the server knows no setting "maintenance_work"' in error
+    assert "hint: Similar: maintenance_work_mem, " in error
+    assert main(["explain", "x'y", *connstr]) == 2
+    assert main(["explain", "work_mem", "-C", "host=127.0.0.1 port=9 user=u"]) == 3
