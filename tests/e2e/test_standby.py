@@ -1,0 +1,133 @@
+"""Not only pageservers: a standby whose primary has moved finds the new one."""
+
+import json
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from devstack.daemon import Daemon
+from devstack.postgres import (
+    Postgres,
+    Template,
+    binary,
+    free_port,
+    give_away,
+    make_folder,
+    run_as,
+)
+from devstack.wait import wait_until
+
+
+class Cluster:
+    """A primary, a standby that can be promoted, and the standby under test with its daemon."""
+
+    def __init__(self, stack: ExitStack, template: Template) -> None:
+        self.first = stack.enter_context(Postgres(template, name="first"))
+        self.first.configure({"wal_keep_size": "64MB"})
+        self.first.start()
+        self.first.query("create table story (n int)")
+        self.second = self._standby(stack, "second")
+        self.second.configure({"primary_conninfo": self.first.dsn()})
+        self.second.start()
+        self.standby = self._standby(stack, "standby")
+        self.config = self.standby.folder / "config.json"
+        port = free_port()
+        self.standby.configure(
+            {
+                "shared_preload_libraries": "neon_refresh",
+                "neon.extension_server_port": port,
+                "wal_retrieve_retry_interval": "200ms",
+                "neon_refresh.connect_timeout": "1s",
+            }
+        )
+        self.standby.start()
+        self.daemon = Daemon(
+            pgdata=self.standby.data,
+            connstr=self.standby.conninfo,
+            port=port,
+            log=self.standby.folder / "compute_ctl.log",
+            pgbin=binary("postgres"),
+            config=self.config,
+        )
+        self.publish(self.first.dsn())
+        stack.enter_context(self.daemon)
+
+    def _standby(self, stack: ExitStack, name: str) -> Postgres:
+        """Copy the primary into a server that will follow somebody."""
+        folder = make_folder("base-")
+        stack.callback(subprocess.run, ["rm", "-rf", str(folder)], check=True)
+        copy = folder / "data"
+        command = [binary("pg_basebackup"), "-D", str(copy), "-d", self.first.dsn(), "-c", "fast"]
+        subprocess.run(command, check=True, cwd="/", timeout=30, **run_as())
+        (copy / "standby.signal").touch()
+        give_away(copy / "standby.signal")
+        return stack.enter_context(Postgres(copy, name=name))
+
+    def publish(self, primary_conninfo: str) -> None:
+        """Make the document name this primary."""
+        option = {"name": "primary_conninfo", "value": primary_conninfo, "vartype": "string"}
+        spec = {"mode": "Replica", "cluster": {"settings": [option]}}
+        temporary = self.config.with_suffix(".tmp")
+        temporary.write_text(json.dumps({"spec": spec}))
+        give_away(temporary)
+        temporary.replace(self.config)
+
+    def follows(self, primary: Postgres, value: int) -> None:
+        """Write a row on *primary* and wait until the standby has it."""
+        primary.query(f"insert into story values ({value})")
+        wait_until(
+            f"row {value} on the standby",
+            lambda: self.standby.query("select 1 from story where n = %s", value),
+            20,
+        )
+
+
+@pytest.fixture
+def cluster(template: Template) -> Iterator[Cluster]:
+    """Return the three servers, the standby following the first primary."""
+    with ExitStack() as stack:
+        yield Cluster(stack, template)
+
+
+@pytest.fixture
+def stranger() -> Iterator[Postgres]:
+    """Return a primary with another system identifier."""
+    other = Template()
+    with Postgres(other, name="stranger") as server:
+        yield server.start()
+    other.remove()
+
+
+def test_a_standby_follows_its_primary(cluster: Cluster) -> None:
+    """The primary dies, another is promoted: the standby asks, is told, and streams from it."""
+    cluster.follows(cluster.first, 1)
+    cluster.second.query("select pg_promote()")
+    cluster.first.stop("immediate")
+
+    suspicion = cluster.daemon.wait_status(
+        "the standby's complaint", lambda found: found["refresh"]["suspicion"]
+    )
+    assert suspicion["source"] == "primary"
+    assert suspicion["class"] == "dead"
+    cluster.publish(cluster.second.dsn())
+
+    cluster.follows(cluster.second, 2)
+    cluster.daemon.wait_status("the end of suspicion", lambda found: found["status"] == "running")
+    assert cluster.standby.value("select pg_is_in_recovery()") is True
+    assert cluster.standby.value("show primary_conninfo") == cluster.second.dsn()
+
+
+def test_a_stranger_is_no_primary(cluster: Cluster, stranger: Postgres) -> None:
+    """A primary of another cluster is certain trouble; the right one ends it."""
+    cluster.publish(stranger.dsn())
+    cluster.daemon.refresh()
+    suspicion = cluster.daemon.wait_status(
+        "the standby's complaint", lambda found: found["refresh"]["suspicion"]
+    )
+    assert suspicion["source"] == "primary"
+    assert suspicion["class"] == "wrong"
+    cluster.publish(cluster.first.dsn())
+
+    cluster.follows(cluster.first, 3)
