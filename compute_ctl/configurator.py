@@ -130,6 +130,8 @@ class Configurator:
         requests, past = self._node.requests, self._past
         # A source that holds our long poll tells us by itself.
         suspected = requests.suspected(now) and not self._fetcher.held
+        # A complaint that came during the attempt which ended the trouble: look once more.
+        orphaned = requests.pending and not requests.suspected(now)
         return pacing.Pacing(
             random=past.random,
             min_interval=self._settings.refresh_min_interval,
@@ -138,7 +140,7 @@ class Configurator:
             last_end_at=past.last_end_at,
             suspected_since=requests.suspected_since if suspected else None,
             last_signal_at=requests.last_signal if suspected else None,
-            operator_at=requests.asked_at,
+            operator_at=now if orphaned else requests.asked_at,
             forced_at=requests.forced_at,
             failures=past.failures,
             nothing_in_force=self._node.written is None,
