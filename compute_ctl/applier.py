@@ -85,15 +85,24 @@ class Applier:
         live = await self._journal.live()
         start = decide_start(live=live, state=node.state)
         if start is Start.REWRITE:
-            fact = node.state.last_known_good or node.state.applied
-            kept = await self._journal.kept(fact.generation) if fact else None
-            live = kept[1] if kept else None
+            live = await self._kept_for_rewrite()
             if live is not None:
                 logger.warning('"%s" is not as it was left, writing it again', self._journal.path)
                 await self._journal.reinstate(live)
         if live is not None and live.marker is not None:
             await self._take_up(live.marker, live.body)
         return start
+
+    async def _kept_for_rewrite(self) -> LiveFile | None:
+        """Return what a running Postgres ran last; one that is yet to start needs a good one."""
+        facts = [self._node.state.last_known_good, self._node.state.applied]
+        if self._prover.postgres_exists:
+            facts.reverse()
+        for fact in facts:
+            kept = await self._journal.kept(fact.generation) if fact else None
+            if kept is not None:
+                return kept[1]
+        return None
 
     async def _take_up(self, marker: Marker, body: str) -> None:
         """Make the generation in the live file the one to prove."""

@@ -41,6 +41,11 @@ class Prover:
         """Whether Postgres is there to prove anything."""
         return self._postgres.ready
 
+    @property
+    def postgres_exists(self) -> bool:
+        """Whether a Postgres runs, and has read a configuration already."""
+        return self._postgres.running
+
     async def prove(self, *, within_s: float | None = None) -> Verdict:
         """Signal Postgres, and return what it proves within the deadline.
 
