@@ -30,7 +30,6 @@ PRIVILEGES: Final = frozenset(
     | {"USAGE", "CREATE", "CONNECT", "TEMPORARY", "EXECUTE"}
 )
 
-_INVALID_DATABASE: Final = "3D000"
 _UNDEFINED_TABLE: Final = "42P01"
 _DISK_FULL: Final = "53100"
 
@@ -47,6 +46,7 @@ FROM (
     WHERE userid <> (SELECT oid FROM pg_roles WHERE rolname = current_user)
     ORDER BY total_exec_time DESC LIMIT 100
 ) AS one"""
+_DATABASE: Final = "SELECT FROM pg_database WHERE datname = {name}"
 _INSTALLED: Final = "SELECT extversion FROM pg_extension WHERE extname = {name}"
 _GRANTED: Final = """\
 SELECT privilege_type
@@ -121,7 +121,7 @@ class Desk:
         deadline = time.monotonic() + within_s
 
         def ask() -> T:
-            session = open_session(self._connstr, deadline, dbname=database)
+            session = self._open(deadline, database)
             try:
                 return question(session)
             finally:
@@ -133,11 +133,25 @@ class Desk:
             try:
                 return await in_thread(ask, name="desk", within_s=within_s)
             except SqlError as error:
-                code = 404 if error.sqlstate == _INVALID_DATABASE else 500
-                raise RequestError(code, redact(f"{failure}: {error}")) from error
+                raise RequestError(500, redact(f"{failure}: {error}")) from error
             except (ProbeError, TimeoutError) as error:
                 reason = str(error) or f"no answer within {within_s:g} s"
                 raise RequestError(503, redact(f"{failure}: {reason}")) from error
+
+    def _open(self, deadline: float, database: str | None) -> PgSession:
+        try:
+            return open_session(self._connstr, deadline, dbname=database)
+        except ProbeError:
+            if database is None:
+                raise
+            session = open_session(self._connstr, deadline)
+        # libpq does not tell why a connection was refused, except in prose.
+        try:
+            if not session.query(_DATABASE.format(name=literal(database))):
+                raise RequestError(404, "database does not exist")
+        finally:
+            session.close()
+        return open_session(self._connstr, deadline, dbname=database)
 
 
 def _check(**names: str) -> None:

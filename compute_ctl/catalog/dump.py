@@ -95,13 +95,9 @@ class Dump:
         try:
             return await asyncio.create_subprocess_exec(
                 self._program,
-                *(
-                    "--schema-only",
-                    "--no-password",
-                    "--lock-wait-timeout=10s",
-                    "--dbname",
-                    conninfo,
-                ),
+                *("--schema-only", "--no-password", "--lock-wait-timeout=10s"),
+                *(f"--exclude-table={name}" for name in _OURS),
+                *("--exclude-schema=neon_migration", "--dbname", conninfo),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.DEVNULL,
