@@ -63,7 +63,9 @@ async def test_standby_is_not_writable(server: Postgres, make_postgres: Postgres
     """A server in recovery is not writable, and says why."""
     standby = make_postgres(start=False)
     (standby.data / "standby.signal").touch()
-    standby.configure({"primary_conninfo": "host=127.0.0.1 port=1", "max_connections": 100})
+    standby.configure(
+        {"primary_conninfo": "host=127.0.0.1 port=1", "max_connections": 100, "max_wal_senders": 10}
+    )
     standby.start(wait=True)
     with pytest.raises(RequestError, match=r"read-only|recovery") as caught:
         await desk(standby).check_writability()
