@@ -12,9 +12,8 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable
-from dataclasses import dataclass
 from datetime import datetime
-from math import inf, isfinite
+from math import isfinite
 from typing import Final
 
 from compute_ctl import pacing
@@ -30,8 +29,8 @@ from compute_ctl.facts import GOOD_OUTCOMES, PUSH, Attempt, Outcome, Source
 from compute_ctl.fetcher import Fetcher, News
 from compute_ctl.node import Node
 from compute_ctl.ports import Clock, Postgres
-from compute_ctl.proof import Proof
 from compute_ctl.push import Push
+from compute_ctl.schedule import Schedule
 from compute_ctl.settings import Settings
 from compute_ctl.state import Event, Status
 
@@ -41,24 +40,10 @@ SUSPECTS: Final = (
     "compute node suspects its configuration is out of date, now refreshing configuration"
 )
 """As the reference says it."""
-HALF_PROVEN_S: Final = 5.0
-"""Pause before SQL is asked again where it did not answer."""
 
 
 class _InterruptedError(Exception):
     """A push or the end of the compute is more important than this fetch."""
-
-
-@dataclass(slots=True)
-class _Past:
-    """What has happened between the daemon and its source; monotonic seconds."""
-
-    failures: int = 0
-    retry_after_until: float | None = None
-    empty_since: float | None = None
-    last_fetch_at: float | None = None
-    last_end_at: float | None = None
-    random: float = 0.0
 
 
 class Configurator:
@@ -82,13 +67,10 @@ class Configurator:
         self._clock = clock
         self._settings = settings
         self._rng = rng
-        self._past = _Past()
+        self._schedule = Schedule(node=node, clock=clock, settings=settings, rng=rng)
         self._attempts = 0
         self._unproven_push: Push | None = None
         """Written while there was no Postgres to prove it."""
-        self._next_tick = pacing.first_tick_at(
-            clock.monotonic(), settings.reconcile_interval, rng.random()
-        )
 
     async def run(self) -> None:
         """Work until the compute terminates."""
@@ -106,70 +88,16 @@ class Configurator:
             await self._configure(node.push)
             return
         now = self._clock.monotonic()
-        due = self._due(now)
+        due = self._schedule.due(now, held=self._fetcher.held)
         node.next_attempt_at = due.at if isfinite(due.at) else None
         if due.at <= now:
-            if due.why is pacing.Why.TICK:
-                self._next_tick = now + self._settings.reconcile_interval
-            await self._refresh(self._fetch(), who=due.why)
+            self._schedule.fetching(now, due.why)
+            await self._refresh(self._fetcher.fetch(), who=due.why)
             return
-        if node.status is Status.REFRESH_CONFIGURATION_PENDING and not self._wanted(now):
+        if node.status is Status.REFRESH_CONFIGURATION_PENDING and not self._schedule.wanted(now):
             node.requests.clear_suspicion()
             node.go_home("nobody complains any more")
-        await self._rest(min(due.at, self._suspicion_over(now)) - now)
-
-    # When
-
-    def _wanted(self, now: float) -> bool:
-        """Whether there is reason to fetch before the next reconcile."""
-        requests = self._node.requests
-        return requests.pending or requests.suspected(now) or self._past.empty_since is not None
-
-    def _due(self, now: float) -> pacing.Due:
-        """Return when the next fetch shall begin."""
-        requests, past = self._node.requests, self._past
-        # A source that holds our long poll tells us by itself.
-        suspected = requests.suspected(now) and not self._fetcher.held
-        # A complaint that came during the attempt which ended the trouble: look once more.
-        orphaned = requests.pending and not requests.suspected(now)
-        return pacing.Pacing(
-            random=past.random,
-            min_interval=self._settings.refresh_min_interval,
-            next_tick_at=self._next_look(),
-            last_fetch_at=past.last_fetch_at,
-            last_end_at=past.last_end_at,
-            suspected_since=requests.suspected_since if suspected else None,
-            last_signal_at=requests.last_signal if suspected else None,
-            operator_at=now if orphaned else requests.asked_at,
-            forced_at=requests.forced_at,
-            failures=past.failures,
-            nothing_in_force=self._node.written is None,
-            retry_after_until=past.retry_after_until,
-        ).due()
-
-    def _next_look(self) -> float:
-        """Return when to look unprompted: sooner than usual where something is in doubt."""
-        past, look = self._past, self._next_tick
-        ended = -inf if past.last_end_at is None else past.last_end_at
-        if past.empty_since is not None:
-            confirm = past.empty_since + self._settings.deadlines.empty_grace
-            look = min(look, max(confirm, ended + pacing.failure_cap(past.failures)))
-        if self._half_proven:
-            look = min(look, ended + HALF_PROVEN_S)
-        return look
-
-    @property
-    def _half_proven(self) -> bool:
-        """Whether Postgres has acknowledged, but SQL could not tell whether all is well."""
-        verdict = self._node.verdict
-        return self._node.proven and (verdict is None or verdict.proof is not Proof.FULL)
-
-    def _suspicion_over(self, now: float) -> float:
-        """Return when a suspicion ends if nobody complains any more."""
-        requests = self._node.requests
-        if requests.last_signal is None or not requests.suspected(now):
-            return inf
-        return pacing.suspicion_over_at(requests.last_signal)
+        await self._rest(min(due.at, self._schedule.quiet_at(now)) - now)
 
     async def _rest(self, seconds: float) -> None:
         """Wait until something happens: a request, a push, news by long poll, or time passes."""
@@ -180,8 +108,9 @@ class Configurator:
             await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         finally:
             wake.cancel()
-        if poll is not None and poll.done():
-            await self._refresh(poll, who="long_poll")
+        ended = self._fetcher.ended_long_poll()
+        if ended is not None:
+            await self._refresh(ended, who="long_poll")
 
     def _long_poll(self) -> asyncio.Task[News | None] | None:
         """While suspicion lasts, let the source tell the news as soon as there are any."""
@@ -194,10 +123,6 @@ class Configurator:
         )
 
     # One attempt
-
-    async def _fetch(self) -> News:
-        self._past.last_fetch_at = self._clock.monotonic()
-        return await self._fetcher.fetch()
 
     async def _refresh(self, fetch: Awaitable[News | None], *, who: str) -> None:
         """Fetch, apply what is new, and go where the outcome leads."""
@@ -246,16 +171,17 @@ class Configurator:
                 await asyncio.wait({task, wake}, return_when=asyncio.FIRST_COMPLETED)
                 wake.cancel()
         finally:
-            task.cancel()
+            if not task.cancel() and not task.cancelled():
+                task.exception()  # looked at, even where something else is more important
         return await task
 
     async def _fetched(self, news: News | None, *, force: bool) -> Result:
-        self._past.failures, self._past.retry_after_until = 0, None
+        self._schedule.answered()
         if news is None:
             return await self._unchanged()
         if news.document is None:
             return self._empty()
-        self._past.empty_since = None
+        self._schedule.attached()
         return await self._applier.apply(news.document, source=self._fetcher.name, force=force)
 
     async def _unchanged(self) -> Result:
@@ -266,23 +192,17 @@ class Configurator:
 
     async def _fetch_failed(self, error: FetchError | SyntaxSpecError) -> Result:
         """Count the failure; what is written but not proven is no worse for it."""
-        self._past.failures += 1
-        if isinstance(error, FetchError) and error.retry_after_s is not None:
-            self._past.retry_after_until = pacing.retry_after_until(
-                self._clock.monotonic(), error.retry_after_s, self._rng.random()
-            )
+        self._schedule.failed(error)
         await self._unchanged()
         return Result(outcome=Outcome.FETCH_FAILED, reason=str(error))
 
     def _empty(self) -> Result:
         """Believe a detach only when it is said twice, at least the grace period apart."""
-        now, grace = self._clock.monotonic(), self._settings.deadlines.empty_grace
-        if self._past.empty_since is None:
-            self._past.empty_since = now
-        if now - self._past.empty_since >= grace:
-            self._past.empty_since = None
+        if self._schedule.empty(self._clock.monotonic()):
+            self._schedule.attached()
             self._node.detach()
             return Result(outcome=Outcome.EMPTY, reason="the source said twice that it is empty")
+        grace = self._settings.deadlines.empty_grace
         reason = f"the source says that this compute is empty; asking again within {grace:g} s"
         return Result(outcome=Outcome.EMPTY, reason=reason)
 
@@ -296,7 +216,7 @@ class Configurator:
             node.requests.clear_suspicion()
         if result.broken:
             node.move(Event.ATTEMPT_FAILED, result.reason)
-        elif self._wanted(now):
+        elif self._schedule.wanted(now):
             node.move(Event.AGAIN, result.outcome)
         else:
             node.go_home(result.outcome)
@@ -359,7 +279,7 @@ class Configurator:
 
     def _end(self, begun: tuple[float, datetime], result: Result, *, who: str, served: int) -> None:
         node, now = self._node, self._clock.monotonic()
-        self._past.last_end_at, self._past.random = now, self._rng.random()
+        self._schedule.attempted(now)
         attempt = Attempt(
             number=self._attempts,
             who=who,

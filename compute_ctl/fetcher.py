@@ -66,13 +66,19 @@ class Fetcher:
         Its result is None where nothing new came; it raises what `fetch` raises. A source that
         answered at once is not asked to wait again before `drop_long_poll`.
         """
-        if self._long_poll is not None and self._long_poll.done():
-            self._long_poll = None
         if self._long_poll is None and self._long_poll_works and self._etag:
             self._long_poll = asyncio.create_task(
                 self._wait_for_news(wait_s=wait_s, delay_s=delay_s), name="long poll"
             )
+            self._long_poll.add_done_callback(_look_at_error)
         return self._long_poll
+
+    def ended_long_poll(self) -> asyncio.Task[News | None] | None:
+        """Return the long poll if it has ended, once; perhaps it did so while others worked."""
+        if self._long_poll is None or not self._long_poll.done():
+            return None
+        ended, self._long_poll = self._long_poll, None
+        return ended
 
     async def _wait_for_news(self, *, wait_s: int, delay_s: float) -> News | None:
         await asyncio.sleep(delay_s)  # spreads a fleet that lost its long polls together
@@ -87,3 +93,9 @@ class Fetcher:
         self._long_poll_works = True
         if task is not None:
             task.cancel()
+
+
+def _look_at_error(task: asyncio.Task[News | None]) -> None:
+    """Keep asyncio from complaining of an error that came when nobody listened any more."""
+    if not task.cancelled():
+        task.exception()
