@@ -134,7 +134,7 @@ def judge(
         acknowledged = False
     else:
         runs = acknowledged = ack.map_matches
-    if runs and not bad and not blocked and not upstream_lost:
+    if runs and files.marker_found and not bad and not blocked and not upstream_lost:
         proof = Proof.FULL
     elif acknowledged and not any(item.name in UPSTREAM_SETTINGS for item in bad):
         proof = Proof.UPSTREAM
