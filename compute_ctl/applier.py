@@ -108,9 +108,21 @@ class Applier:
         """Make the generation in the live file the one to prove."""
         kept = await self._journal.kept(marker.generation)
         document = kept[0] if kept else None
+        rendered = self._render(document) if document is not None else None
+        is_fallback = document is not None and (rendered is None or rendered.body != body)
         if document is not None:
             self._ledger.desire(document, "disk")
-        self._node.now_written(self._written(marker, body, document))
+        self._node.now_written(
+            self._written(
+                marker, body, None if is_fallback else document, is_fallback=is_fallback
+            )
+        )
+
+    def _render(self, document: Document) -> Rendered | None:
+        try:
+            return render(document, self._context)
+        except SpecError:
+            return None
 
     async def apply(self, document: Document, *, source: str, force: bool = False) -> Result:
         """Bring *document* into force, or say why not; bounded by the deadlines.
@@ -167,7 +179,18 @@ class Applier:
     async def prove_again(self) -> Result:
         """Signal Postgres once more, and see whether it proves what is in the file."""
         self._node.acks.forget()
-        return self._conclude(await self._prover.prove())
+        return await self._judged(await self._prover.prove())
+
+    async def _judged(self, verdict: Verdict) -> Result:
+        """Conclude; what turns out to be bad only now is refused as it would have been at first."""
+        written = self._node.written
+        if verdict.rejected and written is not None and not written.is_fallback:
+            kept = await self._journal.kept(written.marker.generation)
+            document = kept[0] if kept else None
+            rendered = self._render(document) if document is not None else None
+            if document is not None and rendered is not None:
+                return await self._refused(document, rendered, verdict.bad)
+        return self._conclude(verdict)
 
     async def inspect(self) -> None:
         """Look whether what was proven still holds: the file as written, nothing overriding it."""
@@ -181,6 +204,10 @@ class Applier:
             await self.prove_again()
             return
         verdict = await self._prover.inspect()
+        if verdict.rejected:
+            await self._judged(verdict)
+            await self._journal.save(self._node.state)
+            return
         if verdict.proof is Proof.NONE:
             return
         for complaint in verdict.shadowed:
