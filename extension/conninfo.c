@@ -52,7 +52,7 @@ nr_conninfo_host(const char *conninfo, char *host, size_t size)
 	return true;
 }
 
-/* The token from its file; false and a WARNING if it cannot be read. */
+/* The token from its file; false and a line in the server log if it cannot be read. */
 static bool
 read_token_file(char *token)
 {
@@ -60,9 +60,9 @@ read_token_file(char *token)
 	ssize_t length = fd >= 0 ? read(fd, token, TOKEN_SIZE - 1) : -1;
 
 	if (length < 0)
-		ereport(WARNING, (errcode_for_file_access(),
-		                  errmsg("could not read file \"%s\" with the pageserver token: %m",
-		                         nr_auth_token_file)));
+		ereport(LOG_SERVER_ONLY, (errcode_for_file_access(),
+		                          errmsg("could not read file \"%s\" with the pageserver token: %m",
+		                                 nr_auth_token_file)));
 	if (fd >= 0)
 		close(fd);
 	if (length < 0)

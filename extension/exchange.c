@@ -14,7 +14,7 @@
 #include "report.h"
 #include "shmem.h"
 
-#define IDLE_US        1000   /* so the look costs nothing that could be measured */
+#define IDLE_US        200    /* so the look, a third of a microsecond, costs nothing */
 #define REASON_WAIT_US 200000 /* for the rest of an error that has begun to arrive */
 
 static uint32 wait_name = 0;

@@ -81,19 +81,27 @@ redacted(const char *text)
 	return copy;
 }
 
+/* What became of the request itself, as a sentence. */
+static const char *
+request_sentence(const NrTask *task)
+{
+	const NrFailure *failure = &task->failure;
+
+	if (task->failures == 0)
+		return "The pageserver has not answered.";
+	return psprintf("Failures of this request: %u, the last in phase %s: %s%s%s.", task->failures,
+	                pgh_phase_text(failure->phase), redacted(failure->text),
+	                failure->sqlstate[0] ? ", SQLSTATE " : "", failure->sqlstate);
+}
+
 void
 nr_error_gave_up(const NrTask *task, int limit_ms)
 {
-	const char *sqlstate = task->failure.sqlstate;
-
 	ereport(
 		ERROR,
 		(errcode(ERRCODE_CONNECTION_FAILURE),
 		 errmsg("could not read from pageserver of shard %u within %d ms", task->shard, limit_ms),
-		 errdetail("Failures of this request: %u, the last in phase %s: %s%s%s. %s", task->failures,
-		           pgh_phase_text(task->failure.phase),
-		           task->failure.text[0] ? redacted(task->failure.text) : "no answer",
-		           sqlstate[0] ? ", SQLSTATE " : "", sqlstate, daemon_sentence()),
+		 errdetail("%s %s", request_sentence(task), daemon_sentence()),
 		 errhint("The server goes on asking for a new configuration as long as requests fail; "
 		         "see the view neon_refresh.shards and the daemon's status.")));
 }

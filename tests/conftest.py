@@ -1,4 +1,7 @@
-"""Plugins of the test suite and the versions it ran with."""
+"""Plugins of the test suite, where it keeps its files, and the versions it ran with."""
+
+import os
+import tempfile
 
 import aiohttp
 import psycopg
@@ -7,9 +10,27 @@ from tests.support.postgres import pg_config
 
 pytest_plugins = ["tests.support.fixtures"]
 
+MEMORY = "/dev/shm"
+MEMORY_NEEDED = 4 << 30
+
+
+def memory_will_do() -> bool:
+    """Whether there is a file system in memory with room, from which programs may be run."""
+    if "TMPDIR" in os.environ or not os.access(MEMORY, os.W_OK | os.X_OK):
+        return False
+    disk = os.statvfs(MEMORY)
+    return disk.f_bavail * disk.f_frsize > MEMORY_NEEDED and not disk.f_flag & os.ST_NOEXEC
+
+
+def pytest_configure() -> None:
+    """Keep the data directories in memory: a copy of one takes a tenth of the time."""
+    if memory_will_do():
+        tempfile.tempdir = MEMORY
+
 
 def pytest_report_header() -> str:
-    """Name the server and the libraries under test."""
+    """Name the server, the libraries under test and the temporary folder."""
     libpq = psycopg.pq.version()
     server = pg_config("version")
-    return f"{server}, psycopg {psycopg.__version__} (libpq {libpq}), aiohttp {aiohttp.__version__}"
+    libraries = f"psycopg {psycopg.__version__} (libpq {libpq}), aiohttp {aiohttp.__version__}"
+    return f"{server}, {libraries}, files in {tempfile.gettempdir()}"

@@ -1,7 +1,7 @@
 """Servers with neon_refresh, a stand-in for the daemon, and pageservers that serve their pages."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -10,7 +10,7 @@ from devstack.launch import Pageserver, start_pageserver
 from tests.pg.libraries import fake_neon, library_folder, probe, slow_resolver
 from tests.support.daemon_stub import DaemonStub
 from tests.support.fixtures import PostgresFactory
-from tests.support.postgres import Postgres, Setting, Template
+from tests.support.postgres import Postgres, Setting, Template, pg_config
 
 __all__ = ["fake_neon", "library_folder", "probe", "slow_resolver"]
 
@@ -26,6 +26,19 @@ BASE = {
     "neon_refresh.retry_max": "200ms",
 }
 
+# for a server without contrib modules
+RAW_PAGE = """
+    CREATE FUNCTION get_raw_page(rel text, blkno int) RETURNS bytea LANGUAGE sql AS $$
+        SELECT pg_read_binary_file(pg_relation_filepath(rel), blkno::bigint * 8192, 8192)
+    $$
+"""
+
+
+def slim() -> bool:
+    """Whether the server under test came without pageinspect."""
+    return not (Path(pg_config("sharedir")) / "extension" / "pageinspect.control").exists()
+
+
 MakeNeon = Callable[..., Postgres]
 MakePageserver = Callable[..., Pageserver]
 
@@ -38,12 +51,13 @@ def neon_template(template: Template) -> Iterator[Path]:
         server.start()
         with server.connect() as connection:
             connection.execute("CREATE EXTENSION neon_refresh")
-            connection.execute("CREATE EXTENSION pageinspect")
+            connection.execute(RAW_PAGE if slim() else "CREATE EXTENSION pageinspect")
             connection.execute("CREATE TABLE t (n int, filler text) WITH (fillfactor = 10)")
             connection.execute("INSERT INTO t SELECT n, 'x' FROM generate_series(1, 5000) n")
             pages = connection.execute("SELECT pg_relation_size('t') / 8192").fetchone()
             assert pages is not None
             assert pages[0] >= TABLE_PAGES
+            connection.execute("CHECKPOINT")
         server.stop()
         (server.data / "test.conf").unlink()
         yield server.data
@@ -81,21 +95,64 @@ def daemon() -> Iterator[DaemonStub]:
         yield stub
 
 
+class PageserverPool:
+    """Running pageservers over one data directory, reused from test to test."""
+
+    def __init__(self, pgdata: Path, log_dir: Path) -> None:
+        self._pgdata = pgdata
+        self._log_dir = log_dir
+        self._idle: dict[str, list[Pageserver]] = {}
+        self._all: list[Pageserver] = []
+
+    def take(self, options: Mapping[str, object]) -> Pageserver:
+        """Return an idle pageserver with these options, or a new one."""
+        idle = self._idle.setdefault(repr(sorted(options.items())), [])
+        if idle:
+            return idle.pop()
+        started = start_pageserver(
+            pgdata=self._pgdata,
+            tenant=TENANT,
+            timeline=TIMELINE,
+            log_dir=self._log_dir,
+            name=f"pageserver-{len(self._all)}",
+            **options,  # type: ignore[arg-type]
+        )
+        self._all.append(started)
+        return started
+
+    def give_back(self, pageserver: Pageserver, options: Mapping[str, object]) -> None:
+        """Take it back, as new, unless it is dead or does not answer."""
+        with suppress(OSError):
+            pageserver.resume()
+            pageserver.admin.reset()
+            self._idle[repr(sorted(options.items()))].append(pageserver)
+
+    def close(self) -> None:
+        """End them all."""
+        for pageserver in self._all:
+            pageserver.kill()
+
+
+@pytest.fixture(scope="session")
+def pageserver_pool(
+    neon_template: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[PageserverPool]:
+    """Pageservers over the template's pages."""
+    pool = PageserverPool(neon_template, tmp_path_factory.mktemp("pageservers"))
+    yield pool
+    pool.close()
+
+
 @pytest.fixture
-def make_pageserver(neon_template: Path, tmp_path: Path) -> Iterator[MakePageserver]:
-    """Return a function that starts pageservers over the template's pages."""
-    with ExitStack() as stack:
+def make_pageserver(pageserver_pool: PageserverPool) -> Iterator[MakePageserver]:
+    """Return a function that gives pageservers; tests may do to them what they like."""
+    taken: list[tuple[Pageserver, dict[str, object]]] = []
 
-        def make(name: str = "a", **options: object) -> Pageserver:
-            return stack.enter_context(
-                start_pageserver(
-                    pgdata=neon_template,
-                    tenant=TENANT,
-                    timeline=TIMELINE,
-                    log_dir=tmp_path,
-                    name=name,
-                    **options,  # type: ignore[arg-type]
-                )
-            )
+    def make(**options: object) -> Pageserver:
+        pageserver = pageserver_pool.take(options)
+        taken.append((pageserver, options))
+        return pageserver
 
-        yield make
+    yield make
+    for pageserver, options in taken:
+        pageserver_pool.give_back(pageserver, options)

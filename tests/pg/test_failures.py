@@ -74,11 +74,11 @@ class Rig:
 
     def requests_so_far(self) -> list[str]:
         """Return the sources of all requests, when the worker has seen everything."""
-        seen = self.server.value("SELECT requests_total FROM neon_refresh.stat")
         self.server.value("SELECT neon_refresh.request('flush')")
-        total = "SELECT requests_total FROM neon_refresh.stat"
-        wait_until("the worker's look", lambda: self.server.value(total) > seen)
-        wait_until("its request", lambda: self.daemon.of(REFRESH)[-1].body["text"] == "flush")
+        wait_until(
+            "the worker's look",
+            lambda: "flush" in [post.body["text"] for post in self.daemon.of(REFRESH)],
+        )
         return [post.body["source"] for post in self.daemon.of(REFRESH)]
 
     def heal(self) -> None:

@@ -73,8 +73,8 @@ def test_pages_come_from_the_shard_that_owns_them(
     make_neon: MakeNeon, make_pageserver: MakePageserver
 ) -> None:
     """With two shards on two pageservers each serves a part, and no request is misrouted."""
-    a = make_pageserver("a", shards=["0002"], stripe_size=8)
-    b = make_pageserver("b", shards=["0102"], stripe_size=8)
+    a = make_pageserver(shards=["0002"], stripe_size=8)
+    b = make_pageserver(shards=["0102"], stripe_size=8)
     server = make_neon({"neon.stripe_size": 8}, pageservers=f"{a.url},{b.url}")
 
     assert server.query(SAME_PAGES, TABLE_PAGES - 1)[0] == (TABLE_PAGES, True)
@@ -104,6 +104,8 @@ def test_login_with_a_token_that_is_rotated(
     with pytest.raises(errors.ConnectionFailure, match="shard 0 within 300 ms"):
         server.value("SELECT neon_refresh.rel_nblocks('t')")
     token.write_text(keys.token(TENANT) + "\n")
+    server.configure({"neon_refresh.query_cancel_after": "20s"})
+    server.reload()
 
     assert server.value("SELECT neon_refresh.rel_nblocks('t')") >= TABLE_PAGES
 

@@ -157,7 +157,7 @@ def test_a_process_that_ignores_reloads_is_rescued(
     make_neon: MakeNeon, make_pageserver: MakePageserver, probe: Path
 ) -> None:
     """A background worker gets no signal at a reload, and still finds the new map."""
-    good = make_pageserver("good")
+    good = make_pageserver()
     server = make_neon(pageservers="host=127.0.0.1 port=1")
     server.query(f"CREATE FUNCTION probe_start_reader(text) RETURNS bool AS '{probe}' LANGUAGE c")
     assert server.value("SELECT probe_start_reader(%s)", str(probe)) is True

@@ -41,7 +41,7 @@ def blocked_in(request: pytest.FixtureRequest, deaf: str, make_pageserver: MakeP
         return deaf
     if request.param == "unresolved":
         return "host=no-such-host.invalid"
-    pageserver = make_pageserver("bad")
+    pageserver = make_pageserver()
     pageserver.admin.set_fault("silent", phase=request.param)
     return pageserver.url
 
@@ -82,7 +82,7 @@ def test_a_new_map_rescues_the_wait(
     make_neon: MakeNeon, make_pageserver: MakePageserver, blocked_in: str
 ) -> None:
     """A reload with a good endpoint ends any wait at once, without an error to the client."""
-    good = make_pageserver("good")
+    good = make_pageserver()
     server = make_neon(pageservers=blocked_in)
     with Blocked(server, READ) as query:
         query.wait_blocked()
@@ -201,9 +201,9 @@ def test_only_shards_whose_endpoint_changed_reconnect(
     make_neon: MakeNeon, make_pageserver: MakePageserver
 ) -> None:
     """A new list for one of two shards leaves the connection of the other alone."""
-    a = make_pageserver("a", stripe_size=8)
-    b = make_pageserver("b", stripe_size=8)
-    c = make_pageserver("c", stripe_size=8)
+    a = make_pageserver(stripe_size=8)
+    b = make_pageserver(stripe_size=8)
+    c = make_pageserver(stripe_size=8)
     server = make_neon({"neon.stripe_size": 8}, pageservers=f"{a.url},{b.url}")
     read_all = "SELECT count(neon_refresh.read_page('t', n)) FROM generate_series(0, 99) n"
 
@@ -251,7 +251,7 @@ def test_a_new_map_rescues_from_a_silent_resolver(
     unresolvable: Postgres, make_pageserver: MakePageserver
 ) -> None:
     """A reload ends the wait for a name; the session ends cleanly with the thread still there."""
-    good = make_pageserver("good")
+    good = make_pageserver()
     unresolvable.configure({"neon_refresh.connect_timeout": "60s"})
     unresolvable.reload()
     with Blocked(unresolvable, READ) as query:

@@ -35,6 +35,7 @@ class Post:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    wbufsize = 65536  # head and body in one segment, or each answer costs a delayed ACK
     stub: "DaemonStub"
 
     def do_POST(self) -> None:
