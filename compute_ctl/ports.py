@@ -7,14 +7,13 @@ configurator calls them in a thread.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-from compute_ctl.catalog_facts import Catalog
 from compute_ctl.proof import Complaint, SqlReport
 from compute_ctl.recovery import State
 
@@ -166,36 +165,3 @@ class SqlProbe(Protocol):
         Raises:
             ProbeError: no answer within *deadline_s*, whatever psycopg does.
         """
-
-
-class Database(Protocol):
-    """What the routes ask of the server over SQL.
-
-    Every call is bounded (10 s unless told), takes one connection slot, and needs Postgres to be
-    ready; it does not ask for the daemon's status. What goes wrong comes as RequestError: 404 for
-    what does not exist, 500 what the server refused, 503 no answer in time or too many callers.
-    """
-
-    async def dbs_and_roles(self) -> Catalog:
-        """Return all roles (with password hashes) and databases."""
-
-    async def check_writability(self) -> None:
-        """Write a row of `public.health_check`; a full disk counts as success, as a limit does."""
-
-    async def insights(self) -> str:
-        """Return ``{"pg_stat_statements": [...]}`` as JSON text; an empty list without it."""
-
-    async def database_schema(self, database: str) -> AsyncIterator[bytes]:
-        """Return the schema of *database* as SQL, in pieces, within 300 s.
-
-        Awaited, it has the first piece already, so a failure is known before an answer begins. The
-        iterator must be closed (`aclosing`): that ends pg_dump.
-        """
-
-    async def install_extension(self, *, extension: str, database: str, version: str) -> str:
-        """Create the extension, or bring it to *version*; return the version it has then."""
-
-    async def grant(
-        self, *, database: str, schema: str, role: str, privileges: Sequence[str]
-    ) -> None:
-        """Grant what is missing of *privileges* on *schema*; nothing missing is no write."""

@@ -8,23 +8,25 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import aclosing
 from pathlib import Path
 from typing import Final, TypeVar
 
+import msgspec
+
 from compute_ctl.catalog.dump import Dump
 from compute_ctl.catalog.sessions import open_session, read_catalog
-from compute_ctl.catalog_facts import Catalog
 from compute_ctl.catalog_sql import HEALTH_CHECK
 from compute_ctl.daemon_thread import in_thread
 from compute_ctl.errors import CatalogError, ProbeError, RequestError, SqlError
 from compute_ctl.pg_session import PgSession
-from compute_ctl.redact import redact
 from compute_ctl.sql_quoting import check_object_name, identifier, literal
 
 ANSWER_S: Final = 10.0
 INSTALL_S: Final = 60.0
 AT_ONCE: Final = 4
+NO_DATABASE: Final = "database does not exist"
 PRIVILEGES: Final = frozenset(
     {"SELECT", "INSERT", "UPDATE", "DELETE", "TRUNCATE", "REFERENCES", "TRIGGER"}
     | {"USAGE", "CREATE", "CONNECT", "TEMPORARY", "EXECUTE"}
@@ -40,14 +42,11 @@ _STATEMENTS_IN: Final = """\
 SELECT quote_ident(nspname) FROM pg_extension JOIN pg_namespace ON pg_namespace.oid = extnamespace
 WHERE extname = 'pg_stat_statements'"""
 _STATEMENTS: Final = """\
-SELECT json_build_object('pg_stat_statements', coalesce(json_agg(one), '[]'::json))
-FROM (
-    SELECT statements.* FROM {schema}.pg_stat_statements AS statements
-    WHERE userid <> (SELECT oid FROM pg_roles WHERE rolname = current_user)
-    ORDER BY total_exec_time DESC LIMIT 100
-) AS one"""
+SELECT to_json(one) FROM {schema}.pg_stat_statements AS one
+WHERE userid <> (SELECT oid FROM pg_roles WHERE rolname = current_user)
+ORDER BY total_exec_time DESC LIMIT 100"""
 _DATABASE: Final = "SELECT FROM pg_database WHERE datname = {name}"
-_INSTALLED: Final = "SELECT extversion FROM pg_extension WHERE extname = {name}"
+_INSTALLED: Final = "SELECT FROM pg_extension WHERE extname = {name}"
 _GRANTED: Final = """\
 SELECT privilege_type
 FROM pg_namespace, aclexplode(coalesce(nspacl, acldefault('n', nspowner)))
@@ -57,7 +56,7 @@ T = TypeVar("T")
 
 
 class Desk:
-    """Implements `ports.Database` for one server."""
+    """One server, asked; raises ComputeError, as RequestError where the status matters."""
 
     def __init__(self, connstr: str, *, pg_dump: Path | str) -> None:
         """*connstr* is a superuser's; *pg_dump* is a program of the server's major version."""
@@ -65,48 +64,67 @@ class Desk:
         self._dump = Dump(connstr, program=pg_dump)
         self._free = asyncio.Semaphore(AT_ONCE)
 
-    async def dbs_and_roles(self) -> Catalog:
-        """See `ports.Database`."""
-        return await self._ask(read_catalog)
+    async def dbs_and_roles(self) -> Mapping[str, object]:
+        """Return all `roles` and `databases`; the roles with their password verifiers."""
+        catalog = await self._ask(read_catalog)
+        return {
+            "roles": [
+                {
+                    "name": role.name,
+                    "encrypted_password": role.encrypted_password,
+                    "options": None,
+                }
+                for role in catalog.roles.values()
+            ],
+            "databases": [
+                {
+                    "name": database.name,
+                    "owner": database.owner,
+                    "options": None,
+                    "restrict_conn": database.restrict_conn,
+                    "invalid": database.invalid,
+                }
+                for database in catalog.databases.values()
+            ],
+        }
 
     async def check_writability(self) -> None:
-        """See `ports.Database`."""
+        """Write a row; a disk that is full is no error: that is a limit the user has reached."""
         await self._ask(_write)
 
-    async def insights(self) -> str:
-        """See `ports.Database`."""
+    async def insights(self) -> Mapping[str, object]:
+        """Return the hundred statements that took longest as `pg_stat_statements`."""
         return await self._ask(_insights)
 
-    async def database_schema(self, database: str) -> AsyncIterator[bytes]:
-        """See `ports.Database`."""
-        catalog = await self.dbs_and_roles()
+    async def database_schema(self, database: str) -> AsyncGenerator[bytes, None]:
+        """Yield the schema of *database* as SQL; what is wrong comes before the first piece."""
+        catalog = await self._ask(read_catalog)
         known = catalog.databases.get(database)
         if known is None or not known.usable:
-            raise RequestError(404, "database does not exist")
-        return await self._dump.schema(database)
+            raise RequestError(404, NO_DATABASE)
+        async with aclosing(self._dump.schema(database)) as pieces:
+            async for piece in pieces:
+                yield piece
 
-    async def install_extension(self, *, extension: str, database: str, version: str) -> str:
-        """See `ports.Database`."""
+    async def install_extension(self, *, extension: str, database: str, version: str) -> None:
+        """Make the extension in *database*, or bring it to *version*."""
         _check(extension=extension, database=database)
-        return await self._ask(
+        await self._ask(
             lambda session: _install(session, extension, version),
             database=database,
             within_s=INSTALL_S,
-            failure="failed to install extension",
         )
 
     async def grant(
         self, *, database: str, schema: str, role: str, privileges: Sequence[str]
     ) -> None:
-        """See `ports.Database`."""
+        """Grant what *role* does not have yet on *schema*; nothing is written for nothing."""
         _check(database=database, schema=schema, role=role)
         unknown = sorted(set(privileges) - PRIVILEGES)
         if unknown:
             raise RequestError(422, f'unknown privilege "{unknown[0][:40]}"')
         await self._ask(
-            lambda session: _grant(session, schema, role, privileges),
-            database=database,
-            failure="failed to grant role privileges to the schema",
+            lambda session: _grant(session, schema, role, privileges), database=database
         )
 
     async def _ask(
@@ -115,9 +133,8 @@ class Desk:
         *,
         database: str | None = None,
         within_s: float = ANSWER_S,
-        failure: str = "could not ask postgres",
     ) -> T:
-        """Return the answer to *question*; *failure* begins what the caller is told otherwise."""
+        """Return the answer to *question*. Raises ProbeError, RequestError."""
         deadline = time.monotonic() + within_s
 
         def ask() -> T:
@@ -132,11 +149,8 @@ class Desk:
         async with self._free:
             try:
                 return await in_thread(ask, name="desk", within_s=within_s)
-            except SqlError as error:
-                raise RequestError(500, redact(f"{failure}: {error}")) from error
-            except (ProbeError, TimeoutError) as error:
-                reason = str(error) or f"no answer within {within_s:g} s"
-                raise RequestError(503, redact(f"{failure}: {reason}")) from error
+            except TimeoutError as error:
+                raise ProbeError(f"postgres did not answer within {within_s:g} s") from error
 
     def _open(self, deadline: float, database: str | None) -> PgSession:
         try:
@@ -148,7 +162,7 @@ class Desk:
         # libpq does not tell why a connection was refused, except in prose.
         try:
             if not session.query(_DATABASE.format(name=literal(database))):
-                raise RequestError(404, "database does not exist")
+                raise RequestError(404, NO_DATABASE)
         finally:
             session.close()
         return open_session(self._connstr, deadline, dbname=database)
@@ -176,24 +190,20 @@ def _write(session: PgSession) -> None:
             raise
 
 
-def _insights(session: PgSession) -> str:
+def _insights(session: PgSession) -> Mapping[str, object]:
     found = session.query(_STATEMENTS_IN)
-    if not found:
-        return '{"pg_stat_statements": []}'
-    ((answer,),) = session.query(_STATEMENTS.format(schema=found[0][0]))
-    return answer or ""
+    rows = session.query(_STATEMENTS.format(schema=found[0][0])) if found else []
+    return {"pg_stat_statements": [msgspec.json.decode(row or "{}") for (row,) in rows]}
 
 
-def _install(session: PgSession, extension: str, version: str) -> str:
-    name, installed = identifier(extension), _INSTALLED.format(name=literal(extension))
-    if session.query(installed):
+def _install(session: PgSession, extension: str, version: str) -> None:
+    name = identifier(extension)
+    if session.query(_INSTALLED.format(name=literal(extension))):
         session.query(f"ALTER EXTENSION {name} UPDATE TO {literal(version)}")
     else:
         session.query(
             f"CREATE EXTENSION IF NOT EXISTS {name} WITH SCHEMA public VERSION {literal(version)}"
         )
-    ((now,),) = session.query(installed)
-    return now or ""
 
 
 def _grant(session: PgSession, schema: str, role: str, privileges: Sequence[str]) -> None:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 from compute_ctl.catalog.sessions import APPLICATION
 from compute_ctl.conninfo import without_password
-from compute_ctl.errors import RequestError, SpecError
+from compute_ctl.errors import CatalogError, RequestError, SpecError
 
 PIECE_BYTES: Final = 64 * 1024
 TOTAL_S: Final = 300.0
@@ -35,46 +35,29 @@ class Dump:
         self._program = str(program)
         self._running = 0
 
-    async def schema(self, database: str) -> AsyncIterator[bytes]:
-        """Start pg_dump, and return its output once there is some.
+    async def schema(self, database: str) -> AsyncGenerator[bytes, None]:
+        """Yield the output of pg_dump; to close the generator ends the program.
 
         Raises:
-            RequestError: 500 it failed at once; 503 too many run.
+            RequestError: 503 too many run.
+            CatalogError: it failed, perhaps in the middle.
         """
         if self._running >= AT_ONCE:
             raise RequestError(503, "too many schema dumps at once")
         self._running += 1
-        deadline = asyncio.get_running_loop().time() + TOTAL_S
+        process: asyncio.subprocess.Process | None = None
         try:
             process = await self._start(database)
-        except BaseException:
-            self._running -= 1
-            raise
-        pieces = self._pieces(process, deadline)
-        try:
-            await anext(pieces)  # from here on, closing it ends the program
-        except BaseException:
-            await pieces.aclose()
-            raise
-        return pieces
-
-    async def _pieces(
-        self, process: asyncio.subprocess.Process, deadline: float
-    ) -> AsyncGenerator[bytes]:
-        """Yield nothing once, as soon as there is output, and then the output."""
-        try:
-            piece = await _piece(process, deadline)
-            if not piece:
-                raise RequestError(500, "failed to execute pg_dump")
-            yield b""
-            while piece:
+            deadline = asyncio.get_running_loop().time() + TOTAL_S
+            while piece := await _piece(process, deadline):
                 yield piece
-                piece = await _piece(process, deadline)
-            if await asyncio.wait_for(process.wait(), _END_S) != 0:
-                raise RequestError(500, "failed to execute pg_dump")
+            status = await asyncio.wait_for(process.wait(), _END_S)
+            if status != 0:
+                raise CatalogError(f"pg_dump ended with status {status}")
         finally:
             self._running -= 1
-            await _end(process)
+            if process is not None:
+                await _end(process)
 
     async def _start(self, database: str) -> asyncio.subprocess.Process:
         from psycopg.conninfo import make_conninfo  # noqa: PLC0415
@@ -82,7 +65,7 @@ class Dump:
         try:
             given, password = without_password(self._connstr)
         except SpecError as error:
-            raise RequestError(500, "the connection string is not valid") from error
+            raise CatalogError("the connection string is not valid") from error
         conninfo = make_conninfo(
             given,
             dbname=database,
@@ -105,8 +88,8 @@ class Dump:
                 cwd="/",
             )
         except OSError as error:
-            raise RequestError(
-                500, f"failed to execute pg_dump: {error.strerror or error}"
+            raise CatalogError(
+                f'could not run "{self._program}": {error.strerror or error}'
             ) from error
 
 
@@ -116,7 +99,7 @@ async def _piece(process: asyncio.subprocess.Process, deadline: float) -> bytes:
         async with asyncio.timeout_at(deadline):
             return await process.stdout.read(PIECE_BYTES)
     except TimeoutError as error:
-        raise RequestError(500, f"pg_dump did not end within {TOTAL_S:g} s") from error
+        raise CatalogError(f"pg_dump did not end within {TOTAL_S:g} s") from error
 
 
 async def _end(process: asyncio.subprocess.Process) -> None:
