@@ -93,7 +93,17 @@ _ANYTIME: Final = {
     E.TERMINATE_IMMEDIATE: S.TERMINATION_PENDING_IMMEDIATE,
     E.STOPPED: S.TERMINATED,
 }
-_RESTING: Final = _ANYTIME | _HOME | {E.REFRESH: S.REFRESH_CONFIGURATION_PENDING}
+# A push that is taken while there is no Postgres leaves the status free for what happens meanwhile;
+# so its end may be met by any of these.
+_RESTING: Final = (
+    _ANYTIME
+    | _HOME
+    | {
+        E.REFRESH: S.REFRESH_CONFIGURATION_PENDING,
+        E.AGAIN: S.REFRESH_CONFIGURATION_PENDING,
+        E.ATTEMPT_FAILED: S.FAILED,
+    }
+)
 _ATTEMPT: Final = (
     _ANYTIME
     | _HOME
@@ -123,8 +133,6 @@ TRANSITIONS: Final[Mapping[Status, Mapping[Event, Status]]] = MappingProxyType(
             E.PG_READY: S.RUNNING,
             E.PG_LOST: S.INIT,
             E.START_FAILED: S.FAILED,
-            E.AGAIN: S.REFRESH_CONFIGURATION_PENDING,
-            E.ATTEMPT_FAILED: S.FAILED,
         },
         S.RUNNING: _RESTING | {E.PG_READY: S.RUNNING, E.PG_LOST: S.INIT},
         S.CONFIGURATION: _ATTEMPT
