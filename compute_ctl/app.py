@@ -20,6 +20,7 @@ from pathlib import Path
 import msgspec
 
 from compute_ctl.applier import Applier
+from compute_ctl.catalog.desk import Desk
 from compute_ctl.conf_store import ConfStore
 from compute_ctl.configurator import Configurator
 from compute_ctl.conninfo import parse as parse_conninfo
@@ -34,6 +35,7 @@ from compute_ctl.metrics import Metrics
 from compute_ctl.node import Node
 from compute_ctl.postgres import Attached, Events, Supervised
 from compute_ctl.postgres.identity import data_dir_inode, major_version, system_identifier
+from compute_ctl.postgres.programs import beside
 from compute_ctl.privileges import become_owner
 from compute_ctl.prover import Prover
 from compute_ctl.recovery import Identity
@@ -116,7 +118,8 @@ class _App:
         node.postgres_version = major_version(settings.pgdata)
         node.subscribe(metrics)
         source = self._make_source(metrics)
-        doors = Doors(node=node, settings=settings, meter=metrics)
+        desk = Desk(settings.connstr, pg_dump=beside(settings.pgbin, "pg_dump"))
+        doors = Doors(node=node, settings=settings, meter=metrics, catalog=desk)
         await doors.start()
         journal = self._make_journal(store)
         node.subscribe(History(journal))
@@ -283,10 +286,12 @@ class _App:
             await node.stopped.wait()
 
     async def _stop_tasks(self) -> None:
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        # A cancellation that meets the end of what a `wait_for` waits for is lost: cancel again.
+        end = asyncio.get_running_loop().time() + self._settings.deadlines.shutdown
+        while self._tasks and asyncio.get_running_loop().time() < end:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.wait(self._tasks, timeout=0.1)
 
     def _exit_code(self, node: Node) -> int:
         if self._died.is_set():
