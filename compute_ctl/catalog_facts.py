@@ -1,9 +1,10 @@
-"""What the catalog of a running server holds. Pure data."""
+"""What the catalog of a running server holds, and how work on it ended. Pure data."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,3 +48,32 @@ class Catalog:
     available_extensions: frozenset[str] = frozenset()
     subscriptions_dropped_for: str | None = None
     """The timeline in which the subscriptions of its parent were dropped last."""
+
+
+class CatalogEnd(StrEnum):
+    """How a wish ended."""
+
+    DONE = "done"
+    UNCHANGED = "unchanged"
+    """It was done before."""
+    SKIPPED = "skipped"
+    """The document wants nothing of the catalog, or this is a standby."""
+    FAILED = "failed"
+    SUPERSEDED = "superseded"
+    """Another document is desired by now."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CatalogResult:
+    """The end of one wish, or of one attempt at it."""
+
+    end: CatalogEnd
+    reason: str = ""
+    steps: int = 0
+    """Statements that succeeded."""
+    duration_ms: float = 0.0
+
+    @property
+    def good(self) -> bool:
+        """Whether the catalog is as wanted, as far as it is to be touched."""
+        return self.end not in (CatalogEnd.FAILED, CatalogEnd.SUPERSEDED)

@@ -7,6 +7,7 @@ configurator calls them in a thread.
 
 from __future__ import annotations
 
+from asyncio import Future
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -14,8 +15,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
+from compute_ctl.catalog_facts import CatalogResult
 from compute_ctl.proof import Complaint, SqlReport
 from compute_ctl.recovery import State
+from compute_ctl.spec import Document
 
 
 class Clock(Protocol):
@@ -165,3 +168,17 @@ class SqlProbe(Protocol):
         Raises:
             ProbeError: no answer within *deadline_s*, whatever psycopg does.
         """
+
+
+class CatalogKeeper(Protocol):
+    """Makes roles, databases and extensions as documents want them, beside the configurator."""
+
+    def want(self, document: Document, *, force: bool = False) -> Future[CatalogResult]:
+        """Have the catalog made as *document* wants it, once its configuration is proven.
+
+        The result comes after the first attempt; one that failed is tried again. *force*: also
+        where it was done before, except for delta operations.
+        """
+
+    def look(self) -> None:
+        """Look again whether work can begin."""

@@ -5,6 +5,6 @@ of its own with a deadline; `Keeper` decides when, `Executor` works, `Desk` answ
 """
 
 from compute_ctl.catalog.desk import Desk
-from compute_ctl.catalog.keeper import CatalogEnd, CatalogResult, Keeper
+from compute_ctl.catalog.keeper import Keeper
 
-__all__ = ["CatalogEnd", "CatalogResult", "Desk", "Keeper"]
+__all__ = ["Desk", "Keeper"]

@@ -16,7 +16,6 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
@@ -25,6 +24,7 @@ import msgspec
 from compute_ctl.catalog.executor import Executor
 from compute_ctl.catalog.sessions import open_session
 from compute_ctl.catalog.size_limit import SizeLimit
+from compute_ctl.catalog_facts import CatalogEnd, CatalogResult
 from compute_ctl.catalog_wanted import Wanted, names_size_limit
 from compute_ctl.daemon_thread import in_thread
 from compute_ctl.errors import CatalogError, ProbeError
@@ -39,35 +39,6 @@ LOOK_S: Final = 1.0
 """How often to look whether the configuration is proven, where nobody says so."""
 RETRY_MIN_S: Final = 5.0
 THREAD_MARGIN_S: Final = 5.0
-
-
-class CatalogEnd(StrEnum):
-    """How a wish ended."""
-
-    DONE = "done"
-    UNCHANGED = "unchanged"
-    """It was done before."""
-    SKIPPED = "skipped"
-    """The document wants nothing of the catalog, or this is a standby."""
-    FAILED = "failed"
-    SUPERSEDED = "superseded"
-    """Another document is desired by now."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CatalogResult:
-    """The end of one wish, or of one attempt at it."""
-
-    end: CatalogEnd
-    reason: str = ""
-    steps: int = 0
-    """Statements that succeeded."""
-    duration_ms: float = 0.0
-
-    @property
-    def good(self) -> bool:
-        """Whether the catalog is as wanted, as far as it is to be touched."""
-        return self.end not in (CatalogEnd.FAILED, CatalogEnd.SUPERSEDED)
 
 
 @dataclass(kw_only=True, slots=True)

@@ -16,7 +16,7 @@ from typing import Final
 
 from compute_ctl.atomic_file import ReplacedFile, sync_folder
 from compute_ctl.catalog_wanted import SIZE_LIMIT
-from compute_ctl.errors import CatalogError, ProbeError
+from compute_ctl.errors import CatalogError, PostgresError, ProbeError
 from compute_ctl.pg_session import PgSession
 
 logger = logging.getLogger(__name__)
@@ -69,12 +69,13 @@ class SizeLimit:
         self.doubtful = True
         line = f"{SIZE_LIMIT} = {UNLIMITED}\n"
         try:
-            ReplacedFile(self._path, reserve_bytes=0).replace(line.encode())
+            # The server must be able to read it, whoever wrote it: else it skips it silently.
+            ReplacedFile(self._path, new_mode=0o644, reserve_bytes=0).replace(line.encode())
         except OSError as error:
             raise CatalogError(
                 f'could not write file "{self._path}": {error.strerror or error}'
             ) from error
-        self._reload()
+        self._tell()
 
     def remove(self) -> bool:
         """Remove the file and tell the server; False where there was none. Never raises."""
@@ -89,8 +90,14 @@ class SizeLimit:
             self.doubtful = True
             logger.error('could not remove file "%s": %s', self._path, error.strerror or error)
         if self.doubtful:
-            self._reload()
+            self._tell()
         return found
+
+    def _tell(self) -> None:
+        try:
+            self._reload()
+        except PostgresError as error:
+            logger.error("%s", error)
 
     def verify(self, session: PgSession) -> None:
         """Wait until the server of *session* has what the other files say.

@@ -1,0 +1,281 @@
+"""When catalog work is done on a real server: after the proof, once, and again if it failed."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from compute_ctl.catalog import Keeper
+from compute_ctl.catalog.size_limit import FILE_NAME
+from compute_ctl.catalog_facts import CatalogEnd, CatalogResult
+from compute_ctl.facts import Desired, Written
+from compute_ctl.generation import Marker
+from compute_ctl.node import Node
+from compute_ctl.postgres import Attached
+from compute_ctl.proof import Proof, Verdict
+from compute_ctl.recovery import State
+from compute_ctl.spec import Document, decode_document
+from tests.support.fixtures import PostgresFactory
+from tests.support.postgres import Postgres, Template
+from tests.support.wait import wait_until
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    def monotonic(self) -> float:
+        """Seconds of the loop."""
+        return asyncio.get_running_loop().time()
+
+    def wall(self) -> datetime:
+        """The time of day."""
+        return datetime.now(UTC)
+
+
+@pytest.fixture(scope="module")
+def server(template: Template) -> Iterator[Postgres]:
+    """One server for the tests of this file; each uses names of its own."""
+    with Postgres(template, name="keeper") as made:
+        yield made.start()
+
+
+def document(*roles: str, settings: dict[str, str] | None = None, **spec: Any) -> Document:
+    """A document that wants *roles*."""
+    cluster = {
+        "roles": [{"name": name} for name in roles],
+        "settings": [{"name": name, "value": value} for name, value in (settings or {}).items()],
+    }
+    return decode_document(msgspec.json.encode({"spec": {"cluster": cluster, **spec}}))
+
+
+@dataclass
+class Stage:
+    """A keeper on a real server, with the node that tells it what is proven."""
+
+    node: Node
+    keeper: Keeper
+    server: Postgres
+    saved: list[State] = field(default_factory=list)
+
+    def desire(self, wish: Document) -> None:
+        """Make *wish* what is desired."""
+        self.node.desired = Desired(
+            content_sha256=wish.content_sha256,
+            version=None,
+            at=self.node.start_time,
+            source="test",
+        )
+
+    def prove(self, wish: Document) -> None:
+        """Have Postgres prove the configuration of *wish*."""
+        self.node.now_written(
+            Written(
+                marker=Marker.of(generation=1, nonce="a" * 32, body=""),
+                rest="",
+                upstream="",
+                at=self.node.start_time,
+                content_sha256=wish.content_sha256,
+            )
+        )
+        self.node.state = msgspec.structs.replace(self.node.state, applied=None)
+        self.node.proved(Verdict(proof=Proof.FULL))
+        self.keeper.look()
+
+    async def apply(self, wish: Document, *, force: bool = False) -> CatalogResult:
+        """Desire, prove, and wait for the catalog."""
+        self.desire(wish)
+        self.prove(wish)
+        return await asyncio.wait_for(self.keeper.want(wish, force=force), 20)
+
+    def roles(self) -> set[str]:
+        """All roles."""
+        return {name for (name,) in self.server.query("SELECT rolname FROM pg_roles")}
+
+
+@asynccontextmanager
+async def staged(server: Postgres, **keeper: Any) -> AsyncIterator[Stage]:
+    """A keeper at work."""
+    postgres, clock = Attached(server.data), SystemClock()
+    node = Node(clock=clock, postgres=postgres)
+    saved: list[State] = []
+
+    async def save() -> None:
+        saved.append(node.state)
+
+    made = Keeper(
+        node=node,
+        postgres=postgres,
+        clock=clock,
+        connstr=server.dsn(),
+        pgdata=Path(server.data),
+        save=save,
+        **{"always": False, **keeper},
+    )
+    task = asyncio.create_task(made.run())
+    try:
+        yield Stage(node, made, server, saved)
+        assert not task.done()
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_not_before_the_proof(server: Postgres) -> None:
+    """Nothing is done until Postgres runs with the configuration of the document."""
+    async with staged(server) as stage:
+        early, late = document("early"), document("late")
+        stage.desire(early)
+        stage.prove(late)
+        answer = stage.keeper.want(early)
+        done, _ = await asyncio.wait([answer], timeout=1.5)
+        assert (set(), False) == (done, "early" in stage.roles())
+        stage.prove(early)
+        assert CatalogEnd.DONE == (await asyncio.wait_for(answer, 20)).end
+        assert "early" in stage.roles()
+
+
+async def test_once_for_what_is_wanted(server: Postgres) -> None:
+    """What was done is remembered on disk and costs no SQL the next time, unless forced."""
+    async with staged(server) as stage:
+        wish = document("once", pageserver_connstring="postgresql://a")
+        assert CatalogEnd.DONE == (await stage.apply(wish)).end
+        assert stage.saved[-1].catalog_sha256 == stage.node.state.catalog_sha256 != ""
+        server.query("DROP ROLE once")
+        moved = document("once", pageserver_connstring="postgresql://b")
+        assert CatalogEnd.UNCHANGED == (await stage.apply(moved)).end
+        assert "once" not in stage.roles()
+        assert CatalogEnd.DONE == (await stage.apply(moved, force=True)).end
+        assert "once" in stage.roles()
+
+
+async def test_delta_runs_once_for_its_operation(server: Postgres) -> None:
+    """A role that was deleted by an operation may come back, and that operation leaves it be."""
+    deltas = [{"action": "delete_role", "name": "phoenix"}]
+    async with staged(server) as stage:
+        server.query("CREATE ROLE phoenix")
+        wish = document(delta_operations=deltas, operation_uuid="first")
+        await stage.apply(wish)
+        assert "phoenix" not in stage.roles()
+        server.query("CREATE ROLE phoenix")
+        await stage.apply(wish, force=True)
+        assert "phoenix" in stage.roles()
+        await stage.apply(document(delta_operations=deltas, operation_uuid="second"))
+        assert "phoenix" not in stage.roles()
+        assert ("first", "second") == stage.saved[-1].done_operations
+
+
+async def test_failure_is_told_and_tried_again(server: Postgres) -> None:
+    """The first attempt answers; the work is done once nothing is in the way any more."""
+    database = [{"name": "awaited", "owner": "missing"}]
+    cluster = {"roles": [], "databases": database}
+    wish = decode_document(msgspec.json.encode({"spec": {"cluster": cluster}}))
+    async with staged(server, retry_max_s=0.1) as stage:
+        result = await stage.apply(wish)
+        assert (CatalogEnd.FAILED, True) == (result.end, "missing" in result.reason)
+        assert (result.reason, "") == (stage.keeper.error, stage.node.state.catalog_sha256)
+        server.query("CREATE ROLE missing")
+        await asyncio.to_thread(
+            wait_until, "the work to be done", lambda: stage.node.state.catalog_sha256
+        )
+        assert server.value("SELECT count(*) FROM pg_database WHERE datname = 'awaited'") == 1
+
+
+@pytest.mark.parametrize(
+    "spec", [{"skip_pg_catalog_updates": True}, {"mode": "Replica"}, {"cluster": {}}]
+)
+async def test_nothing_wanted(server: Postgres, spec: dict[str, Any]) -> None:
+    """A document that leaves the catalog alone is answered at once."""
+    wish = decode_document(msgspec.json.encode({"spec": {"cluster": {}, **spec}}))
+    async with staged(server) as stage:
+        stage.desire(wish)
+        assert CatalogEnd.SKIPPED == (await asyncio.wait_for(stage.keeper.want(wish), 1)).end
+
+
+async def test_newer_wish_takes_its_place(server: Postgres) -> None:
+    """Whoever waits for an older document hears that it is superseded."""
+    async with staged(server) as stage:
+        old, new = document("older"), document("newer")
+        stage.desire(old)
+        answer = stage.keeper.want(old)
+        assert CatalogEnd.DONE == (await stage.apply(new)).end
+        assert CatalogEnd.SUPERSEDED == answer.result().end
+        assert CatalogEnd.SUPERSEDED == (await stage.keeper.want(old)).end
+        assert {"newer"} == stage.roles() & {"older", "newer"}
+
+
+async def test_hanging_server_is_left_at_the_deadline(server: Postgres) -> None:
+    """Work that waits for a lock ends in a failure at the deadline."""
+    async with staged(server, deadline_s=1.0) as stage:
+        with server.connect(autocommit=False) as session:
+            session.execute("LOCK TABLE pg_auth_members IN ACCESS EXCLUSIVE MODE")
+            result = await stage.apply(document("stuck"))
+        assert CatalogEnd.FAILED == result.end
+
+
+@asynccontextmanager
+async def limited(make_postgres: PostgresFactory, **keeper: Any) -> AsyncIterator[Stage]:
+    """A keeper of a server whose size is limited."""
+    server = make_postgres({"neon.max_cluster_size": 512})
+    with (server.data / "postgresql.conf").open("a") as conf:
+        conf.write(f"include_if_exists = '{FILE_NAME}'\n")
+    async with staged(server, **keeper) as stage:
+        yield stage
+
+
+LIMIT = {"neon.max_cluster_size": "512"}
+NOW = "SELECT current_setting('neon.max_cluster_size')"
+
+
+async def test_size_limit_is_lifted_and_put_back(make_postgres: PostgresFactory) -> None:
+    """While statements run there is no limit; afterwards there is, and no file."""
+    async with limited(make_postgres) as stage:
+        server, seen = stage.server, []
+        with server.connect(autocommit=False) as session:
+            session.execute("LOCK TABLE pg_auth_members IN ACCESS EXCLUSIVE MODE")
+            work = asyncio.create_task(stage.apply(document("heavy", settings=LIMIT)))
+            waits = (
+                "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+                " AND application_name = 'compute_ctl:apply_config'"
+            )
+            await asyncio.to_thread(wait_until, "work to wait", lambda: server.value(waits))
+            seen.append(server.value(NOW))
+        assert CatalogEnd.DONE == (await work).end
+        seen.append(server.value(NOW))
+        assert ["-1", "512"] == seen
+        assert not (server.data / FILE_NAME).exists()
+
+
+async def test_size_limit_is_put_back_after_a_failure(make_postgres: PostgresFactory) -> None:
+    """Work that fails leaves the limit as it was."""
+    cluster = {
+        "roles": [],
+        "databases": [{"name": "d", "owner": "missing"}],
+        "settings": [{"name": "neon.max_cluster_size", "value": "512"}],
+    }
+    wish = decode_document(msgspec.json.encode({"spec": {"cluster": cluster}}))
+    async with limited(make_postgres) as stage:
+        assert CatalogEnd.FAILED == (await stage.apply(wish)).end
+        assert "512" == stage.server.value(NOW)
+        assert not (stage.server.data / FILE_NAME).exists()
+
+
+async def test_override_left_by_a_crash_is_removed(make_postgres: PostgresFactory) -> None:
+    """A file that an earlier daemon has left goes at the start, and the server forgets it."""
+    server = make_postgres({"neon.max_cluster_size": 512})
+    with (server.data / "postgresql.conf").open("a") as conf:
+        conf.write(f"include_if_exists = '{FILE_NAME}'\n")
+    (server.data / FILE_NAME).write_text("neon.max_cluster_size = -1\n")
+    (server.data / FILE_NAME).chmod(0o644)
+    server.reload()
+    wait_until("the limit to be lifted", lambda: server.value(NOW) == "-1")
+    async with staged(server):
+        await asyncio.to_thread(
+            wait_until, "the limit to be put back", lambda: server.value(NOW) == "512"
+        )
+        assert not (server.data / FILE_NAME).exists()
