@@ -15,10 +15,10 @@ void nr_log_shard_useful(uint32 shard, TimestampTz failing_since);
 void nr_log_no_response(uint32 shard, uint64 waited_us);
 
 /* ERROR: they do not return. */
-void nr_error_not_configured(void) pg_attribute_noreturn();
-void nr_error_gave_up(const NrTask *task, int limit_ms) pg_attribute_noreturn();
-void nr_error_malformed(const NrTask *task) pg_attribute_noreturn();
-void nr_error_page(const NrTask *task) pg_attribute_noreturn();
-void nr_error_no_descriptor(void) pg_attribute_noreturn();
+_Noreturn void nr_error_not_configured(void);
+_Noreturn void nr_error_gave_up(const NrTask *task, int limit_ms);
+_Noreturn void nr_error_malformed(const NrTask *task);
+_Noreturn void nr_error_page(const NrTask *task);
+_Noreturn void nr_error_no_descriptor(void);
 
 #endif

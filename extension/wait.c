@@ -24,7 +24,7 @@ sleep_ms(uint64 now_us, uint64 deadline_us, uint64 limit_us)
 		until = limit_us;
 	if (until != 0)
 		ms = until <= now_us ? 0 : (long) Min((until - now_us + 999) / 1000, INT_MAX);
-	if (IsBackgroundWorker && (ms < 0 || ms > IGNORANT_LOOK_MS))
+	if (MyBackendType == B_BG_WORKER && (ms < 0 || ms > IGNORANT_LOOK_MS))
 		ms = IGNORANT_LOOK_MS;
 	return ms;
 }
