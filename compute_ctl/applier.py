@@ -15,7 +15,7 @@ from compute_ctl.errors import SpecError, StoreError
 from compute_ctl.facts import PUSH, Outcome, Written
 from compute_ctl.generation import LiveFile, Marker, map_sha256
 from compute_ctl.journal import Journal
-from compute_ctl.ledger import Ledger
+from compute_ctl.ledger import DISK, Ledger
 from compute_ctl.node import Node
 from compute_ctl.ports import Clock
 from compute_ctl.proof import Complaint, Proof, Verdict
@@ -111,7 +111,7 @@ class Applier:
         rendered = self._render(document) if document is not None else None
         is_fallback = document is not None and (rendered is None or rendered.body != body)
         if document is not None:
-            self._ledger.desire(document, "disk")
+            self._ledger.desire(document, DISK)
         self._node.now_written(
             self._written(
                 marker, body, None if is_fallback else document, is_fallback=is_fallback

@@ -19,6 +19,8 @@ from compute_ctl.spec_sources import tenant_id, timeline_id
 from compute_ctl.versions import raise_floor
 
 KEEP_QUARANTINED = 32
+DISK = "disk"
+"""Source of the document of a generation found at start: a newer one may be known."""
 OPERATOR = "operator"
 """Reason of a quarantine that a person has asked for."""
 
@@ -68,9 +70,12 @@ class Ledger:
             source=source,
             generation=generation,
         )
-        node.ctl_config = document.compute_ctl_config
-        floor = raise_floor(node.state.floor, document.version)
-        node.state = msgspec.structs.replace(node.state, floor=floor)
+        config = node.state.ctl_config if source == DISK else None
+        node.state = msgspec.structs.replace(
+            node.state,
+            floor=raise_floor(node.state.floor, document.version),
+            ctl_config=config or document.compute_ctl_config,
+        )
 
     def go_back(self, document: Document, *, instead_of: Document) -> None:
         """Make *document*, which is older, the one desired; the other is not taken again."""

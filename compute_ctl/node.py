@@ -84,8 +84,6 @@ class Node:
         self.push: Push | None = None
         self.state = State()
         self.desired: Desired | None = None
-        self.ctl_config = ComputeCtlConfig()
-        """What the newest document accepted says for the daemon itself: who may sign tokens."""
         self.written: Written | None = None
         self.verdict: Verdict | None = None
         self.last_attempt: Attempt | None = None
@@ -287,6 +285,11 @@ class Node:
         self.wake.set()
 
     # What is shown
+
+    @property
+    def ctl_config(self) -> ComputeCtlConfig:
+        """What the newest document accepted says for the daemon itself: who may sign tokens."""
+        return self.state.ctl_config or ComputeCtlConfig()
 
     @property
     def proven(self) -> bool:

@@ -8,6 +8,7 @@ from enum import StrEnum
 import msgspec
 
 from compute_ctl.generation import LiveFile, Marker
+from compute_ctl.spec import ComputeCtlConfig
 from compute_ctl.versions import Version
 
 
@@ -49,6 +50,9 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     last_pull: dict[str, str] = {}
     """Content hash of the last document pulled, by source name."""
     quarantine: tuple[Quarantined, ...] = ()
+    ctl_config: ComputeCtlConfig | None = None
+    """What the newest document accepted says for the daemon itself; g/ has it only where that
+    document made a generation of its own."""
     catalog_sha256: str = ""
     """Of what was wanted of roles, databases and extensions, and is done."""
     done_operations: tuple[str, ...] = ()

@@ -15,8 +15,8 @@ from compute_ctl.http.body import decode
 from compute_ctl.state import TERMINATING, Status
 from compute_ctl.views import ExtensionBody, GrantBody
 
-DEADLINE_S: Final = 60.0
-"""For Postgres's answer; of a dump, for its next piece."""
+DEADLINE_S: Final = 70.0
+"""Beyond what the port itself waits for; of a dump, for its first piece."""
 T = TypeVar("T")
 
 Name = Annotated[str, Meta(min_length=1, max_length=1024)]

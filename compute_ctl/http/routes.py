@@ -227,7 +227,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         opens=True,
         run=catalog.extensions,
         text="Make an extension, or bring it to another version.",
-        answers={201: ExtensionBody, 422: ErrorBody, **NEEDS_POSTGRES},
+        answers={201: ExtensionBody, 404: ErrorBody, 422: ErrorBody, **NEEDS_POSTGRES},
         body=Body(limit=64 * KIB, required=True, model=catalog.ExtensionRequest),
     ),
     Route(
@@ -237,7 +237,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         opens=True,
         run=catalog.grants,
         text="Grant privileges on a schema.",
-        answers={201: GrantBody, 422: ErrorBody, **NEEDS_POSTGRES},
+        answers={201: GrantBody, 404: ErrorBody, 422: ErrorBody, **NEEDS_POSTGRES},
         body=Body(limit=64 * KIB, required=True, model=catalog.GrantRequest),
     ),
     Route(

@@ -36,6 +36,13 @@ def resolve(pgbin: str) -> Path:
     return Path(found).absolute()
 
 
+def beside(pgbin: str, name: str) -> Path | str:
+    """Return the program *name* of the same installation, or its bare name to be looked up."""
+    found = shutil.which(pgbin)
+    sibling = Path(found).resolve().with_name(name) if found else None
+    return sibling if sibling is not None and sibling.exists() else name
+
+
 def holds_cluster(pgdata: Path) -> bool:
     """Return whether a cluster is in *pgdata*; False if it is empty or not there.
 

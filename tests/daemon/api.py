@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
+import msgspec
+
 from compute_ctl.facts import Attempt, Outcome, Written
 from compute_ctl.generation import Marker
 from compute_ctl.http import Doors
@@ -22,6 +24,7 @@ from compute_ctl.http.guard import Limits
 from compute_ctl.metrics import Metrics
 from compute_ctl.node import Node
 from compute_ctl.settings import Settings
+from compute_ctl.spec import ComputeCtlConfig, Jwks
 
 DEADLINE_S = 5.0
 
@@ -101,6 +104,11 @@ class Served:
             options["headers"] = {"Authorization": f"Bearer {token}"} | options.get("headers", {})
         async with Wire.tcp(self.external_port) as wire:
             return await wire.ask(method, path, **options)
+
+    def trust(self, *jwks: dict[str, Any]) -> None:
+        """Make *jwks* the keys of the newest document."""
+        config = ComputeCtlConfig(jwks=Jwks(keys=jwks))
+        self.node.state = msgspec.structs.replace(self.node.state, ctl_config=config)
 
     def wrote(self, generation: int = 1) -> Marker:
         """Make the node await the acknowledgement of a generation."""

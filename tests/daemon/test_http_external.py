@@ -15,7 +15,6 @@ from jwt.algorithms import OKPAlgorithm
 from compute_ctl.errors import ComputeError, RequestError, SettingsError
 from compute_ctl.http.api import Door
 from compute_ctl.http.routes import ROUTES
-from compute_ctl.spec import ComputeCtlConfig, Jwks
 from compute_ctl.state import Event
 from devstack.postgres import free_port
 from tests.daemon.api import Served, Wire, serve
@@ -33,7 +32,7 @@ def token(key: ed25519.Ed25519PrivateKey = KEY, **claims: Any) -> str:
 def trust(served: Served, *keys: ed25519.Ed25519PrivateKey) -> None:
     """Make *keys* those of the newest document."""
     jwks = tuple(json.loads(OKPAlgorithm.to_jwk(key.public_key())) for key in keys)
-    served.node.ctl_config = ComputeCtlConfig(jwks=Jwks(keys=jwks))
+    served.trust(*jwks)
 
 
 class SmallCatalog:
@@ -145,7 +144,7 @@ async def test_keys_follow_the_document(served: Served) -> None:
 
 async def test_bad_key_is_named_once(served: Served, caplog: pytest.LogCaptureFixture) -> None:
     """A key that cannot be used is a warning, not an error of every request."""
-    served.node.ctl_config = ComputeCtlConfig(jwks=Jwks(keys=({"kty": "oct"},)))
+    served.trust({"kty": "oct"})
     for _ in range(2):
         assert (await served.external("GET", "/status", token=token())).code == 401
     warnings = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]

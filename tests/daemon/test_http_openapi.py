@@ -28,7 +28,6 @@ from compute_ctl.http.api import Door, Route
 from compute_ctl.http.openapi import document
 from compute_ctl.http.routes import ROUTES
 from compute_ctl.settings import Deadlines
-from compute_ctl.spec import ComputeCtlConfig, Jwks
 from compute_ctl.state import Event
 from devstack.postgres import free_port
 from tests.daemon.api import Served, serve
@@ -105,8 +104,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Door, Plac
             catalog=SmallCatalog(),
             deadlines=Deadlines(configure=0.02),
         ) as served:
-            jwk = json.loads(OKPAlgorithm.to_jwk(KEY.public_key()))
-            served.node.ctl_config = ComputeCtlConfig(jwks=Jwks(keys=(jwk,)))
+            served.trust(json.loads(OKPAlgorithm.to_jwk(KEY.public_key())))
             served.node.move(Event.PG_READY)
             ready.set_result((served, asyncio.get_running_loop(), over))
             while not over.is_set():
