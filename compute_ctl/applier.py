@@ -20,7 +20,7 @@ from compute_ctl.node import Node
 from compute_ctl.ports import Clock
 from compute_ctl.proof import Complaint, Proof, Verdict
 from compute_ctl.prover import Prover
-from compute_ctl.recovery import Fact, Start, decide_start
+from compute_ctl.recovery import Fact, Quarantined, Start, decide_start
 from compute_ctl.render import (
     Body,
     RenderContext,
@@ -31,6 +31,7 @@ from compute_ctl.render import (
 )
 from compute_ctl.settings import Deadlines
 from compute_ctl.spec import Document
+from compute_ctl.spec_sources import UPSTREAM_SETTINGS
 from compute_ctl.versions import is_older
 
 logger = logging.getLogger(__name__)
@@ -73,6 +74,8 @@ class Applier:
         self._clock = clock
         self._context = context
         self._deadlines = deadlines
+        self._ran: Written | None = None
+        """The last generation proven before the one that is written."""
 
     async def restore(self) -> Start:
         """Take up what an earlier daemon left: adopt it, prove it again, or write it anew.
@@ -144,8 +147,7 @@ class Applier:
             reason = f"version {document.version} is older than {known.floor}"
             return Result(outcome=Outcome.STALE, reason=reason)
         if step is Step.QUARANTINED and known.quarantined:
-            reason = f"quarantined: {known.quarantined.reason}"
-            return Result(outcome=Outcome.REJECTED, reason=reason)
+            return await self._still_refused(document, rendered, known.quarantined)
         try:
             return await self._take(step, document, rendered, source)
         except StoreError as error:
@@ -253,6 +255,7 @@ class Applier:
         marker = await self._journal.install(
             body, document=document.json, token=token, state=self._node.state
         )
+        self._ran = self._node.written if self._node.proven else self._ran
         self._node.now_written(
             self._written(marker, body, None if is_fallback else document, is_fallback=is_fallback)
         )
@@ -285,8 +288,29 @@ class Applier:
         """Quarantine the document, and bring a good generation (back) into force."""
         reason = reasons(bad)
         logger.error("configuration refused: %s", reason)
-        self._ledger.quarantine(document, reason)
+        servers_too = any(complaint.name in UPSTREAM_SETTINGS for complaint in bad)
+        self._ledger.quarantine(document, reason, servers_too=servers_too)
         body = fall_back(upstream=rendered.upstream, bad=bad, good=await self._good())
+        return await self._fall_back(body, document, rendered.storage_token, reason)
+
+    async def _still_refused(
+        self, document: Document, rendered: Rendered, entry: Quarantined
+    ) -> Result:
+        """Keep a refused document out, but not the servers it names while the old ones are dead.
+
+        The fallback that brings them may have failed on a full disk.
+        """
+        reason = f"quarantined: {entry.reason}"
+        written, good = self._node.written, await self._good()
+        if (
+            written is None
+            or good is None
+            or entry.servers_too
+            or written.upstream == rendered.upstream
+            or not self._node.requests.worker_complains
+        ):
+            return Result(outcome=Outcome.REJECTED, reason=reason)
+        body = good.rest + rendered.upstream
         return await self._fall_back(body, document, rendered.storage_token, reason)
 
     async def _salvage(self, document: Document, error: SpecError) -> Result:
@@ -411,12 +435,15 @@ class Applier:
         return None
 
     async def _good(self) -> Good | None:
+        """Return what to go back to."""
         fact = self._node.state.last_known_good
         kept = await self._journal.kept(fact.generation) if fact else None
-        if kept is None:
-            return None
-        rest, upstream = split_body(kept[1].body)
-        return Good(rest=rest, upstream=upstream)
+        if kept is not None:
+            rest, upstream = split_body(kept[1].body)
+            return Good(rest=rest, upstream=upstream)
+        # Its files are gone, or none is good without a doubt: what ran last has not hurt either.
+        ran = self._node.written if self._node.proven else self._ran
+        return None if ran is None else Good(rest=ran.rest, upstream=ran.upstream)
 
 
 def _nowhere(reason: str) -> Result:

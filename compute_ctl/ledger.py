@@ -79,7 +79,7 @@ class Ledger:
 
     def go_back(self, document: Document, *, instead_of: Document) -> None:
         """Make *document*, which is older, the one desired; the other is not taken again."""
-        self.quarantine(instead_of, OPERATOR)
+        self.quarantine(instead_of, OPERATOR, servers_too=True)
         self._node.state = msgspec.structs.replace(self._node.state, floor=None)
         self.desire(document, "rollback")
 
@@ -88,7 +88,7 @@ class Ledger:
         last_pull = self._node.state.last_pull | {source: document.content_sha256}
         self._node.state = msgspec.structs.replace(self._node.state, last_pull=last_pull)
 
-    def quarantine(self, document: Document, reason: str) -> None:
+    def quarantine(self, document: Document, reason: str, *, servers_too: bool = False) -> None:
         """Remember that this content was refused; the floor goes back to what is applied."""
         state = self._node.state
         entry = Quarantined(
@@ -97,6 +97,7 @@ class Ledger:
             at=self._clock.wall(),
             version=document.version,
             operation_uuid=document.operation_uuid,
+            servers_too=servers_too,
         )
         # The floor goes back to what runs, so that the version before the refused one is welcome;
         # an unversioned configuration says nothing about versions and leaves it.

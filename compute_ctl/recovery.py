@@ -33,6 +33,8 @@ class Quarantined(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
     version: Version | None = None
     operation_uuid: str | None = None
+    servers_too: bool = False
+    """Also the servers it names were refused, not only the rest."""
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
