@@ -25,6 +25,15 @@ def worker_title(pid: int) -> str:
     return Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0 ").decode()
 
 
+def ended(pid: int) -> bool:
+    """Whether a process is gone, or only waits for a parent that reaps orphans."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return stat.rpartition(") ")[2].startswith("Z")
+
+
 def test_the_worker_is_seen_by_pid_title_and_age(make_neon: MakeNeon) -> None:
     """It has no database connection, so the view and the process list show it."""
     server = make_neon()
@@ -78,7 +87,7 @@ def test_death_of_the_postmaster_ends_the_worker(make_neon: MakeNeon, daemon: Da
     assert server.process is not None
     server.process.kill()
     server.process.wait(5)
-    wait_until("the worker's end", lambda: not Path(f"/proc/{pid}").exists(), 3)
+    wait_until("the worker's end", lambda: ended(pid), 3)
 
 
 def test_a_manual_request_carries_its_reason(make_neon: MakeNeon, daemon: DaemonStub) -> None:
@@ -293,6 +302,8 @@ def test_many_reloads_leak_nothing(make_neon: MakeNeon, daemon: DaemonStub) -> N
 
 def test_pg_upgrade_accepts_the_library(make_neon: MakeNeon) -> None:
     """pg_upgrade --check passes with the library preloaded in both clusters."""
+    if subprocess.run([binary("psql"), "-V"], check=False, capture_output=True).returncode != 0:
+        pytest.skip("the psql of this server does not run, which pg_upgrade needs")
     old = make_neon(name="old")
     new = make_neon(name="new", start=False)
     old.stop()
