@@ -11,13 +11,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from asyncio import Future
 from collections.abc import Awaitable
 from datetime import datetime
 from math import isfinite
-from typing import Final
+from typing import Any, Final
 
 from compute_ctl import pacing
 from compute_ctl.applier import Applier, Result
+from compute_ctl.catalog_facts import CatalogEnd, CatalogResult
 from compute_ctl.errors import (
     FetchError,
     RequestError,
@@ -28,10 +30,11 @@ from compute_ctl.errors import (
 from compute_ctl.facts import GOOD_OUTCOMES, PUSH, Attempt, Outcome, Source
 from compute_ctl.fetcher import Fetcher, News
 from compute_ctl.node import Node
-from compute_ctl.ports import Clock, Postgres
+from compute_ctl.ports import CatalogKeeper, Clock, Postgres
 from compute_ctl.push import Push
 from compute_ctl.schedule import Schedule
 from compute_ctl.settings import Settings
+from compute_ctl.spec import Document
 from compute_ctl.state import Event, Status
 
 logger = logging.getLogger(__name__)
@@ -59,6 +62,7 @@ class Configurator:
         clock: Clock,
         settings: Settings,
         rng: random.Random,
+        catalog: CatalogKeeper | None = None,
     ) -> None:
         self._node = node
         self._applier = applier
@@ -67,6 +71,7 @@ class Configurator:
         self._clock = clock
         self._settings = settings
         self._rng = rng
+        self._catalog = catalog
         self._schedule = Schedule(node=node, clock=clock, settings=settings, rng=rng)
         self._attempts = 0
         self._unproven_push: Push | None = None
@@ -182,7 +187,9 @@ class Configurator:
         if news.document is None:
             return self._empty()
         self._schedule.attached()
-        return await self._applier.apply(news.document, source=self._fetcher.name, force=force)
+        result = await self._applier.apply(news.document, source=self._fetcher.name, force=force)
+        self._want_catalog(news.document, result)  # a refresh does not wait for it
+        return result
 
     async def _unchanged(self) -> Result:
         """There is no news; what is written but not proven may be provable by now."""
@@ -221,7 +228,7 @@ class Configurator:
         else:
             node.go_home(result.outcome)
         if self._unproven_push is not None and node.proven:
-            self._unproven_push.succeed()
+            self._unproven_push.succeed_with_catalog()
             self._unproven_push = None
 
     async def _retreat(self, reason: str) -> None:
@@ -251,7 +258,11 @@ class Configurator:
         self._end(begun, result, who=push.who, served=served)
         if node.push is push:
             node.push = None
+        push.catalog = self._want_catalog(push.document, result, force=True)
+        fits = result.outcome not in GOOD_OUTCOMES or await self._catalog_fits(push)
         self._answer(push, result)
+        if not fits:
+            return
         if node.terminating or node.push is not None:
             return
         if result.outcome in GOOD_OUTCOMES or result.outcome is Outcome.UNPROVEN:
@@ -259,9 +270,43 @@ class Configurator:
         else:
             node.move(Event.ATTEMPT_FAILED, result.reason)
 
+    def _want_catalog(
+        self, document: Document | None, result: Result, *, force: bool = False
+    ) -> Future[CatalogResult] | None:
+        """Have the catalog made as *document* wants it, if its configuration is to be in force."""
+        taken = result.outcome in GOOD_OUTCOMES or result.outcome is Outcome.UNPROVEN
+        if self._catalog is None or document is None or not taken:
+            return None
+        return self._catalog.want(document, force=force)
+
+    async def _catalog_fits(self, push: Push) -> bool:
+        """Wait for the catalog work of *push*, unless something is more urgent.
+
+        Returns False where it failed; the status says so then.
+        """
+        node, catalog = self._node, push.catalog
+        while catalog is not None and not catalog.done():
+            node.wake.clear()
+            if node.terminating:
+                push.supersede()
+            urgent = node.push is not None or node.requests.pending or node.start_failure
+            if urgent or node.terminating:
+                return True
+            wake = asyncio.create_task(node.wake.wait(), name="wake")
+            both: set[Future[Any]] = {catalog, wake}
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            wake.cancel()
+        if catalog is None or catalog.result().end is not CatalogEnd.FAILED:
+            return True
+        node.error = catalog.result().reason
+        if node.status is not Status.CONFIGURATION:
+            return True
+        node.move(Event.ATTEMPT_FAILED, node.error)
+        return False
+
     def _answer(self, push: Push, result: Result) -> None:
         if result.outcome in GOOD_OUTCOMES:
-            push.succeed()
+            push.succeed_with_catalog()
         elif result.outcome is Outcome.UNPROVEN:
             self._unproven_push = push  # proven later, or its caller's patience ends
         elif result.outcome is Outcome.STALE:
@@ -290,6 +335,8 @@ class Configurator:
             reason=result.reason,
             generation=node.written.marker.generation if node.written else None,
         )
+        if self._catalog is not None:
+            self._catalog.look()
         good = result.outcome in GOOD_OUTCOMES or result.excused
         node.attempt_ended(attempt, served=served, good=good)
         logger.log(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
+from compute_ctl.catalog_facts import CatalogEnd, CatalogResult
 from compute_ctl.errors import ComputeError, RequestError
 from compute_ctl.spec import Document
 
@@ -18,6 +19,8 @@ class Push:
         self.who = who
         self.old_upstream = old_upstream
         """With a step back: take its servers too, and not the newest."""
+        self.catalog: asyncio.Future[CatalogResult] | None = None
+        """The end of the work on roles and databases that belongs to it; None: there is none."""
         self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @property
@@ -29,6 +32,22 @@ class Push:
         """Tell the caller that the document is in force."""
         if not self.over:
             self._done.set_result(None)
+
+    def succeed_with_catalog(self) -> None:
+        """Tell the caller the end as soon as its catalog work has ended too."""
+        if self.catalog is None:
+            self.succeed()
+        else:
+            self.catalog.add_done_callback(self._catalog_ended)
+
+    def _catalog_ended(self, catalog: asyncio.Future[CatalogResult]) -> None:
+        if catalog.cancelled() or catalog.result().end is CatalogEnd.SUPERSEDED:
+            self.supersede()
+        elif catalog.result().good:
+            self.succeed()
+        else:
+            reason = catalog.result().reason
+            self.fail(RequestError(500, f'compute configuration failed: "{reason}"'))
 
     def fail(self, error: ComputeError) -> None:
         """Tell the caller why it is not."""
