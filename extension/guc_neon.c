@@ -160,9 +160,10 @@ define_numbers(void)
 	                        GUC_UNIT_BLOCKS, NULL, assign_stripe_size, NULL);
 	DefineCustomIntVariable("neon.protocol_version", "Version of the pagestream protocol.", NULL,
 	                        &nr_protocol_version, 3, 2, 3, PGC_SU_BACKEND, 0, NULL, NULL, NULL);
+	/* SIGHUP, unlike Neon's: a daemon attaches to a running server without a restart */
 	DefineCustomIntVariable("neon.extension_server_port", "Loopback port of the daemon.",
 	                        "If zero, there is none.", &nr_extension_server_port, 0, 0, 65535,
-	                        PGC_POSTMASTER, 0, NULL, NULL, NULL);
+	                        PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("neon.max_reconnect_attempts", "Accepted for compatibility.",
 	                        "neon_refresh.query_cancel_after bounds a page request instead.",
 	                        &unused_max_reconnect_attempts, 60, 0, INT_MAX, PGC_USERSET, 0, NULL,

@@ -149,3 +149,19 @@ def test_configuration_from_the_control_plane(make_compute: ComputeFactory) -> N
         assert query.value() == ROWS
         late.join()
     assert compute.setting("neon.pageserver_connstring") == b.url
+
+
+def test_a_server_that_knows_no_daemon_yet(make_compute: ComputeFactory) -> None:
+    """Attaching to a running server needs no restart: the daemon's port comes by reload."""
+    compute = make_compute(settings={"neon.extension_server_port": 0})
+    scan = compute.fill(1000)
+    a, b = compute.pageserver("a"), compute.pageserver("b")
+    compute.publish(a)
+    daemon = compute.start_daemon()
+    assert daemon.status()["postgres"]["pending_restart"] == []
+    with running_queries(compute.postgres.connect) as start:
+        a.kill()
+        query = start(scan)
+        compute.publish(b)
+
+        assert query.value() == 1000

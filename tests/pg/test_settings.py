@@ -27,7 +27,7 @@ OURS = {
     "neon.branch_id": ("", "postmaster"),
     "neon.compute_mode": ("primary", "postmaster"),
     "neon.endpoint_id": ("", "postmaster"),
-    "neon.extension_server_port": ("0", "postmaster"),
+    "neon.extension_server_port": ("0", "sighup"),
     "neon.max_reconnect_attempts": ("60", "user"),
     "neon.pageserver_connstring": ("", "sighup"),
     "neon.pageserver_response_disconnect_timeout": ("150s", "superuser"),
