@@ -1,0 +1,202 @@
+"""One life of the daemon: the real core between simulated adapters, from start to crash.
+
+What `app` composes is composed here, without doors, metrics and signals.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextvars import ContextVar
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from compute_ctl.applier import Applier
+from compute_ctl.configurator import Configurator
+from compute_ctl.errors import StoreError
+from compute_ctl.facts import AckAnswer, Attempt, Source
+from compute_ctl.fetcher import Fetcher
+from compute_ctl.journal import Journal
+from compute_ctl.node import Node
+from compute_ctl.prover import Prover
+from compute_ctl.recovery import Identity
+from compute_ctl.render import RenderContext
+from compute_ctl.settings import Settings
+from compute_ctl.state import Event, Status
+from tests.simulation.disk import Fence, SimConfStore, SimStateStore
+from tests.simulation.postgres import SimPostgres, SimProbe
+from tests.simulation.source import SimSource
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from tests.simulation.world import World
+
+RECONCILE_S = 60.0
+CURRENT: ContextVar[Life | None] = ContextVar("life", default=None)
+"""The daemon that a task belongs to."""
+
+
+class Server:
+    """The server as one daemon reaches it; a dead one reaches nothing."""
+
+    def __init__(self, postgres: SimPostgres, fence: Fence) -> None:
+        self._postgres = postgres
+        self._fence = fence
+
+    @property
+    def ready(self) -> bool:
+        """Whether it accepts connections."""
+        return self._postgres.ready
+
+    @property
+    def running(self) -> bool:
+        """Whether it exists."""
+        return self._postgres.running
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id."""
+        return self._postgres.pid
+
+    def reload(self) -> bool:
+        """Send SIGHUP."""
+        return not self._fence.up and self._postgres.reload()
+
+
+class Life:
+    """One process; `tasks` are all that run in it."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._postgres = Server(world.postgres, fence := Fence())
+        self._fence = fence
+        self.tasks: set[asyncio.Task[object]] = set()
+        self.serving = False
+        self.restored = False
+        self.node = Node(clock=world, postgres=self._postgres)
+        self.node.subscribe(self)
+        self._conf = SimConfStore(world.disk, fence, check_answers=world.checks)
+        self._state = SimStateStore(world.disk, fence)
+        self._journal = Journal(
+            conf=self._conf,
+            state=self._state,
+            identity=Identity(compute_id="c", system_identifier="7", data_dir_inode="1:2"),
+            deadlines=world.settings.deadlines,
+            nonce=lambda: f"{world.rng.getrandbits(128):032x}",
+        )
+        self._applier = self._make_applier()
+        self._configurator = Configurator(
+            node=self.node,
+            applier=self._applier,
+            fetcher=Fetcher(SimSource(world)),
+            postgres=self._postgres,
+            clock=world,
+            settings=world.settings,
+            rng=random.Random(world.rng.random()),
+        )
+
+    def _make_applier(self) -> Applier:
+        world = self._world
+        prover = Prover(
+            node=self.node,
+            postgres=self._postgres,
+            probe=SimProbe(world),
+            clock=world,
+            conf_path=self._journal.path,
+            deadlines=world.settings.deadlines,
+        )
+        return Applier(
+            node=self.node,
+            journal=self._journal,
+            prover=prover,
+            clock=world,
+            context=RenderContext(
+                attach=True, internal_port=3081, token_file=str(self._state.token_path)
+            ),
+            deadlines=world.settings.deadlines,
+        )
+
+    # Life and death
+
+    def spawn(self, work: Coroutine[object, object, None], name: str) -> asyncio.Task[None]:
+        """Start a task that dies with this process."""
+        token = CURRENT.set(self)
+        try:
+            return asyncio.get_running_loop().create_task(work, name=name)
+        finally:
+            CURRENT.reset(token)
+
+    async def run(self) -> None:
+        """Live until the process ends by itself (it may be killed before)."""
+        self.serving = True
+        self._conf.prepare()
+        self._state.open()
+        try:
+            await self._applier.restore()
+        except StoreError as error:
+            self._world.note(f"the daemon could not start: {error}")
+            return
+        self.restored = True
+        work = [
+            self.spawn(self._configurator.run(), "configurator"),
+            self.spawn(self._watch(), "postgres watcher"),
+        ]
+        ending = asyncio.create_task(self.node.ending.wait(), name="ending")
+        done, _ = await asyncio.wait({*work, ending}, return_when=asyncio.FIRST_COMPLETED)
+        for task in done & set(work):
+            if not task.cancelled() and task.exception() is not None:
+                self._world.fail(f"task {task.get_name()} died: {task.exception()!r}")
+        if self.node.terminating:
+            self._world.invariants.detached()
+            self._world.postgres.stop()
+            self.node.move(Event.STOPPED, "postgres is stopped")
+
+    async def _watch(self) -> None:
+        ready = False
+        while True:
+            if self._postgres.ready != ready:
+                ready = not ready
+                (self.node.postgres_ready if ready else self.node.postgres_lost)()
+            await asyncio.sleep(1.0 if ready else 0.1)
+
+    def kill(self) -> None:
+        """End as by SIGKILL: nothing that runs from here on has an effect."""
+        self.serving = False
+        self._fence.up = True
+        self._reap()
+
+    def _reap(self) -> None:
+        """Cancel until nothing is left: one cancellation may come too late for a `wait_for`."""
+        for task in list(self.tasks):
+            task.cancel()
+        if self.tasks:
+            asyncio.get_running_loop().call_soon(self._reap)
+
+    # An observer
+
+    def on_move(self, old: Status, new: Status, why: str) -> None:
+        """Note a change of status."""
+        if not self._fence.up:
+            self._world.invariants.moved(old, new)
+            self._world.note(f"{old} -> {new}: {why}")
+
+    def on_refresh_request(self, source: Source) -> None:
+        """Requests are counted elsewhere."""
+
+    def on_attempt(self, attempt: Attempt) -> None:
+        """Note how an attempt ended."""
+        if not self._fence.up:
+            self._world.invariants.attempted(attempt)
+            self._world.note(f"{attempt.who}: {attempt.outcome} {attempt.reason}")
+
+    def on_ack(self, answer: AckAnswer) -> None:
+        """Acknowledgements are counted elsewhere."""
+
+
+def settings() -> Settings:
+    """Return the settings of every simulated daemon."""
+    return Settings(
+        pgdata=Path("/pgdata"), connstr="", compute_id="c", attach=True,
+        reconcile_interval=RECONCILE_S,
+    )  # fmt: skip

@@ -1,0 +1,260 @@
+"""A disk that fills up, is slow, and keeps what a crash left behind.
+
+Files are replaced as the daemon's own `ReplacedFile` does it: temporary file, fsync, rename, fsync
+of the folder. Every primitive may be the last one before a crash (`crash_in`), in the middle of a
+write too. A rename that no fsync of the folder followed may be undone by a power failure.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from compute_ctl.errors import StoreError
+from compute_ctl.proof import Complaint
+from compute_ctl.recovery import State
+from tests.simulation import rules
+from tests.simulation.loop import Crash
+
+CONF: Final = "compute_ctl.conf"
+STATE: Final = "compute_ctl/state.json"
+TOKEN: Final = "compute_ctl/storage_token"
+GENERATIONS: Final = "compute_ctl/g/"
+KEPT: Final = 5
+
+
+class Disk:
+    """Files by name, and what is wrong with the disk at present."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, str] = {}
+        self.full = False
+        self.crash_in: int | None = None
+        """Crash at this many further primitives."""
+        self.on_change: Callable[[str], None] = lambda _name: None
+        """Told the name of every file that has become another one."""
+        self._reserved: set[str] = set()
+        """Files whose next replacement has its blocks already."""
+        self._unsynced: dict[str, str | None] = {}
+        """What a name pointed to before renames that may not survive a power failure."""
+
+    def _step(self) -> None:
+        if self.crash_in is not None:
+            self.crash_in -= 1
+            if self.crash_in < 0:
+                self.crash_in = None
+                raise Crash
+
+    def reserve(self, name: str) -> None:
+        """Allocate the temporary file of the next replacement, if there is space."""
+        self._step()
+        if not self.full:
+            self._reserved.add(name)
+
+    def replace(self, name: str, text: str) -> None:
+        """Replace a file as a whole, or raise OSError and leave the old one."""
+        folder, _, base = name.rpartition("/")
+        temporary = f"{folder}/.{base}.next" if folder else f".{base}.next"
+        self._step()
+        self.files[temporary] = text[: len(text) // 2]
+        self._step()
+        if self.full and name not in self._reserved:
+            del self.files[temporary]
+            raise OSError("no space left on device")
+        self.files[temporary] = text
+        self._step()
+        self._reserved.discard(name)
+        self._unsynced.setdefault(name, self.files.get(name))
+        self.files[name] = self.files.pop(temporary)
+        self.on_change(name)
+        self._step()
+
+    def remove(self, name: str) -> None:
+        """Remove a file, if it is there."""
+        self._step()
+        if self.files.pop(name, None) is not None:
+            self.on_change(name)
+
+    def put(self, name: str, text: str | None) -> None:
+        """Exchange a file behind the daemon's back, durably."""
+        self._unsynced.pop(name, None)
+        if text is None:
+            self.files.pop(name, None)
+        else:
+            self.files[name] = text
+        self.on_change(name)
+
+    def sync(self, folder: str) -> None:
+        """Make the renames in *folder* durable."""
+        self._step()
+        for name in [name for name in self._unsynced if name.rpartition("/")[0] == folder]:
+            del self._unsynced[name]
+
+    def lose_power(self, rng: random.Random) -> None:
+        """Undo some of the renames that are not durable yet."""
+        for name, old in self._unsynced.items():
+            if rng.random() < 0.5:
+                self.put_back(name, old)
+        self._unsynced.clear()
+
+    def put_back(self, name: str, old: str | None) -> None:
+        """Undo a rename."""
+        if old is None:
+            self.files.pop(name, None)
+        else:
+            self.files[name] = old
+        self.on_change(name)
+
+
+class Fence:
+    """Lets no call of a killed daemon reach the disk."""
+
+    def __init__(self) -> None:
+        self.up = False
+
+    def check(self) -> None:
+        """Raise StoreError if the process is gone."""
+        if self.up:
+            raise StoreError("this process was killed")
+
+
+class SimConfStore:
+    """The live file; a stand-in for `conf_store.ConfStore`."""
+
+    def __init__(self, disk: Disk, fence: Fence, *, check_answers: bool) -> None:
+        self._disk = disk
+        self._fence = fence
+        self._check_answers = check_answers
+        self.path = Path("/pgdata") / CONF
+
+    def prepare(self) -> None:
+        """Allocate the blocks of the next swap."""
+        self._disk.reserve(CONF)
+
+    def read(self) -> str | None:
+        """Return the text, None if there is none."""
+        self._fence.check()
+        return self._disk.files.get(CONF)
+
+    def check(self, text: str) -> list[Complaint]:
+        """Return what the server's binary would find wrong, if it is there to be asked."""
+        self._fence.check()
+        if not self._check_answers or self._disk.full:
+            return []
+        return [
+            Complaint(name=name, reason=reason, file=str(self.path), line=line)
+            for name, reason, line in rules.complaints(text)
+            if "." not in (name or "")  # no library is loaded
+        ]
+
+    def swap(self, text: str) -> None:
+        """Replace the file."""
+        self._fence.check()
+        try:
+            self._disk.replace(CONF, text)
+        except OSError as error:
+            raise StoreError(f"could not replace file: {error}") from error
+
+    def sync(self) -> None:
+        """Make the swap durable."""
+        self._fence.check()
+        self._disk.sync("")
+        self.prepare()
+
+
+class SimStateStore:
+    """The state folder; a stand-in for `state_store.StateStore`."""
+
+    def __init__(self, disk: Disk, fence: Fence) -> None:
+        self._disk = disk
+        self._fence = fence
+        self.token_path = Path("/pgdata") / TOKEN
+
+    def open(self) -> None:
+        """Allocate the blocks of the next save."""
+        self._disk.reserve(STATE)
+
+    def load(self) -> State:
+        """Return what is known; an empty State where it is unreadable."""
+        self._fence.check()
+        text = self._disk.files.get(STATE)
+        try:
+            return msgspec.json.decode(text, type=State) if text is not None else State()
+        except msgspec.DecodeError:
+            self._disk.put(STATE, None)
+            return State()
+
+    def save(self, state: State) -> None:
+        """Replace state.json durably."""
+        self._fence.check()
+        try:
+            self._disk.replace(STATE, msgspec.json.encode(state).decode())
+        except OSError as error:
+            raise StoreError(f"could not write state: {error}") from error
+        self._disk.sync("compute_ctl")
+        self._disk.reserve(STATE)
+
+    def put_generation(self, number: int, *, document: bytes, conf: str) -> None:
+        """Keep a generation."""
+        self._fence.check()
+        try:
+            self._disk.replace(f"{GENERATIONS}{number}.json", document.decode())
+            self._disk.replace(f"{GENERATIONS}{number}.conf", conf)
+        except OSError as error:
+            raise StoreError(f"could not keep generation {number}: {error}") from error
+
+    def sync_generation(self, number: int) -> None:
+        """Make a generation survive a power failure."""
+        self._fence.check()
+        self._disk.sync(GENERATIONS.rstrip("/"))
+
+    def get_generation(self, number: int) -> tuple[bytes, str] | None:
+        """Return (document, file text), None where one is missing."""
+        self._fence.check()
+        document = self._disk.files.get(f"{GENERATIONS}{number}.json")
+        conf = self._disk.files.get(f"{GENERATIONS}{number}.conf")
+        return None if document is None or conf is None else (document.encode(), conf)
+
+    def token(self) -> str | None:
+        """Return the storage token."""
+        self._fence.check()
+        return self._disk.files.get(TOKEN)
+
+    def put_token(self, token: str | None) -> None:
+        """Replace or remove the storage token."""
+        self._fence.check()
+        try:
+            if token is None:
+                self._disk.remove(TOKEN)
+            else:
+                self._disk.replace(TOKEN, token)
+        except OSError as error:
+            raise StoreError(f"could not write the token: {error}") from error
+
+    def set_aside(self) -> Path | None:
+        """Never called: the cluster is always the same one."""
+        raise AssertionError("the state folder was taken for another cluster's")
+
+    def _numbers(self) -> set[int]:
+        names = [name.removeprefix(GENERATIONS) for name in self._disk.files]
+        stems = [name.partition(".") for name in names if "/" not in name]
+        return {int(stem) for stem, _, end in stems if stem.isdigit() and end in ("json", "conf")}
+
+    def highest_generation(self) -> int:
+        """Return the highest number kept."""
+        self._fence.check()
+        return max(self._numbers(), default=0)
+
+    def prune(self, keep: frozenset[int]) -> None:
+        """Drop old generations."""
+        self._fence.check()
+        for number in sorted(set(sorted(self._numbers())[:-KEPT]) - keep):
+            for suffix in ("conf", "json"):
+                self._disk.remove(f"{GENERATIONS}{number}.{suffix}")
+
+    def add_history(self, entry: Mapping[str, object]) -> None:
+        """Keep no history."""

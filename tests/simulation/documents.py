@@ -1,0 +1,86 @@
+"""Documents for the simulation: good ones, and each way of being wrong."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+from devstack.document import attached
+
+TENANT: Final = "9f3c1d5e7a804b26a1c4e85d02f7b369"
+OTHER: Final = "00000000000000000000000000000001"
+TIMELINE: Final = "0a1b2c3d4e5f60718293a4b5c6d7e8f9"
+
+
+class Kind(StrEnum):
+    """What is the matter with a document."""
+
+    GOOD = "good"
+    RESTART = "restart"
+    """A setting waits for a restart."""
+    BAD_VALUE = "bad_value"
+    UNKNOWN_NAME = "unknown_name"
+    UNSTARTABLE = "unstartable"
+    """Reloads well, and kills the next start."""
+    BAD_UPSTREAM = "bad_upstream"
+    """The server refuses the list."""
+    UNWRITABLE = "unwritable"
+    """Our own checks refuse the rest."""
+    OTHER_TENANT = "other_tenant"
+
+
+class Ordering(StrEnum):
+    """How the documents of one run are ordered."""
+
+    GENERATION = "generation"
+    TIMESTAMP = "timestamp"
+    NONE = "none"
+
+
+@dataclass(slots=True)
+class Writer:
+    """Writes documents, each newer than the one before."""
+
+    ordering: Ordering
+    number: int = 0
+    login: bool = False
+    """They carry a storage token."""
+
+    def write(self, place: int, kind: Kind = Kind.GOOD, *, behind: int = 0) -> bytes:
+        """Return the next document; *behind*: its version is older by so many."""
+        self.number += 1
+        settings = {"work_mem": f"{self.number}MB"}
+        if kind is Kind.RESTART:
+            settings["shared_buffers"] = f"{100 + self.number}MB"
+        elif kind is Kind.BAD_VALUE:
+            settings["work_mem"] = f"bogus{self.number}"
+        elif kind is Kind.UNKNOWN_NAME:
+            settings["no_such_setting"] = "1"
+        elif kind is Kind.UNSTARTABLE:
+            settings["shared_preload_libraries"] = "neon_refresh,nolib"
+        elif kind is Kind.UNWRITABLE:
+            settings["log_min_duration_statement"] = "two\nlines"
+        host = "refused" if kind is Kind.BAD_UPSTREAM else f"ps{place}"
+        document = attached(
+            tenant=OTHER if kind is Kind.OTHER_TENANT else TENANT,
+            timeline=TIMELINE,
+            pageservers=[url(host)],
+            settings=settings,
+        )
+        version = max(1, self.number - behind)
+        if self.ordering is Ordering.GENERATION:
+            document["spec"]["generation"] = version
+        elif self.ordering is Ordering.TIMESTAMP:
+            at = datetime(2030, 1, 1, tzinfo=UTC) + timedelta(seconds=version)
+            document["spec"]["timestamp"] = at.isoformat()
+        if self.login:
+            document["spec"]["storage_auth_token"] = f"token-{self.number}"
+        return json.dumps(document).encode()
+
+
+def url(host: str) -> str:
+    """Return the connection string of a pageserver."""
+    return f"postgresql://{host}:6400"

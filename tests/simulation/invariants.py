@@ -1,0 +1,214 @@
+"""What must hold after every step, and when all is over."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+from compute_ctl.facts import Attempt
+from compute_ctl.generation import LiveFile
+from compute_ctl.recovery import Fact
+from compute_ctl.spec import decode_document
+from compute_ctl.state import TRANSITIONS, Status
+from compute_ctl.versions import Version, is_older
+from tests.simulation import rules
+from tests.simulation.disk import CONF
+from tests.simulation.documents import url
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+RAN_LATELY_S = 12.0
+"""How long ago the server may have run what is said to be applied: an apply is no longer."""
+WINDOW_S = 60.0
+MAX_FETCHES = 60
+"""In a window: while a suspicion grows old, and where there is none."""
+A_SUSPICION = 50
+"""In the first seconds of a suspicion; an operator's request and the like may cost one each."""
+GRACE_S = 10.0
+MAX_ATTEMPT_S = 60.0
+
+
+class InvariantError(AssertionError):
+    """Something is so that must never be so."""
+
+
+class Invariants:
+    """Watches one world."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.requests = 0
+        self.fetches = 0
+        self.empties: list[float] = []
+        """When the source said so, with no document between."""
+        self.texts: dict[str, str] = {}
+        """Every text ever written, by its marker."""
+        self.foreign: set[str] = set()
+        """Texts that somebody else has put in place of the file."""
+        self.highest: Version | None = None
+        """The newest version that was ever applied."""
+        self._recent: deque[float] = deque()
+        self._allowed: deque[float] = deque()
+        """When each fetch was allowed that is no part of the steady pace."""
+        self._suspected: float | None = None
+        self._last_plain = -1.0
+        self._applied: Fact | None = None
+        self._good: Fact | None = None
+        self._text: str | None = None
+
+    def new_life(self) -> None:
+        """Another process: it remembers only what is on disk."""
+        self._last_plain = -1.0
+        self._applied = self._good = None
+        self.empties.clear()
+        self.allow(3)
+        live = LiveFile.parse(self._world.disk.files.get(CONF) or "")
+        if not live.intact and not self._world.postgres.up:
+            self.highest = None  # the server shall start with what is known to be good
+
+    def allow(self, fetches: int) -> None:
+        """Allow for something that may cost so many fetches beside the pace."""
+        self._allowed.extend([self._world.loop.now] * fetches)
+
+    # After every step
+
+    def check(self) -> None:
+        """Look at the facts, where they have changed."""
+        life = self._world.life
+        if life is None or not life.serving:
+            return
+        since = life.node.requests.suspected_since
+        if since != self._suspected:
+            self._suspected = since
+            self.allow(A_SUSPICION if since is not None else 0)
+        state = life.node.state
+        if state.applied is not self._applied:
+            self._applied = state.applied
+            if state.applied is not None and life.restored:
+                self._check_applied(state.applied)
+        if state.last_known_good is not self._good:
+            self._good = state.last_known_good
+            if self._good is not None and life.restored:
+                self._check_good(self._good)
+
+    def _check_applied(self, fact: Fact) -> None:
+        world = self._world
+        last = world.loop.now if world.postgres.marker == fact.marker else None
+        last = world.postgres.ran.get(fact.marker) if last is None else last
+        if last is None or world.loop.now - last > RAN_LATELY_S:
+            world.fail(f"generation {fact.generation} is called applied, but never ran")
+        if is_older(fact.version, self.highest):
+            world.fail(f"version {fact.version} applied after {self.highest}")
+        self.highest = fact.version or self.highest
+        world.note(f"applied: generation {fact.generation}, version {fact.version}")
+
+    def _check_good(self, fact: Fact) -> None:
+        text = self.texts.get(fact.marker, "")
+        if not rules.startable(text):
+            self._world.fail(f"generation {fact.generation} is called good, but no server starts")
+        if self._waits(text):
+            self._world.fail(
+                f"generation {fact.generation} is called good, but waits for a restart"
+            )
+
+    def file_changed(self, name: str) -> None:
+        """Check that the live file is whole, or somebody else's."""
+        if name != CONF:
+            return
+        text = self._world.disk.files.get(CONF)
+        if text is None or text in self.foreign:
+            return
+        live = LiveFile.parse(text)
+        if not live.intact:
+            self._world.fail("the live file is torn")
+        self.texts[str(live.marker)] = text
+
+    def moved(self, old: Status, new: Status) -> None:
+        """Check a change of status against the table."""
+        if new not in TRANSITIONS[old].values():
+            self._world.fail(f"illegal move from {old} to {new}")
+
+    def attempted(self, attempt: Attempt) -> None:
+        """Check that an attempt was bounded."""
+        if attempt.duration_ms > MAX_ATTEMPT_S * 1000:
+            self._world.fail(f"an attempt took {attempt.duration_ms / 1000:.0f} s")
+
+    def fetched(self, *, plain: bool) -> None:
+        """Count a fetch, and check the pace."""
+        now = self._world.loop.now
+        self.fetches += 1
+        if plain:
+            interval = self._world.settings.refresh_min_interval
+            if now - self._last_plain < interval - 1e-6:
+                self._world.fail(f"two fetches within {now - self._last_plain:.4f} s")
+            self._last_plain = now
+        self._recent.append(now)
+        for times in (self._recent, self._allowed):
+            while times and times[0] < now - WINDOW_S:
+                times.popleft()
+        if len(self._recent) > MAX_FETCHES + len(self._allowed):
+            self._world.fail(f"{len(self._recent)} fetches within {WINDOW_S:g} s")
+
+    def detached(self) -> None:
+        """Check that the source has said it twice, some time apart."""
+        if not self.empties or self.empties[-1] - self.empties[0] < GRACE_S - 0.1:
+            self._world.fail(f"terminated without a confirmed detach: {self.empties}")
+
+    # At the end
+
+    def converged(self, document: bytes) -> str:
+        """Return what is missing to *document* being in force; '' if all is well."""
+        world, life = self._world, self._world.life
+        if life is None:
+            return "there is no daemon"
+        node, wanted = life.node, decode_document(document).content_sha256
+        applied, good = node.state.applied, node.state.last_known_good
+        live = LiveFile.parse(world.disk.files.get(CONF) or "")
+        not_good = good is None or good.content_sha256 != wanted
+        missing = {
+            "applied is another document": applied is None or applied.content_sha256 != wanted,
+            "applied is not in the file": applied is None or str(live.marker) != applied.marker,
+            "last known good is another": not_good
+            and not self._waits(world.disk.files.get(CONF, "")),
+            f"error: {node.error}": node.error is not None,
+            "drift": node.verdict is not None and bool(node.verdict.shadowed),
+            "not in sync": not node.in_sync,
+        }
+        return self._at_rest() or ", ".join(what for what, is_so in missing.items() if is_so)
+
+    @property
+    def can_fall_back(self) -> bool:
+        """Whether there is something to go back to."""
+        life = self._world.life
+        good = life is not None and life.node.state.last_known_good is not None
+        return good and self._world.postgres.ready
+
+    def salvaged(self) -> str:
+        """Return what is missing to the upstream of a refused document being in force."""
+        return self._at_rest()
+
+    def _waits(self, text: str) -> bool:
+        """Whether the server would have to be restarted to run all of *text*."""
+        values, started = rules.values(text), self._world.postgres.started_with
+        return any(values.get(name, rules.DEFAULTS[name]) != old for name, old in started.items())
+
+    def _at_rest(self) -> str:
+        world, life = self._world, self._world.life
+        if life is None:
+            return "there is no daemon"
+        node, postgres = life.node, world.postgres
+        live = LiveFile.parse(world.disk.files.get(CONF) or "")
+        missing = {
+            f"status {node.status}": node.status is not Status.RUNNING,
+            "postgres is down": not postgres.ready,
+            "suspicion": node.requests.suspected(world.loop.now),
+            "a request waits": node.requests.pending,
+            f"upstream {postgres.pageserver}": postgres.pageserver != url(f"ps{world.place}"),
+            "the file is torn": not live.intact,
+            "the file is not in force": str(live.marker) != postgres.marker,
+            "something bad in the file": not rules.startable(
+                self.texts.get(str(live.marker), "nonsense")
+            ),
+        }
+        return ", ".join(what for what, is_so in missing.items() if is_so)

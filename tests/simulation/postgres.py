@@ -1,0 +1,205 @@
+"""A server that reads the simulated disk: reload, restart, what it says over SQL."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from compute_ctl.errors import ProbeError
+from compute_ctl.proof import FileSetting, PendingRestart, SqlReport
+from tests.simulation import rules
+from tests.simulation.disk import CONF
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+AUTO_CONF = "/pgdata/postgresql.auto.conf"
+MAIN_CONF = "/pgdata/postgresql.conf"
+
+
+class SimPostgres:
+    """The postmaster, and what it runs with."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.up = False
+        self.ready = False
+        self.pid: int | None = None
+        self.conf: dict[str, str] = {}
+        """What is in force."""
+        self.started_with: dict[str, str] = {}
+        """Restart-only settings."""
+        self.pending: set[str] = set()
+        self.load_time: datetime = world.wall()
+        self.overrides: dict[str, str] = {}
+        """ALTER SYSTEM."""
+        self.typo_elsewhere = False
+        """The operator's own file cannot be read."""
+        self.starts = 0
+        self.ran: dict[str, float] = {}
+        """When each marker was last seen in force."""
+        self.changed = asyncio.Event()
+        """Set when what is in force may have changed."""
+
+    @property
+    def running(self) -> bool:
+        """Whether the process exists."""
+        return self.up
+
+    @property
+    def marker(self) -> str:
+        """The marker in force."""
+        return self.conf.get(rules.MARKER, "")
+
+    @property
+    def pageserver(self) -> str:
+        """The list in force."""
+        return self.conf.get(rules.CONNSTRING, "")
+
+    def map_sha256(self) -> str:
+        """Return the name of the published shard map, as the worker computes it."""
+        text = f"{self.marker}\n{self.conf.get(rules.STRIPE, '2048')}\n{self.pageserver}"
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    # Life
+
+    def start(self) -> bool:
+        """Start, if the configuration lets it."""
+        text = self._world.disk.files.get(CONF) or ""
+        if self.up or self.typo_elsewhere or not rules.startable(text):
+            return False
+        wanted = rules.values(text) | self.overrides
+        self.up, self.ready, self.pending = True, False, set()
+        self.starts += 1
+        self.pid = 4000 + self.starts
+        self.started_with = {
+            name: wanted.get(name, rules.DEFAULTS[name]) for name in rules.RESTART_ONLY
+        }
+        self.conf = wanted
+        self._in_force()
+        self._world.later(self._world.rng.uniform(0.05, 3.0), self._accept, self.pid)
+        return True
+
+    def _accept(self, pid: int) -> None:
+        if self.up and self.pid == pid:
+            self.ready = True
+            self.changed.set()
+
+    def stop(self) -> None:
+        """End, however."""
+        self.up = self.ready = False
+        self.pid = None
+        self.changed.set()
+
+    # Configuration
+
+    def reload(self) -> bool:
+        """Take a SIGHUP; it is acted on a little later."""
+        if not self.up:
+            return False
+        slow = self._world.rng.random() < 0.02
+        self._world.later(
+            self._world.rng.uniform(0.0, 1.5 if slow else 0.01), self._reload, self.pid
+        )
+        return True
+
+    def _reload(self, pid: int) -> None:
+        if not self.up or self.pid != pid:
+            return
+        text = self._world.disk.files.get(CONF) or ""
+        if not self.typo_elsewhere and not any(row.refuses_all for row in rules.rows(text)):
+            self._take(text)
+        self._in_force()
+
+    def _take(self, text: str) -> None:
+        self.load_time = self._world.wall()
+        wanted = rules.values(text) | self.overrides
+        bad = {row.name for row in rules.rows(text) if row.error is not None and row.name}
+        kept = {name: self.conf[name] for name in bad & self.conf.keys() if name not in wanted}
+        self.pending = {
+            name
+            for name, value in self.started_with.items()
+            if wanted.get(name, rules.DEFAULTS[name]) != value
+        }
+        self.conf = wanted | kept
+
+    def _in_force(self) -> None:
+        if self.marker:
+            self.ran[self.marker] = self._world.loop.now
+        self.changed.set()
+
+    # SQL
+
+    def report(self) -> SqlReport:
+        """Return what a session sees now; like the real view it reads the files as they are."""
+        text = self._world.disk.files.get(CONF) or ""
+        path = f"/pgdata/{CONF}"
+        found = [(path, row) for row in rules.rows(text)]
+        if self.typo_elsewhere:
+            found.insert(0, (MAIN_CONF, rules.Row(1, None, "", "syntax error")))
+        for line, (name, value) in enumerate(self.overrides.items(), 1):
+            found.append((AUTO_CONF, rules.Row(line, name, value, None)))
+        refused = any(row.refuses_all for _, row in found)
+        last = {row.name: number for number, (_, row) in enumerate(found)}
+        settings = []
+        pending = set()
+        for number, (file, row) in enumerate(found):
+            error = row.error
+            wins = last[row.name] == number and not refused
+            old = self.started_with.get(row.name or "", row.value)
+            if row.name is not None and error is None and wins and old != row.value:
+                error = f'setting could not be applied: "{row.name}"'
+                pending.add(row.name)
+            settings.append(
+                FileSetting(
+                    file=file, line=row.line, name=row.name, value=row.value,
+                    applied=wins and error is None, error=error,
+                )
+            )  # fmt: skip
+        wanted = rules.values(text) | self.overrides
+        for name, value in self.started_with.items():
+            if name not in wanted and value != rules.DEFAULTS[name] and not refused:
+                pending.add(name)
+                message = f'parameter "{name}" cannot be changed without restarting the server'
+                settings.append(
+                    FileSetting(
+                        file=path, line=0, name=None, value=None, applied=False, error=message
+                    )
+                )
+        library = self._world.has_library
+        return SqlReport(
+            conf_load_time=self.load_time,
+            marker=self.marker if library else None,
+            library_loaded=library,
+            settings=tuple(settings),
+            pending_restart=tuple(
+                PendingRestart(
+                    name=name, old=self.started_with[name], new=wanted.get(name, ""),
+                    file=path if name in wanted else None, line=None,
+                )
+                for name in sorted(pending)
+            ),
+        )  # fmt: skip
+
+
+class SimProbe:
+    """One look over SQL, which may take longer than anybody waits."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    async def look(self, *, deadline_s: float) -> SqlReport:
+        """Return the report, or raise ProbeError at the deadline."""
+        world = self._world
+        if not world.postgres.ready:
+            await asyncio.sleep(0.001)
+            raise ProbeError("connection refused")
+        if world.faults.sql_hangs or (world.troubled and world.rng.random() < 0.3):
+            await asyncio.sleep(deadline_s)
+            raise ProbeError(f"no answer within {deadline_s:g} s")
+        await asyncio.sleep(world.rng.uniform(0.001, 0.03))
+        if not world.postgres.ready:
+            raise ProbeError("server closed the connection")
+        return world.postgres.report()

@@ -1,0 +1,95 @@
+"""The refresh worker inside the simulated server: complains, and acknowledges what is in force."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from compute_ctl.errors import RequestError
+from compute_ctl.facts import AckAnswer, AckMessage, Source, Suspicion
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+RETRY_MIN_S = 0.05
+RETRY_MAX_S = 5.0
+
+
+class SimWorker:
+    """Follows the server; every message may be lost, and is then sent again."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._complained = False
+
+    async def acknowledge(self) -> None:
+        """Send an acknowledgement after every change of what is in force, until it arrives."""
+        world = self._world
+        while True:
+            await world.postgres.changed.wait()
+            world.postgres.changed.clear()
+            world.worker_looks.set()
+            wait = RETRY_MIN_S
+            while world.postgres.up and world.postgres.marker:
+                await asyncio.sleep(world.rng.uniform(0.0005, 0.004))
+                if self.send_ack():
+                    break
+                await self._pause(wait * world.rng.random())
+                wait = min(wait * 2, RETRY_MAX_S)
+
+    async def _pause(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._world.postgres.changed.wait(), seconds)
+
+    def send_ack(self) -> bool:
+        """Send one; return whether it was answered."""
+        world = self._world
+        life = world.life
+        lost = world.faults.acks_lost or world.rng.random() < world.faults.ack_loss
+        if life is None or not life.serving or lost:
+            return False
+        answer = life.node.acknowledge(
+            AckMessage(
+                marker=world.postgres.marker,
+                map_sha256=world.postgres.map_sha256(),
+                shard_count=1,
+                suspects=world.troubled,
+            )
+        )
+        if answer is AckAnswer.UNKNOWN:
+            world.unknown_acks += 1
+        return True
+
+    async def complain(self) -> None:
+        """Ask for a refresh while the pageserver is not there; say when it is over."""
+        world = self._world
+        while True:
+            await world.worker_looks.wait()
+            world.worker_looks.clear()
+            wait = RETRY_MIN_S
+            while world.postgres.up and world.troubled:
+                await asyncio.sleep(world.rng.uniform(0.0005, 0.01))
+                self._send()
+                await self._look_again(max(wait * world.rng.random(), 0.005))
+                wait = min(wait * 2, RETRY_MAX_S)
+            if self._complained and not world.troubled:
+                self._complained = not self.send_ack()
+                if self._complained:
+                    world.later(RETRY_MIN_S, world.worker_looks.set)
+
+    async def _look_again(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._world.worker_looks.wait(), seconds)
+        self._world.worker_looks.clear()
+
+    def _send(self) -> None:
+        life = self._world.life
+        lost = self._world.rng.random() < self._world.faults.request_loss
+        if life is None or not life.serving or lost or not self._world.troubled:
+            return
+        suspicion = Suspicion(source="pageserver", shard=0, trouble="dead")
+        with suppress(RequestError):
+            life.node.request_refresh(who="postgres", source=Source.WORKER, suspicion=suspicion)
+            self._complained = True
+            self._world.invariants.requests += 1

@@ -1,0 +1,274 @@
+"""The world of one seed: puts the parts together, tells the story, and wants a happy end."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Coroutine
+from contextvars import Context, copy_context
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from tests.simulation import moves
+from tests.simulation.daemon import CURRENT, Life, settings
+from tests.simulation.disk import CONF, Disk
+from tests.simulation.documents import Kind, Ordering, Writer, url
+from tests.simulation.invariants import InvariantError, Invariants
+from tests.simulation.loop import START, Crash, SimLoop
+from tests.simulation.postgres import SimPostgres
+from tests.simulation.source import ControlPlane
+from tests.simulation.worker import SimWorker
+
+EPOCH = datetime(2030, 1, 1, tzinfo=UTC)
+CONVERGE_S = 180.0
+"""After quiet: a minute until the periodic look, 90 s of Retry-After, 30 s of suspicion."""
+STABLE_S = 130.0
+LOOK_S = 5.0
+"""What a periodic look may take."""
+MAX_STEPS = 400_000
+
+
+@dataclass(slots=True)
+class Faults:
+    """What is wrong outside at present; probabilities, and seconds."""
+
+    latency: float = 0.01
+    loss: float = 0.0
+    turned_away: float = 0.0
+    nonsense: float = 0.0
+    stale: float = 0.0
+    empty: float = 0.0
+    acks_lost: bool = False
+    ack_loss: float = 0.0
+    request_loss: float = 0.0
+    sql_hangs: bool = False
+    slow_disk: bool = False
+
+
+class World:
+    """One seed."""
+
+    def __init__(self, seed: int, *, note: Callable[[str], None] | None = None) -> None:
+        self.seed = seed
+        self.rng = rng = random.Random(seed)
+        self._note = note
+        self.loop = SimLoop()
+        self.settings = settings()
+        self.faults = Faults()
+        self.disk = Disk()
+        self.wall_offset = 0.0
+        self.has_library = rng.random() < 0.85
+        self.has_etags = rng.random() < 0.8
+        self.long_polls = rng.random() < 0.5
+        self.checks = rng.random() < 0.7
+        ordering = rng.choice([Ordering.GENERATION, Ordering.GENERATION, *Ordering])
+        self.writer = Writer(ordering, login=rng.random() < 0.3)
+        self.kinds = list(Kind)
+        self.control = ControlPlane()
+        self.postgres = SimPostgres(self)
+        self.postgres_wanted = True
+        self.place = 0
+        """Where the pages are; a server that names another place is in trouble."""
+        self.worker_looks = asyncio.Event()
+        self.life: Life | None = None
+        self.crashes = 0
+        self.crash_at_step: int | None = None
+        self.unknown_acks = 0
+        self.quiet = False
+        self.invariants = Invariants(self)
+        self._failure: InvariantError | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    # Time
+
+    def monotonic(self) -> float:
+        """Return seconds that never go backwards."""
+        return self.loop.now
+
+    def wall(self) -> datetime:
+        """Return the wall clock, which somebody may set."""
+        return EPOCH + timedelta(seconds=self.loop.now - START + self.wall_offset)
+
+    def later(self, seconds: float, call: Callable[..., object], *args: Any) -> None:
+        """Call outside the daemon, in *seconds*."""
+        self.loop.call_later(seconds, call, *args, context=Context())
+
+    def note(self, text: str) -> None:
+        """Tell whoever watches this run."""
+        if self._note is not None:
+            self._note(f"{self.loop.now - START:9.4f}  {text}")
+
+    # What is so
+
+    @property
+    def troubled(self) -> bool:
+        """Whether queries wait for a pageserver that is not there."""
+        return (
+            self.has_library
+            and self.postgres.ready
+            and bool(self.postgres.marker)
+            and self.postgres.pageserver != url(f"ps{self.place}")
+        )
+
+    def fail(self, reason: str) -> None:
+        """End the run: an invariant does not hold."""
+        if self._failure is None:
+            self._failure = InvariantError(reason)
+
+    def choose_kind(self) -> Kind:
+        """Return what shall be the matter with the next document."""
+        kind = self.rng.choice([Kind.GOOD, *self.kinds])
+        unknown = kind is Kind.OTHER_TENANT and not self.postgres.ran
+        return Kind.GOOD if unknown else kind  # the first document says whose compute this is
+
+    # The run
+
+    def run(self) -> None:
+        """Tell the story. Raises InvariantError."""
+        loop = self.loop
+        loop.set_task_factory(_task_factory)
+        loop.set_exception_handler(self._unhandled)
+        loop.after_step = self._after_step
+        loop.on_crash = self.crash
+        loop.job_time = self._job_time
+        self.disk.on_change = self.invariants.file_changed
+        try:
+            loop.run_until_complete(self._story())
+        finally:
+            loop.after_step = lambda: None
+            self._end(loop)
+
+    def _end(self, loop: SimLoop) -> None:
+        for task in asyncio.all_tasks(loop):
+            task.cancel()
+        loop.call_soon(loop.call_later, 0.001, loop.stop)
+        loop.run_forever()
+        loop.set_exception_handler(lambda _loop, _context: None)
+        loop.close()
+
+    def _unhandled(self, _loop: object, context: dict[str, Any]) -> None:
+        if self.crashes == 0:  # what a killed process leaves behind is nobody's business
+            self.fail(f"unhandled: {context.get('message')}: {context.get('exception')!r}")
+
+    def _job_time(self) -> float:
+        if self.faults.slow_disk and self.rng.random() < 0.5:
+            return self.rng.uniform(0.5, 8.0)
+        return self.rng.uniform(0.0002, 0.003)
+
+    def _after_step(self) -> None:
+        self.invariants.check()
+        if self._failure is not None:
+            raise self._failure
+        if self.loop.steps > MAX_STEPS:
+            raise InvariantError("it never comes to rest")
+        if self.crash_at_step is not None and self.loop.steps >= self.crash_at_step:
+            self.crash()
+
+    def spawn(self, work: Coroutine[object, object, None], name: str) -> None:
+        """Start a task outside the daemon."""
+        task = self.loop.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._outside_ended)
+
+    def _outside_ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            self.fail(f"the simulation is broken: {task.get_name()}: {task.exception()!r}")
+
+    async def _story(self) -> None:
+        self.control.publish(self.writer.write(self.place))
+        if self.rng.random() < 0.8:
+            self.postgres.start()
+        self.spawn(self._keep_postgres(), "keeper of postgres")
+        self.spawn(self._keep_daemon(), "keeper of the daemon")
+        if self.has_library:
+            worker = SimWorker(self)
+            self.spawn(worker.acknowledge(), "worker acknowledges")
+            self.spawn(worker.complain(), "worker complains")
+        await moves.play(self)
+        self.note("--- quiet ---")
+        await self._happy_end()
+
+    async def _keep_postgres(self) -> None:
+        """Start the server again whenever it is down, as systemd would."""
+        while True:
+            await asyncio.sleep(self.rng.uniform(0.5, 3.0))
+            if self.postgres_wanted and not self.postgres.up and self.postgres.start():
+                self.note(f"postgres starts (pid {self.postgres.pid})")
+
+    async def _keep_daemon(self) -> None:
+        while True:
+            self.life = life = Life(self)
+            self.invariants.new_life()
+            self.note("the daemon starts")
+            main = life.spawn(life.run(), "daemon")
+            await asyncio.wait({main})
+            if not main.cancelled() and main.exception() is not None:
+                self._died(main.exception())
+            life.kill()
+            self.loop.kill_threads(finish_call=True)
+            self.life = None
+            await asyncio.sleep(self.rng.uniform(0.05, 3.0))
+
+    def _died(self, error: BaseException | None) -> None:
+        if isinstance(error, Crash):
+            self.crash()
+        else:
+            self.fail(f"the daemon died: {error!r}")
+
+    def crash(self, *, finish_call: bool = False) -> None:
+        """Kill the daemon, wherever it is."""
+        self.crash_at_step = self.disk.crash_in = None
+        if self.life is None:
+            return
+        self.note("the daemon is killed")
+        self.crashes += 1
+        self.loop.kill_threads(finish_call=finish_call)
+        self.life.kill()
+
+    # The end
+
+    async def _happy_end(self) -> None:
+        """All faults end, a good document is published: it must come into force, and stay."""
+        self.quiet = True
+        self.faults = Faults()
+        self.disk.full, self.postgres_wanted = False, True
+        self.crash_at_step = self.disk.crash_in = None
+        self.postgres.overrides.clear()
+        self.postgres.typo_elsewhere = False
+        self.postgres.reload()
+        self.place += 1
+        self.worker_looks.set()
+        salvage = self.rng.random() < 0.2 and self.invariants.can_fall_back
+        last = self.writer.write(self.place, Kind.BAD_VALUE if salvage else Kind.GOOD)
+        self.control.publish(last)
+        goal = self.invariants.salvaged if salvage else lambda: self.invariants.converged(last)
+        end = self.loop.now + CONVERGE_S
+        while missing := goal():
+            if self.loop.now >= end:
+                raise InvariantError(f"not within {CONVERGE_S:g} s after quiet: {missing}")
+            await asyncio.sleep(0.25)
+        self.note("converged")
+        before, text = self.invariants.fetches, self.disk.files.get(CONF)
+        await asyncio.sleep(STABLE_S)
+        end = self.loop.now + LOOK_S
+        while missing := goal():
+            if self.loop.now >= end:
+                raise InvariantError(f"it did not last: {missing}")
+            await asyncio.sleep(0.25)
+        if self.disk.files.get(CONF) != text:
+            raise InvariantError("the file was written again without need")
+        if self.invariants.fetches - before > STABLE_S / 60 + 3:
+            raise InvariantError(f"{self.invariants.fetches - before} fetches while all is well")
+
+
+def _task_factory(
+    loop: asyncio.AbstractEventLoop, work: Any, *, context: Context | None = None
+) -> asyncio.Task[Any]:
+    task: asyncio.Task[Any] = asyncio.Task(work, loop=loop, context=context)
+    life = (context or copy_context()).get(CURRENT)
+    if life is not None:
+        life.tasks.add(task)
+        task.add_done_callback(life.tasks.discard)
+    return task
