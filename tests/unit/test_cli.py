@@ -91,6 +91,16 @@ def test_flags_of_the_reference() -> None:
     assert "t0" not in repr(options)
 
 
+def test_flags_that_open_more() -> None:
+    """What is safe by default is opened one by one."""
+    usual, opened = (
+        read().settings,
+        read("--allow-tokens-without-exp", "--extensions-on-loopback").settings,
+    )
+    assert (usual.tokens_need_exp, usual.extensions_on_loopback) == (True, False)
+    assert (opened.tokens_need_exp, opened.extensions_on_loopback) == (False, True)
+
+
 def test_flags_without_effect_are_named_once() -> None:
     """Everything the reference takes is taken; what means nothing here is told in one line."""
     arguments = []
@@ -169,6 +179,8 @@ def checked(folder: Path, *arguments: str) -> str | None:
         "f",
         "--internal-http-port",
         "0",
+        "--external-http-port",
+        "0",
         *arguments,
     ]
     try:
@@ -227,7 +239,9 @@ def test_port_in_use(tmp_path: Path) -> None:
         other.listen()
         port = str(other.getsockname()[1])
         said = checked(tmp_path, "--attach", "--internal-http-port", port)
+        outside = checked(tmp_path, "--attach", "--external-http-port", port)
     assert said == f"could not listen on 127.0.0.1:{port}: address already in use"
+    assert outside == f"could not listen on 0.0.0.0:{port}: address already in use"
     assert checked(tmp_path, "--attach", "--internal-http-port", port) is None
 
 
