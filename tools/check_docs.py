@@ -1,4 +1,4 @@
-"""Check what rots first in the documents: links, commands, lists of settings.
+"""Check what rots first in the documents: links and commands.
 
 Prints one line for each finding and exits with status 1 if there is any. Run by `make check`.
 """
@@ -15,7 +15,6 @@ LINK = re.compile(r"\]\((?!\w+:)([^)#\s]+)")
 CODE = re.compile(r"```.*?```|`[^`\n]+`|^ {4}[^\n]*", re.MULTILINE | re.DOTALL)
 MAKE = re.compile(r"\bmake((?: [a-z][a-z-]*)+)")
 TARGET = re.compile(r"^([a-z][a-z-]*):", re.MULTILINE)
-SETTING = re.compile(r'"((?:neon|neon_refresh)\.[a-z_]+)"')
 
 
 def documents() -> list[Path]:
@@ -38,15 +37,6 @@ def unknown_targets(text: str, known: set[str]) -> Iterator[str]:
                 yield f"the Makefile has no target {target}"
 
 
-def undocumented_settings(manual: Path) -> Iterator[str]:
-    """Yield settings that the extension defines and the manual does not name."""
-    text = manual.read_text()
-    for source in sorted(ROOT.glob("extension/src/guc*.c")):
-        for name in SETTING.findall(source.read_text()):
-            if f"`{name}`" not in text:
-                yield f"setting {name} is missing"
-
-
 def findings() -> Iterator[str]:
     """Yield every finding as `file: what is wrong`."""
     known = set(TARGET.findall((ROOT / "Makefile").read_text()))
@@ -54,10 +44,6 @@ def findings() -> Iterator[str]:
         text = document.read_text()
         for finding in [*dead_links(document, text), *unknown_targets(text, known)]:
             yield f"{document.relative_to(ROOT)}: {finding}"
-    manual = ROOT / "docs/settings.md"
-    if manual.exists():
-        for finding in undocumented_settings(manual):
-            yield f"docs/settings.md: {finding}"
 
 
 def main() -> int:
