@@ -1,0 +1,188 @@
+"""What is deployed beside the daemon names only what the daemon has."""
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from compute_ctl.__main__ import main
+from compute_ctl.cli_run import parse
+from compute_ctl.facts import AckAnswer, Attempt, Outcome, Source
+from compute_ctl.metrics import Metrics
+from compute_ctl.state import Status
+from tests.unit.snapshots import NOTHING
+
+ROOT = Path(__file__).resolve().parents[2]
+DEPLOY = ROOT / "deploy"
+RULES = DEPLOY / "prometheus/compute_ctl.rules.yml"
+DASHBOARD = DEPLOY / "grafana/compute_ctl.json"
+UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
+EXAMPLES = sorted((DEPLOY / "examples").glob("*.json"))
+NAME = re.compile(r"\b((?:compute_ctl|pg_cctl)_\w+)")
+MATCHER = re.compile(r'(\w+)=~?"([^"$]+)"')
+NOT_OURS = {"job", "instance"}  # Prometheus adds these
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+
+
+def exposed() -> dict[str, dict[str, set[str]]]:
+    """Every sample that the daemon can show: its labels and their values."""
+    metrics = Metrics()
+    for status in Status:
+        metrics.on_move(Status.EMPTY, status, "")
+    for source in Source:
+        metrics.on_refresh_request(source)
+    for answer in AckAnswer:
+        metrics.on_ack(answer)
+    for outcome in Outcome:
+        metrics.on_attempt(
+            Attempt(
+                number=1,
+                who="test",
+                started_at=NOW,
+                finished_at=NOW,
+                duration_ms=1.0,
+                outcome=outcome,
+            )
+        )
+    metrics.on_fetch("GetConfig", "200 OK")
+    metrics.on_http("loopback", 200)
+    for reason in ("slow", "full"):
+        metrics.on_dropped("loopback", reason)
+    found: dict[str, dict[str, set[str]]] = {}
+    for family in text_string_to_metric_families(metrics.exposition(NOTHING, now=NOW).decode()):
+        found.setdefault(family.name, {})  # one without samples as yet
+        for sample in family.samples:
+            labels = found.setdefault(sample.name, {})
+            for label, value in sample.labels.items():
+                labels.setdefault(label, set()).add(value)
+    found["compute_ctl_up"]["status"] = {status.kebab for status in Status}
+    return found
+
+
+def alert_expressions() -> dict[str, str]:
+    """The expression of each alert, by its name."""
+    found = {}
+    for block in RULES.read_text().split("- alert: ")[1:]:
+        name, _, rest = block.partition("\n")
+        body = re.search(r"expr:(.*?)\n +(?:for|labels):", rest, re.DOTALL)
+        assert body is not None, name
+        found[name] = body[1]
+    return found
+
+
+def panel_expressions() -> dict[str, str]:
+    """The expressions of each panel, by its title."""
+    dashboard = json.loads(DASHBOARD.read_text())
+    return {
+        panel["title"]: "\n".join(target["expr"] for target in panel["targets"])
+        for panel in dashboard["panels"]
+    }
+
+
+def unknown(expression: str) -> Iterator[str]:
+    """Yield what *expression* asks for and the daemon does not have."""
+    have = exposed()
+    names = set(NAME.findall(re.sub(r'"[^"]*"', '""', expression)))
+    yield from (f"metric {name}" for name in sorted(names - have.keys()))
+    known = [have[name] for name in names & have.keys()]
+    for label, values in MATCHER.findall(expression):
+        for value in values.split("|") if label not in NOT_OURS else ():
+            if not any(value in labels.get(label, ()) for labels in known):
+                yield f'label {label}="{value}"'
+
+
+@pytest.mark.parametrize(
+    ("expression", "finding"),
+    [
+        ("compute_ctl_nothing > 0", "metric compute_ctl_nothing"),
+        ('compute_ctl_up{status="bored"}', 'label status="bored"'),
+        ('compute_ctl_up{mood="failed"}', 'label mood="failed"'),
+        (
+            'compute_ctl_refresh_attempts_total{outcome=~"applied|fine"}',
+            'label outcome="fine"',
+        ),
+    ],
+)
+def test_wrong_names_are_found(expression: str, finding: str) -> None:
+    """A metric, a label or a value that the daemon does not have is told."""
+    assert [finding] == list(unknown(expression))
+
+
+@pytest.mark.parametrize("alert", alert_expressions())
+def test_alerts_ask_for_what_there_is(alert: str) -> None:
+    """Each alert rests on metrics, labels and values that the daemon exposes."""
+    assert [] == list(unknown(alert_expressions()[alert]))
+
+
+@pytest.mark.parametrize("title", panel_expressions())
+def test_panels_ask_for_what_there_is(title: str) -> None:
+    """Each panel shows metrics that the daemon exposes."""
+    assert [] == list(unknown(panel_expressions()[title]))
+
+
+@pytest.mark.parametrize("alert", alert_expressions())
+def test_guide_says_what_to_do(alert: str) -> None:
+    """The operating guide has an answer to each alert."""
+    assert f"`{alert}`" in (ROOT / "docs/operations.md").read_text()
+
+
+def test_documented_metrics_are_those_exposed() -> None:
+    """The table of metrics in the API's manual is complete, and has nothing else."""
+    manual = (ROOT / "docs/http-api.md").read_text().partition("## Metrics")[2]
+    documented = set(re.findall(r"^\| `(\w+)` \|", manual, re.MULTILINE))
+    families = {re.sub("_(bucket|count|sum|created)$", "", name) for name in exposed()}
+    totals = {name.removesuffix("_total") for name in families if name.endswith("_total")}
+
+    assert families - totals == documented
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.name)
+def test_examples_are_valid(example: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each example document is accepted."""
+    assert 0 == main(["validate", str(example)])
+    assert f"{example}: valid\n" == capsys.readouterr().out
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda path: path.name)
+def test_units_run_the_daemon_with_flags_it_has(unit: Path) -> None:
+    """ExecStart, with its variables filled in, is a command line that can be used."""
+    text = unit.read_text().replace("\\\n", " ")
+    variables = dict(re.findall(r'^Environment="?(\w+)=(.*?)"?$', text, re.MULTILINE))
+    command = re.search(r"^ExecStart=\S+ run (.*)$", text, re.MULTILINE)
+    assert command is not None
+    options = variables["COMPUTE_CTL_OPTIONS"].strip('"').split()
+    words = re.findall(r'"[^"]*"|\S+', command[1].replace("$COMPUTE_CTL_OPTIONS", ""))
+
+    settings = parse([*(word.strip('"') for word in words), *options], variables).settings
+
+    assert ("@" in unit.name) == settings.attach
+    assert "/usr/lib/postgresql/15/bin/postgres" == settings.pgbin
+    assert 0 == settings.external_http_port
+    assert settings.config_path is not None
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
+@pytest.mark.parametrize("unit", UNITS, ids=lambda path: path.name)
+def test_units_are_good_systemd(unit: Path, tmp_path: Path) -> None:
+    """systemd knows every key and value."""
+    program = tmp_path / "compute_ctl"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    copy = tmp_path / unit.name.replace("@", "@15-main")
+    copy.write_text(unit.read_text().replace("/opt/compute_ctl/bin/compute_ctl", str(program)))
+
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--recursive-errors=yes", str(copy)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+    assert (0, "") == (done.returncode, done.stderr)
