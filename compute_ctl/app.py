@@ -20,7 +20,7 @@ from pathlib import Path
 import msgspec
 
 from compute_ctl.applier import Applier
-from compute_ctl.catalog.desk import Desk
+from compute_ctl.catalog import Desk, Keeper
 from compute_ctl.conf_store import ConfStore
 from compute_ctl.configurator import Configurator
 from compute_ctl.conninfo import parse as parse_conninfo
@@ -32,6 +32,7 @@ from compute_ctl.file_source import FileSource
 from compute_ctl.http import Doors
 from compute_ctl.journal import Journal
 from compute_ctl.metrics import Metrics
+from compute_ctl.monitor import Monitor
 from compute_ctl.node import Node
 from compute_ctl.postgres import Attached, Events, Supervised
 from compute_ctl.postgres.identity import data_dir_inode, major_version, system_identifier
@@ -124,6 +125,7 @@ class _App:
         journal = self._make_journal(store)
         node.subscribe(History(journal))
         applier = self._make_applier(node, journal, postgres, clock, doors.internal_port)
+        keeper = self._make_keeper(node, journal, postgres, clock)
         configurator = Configurator(
             node=node,
             applier=applier,
@@ -132,12 +134,15 @@ class _App:
             clock=clock,
             settings=settings,
             rng=random.SystemRandom(),
+            catalog=keeper,
         )
         watchdog = Watchdog(notifier)
         watchdog.start()
         self._catch_signals()
         await applier.restore()
         self._spawn("configurator", configurator.run())
+        self._spawn("catalog", keeper.run())
+        self._spawn("monitor", self._make_monitor(node, postgres, clock, metrics).run())
         self._watch(node, postgres, store)
         notifier.send(READY)
         try:
@@ -217,6 +222,7 @@ class _App:
             attach=settings.attach,
             internal_port=internal_port,
             overcommit_never=_overcommit_never(),
+            privileged_role=settings.privileged_role,
             token_file=str(journal.token_path),
         )
         return Applier(
@@ -226,6 +232,39 @@ class _App:
             clock=clock,
             context=context,
             deadlines=settings.deadlines,
+        )
+
+    def _make_keeper(
+        self, node: Node, journal: Journal, postgres: Attached | Supervised, clock: SystemClock
+    ) -> Keeper:
+        settings = self._settings
+        return Keeper(
+            node=node,
+            postgres=postgres,
+            clock=clock,
+            connstr=settings.connstr,
+            pgdata=settings.pgdata,
+            save=lambda: journal.save(node.state),
+            privileged=settings.privileged_role,
+            always=not settings.attach,
+            deadline_s=settings.deadlines.catalog,
+            retry_max_s=settings.reconcile_interval,
+        )
+
+    def _make_monitor(
+        self, node: Node, postgres: Attached | Supervised, clock: SystemClock, metrics: Metrics
+    ) -> Monitor:
+        def is_active(at: datetime) -> None:
+            node.last_active = at
+
+        return Monitor(
+            connstr=self._settings.connstr,
+            postgres=postgres,
+            clock=clock,
+            on_active=is_active,
+            on_downtime=metrics.on_downtime,
+            by_statistics=lambda: "activity_monitor_experimental" in node.features,
+            interval_s=self._settings.monitor_interval,
         )
 
     # Running

@@ -18,6 +18,8 @@ from compute_ctl.sql_quoting import check_object_name
 
 PRELOAD: Final = "shared_preload_libraries"
 SIZE_LIMIT: Final = "neon.max_cluster_size"
+SIZE_LIMIT_OVERRIDE: Final = "compute_ctl_temp_override.conf"
+"""The file beside the configuration of a limited server that lifts its limit for a while."""
 DELTA_ACTIONS: Final = frozenset({"delete_db", "rename_db", "delete_role", "rename_role"})
 _RENAMES: Final = frozenset({"rename_db", "rename_role"})
 _AUDIT_EXTENSIONS: Final = {

@@ -19,7 +19,6 @@ from compute_ctl.settings import Settings
 
 UNUSED: Final[tuple[tuple[str, ...], ...]] = (
     ("-r", "--remote-ext-base-url"),
-    ("--privileged-role-name",),
     ("--cgroup",),
     ("--filecache-connstr",),
     ("--vm-monitor-addr",),
@@ -91,6 +90,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> RunOption
         tokens_need_exp=not given.allow_tokens_without_exp,
         extensions_on_loopback=given.extensions_on_loopback,
         socket_group=given.socket_group,
+        privileged_role=given.privileged_role_name,
         refresh_min_interval=given.refresh_min_interval,
         reconcile_interval=given.reconcile_interval,
         log_format=given.log_format,
@@ -169,7 +169,7 @@ def _parser() -> _Parser:
     _add_daemon(parser)
     group = parser.add_argument_group("accepted for compatibility, without effect")
     for names in UNUSED:
-        group.add_argument(*names, dest=_dest(names), metavar="X", type=_checker(names[-1]))
+        group.add_argument(*names, dest=_dest(names), metavar="X")
     for name in UNUSED_SWITCHES:
         group.add_argument(name, dest=_dest((name,)), action="store_true")
     group.add_argument("--lakebase-mode", type=_boolean, default=False, metavar="true|false")
@@ -183,6 +183,13 @@ def _add_server(parser: _Parser) -> None:
     add("-D", "--pgdata", metavar="DIR", help="data directory (or $PGDATA)")
     add("-C", "--connstr", metavar="CONNINFO", help="superuser connection to the server")
     add("-b", "--pgbin", metavar="FILE", help="server binary (or $POSTGRES_PATH)")
+    add(
+        "--privileged-role-name",
+        metavar="ROLE",
+        type=_role_name,
+        default=Settings.privileged_role,
+        help="the role that all roles of a document join (default: %(default)s)",
+    )
     add("--attach", action="store_true", help="Postgres is run by somebody else")
     add("--config-file", metavar="FILE", help="with --attach: the server's main configuration file")
 
@@ -276,12 +283,7 @@ def _boolean(text: str) -> bool:
     raise argparse.ArgumentTypeError(f'"{text}" is neither true nor false')
 
 
-def _checker(name: str):  # type: ignore[no-untyped-def]
-    """Return what reads the value of an option without effect: a wrong one is still wrong."""
-
-    def check(text: str) -> str:
-        if name == "--privileged-role-name" and _ROLE_NAME.fullmatch(text) is None:
-            raise argparse.ArgumentTypeError(f'"{text}" may hold lower-case letters and _ only')
-        return text
-
-    return check
+def _role_name(text: str) -> str:
+    if _ROLE_NAME.fullmatch(text) is None:
+        raise argparse.ArgumentTypeError(f'"{text}" may hold lower-case letters and _ only')
+    return text

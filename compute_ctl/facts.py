@@ -189,3 +189,5 @@ class Snapshot:
     postgres_version: str | None
     pending_restart: tuple[PendingRestart, ...]
     drift: tuple[Complaint, ...]
+    catalog_error: str | None = None
+    """Why roles, databases and extensions are not as the document in force wants them."""

@@ -63,6 +63,7 @@ class Ledger:
     def desire(self, document: Document, source: str, *, generation: int | None = None) -> None:
         """Make *document* the one desired, and its version the floor."""
         node = self._node
+        node.features = frozenset(document.spec.features)
         node.desired = Desired(
             content_sha256=document.content_sha256,
             version=document.version,

@@ -64,6 +64,8 @@ class Metrics:
         self._buckets = [0] * (len(BUCKETS_S) + 1)
         self._seconds = 0.0
         self._last_apply_successful: bool | None = None
+        self._downtime_ms = 0.0
+        self._downtime_ms_total = 0.0
 
     # What the node tells
 
@@ -96,6 +98,11 @@ class Metrics:
     def on_fetch(self, rpc: str, status: str) -> None:
         """Count a request to the control plane; *status* is like ``200 OK``, or ``unknown``."""
         self._fetches[rpc, status] += 1
+
+    def on_downtime(self, current_ms: float, added_ms: float) -> None:
+        """Take how long Postgres has not answered, and what that adds to the total."""
+        self._downtime_ms = current_ms
+        self._downtime_ms_total += added_ms
 
     def on_http(self, door: str, code: int) -> None:
         """Count an answer of the HTTP API."""
@@ -140,6 +147,16 @@ class Metrics:
             "pg_cctl_pagestream_request_errors",
             "Refresh requests over HTTP, whoever sent them",
             value=self._requests[Source.WORKER] + self._requests[Source.OPERATOR],
+        )
+        yield _gauge(
+            "compute_pg_current_downtime_ms",
+            "Time since Postgres last answered; 0: it does",
+            self._downtime_ms,
+        )
+        yield CounterMetricFamily(
+            "compute_pg_downtime_ms",
+            "Time in which Postgres did not answer",
+            value=self._downtime_ms_total,
         )
 
     def _refreshes(self) -> Iterator[Metric]:
@@ -217,6 +234,11 @@ def _trouble(snapshot: Snapshot, now: datetime) -> Iterator[Metric]:
         max((now - since).total_seconds(), 0.0) if since else 0.0,
     )
     yield _gauge("compute_ctl_refresh_pending", "Whether a request waits", snapshot.pending)
+    yield _gauge(
+        "compute_ctl_catalog_failing",
+        "Whether roles, databases and extensions are not as wanted",
+        snapshot.catalog_error is not None,
+    )
     ready = snapshot.postgres_ready
     yield _gauge("compute_ctl_postgres_ready", "Whether Postgres accepts connections", ready)
 

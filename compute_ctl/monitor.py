@@ -111,6 +111,9 @@ class Monitor:
             logger.debug("the monitor got no answer: %s", error)
             self._is_up(up=False)
             return
+        except Exception:  # a mistake of ours here must not cost a heal
+            logger.exception("the monitor could not look")
+            return
         self._is_up(up=True)
         self._take(activity)
 

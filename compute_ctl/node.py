@@ -84,6 +84,8 @@ class Node:
         self.push: Push | None = None
         self.state = State()
         self.desired: Desired | None = None
+        self.features: frozenset[str] = frozenset()
+        """What the newest document accepted switches on."""
         self.written: Written | None = None
         self.verdict: Verdict | None = None
         self.last_attempt: Attempt | None = None
@@ -94,6 +96,10 @@ class Node:
         self.tenant: str | None = None
         self.timeline: str | None = None
         self.terminate_mode: str | None = None
+        self.last_active: datetime | None = None
+        """When a client last did something in Postgres."""
+        self.catalog_error: str | None = None
+        """Why roles, databases and extensions are not as wanted; None while they are."""
         self.lsn: str | None = None
         """Where the write-ahead log of a primary ended, once it has."""
         self.postgres_version: str | None = None
@@ -318,7 +324,7 @@ class Node:
             start_time=self.start_time,
             tenant=self.tenant,
             timeline=self.timeline,
-            last_active=None,
+            last_active=self.last_active,
             error=self.error,
             desired=self.desired,
             applied=self.state.applied,
@@ -336,6 +342,7 @@ class Node:
             postgres_version=self.postgres_version,
             pending_restart=verdict.pending_restart,
             drift=verdict.shadowed,
+            catalog_error=self.catalog_error,
         )
 
     def _at(self, monotonic: float | None) -> datetime | None:

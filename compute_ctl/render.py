@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from compute_ctl import spec_sources
+from compute_ctl.catalog_wanted import SIZE_LIMIT, SIZE_LIMIT_OVERRIDE
 from compute_ctl.errors import SpecError
 from compute_ctl.generation import MARKER_SETTING
 from compute_ctl.quoting import (
@@ -51,6 +52,8 @@ class RenderContext:
     """The loopback door, where Postgres asks for a refresh."""
     overcommit_never: bool = False
     """The kernel refuses to overcommit memory, which large shared segments need."""
+    privileged_role: str = "neon_superuser"
+    """The role that all roles of a document are members of."""
     token_file: str | None = None
     """Absolute path of the file that gets the storage token of a document that has one."""
 
@@ -141,6 +144,8 @@ def render(document: Document, context: RenderContext) -> Rendered:
     names = {*settings, *servers, *(line.name.lower() for line in text.lines)}
     rest = [text.text, "# settings\n"]
     rest += [setting_line(name, value) for name, value in settings.items()]
+    if SIZE_LIMIT in names:
+        rest.append(setting_line("include_if_exists", SIZE_LIMIT_OVERRIDE))
     return Rendered(
         rest="".join(rest),
         upstream=_upstream_text(servers),
@@ -261,7 +266,7 @@ def _defaults(document: Document, context: RenderContext) -> dict[str, str]:
     defaults: dict[str, str] = {}
     if not context.attach:
         defaults |= dict.fromkeys(_LOCALE_SETTINGS, "C.UTF-8")
-        defaults["neon.privileged_role_name"] = "neon_superuser"
+        defaults["neon.privileged_role_name"] = context.privileged_role
         defaults["neon.disable_logical_replication_subscribers"] = "false"
         tls = document.compute_ctl_config.tls
         if tls is not None and "tls_experimental" in spec.features:

@@ -28,6 +28,8 @@ class Deadlines:
     stop_fast: float = 30.0
     """A fast stop of Postgres; then SIGQUIT."""
     start_postgres: float = 60.0
+    catalog: float = 300.0
+    """One run of the work on roles, databases and extensions."""
     failed_start: float = 30.0
     """How long a failed start waits for a refresh or /configure before the daemon exits."""
     shutdown: float = 5.0
@@ -67,6 +69,10 @@ class Settings:
     """`/extensions` and `/grants` are served to any local process, as the reference does."""
     socket_group: str | None = None
     """Group that may use the unix socket (then mode 0660)."""
+    privileged_role: str = "neon_superuser"
+    """The role that all roles of a document are members of."""
+    monitor_interval: float = 1.0
+    """Seconds between two looks at whether anybody uses Postgres."""
     refresh_min_interval: float = 0.02
     """Seconds between two fetches at least."""
     reconcile_interval: float = 300.0

@@ -130,6 +130,8 @@ class PostgresView(Struct, frozen=True, kw_only=True):
     ready: bool
     pending_restart: list[PendingRestartView]
     drift: list[DriftView]
+    catalog_error: str | None
+    """Why roles, databases and extensions are not as wanted."""
 
 
 class StatusBody(Struct, frozen=True, kw_only=True):
@@ -256,6 +258,7 @@ def status_body(snapshot: Snapshot) -> StatusBody:
             ready=snapshot.postgres_ready,
             pending_restart=_pending_restart(snapshot.pending_restart),
             drift=_drift(snapshot.drift),
+            catalog_error=redact(snapshot.catalog_error) if snapshot.catalog_error else None,
         ),
     )
 

@@ -27,7 +27,7 @@ from compute_ctl.catalog.size_limit import SizeLimit
 from compute_ctl.catalog_facts import CatalogEnd, CatalogResult
 from compute_ctl.catalog_wanted import Wanted, names_size_limit
 from compute_ctl.daemon_thread import in_thread
-from compute_ctl.errors import CatalogError, ProbeError
+from compute_ctl.errors import CatalogError, ProbeError, StoreError
 from compute_ctl.node import Node
 from compute_ctl.ports import Clock, Postgres
 from compute_ctl.spec import Document
@@ -67,15 +67,11 @@ class Keeper:
     pgdata: Path
     save: Callable[[], Awaitable[None]]
     """Keeps the node's state on disk."""
-    record: Callable[[CatalogResult], None] = lambda _: None
-    """Told of every attempt."""
     privileged: str = "neon_superuser"
     always: bool = True
     """Also where a document lists nothing: the privileged role and the health check."""
     deadline_s: float = 300.0
     retry_max_s: float = 300.0
-    error: str | None = None
-    """Why the last attempt failed; None after one that did not."""
     _wish: _Wish | None = None
     _poke: asyncio.Event = field(default_factory=asyncio.Event)
     _stopped: threading.Event = field(default_factory=threading.Event)
@@ -100,7 +96,7 @@ class Keeper:
             wanted = Wanted.of(document)
         except CatalogError as error:
             self._drop_wish()
-            self.error = str(error)
+            self.node.catalog_error = str(error)
             logger.error("catalog: %s", error)
             return _resolved(CatalogEnd.FAILED, str(error))
         if wanted is None or (wanted.nothing and not self.always):
@@ -164,9 +160,9 @@ class Keeper:
             return
         if result.good:
             self._wish = None
-            self.error = None
+            self.node.catalog_error = None
             return
-        self.error = result.reason
+        self.node.catalog_error = result.reason
         wish.failures += 1
         pause = min(RETRY_MIN_S * 2 ** min(wish.failures - 1, 16), self.retry_max_s)
         jitter = random.uniform(0.5, 1.0)  # noqa: S311 (no secret)
@@ -199,6 +195,9 @@ class Keeper:
             end = await self._execute(executor, wish)
         except CatalogError as error:
             reason = str(error)
+        except Exception as error:  # a mistake of ours here must not cost a heal
+            logger.exception("catalog work ended unexpectedly")
+            reason = f"unexpected {type(error).__name__}"
         result = CatalogResult(
             end=end,
             reason=reason,
@@ -209,7 +208,6 @@ class Keeper:
             logger.error("catalog work failed: %s", reason)
         else:
             logger.info("catalog work: %s, %d statements", end, executor.done)
-        self.record(result)
         return result
 
     async def _execute(self, executor: Executor, wish: _Wish) -> CatalogEnd:
@@ -242,7 +240,10 @@ class Keeper:
         self.node.state = msgspec.structs.replace(
             state, catalog_sha256=wish.sha256, done_operations=done
         )
-        await self.save()
+        try:
+            await self.save()
+        except StoreError as error:
+            logger.warning("%s", error)
 
     async def _verify_size_limit(self) -> None:
         def verify() -> None:

@@ -15,14 +15,12 @@ from pathlib import Path
 from typing import Final
 
 from compute_ctl.atomic_file import ReplacedFile, sync_folder
-from compute_ctl.catalog_wanted import SIZE_LIMIT
+from compute_ctl.catalog_wanted import SIZE_LIMIT, SIZE_LIMIT_OVERRIDE
 from compute_ctl.errors import CatalogError, PostgresError, ProbeError
 from compute_ctl.pg_session import PgSession
 
 logger = logging.getLogger(__name__)
 
-FILE_NAME: Final = "compute_ctl_temp_override.conf"
-"""Included by the configuration of a document that sets the limit."""
 UNLIMITED: Final = "-1"
 VERIFY_S: Final = 5.0
 _BETWEEN_LOOKS_S: Final = 0.05
@@ -38,7 +36,7 @@ class SizeLimit:
 
     def __init__(self, folder: Path, *, reload: Callable[[], bool]) -> None:
         """*folder* is the data directory, *reload* sends SIGHUP to the server."""
-        self._path = folder / FILE_NAME
+        self._path = folder / SIZE_LIMIT_OVERRIDE
         self._reload = reload
         self.doubtful = False
         """The server may still run without a limit."""

@@ -12,8 +12,8 @@ import msgspec
 import pytest
 
 from compute_ctl.catalog import Keeper
-from compute_ctl.catalog.size_limit import FILE_NAME
 from compute_ctl.catalog_facts import CatalogEnd, CatalogResult
+from compute_ctl.catalog_wanted import SIZE_LIMIT_OVERRIDE as FILE_NAME
 from compute_ctl.facts import Desired, Written
 from compute_ctl.generation import Marker
 from compute_ctl.node import Node
@@ -178,7 +178,7 @@ async def test_failure_is_told_and_tried_again(server: Postgres) -> None:
     async with staged(server, retry_max_s=0.1) as stage:
         result = await stage.apply(wish)
         assert (CatalogEnd.FAILED, True) == (result.end, "missing" in result.reason)
-        assert (result.reason, "") == (stage.keeper.error, stage.node.state.catalog_sha256)
+        assert (result.reason, "") == (stage.node.catalog_error, stage.node.state.catalog_sha256)
         server.query("CREATE ROLE missing")
         await asyncio.to_thread(
             wait_until, "the work to be done", lambda: stage.node.state.catalog_sha256

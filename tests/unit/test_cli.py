@@ -101,6 +101,12 @@ def test_flags_that_open_more() -> None:
     assert (opened.tokens_need_exp, opened.extensions_on_loopback) == (False, True)
 
 
+def test_privileged_role() -> None:
+    """The role that the others join can be named."""
+    assert read().settings.privileged_role == "neon_superuser"
+    assert read("--privileged-role-name", "mine").settings.privileged_role == "mine"
+
+
 def test_flags_without_effect_are_named_once() -> None:
     """Everything the reference takes is taken; what means nothing here is told in one line."""
     arguments = []
@@ -108,7 +114,7 @@ def test_flags_without_effect_are_named_once() -> None:
         arguments += [names[0], "x"]
     options = read(*arguments, "--dev", "--resize-swap-on-bind", "--lakebase-mode", "true")
     expected = (
-        "these options have no effect here: --remote-ext-base-url, --privileged-role-name, "
+        "these options have no effect here: --remote-ext-base-url, "
         "--cgroup, --filecache-connstr, --vm-monitor-addr, --set-disk-quota-for-fs, "
         "--installed-extensions-collection-interval, --pg-init-timeout, --resize-swap-on-bind, "
         "--dev"

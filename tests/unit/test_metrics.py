@@ -140,6 +140,26 @@ def test_trouble() -> None:
     assert scrape(Metrics())["compute_ctl_suspected_seconds"] == 0
 
 
+def test_downtime_adds_up() -> None:
+    """The present downtime is what was told last; the total keeps all of it."""
+    metrics = Metrics()
+    for current, added in ((1000, 1000), (3000, 2000), (0, 500)):
+        metrics.on_downtime(current, added)
+    samples = scrape(metrics)
+    found = ("compute_pg_current_downtime_ms", "compute_pg_downtime_ms_total")
+    assert (0, 3500) == tuple(samples[name] for name in found)
+
+
+def test_catalog_that_fails() -> None:
+    """Catalog work that failed is a gauge to alert on."""
+    failing = replace(NOTHING, catalog_error="could not")
+    found = [
+        scrape(Metrics(), snapshot)["compute_ctl_catalog_failing"]
+        for snapshot in (NOTHING, failing)
+    ]
+    assert [0, 1] == found
+
+
 def test_two_nodes_do_not_meet() -> None:
     """Nothing is counted in common."""
     first, second = Metrics(), Metrics()
@@ -152,5 +172,5 @@ def test_clean_text() -> None:
     text = Metrics().exposition(NOTHING, now=NOW).decode()
     names = [line.split()[2] for line in text.splitlines() if line.startswith("# HELP")]
     assert len(names) == len(set(names))
-    assert all(name.startswith(("compute_ctl_", "pg_cctl_")) for name in names)
+    assert all(name.startswith(("compute_ctl_", "compute_pg_", "pg_cctl_")) for name in names)
     assert "_created" not in text

@@ -87,6 +87,25 @@ def test_whole_file_attached() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "where",
+    [{"settings": {"neon.max_cluster_size": "512"}}, {"text": "neon.max_cluster_size = 5"}],
+)
+def test_limited_server_reads_what_lifts_the_limit(where: dict[str, Any]) -> None:
+    """A document with a size limit has its override included behind it; others have not."""
+    expected = "include_if_exists = 'compute_ctl_temp_override.conf'"
+    lines = made(**where).rest.splitlines()
+    limit = next(n for n, line in enumerate(lines) if line.startswith("neon.max_cluster_size"))
+    assert lines.index(expected) > limit
+    assert expected not in made({"work_mem": "1MB"}).rest
+
+
+def test_privileged_role_is_told_to_the_server() -> None:
+    """Neon's library learns which role the daemon makes the privileged one."""
+    context = RenderContext(attach=False, internal_port=3081, privileged_role="my_superuser")
+    assert "neon.privileged_role_name = 'my_superuser'\n" in made(context=context).rest
+
+
 def test_whole_file_supervised() -> None:
     """Supervised: the reference's own settings come first, and the document may override them."""
     rendered = made(

@@ -52,6 +52,7 @@ def test_an_empty_node() -> None:
             "ready": False,
             "pending_restart": [],
             "drift": [],
+            "catalog_error": None,
         },
     }
 
@@ -171,6 +172,7 @@ def test_postgres() -> None:
             postgres_ready=True,
             pending_restart=(waits,),
             drift=(drift,),
+            catalog_error="could not create role: password=x",
         )
     )
     assert body["postgres"] == {
@@ -194,6 +196,7 @@ def test_postgres() -> None:
                 "line": 2,
             }
         ],
+        "catalog_error": "could not create role: password=********",
     }
 
 
