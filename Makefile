@@ -11,7 +11,7 @@ BIN := .venv/bin
 
 export PG_CONFIG PYTHON
 
-.PHONY: build demo test check fmt clean
+.PHONY: build demo test bench check fmt clean
 .DEFAULT_GOAL := build
 
 build: # Debian packages, .venv, the C core and its Python binding, the extension in PostgreSQL
@@ -22,6 +22,10 @@ demo: build # a PostgreSQL that loses its pageserver and heals
 
 test: build
 	@$(BIN)/pytest $(ARGS)
+
+bench: build # heal time beside the floor and the reference's policy; the daemon's weight and speed
+	@$(BIN)/python -m bench.heal $(ARGS)
+	@$(BIN)/python -m bench.daemon
 
 check: build # format, lint, types, layers, docs; C warnings are errors in the build
 	@tools/check
