@@ -64,6 +64,10 @@ def _summary(body: Mapping[str, Any], door: str, now: datetime) -> Table:
     server = f"{ready}, pid {postgres['pid']}" if postgres["pid"] else "not running"
     version = postgres.get("version")
     grid.add_row("postgres", f"version {version}, {server}" if version else server)
+    if postgres.get("catalog_error"):
+        grid.add_row("catalog", Text(postgres["catalog_error"], style="red"))
+    if body["last_active"]:
+        grid.add_row("last active", _ago(body["last_active"], now))
     if body["tenant"]:
         grid.add_row("tenant", f"{body['tenant']} timeline {body['timeline']}")
     if refresh["suspected_since"]:

@@ -52,11 +52,13 @@ async def test_status_tells_what_is_wrong(
         suspicion=Suspicion(source="pageserver", shard=2, trouble="dead", text="refused"),
     )
     served.end_attempt(Outcome.REJECTED, "no good")
+    served.node.catalog_error = "could not make role r"
     served.node.move(Event.HOME_FAILED)
     assert await command("status", "-D", str(tmp_path)) == 1
     out = capsys.readouterr().out
     assert "pageserver shard 2 dead, 1 times: refused" in out
     assert "rejected in 1.5 ms (no good)" in out
+    assert "could not make role r" in out
 
 
 async def test_environment_finds_the_socket(

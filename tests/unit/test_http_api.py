@@ -96,7 +96,7 @@ def test_every_metric_is_documented() -> None:
     metrics = Metrics()
     text = metrics.exposition(NOTHING).decode()
     shown = {line.split()[2] for line in text.splitlines() if line.startswith("# HELP")}
-    documented = set(re.findall(r"(?m)^\| `((?:compute_ctl|pg_cctl)_\w+)` \|", HTTP_API))
+    documented = set(re.findall(r"(?m)^\| `((?:compute_ctl|compute_pg|pg_cctl)_\w+)` \|", HTTP_API))
     assert documented - shown == {"compute_ctl_last_apply_successful"}  # not before there was one
     assert shown - documented == set()
 
