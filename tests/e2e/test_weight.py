@@ -6,7 +6,7 @@ from bench.daemon import load, memory_mb
 from devstack.compute import Compute
 
 MORE_MB = 2.0
-"""What the allocator may take in the meantime; a leak of 1 kB a request would be four times that."""
+"""What the allocator may take in the meantime; a leak of 1 kB a request is 8 MB."""
 
 
 def test_memory_does_not_grow(compute: Compute) -> None:
