@@ -19,6 +19,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from compute_ctl import failpoint
+
 RESERVE_BYTES: Final = 64 * 1024
 
 
@@ -66,6 +68,7 @@ class ReplacedFile:
                 self._inherit(fd, old)
                 if durable:
                     os.fsync(fd)
+            failpoint.reach(f"before-rename {target.name}")
             temporary.replace(target)
         except OSError:
             with suppress(OSError):

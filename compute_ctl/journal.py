@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
+from compute_ctl import failpoint
 from compute_ctl.errors import SpecError, StoreError
 from compute_ctl.generation import LiveFile, Marker, file_text
 from compute_ctl.ports import ConfStore, StateStore
@@ -128,14 +129,18 @@ class Journal:
         )
         marker = Marker.of(generation=number, nonce=self._nonce(), body=body)
         new = file_text(body, marker)
+        failpoint.reach("before-generation")
         try:
             self._state.put_generation(number, document=document, conf=new)
             self._unsynced = number
         except StoreError as error:
             logger.warning("generation %d is not kept: %s", number, error)  # no reason not to heal
+        failpoint.reach("before-token")
         if token != self._state.token():
             self._state.put_token(token)
+        failpoint.reach("before-swap")
         self._conf.swap(new)
+        failpoint.reach("before-signal")
         return marker
 
     async def reinstate(self, live: LiveFile) -> None:
@@ -146,6 +151,7 @@ class Journal:
 
     async def sync(self) -> None:
         """Make the last swap durable; a failure is only logged, the file is in force already."""
+        failpoint.reach("before-sync")
         try:
             await self._call(self._conf.sync)
             if self._unsynced is not None:
@@ -156,9 +162,11 @@ class Journal:
 
     async def save(self, state: State) -> None:
         """Keep *state*; a failure is only logged: the next save, or proof at start, mends it."""
+        failpoint.reach("before-save")
         keep = frozenset(fact.generation for fact in (state.applied, state.last_known_good) if fact)
         try:
             await self._call(lambda: self._state.save(state))
+            failpoint.reach("after-save")
             await self._call(lambda: self._state.prune(keep))
         except StoreError as error:
             logger.warning("%s", error)

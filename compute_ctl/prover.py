@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from compute_ctl import failpoint
 from compute_ctl.errors import ProbeError
 from compute_ctl.node import Node
 from compute_ctl.ports import Clock, Postgres, SqlProbe
@@ -56,6 +57,7 @@ class Prover:
         end = self._clock.monotonic() + limit
         if not self._postgres.reload():
             return Verdict(proof=Proof.NONE)
+        failpoint.reach("before-proof")
         acks = self._node.acks
         if await acks.wait(self._deadlines.ack if self._worker_exists else FIRST_WAIT_S):
             self._worker_exists = True

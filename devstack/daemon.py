@@ -55,7 +55,7 @@ class Daemon:
         self.port = port
         self.log = log
         self.socket = pgdata / "compute_ctl" / "ctl.sock"
-        self._env = {"NEON_CONTROL_PLANE_TOKEN": token} if token else {}
+        self.env = {"NEON_CONTROL_PLANE_TOKEN": token} if token else {}
         self._argv: list[str | Path] = [sys.executable, "-m", "compute_ctl"]
         self._argv += ["--pgdata", pgdata, "--connstr", connstr, "--compute-id", compute_id]
         self._argv += ["--internal-http-port", str(port), "--pgbin", pgbin]
@@ -68,7 +68,7 @@ class Daemon:
 
     def start(self) -> Self:
         """Start it, and wait until its API answers. Raises ChildError or AssertionError."""
-        self.child = Child(self._argv, stderr=self.log, ready=False, env=self._env)
+        self.child = Child(self._argv, stderr=self.log, ready=False, env=self.env)
         wait_until("compute_ctl to answer", self._answers, START_TIMEOUT)
         return self
 

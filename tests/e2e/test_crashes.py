@@ -1,0 +1,164 @@
+"""kill -9 at every step of an application, and a disk that is full: nothing is lost or torn."""
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from compute_ctl.failpoint import STEPS, VARIABLE
+from compute_ctl.generation import LiveFile
+from devstack.compute import Compute
+from devstack.postgres import give_away, make_folder
+from devstack.process import ChildError
+from devstack.wait import wait_until
+from tests.e2e.conftest import ComputeFactory
+
+ROWS = 5_000
+LARGE = {f"app.note{number}": "x" * 1000 for number in range(200)}
+"""Settings that need more than the space that is reserved for the next file."""
+
+
+def live_file(compute: Compute) -> LiveFile:
+    """Return what is in the daemon's file."""
+    return LiveFile.parse((compute.postgres.data / "compute_ctl.conf").read_text())
+
+
+def live_generation(compute: Compute) -> int:
+    """Return the number of the generation in the daemon's file."""
+    marker = live_file(compute).marker
+    assert marker is not None
+    return marker.generation
+
+
+def wait_for_proof(compute: Compute, generation: int) -> dict[str, Any]:
+    """Wait until *generation* is applied, and good to start a server with; return the status."""
+    found: dict[str, Any] = compute.daemon.wait_status(
+        f"generation {generation} to be proven",
+        lambda found: (
+            found["status"] == "running"
+            and found["config"]["applied"]
+            and found["config"]["applied"]["generation"] == generation
+            and found["config"]["last_known_good"] == found["config"]["applied"]
+            and found
+        ),
+    )
+    return found
+
+
+def crash_at(compute: Compute, step: str) -> None:
+    """Start the daemon with this failpoint, and wait until it has killed itself there."""
+    daemon = compute.daemon
+    daemon.env[VARIABLE] = step
+    with suppress(AssertionError, ChildError):  # it may be gone before it has answered
+        daemon.start()
+    child = daemon.child
+    assert child is not None
+    assert -9 == wait_until(f"the crash {step}", child.poll, 15)
+    del daemon.env[VARIABLE]
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_crash_at_any_step_is_made_good(compute: Compute, step: str) -> None:
+    """The file is whole at once; the next daemon adopts Postgres, and proves what it finds.
+
+    That needs no source; once the source answers again, the new document is in force.
+    """
+    scan = compute.fill(ROWS)
+    a, b = compute.pageserver("a"), compute.pageserver("b")
+    compute.publish(a, settings={"work_mem": "5MB"})
+    compute.start_daemon()
+    pid, before = compute.postgres.pid, compute.daemon.status()["config"]["applied"]
+    compute.daemon.stop()
+
+    compute.publish(b, settings={"work_mem": "6MB"})
+    crash_at(compute, step)
+    left = live_file(compute)
+    assert left.intact
+    assert left.marker is not None
+    assert compute.postgres.running
+
+    compute.publish_document("{")
+    compute.daemon.start()
+    found = wait_for_proof(compute, left.marker.generation)
+    assert str(left.marker) == compute.setting("neon_refresh.config_generation")
+    assert pid == found["postgres"]["pid"]
+
+    compute.publish(b, settings={"work_mem": "6MB"})
+    assert compute.daemon.refresh() in ("applied", "unchanged")
+    compute.wait_in_sync()
+    status = wait_for_proof(compute, live_generation(compute))
+    assert b.url == compute.setting("neon.pageserver_connstring")
+    assert str(6 * 1024) == compute.setting("work_mem")
+    assert pid == compute.postgres.pid == status["postgres"]["pid"]
+    assert status["config"]["applied"]["generation"] > before["generation"]
+    assert live_file(compute).intact
+    a.kill()
+    with compute.postgres.connect() as session:
+        assert (ROWS,) == session.execute(scan.encode()).fetchone()
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Path]:
+    """Return a folder on a disk of one megabyte."""
+    folder = make_folder("small-disk")
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m,mode=0755", "tmpfs", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    if done.returncode != 0:
+        folder.rmdir()
+        pytest.skip(f"cannot mount a small disk: {done.stderr.strip()}")
+    give_away(folder)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], timeout=10, check=True)
+        folder.rmdir()
+
+
+def fill_up(disk: Path) -> Path:
+    """Take all that is left of *disk*; return the file to remove again."""
+    filler = disk / "filler"
+    with filler.open("wb", buffering=0) as file:
+        for size in (4096, 1):
+            try:
+                while file.write(b"\0" * size):
+                    pass
+            except OSError:
+                continue
+    return filler
+
+
+def test_a_full_disk_costs_neither_the_old_file_nor_the_heal(
+    make_compute: ComputeFactory, small_disk: Path
+) -> None:
+    """A file too large for it leaves the old one, and says so; a new server list still fits."""
+    state = small_disk / "compute_ctl"
+    compute = make_compute(daemon_options=("--state-dir", str(state)))
+    daemon = compute.daemon
+    daemon.socket = state / "ctl.sock"
+    conf = compute.postgres.data / "compute_ctl.conf"
+    conf.symlink_to(small_disk / "compute_ctl.conf")
+    a, b, c = compute.pageserver("a"), compute.pageserver("b"), compute.pageserver("c")
+    compute.publish(a)
+    compute.start_daemon()
+    before = conf.read_text()
+    filler = fill_up(small_disk)
+
+    compute.publish(c, settings=LARGE)
+    assert "write_failed" == daemon.refresh()
+    assert before == conf.read_text()
+    assert "No space left on device" in daemon.status()["error"]
+    assert a.url == compute.setting("neon.pageserver_connstring")
+
+    compute.publish(b)
+    assert "applied" == daemon.refresh()
+    assert b.url == compute.setting("neon.pageserver_connstring")
+    assert live_file(compute).intact
+
+    filler.unlink()
+    compute.publish(c, settings=LARGE)
+    assert "applied" == daemon.refresh()
+    assert c.url == compute.setting("neon.pageserver_connstring")
+    daemon.stop()
