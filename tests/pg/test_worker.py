@@ -1,19 +1,15 @@
 """The life of the refresh worker."""
 
 import os
-import shutil
 import signal
-import subprocess
 import time
-from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.pg.conftest import MakeNeon, MakePageserver
 from tests.pg.queries import Blocked
-from tests.support.daemon_stub import ACK, REFRESH, DaemonStub
-from tests.support.postgres import INITDB_OPTIONS, Postgres, binary, run_as
+from tests.support.daemon_stub import REFRESH, DaemonStub
 from tests.support.wait import wait_until
 
 WORKER = "SELECT worker_pid FROM neon_refresh.stat"
@@ -23,15 +19,6 @@ DEAD = "host=127.0.0.1 port=1"
 def worker_title(pid: int) -> str:
     """The process title as ps shows it."""
     return Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0 ").decode()
-
-
-def ended(pid: int) -> bool:
-    """Whether a process is gone, or only waits for a parent that reaps orphans."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return True
-    return stat.rpartition(") ")[2].startswith("Z")
 
 
 def test_the_worker_is_seen_by_pid_title_and_age(make_neon: MakeNeon) -> None:
@@ -61,33 +48,6 @@ def test_sigterm_in_mid_request_ends_it_within_a_second(
 
     after = wait_until("a new worker", lambda: server.value(WORKER))
     assert after != before
-
-
-def test_a_crash_of_the_worker_is_survived(make_neon: MakeNeon, daemon: DaemonStub) -> None:
-    """SIGKILL of the worker restarts the server's processes, and it asks again afterwards."""
-    server = make_neon({"neon_refresh.config_generation": "1.a.b"}, daemon=daemon)
-    daemon.wait_for(ACK)
-    start = server.log_position()
-    os.kill(server.value(WORKER), signal.SIGKILL)
-    server.wait_log("database system is ready to accept connections", start=start)
-    daemon.clear()
-
-    assert server.value("SELECT neon_refresh.request('again')") is True
-    assert daemon.wait_for(REFRESH)[0].body["text"] == "again"
-
-
-def test_death_of_the_postmaster_ends_the_worker(make_neon: MakeNeon, daemon: DaemonStub) -> None:
-    """SIGKILL of the postmaster takes the worker along, even in mid-request."""
-    server = make_neon({"neon_refresh.request_timeout": "60s"}, daemon=daemon)
-    daemon.hang()
-    server.value("SELECT neon_refresh.request('now')")
-    daemon.wait_for(REFRESH)
-    pid = server.value(WORKER)
-
-    assert server.process is not None
-    server.process.kill()
-    server.process.wait(5)
-    wait_until("the worker's end", lambda: ended(pid), 3)
 
 
 def test_a_manual_request_carries_its_reason(make_neon: MakeNeon, daemon: DaemonStub) -> None:
@@ -214,116 +174,3 @@ def test_healing_waits_for_a_daemon_that_is_away(
         server.configure({"neon.pageserver_connstring": pageserver.url})
         server.reload()
         assert query.join() == [(8192,)]
-
-
-def standby_of(primary: Postgres, server: Postgres, primary_conninfo: str) -> None:
-    """Make the stopped `server`, a copy of the primary's data, its standby."""
-    (server.data / "standby.signal").touch()
-    server.configure({"primary_conninfo": primary_conninfo, "hot_standby": True})
-    del primary
-
-
-def test_a_standby_has_a_worker_too(make_neon: MakeNeon, daemon: DaemonStub) -> None:
-    """During recovery the worker runs, acknowledges and asks; promotion leaves it alone."""
-    server = make_neon(
-        {"neon_refresh.config_generation": "1.a.b"}, daemon=daemon, name="standby", start=False
-    )
-    standby_of(server, server, "")
-    server.start()
-    daemon.wait_for(ACK)
-    assert server.value("SELECT pg_is_in_recovery()") is True
-    server.value("SELECT neon_refresh.request('from a standby')")
-    daemon.wait_for(REFRESH)
-
-    pid = server.value(WORKER)
-    assert server.value("SELECT pg_promote()") is True
-    assert server.value(WORKER) == pid
-
-
-def test_no_slot_for_the_worker(make_neon: MakeNeon, daemon: DaemonStub) -> None:
-    """With max_worker_processes used up the server starts, warns, and shows suspicion."""
-    server = make_neon(
-        {"max_worker_processes": 0, "neon_refresh.query_cancel_after": "300ms"},
-        daemon=daemon,
-        pageservers=DEAD,
-    )
-    assert server.log_contains("WARNING:  the server cannot heal itself") == 1
-    assert server.value("SELECT neon_refresh.request('x')") is False
-    with Blocked(server, "SELECT neon_refresh.read_page('t', 0)") as query:
-        with pytest.raises(Exception, match="within 300 ms") as caught:
-            query.join()
-        assert "refresh worker does not run" in str(caught.value)
-    assert server.value("SELECT state FROM neon_refresh.shards") == "suspected"
-    assert daemon.posts == []
-
-
-def test_drop_database_does_not_wait_for_the_worker(
-    make_neon: MakeNeon, daemon: DaemonStub
-) -> None:
-    """DROP DATABASE finishes while the worker is in a request."""
-    server = make_neon({"neon_refresh.request_timeout": "60s"}, daemon=daemon)
-    server.query("CREATE DATABASE victim")
-    daemon.hang()
-    server.value("SELECT neon_refresh.request('now')")
-    daemon.wait_for(REFRESH)
-
-    with server.connect(options="-c statement_timeout=3s") as connection:
-        connection.execute("DROP DATABASE victim")
-
-
-def test_many_reloads_leak_nothing(make_neon: MakeNeon, daemon: DaemonStub) -> None:
-    """Neither memory contexts nor descriptors of the worker grow with reloads."""
-    server = make_neon({"neon_refresh.config_generation": "0.a.b"}, daemon=daemon)
-
-    def acknowledged(marker: str) -> bool:
-        return bool(daemon.of(ACK)[-1].body["marker"] == marker)
-
-    def reload_many(first: int, last: int) -> tuple[int, int]:
-        for generation in range(first, last):
-            marker = f"{generation}.a.b"
-            server.configure(
-                {
-                    "neon.pageserver_connstring": f"host=127.0.0.1 port={generation % 7 + 1}",
-                    "neon_refresh.config_generation": marker,
-                }
-            )
-            server.reload()
-            wait_until(marker, partial(acknowledged, marker))
-        pid = server.value(WORKER)
-        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-        return len(list(Path(f"/proc/{pid}/fd").iterdir())), pages
-
-    daemon.wait_for(ACK)
-    fds, pages = reload_many(1, 40)
-    fds_after, pages_after = reload_many(40, 160)
-    assert fds_after <= fds + 1
-    assert pages_after <= pages + 64
-
-
-def test_pg_upgrade_accepts_the_library(make_neon: MakeNeon) -> None:
-    """pg_upgrade --check passes with the library preloaded in both clusters."""
-    if subprocess.run([binary("psql"), "-V"], check=False, capture_output=True).returncode != 0:
-        pytest.skip("the psql of this server does not run, which pg_upgrade needs")
-    old = make_neon(name="old")
-    new = make_neon(name="new", start=False)
-    old.stop()
-    shutil.rmtree(new.data)
-    initdb = [binary("initdb"), "-D", str(new.data), *INITDB_OPTIONS]
-    subprocess.run(initdb, check=True, cwd="/", capture_output=True, timeout=60, **run_as())
-    with (new.data / "postgresql.conf").open("a") as conf:
-        conf.write("shared_preload_libraries = 'neon_refresh'\n")
-
-    command = [binary("pg_upgrade"), "--check", "-U", "postgres"]
-    command += ["-d", str(old.data), "-D", str(new.data)]
-    command += ["-b", str(Path(binary("postgres")).parent), "-p", str(old.port)]
-    command += ["-P", str(new.port)]
-    done = subprocess.run(
-        command,
-        check=False,
-        cwd=str(new.folder),
-        capture_output=True,
-        text=True,
-        timeout=50,
-        **run_as(),
-    )
-    assert "Clusters are compatible" in done.stdout, done.stdout + done.stderr

@@ -60,10 +60,10 @@ fake_neon_shard(PG_FUNCTION_ARGS)
 		                     "PQgetCopyData return value: %d",
 		                     shard, -3)));
 	else
-		ereport(ERROR, (errcode(ERRCODE_IO_ERROR),
-		                errmsg("[NEON_SMGR] [shard %d] could not read block", shard),
-		                errdetail("page server returned error: %s",
-		                          "Not found: Tenant 1 was not found")));
+		ereport(ERROR,
+		        (errcode(ERRCODE_IO_ERROR),
+		         errmsg("[NEON_SMGR] [shard %d] could not read block", shard),
+		         errdetail("page server returned error: %s", "Not found: Tenant 1 was not found")));
 	PG_RETURN_VOID();
 }
 
@@ -76,8 +76,8 @@ fake_walproposer(PG_FUNCTION_ARGS)
 	const char *node = text_to_cstring(PG_GETARG_TEXT_PP(1));
 
 	if (PG_GETARG_BOOL(0))
-		ereport(WARNING, (errmsg("[WP] failed to connect to node '%s:%s': %s", node, "5454",
-		                         "refused")));
+		ereport(WARNING,
+		        (errmsg("[WP] failed to connect to node '%s:%s': %s", node, "5454", "refused")));
 	else
 		ereport(LOG, (errmsg("[WP] received AcceptorGreeting from safekeeper %s:%s, term=%u", node,
 		                     "5454", 1)));
