@@ -47,7 +47,8 @@ def ask(
 def test_keys_follow_the_document(make_compute: ComputeFactory) -> None:
     """A new document changes who gets in, and so does one that is pushed; a restart keeps it."""
     port = free_port()
-    compute = make_compute(daemon_options=["--external-http-port", str(port)])
+    options = ["--external-http-port", str(port), "--reconcile-interval", "86400"]
+    compute = make_compute(daemon_options=options)
     a = compute.pageserver("a")
     document = compute.publish(a)
     compute.publish_document(document | {"compute_ctl_config": keys(OLD)})
@@ -64,6 +65,7 @@ def test_keys_follow_the_document(make_compute: ComputeFactory) -> None:
     compute.config.unlink()
     daemon.kill()
     daemon.start()
+    compute.wait_in_sync()  # the doors open before the state is read
     assert [ask(port, "GET", "/status", key)[0] for key in (OLD, NEW)] == [401, 200]
 
 
