@@ -339,10 +339,11 @@ class _App:
 
 
 class History:
-    """Writes every attempt to the history file."""
+    """Writes the attempts to the history file; a repetition is no history."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
+        self._last: Attempt | None = None
 
     def on_move(self, old: Status, new: Status, why: str) -> None:
         """A change of status is not history."""
@@ -355,7 +356,9 @@ class History:
 
     def on_attempt(self, attempt: Attempt) -> None:
         """Append *attempt*."""
-        self._journal.add_history(msgspec.to_builtins(attempt))
+        if not attempt.repeats(self._last):
+            self._journal.add_history(msgspec.to_builtins(attempt))
+        self._last = attempt
 
 
 def _overcommit_never() -> bool:

@@ -43,6 +43,10 @@ SUSPECTS: Final = (
     "compute node suspects its configuration is out of date, now refreshing configuration"
 )
 """As the reference says it."""
+UNSETTLED: Final = frozenset({Outcome.FETCH_FAILED, Outcome.EMPTY})
+"""Outcomes after which it is worth asking again soon."""
+LOOKS_TOO: Final = frozenset({pacing.Why.TICK, pacing.Why.OPERATOR, pacing.Why.FORCED})
+"""Fetches for which somebody has time for a look at what is in force as well."""
 
 
 class _InterruptedError(Exception):
@@ -134,8 +138,10 @@ class Configurator:
         node, begun = self._node, self._begin()
         node.move(Event.REFRESH)
         node.move(Event.DUE)
+        # Once for each trouble, not for each of its attempts.
+        level = logging.DEBUG if node.error or who == pacing.Why.SUSPICION else logging.INFO
         if node.requests.suspected(begun[0]):
-            logger.info(SUSPECTS)
+            logger.log(level, SUSPECTS)
         force = node.requests.take()
         served = node.requests.taken
         try:
@@ -149,7 +155,8 @@ class Configurator:
             result = await self._fetch_failed(error)
         except SpecError as error:
             result = Result(outcome=Outcome.REJECTED, reason=str(error), invalid=True)
-        if who == pacing.Why.TICK and result.outcome is not Outcome.APPLIED:
+        asked = who in LOOKS_TOO and not node.requests.worker_complains
+        if asked and result.outcome is not Outcome.APPLIED:
             await self._inspect()
         self._end(begun, result, who=who, served=served)
         self._leave(result)
@@ -218,7 +225,8 @@ class Configurator:
         node, now = self._node, self._clock.monotonic()
         if node.terminating or node.push is not None or node.status is Status.EMPTY:
             return
-        settled = result.outcome is Outcome.UNCHANGED and not node.requests.worker_complains
+        # An operator has an answer now; Postgres has one when its pages come.
+        settled = result.outcome not in UNSETTLED and not node.requests.worker_complains
         if result.outcome is Outcome.APPLIED or settled:
             node.requests.clear_suspicion()
         if result.broken:
@@ -338,9 +346,12 @@ class Configurator:
         if self._catalog is not None:
             self._catalog.look()
         good = result.outcome in GOOD_OUTCOMES or result.excused
+        level = logging.INFO if good else logging.WARNING
+        if attempt.repeats(node.last_attempt):
+            level = logging.DEBUG
         node.attempt_ended(attempt, served=served, good=good)
         logger.log(
-            logging.INFO if good else logging.WARNING,
+            level,
             "%s: %s%s",
             who,
             result.outcome,

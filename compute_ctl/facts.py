@@ -116,6 +116,14 @@ class Attempt:
     reason: str = ""
     generation: int | None = None
 
+    def repeats(self, earlier: Attempt | None) -> bool:
+        """Whether it says nothing that *earlier* has not said: log and history leave it out."""
+        return (
+            earlier is not None
+            and self.outcome is not Outcome.APPLIED
+            and (self.outcome, self.reason) == (earlier.outcome, earlier.reason)
+        )
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Written:

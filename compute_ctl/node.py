@@ -40,6 +40,8 @@ from compute_ctl.state import RESTING, TERMINATING, Event, Status, home_event, n
 
 logger = logging.getLogger(__name__)
 
+ASKING_AGAIN: Final = {Status.REFRESH_CONFIGURATION_PENDING, Status.REFRESH_CONFIGURATION}
+"""To and fro between these is the heartbeat of an outage, and no news."""
 EXIT_EMPTY: Final = 3
 """Exit status after an orderly stop because the control plane detached the compute."""
 
@@ -125,7 +127,8 @@ class Node:
         if new is old:
             return
         self.status = new
-        logger.info("status changed from %s to %s%s", old, new, f": {why}" if why else "")
+        level = logging.DEBUG if {old, new} == ASKING_AGAIN else logging.INFO
+        logger.log(level, "status changed from %s to %s%s", old, new, f": {why}" if why else "")
         for observer in self._observers:
             observer.on_move(old, new, why)
         if new in TERMINATING:
