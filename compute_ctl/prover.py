@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 from compute_ctl import failpoint
 from compute_ctl.errors import ProbeError
@@ -14,6 +16,8 @@ from compute_ctl.settings import Deadlines
 FIRST_WAIT_S = 0.1
 """How long to wait for the worker where it is not known whether there is one."""
 BETWEEN_LOOKS_S = 0.2
+LOADED_JUST_NOW = timedelta(seconds=1)
+"""By which the server's clock may seem ahead of ours."""
 
 
 class Prover:
@@ -36,6 +40,8 @@ class Prover:
         self._conf_path = conf_path
         self._deadlines = deadlines
         self._worker_exists = False
+        self._signalled_at: datetime | None = None
+        """Wall clock just before the last signal."""
 
     @property
     def possible(self) -> bool:
@@ -55,6 +61,7 @@ class Prover:
         """
         limit = within_s or self._deadlines.ack + self._deadlines.sql_probe
         end = self._clock.monotonic() + limit
+        self._signalled_at = self._clock.wall()
         if not self._postgres.reload():
             return Verdict(proof=Proof.NONE)
         failpoint.reach("before-proof")
@@ -92,11 +99,14 @@ class Prover:
         written = self._node.written
         if written is None:
             return Verdict(proof=Proof.NONE)
+        if report is not None and report.conf_load_time > self._clock.wall() + LOADED_JUST_NOW:
+            # The clock was set back: the server loaded before that, so the time proves nothing.
+            report = replace(report, conf_load_time=datetime.min.replace(tzinfo=UTC))
         return judge(
             report,
             self._node.acks.latest,
             our_file=self._conf_path,
             marker=str(written.marker),
-            swapped_at=written.at,
+            swapped_at=self._signalled_at or written.at,
             names=written.names,
         )
