@@ -172,15 +172,24 @@ class Configurator:
             logger.error("%s", error)
 
     async def _interruptible(self, fetch: Awaitable[News | None]) -> News | None:
-        """Await *fetch* unless a push or the end of the compute comes first."""
+        """Await *fetch* unless a push or the end of the compute comes first.
+
+        The first news wins: where a long poll brings them beside a fetch that hangs, they are
+        returned, and the fetch is given up.
+        """
         task = asyncio.ensure_future(fetch)
         try:
             while not task.done():
                 self._node.wake.clear()
                 if self._node.push is not None or self._node.terminating:
                     raise _InterruptedError
+                if (news := self._fetcher.take_news()) is not None:
+                    return news
                 wake = asyncio.create_task(self._node.wake.wait(), name="wake")
-                await asyncio.wait({task, wake}, return_when=asyncio.FIRST_COMPLETED)
+                waiting: set[asyncio.Future[Any]] = {task, wake}
+                if (poll := self._fetcher.open_long_poll) is not None:
+                    waiting.add(poll)
+                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
                 wake.cancel()
         finally:
             if not task.cancel() and not task.cancelled():

@@ -87,6 +87,22 @@ class Fetcher:
         self._long_poll_works = self._was_held = fetched.long_polled
         return None if fetched.status is FetchStatus.NOT_MODIFIED else self._news(fetched)
 
+    @property
+    def open_long_poll(self) -> asyncio.Task[News | None] | None:
+        """The long poll that has not ended yet, if there is one."""
+        poll = self._long_poll
+        return None if poll is None or poll.done() else poll
+
+    def take_news(self) -> News | None:
+        """Return what the long poll brought, once; None where it has not ended, or not well."""
+        poll = self._long_poll
+        if poll is None or not poll.done() or poll.cancelled() or poll.exception() is not None:
+            return None
+        news = poll.result()
+        if news is not None:
+            self._long_poll = None
+        return news
+
     def drop_long_poll(self) -> None:
         """End the long poll, if there is one."""
         task, self._long_poll = self._long_poll, None
