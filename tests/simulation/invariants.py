@@ -64,8 +64,8 @@ class Invariants:
         self.empties.clear()
         self.allow(3)
         live = LiveFile.parse(self._world.disk.files.get(CONF) or "")
-        if not live.intact and not self._world.postgres.up:
-            self.highest = None  # the server shall start with what is known to be good
+        if not live.intact:
+            self.highest = None  # what was applied last may be known from nowhere else
 
     def allow(self, fetches: int) -> None:
         """Allow for something that may cost so many fetches beside the pace."""
