@@ -270,7 +270,11 @@ class Node:
         self.verdict = verdict
         fact = self.written.fact(self._clock.wall())
         self.written = replace(self.written, proven=True)
-        if self.state.applied is None or self.state.applied.marker != fact.marker:
+        applied = self.state.applied
+        another = bool(fact.content_sha256) and (
+            applied is None or applied.content_sha256 != fact.content_sha256
+        )  # the same file for a document that differs elsewhere, say in its roles
+        if another or applied is None or applied.marker != fact.marker:
             self.state = msgspec.structs.replace(self.state, applied=fact)
         if verdict.proof is Proof.FULL and not verdict.waits:
             self.state = msgspec.structs.replace(self.state, last_known_good=self.state.applied)
