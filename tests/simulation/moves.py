@@ -25,6 +25,7 @@ async def play(world: World) -> None:
     chosen = rng.sample(list(MOVES), rng.randint(3, len(MOVES)))
     if {lose_state, edit, disk} & set(chosen):  # with these the compute may forget whose it is
         world.kinds.remove(Kind.OTHER_TENANT)
+    world.calm = network not in chosen
     await asyncio.sleep(rng.uniform(0.0, 5.0))
     while world.loop.now < end:
         move = rng.choice(chosen)

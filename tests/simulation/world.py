@@ -23,6 +23,8 @@ from tests.simulation.worker import SimWorker
 EPOCH = datetime(2030, 1, 1, tzinfo=UTC)
 CONVERGE_S = 180.0
 """After quiet: a minute until the periodic look, 90 s of Retry-After, 30 s of suspicion."""
+URGENT_S = 25.0
+"""For the servers alone: Postgres complains, and the way to the source has always been well."""
 STABLE_S = 130.0
 LOOK_S = 5.0
 """What a periodic look may take."""
@@ -76,6 +78,8 @@ class World:
         self.crash_at_step: int | None = None
         self.unknown_acks = 0
         self.quiet = False
+        self.calm = True
+        """Nothing has been wrong with the way to the source in this story."""
         self.invariants = Invariants(self)
         self._failure: InvariantError | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -116,6 +120,10 @@ class World:
         if self._failure is None:
             self._failure = InvariantError(reason)
 
+    @property
+    def _daemon_answers(self) -> bool:
+        return self.life is not None and self.life.serving
+
     def choose_kind(self) -> Kind:
         """Return what shall be the matter with the next document."""
         kind = self.rng.choice([Kind.GOOD, *self.kinds])
@@ -140,10 +148,14 @@ class World:
             self._end(loop)
 
     def _end(self, loop: SimLoop) -> None:
-        for task in asyncio.all_tasks(loop):
-            task.cancel()
-        loop.call_soon(loop.call_later, 0.001, loop.stop)
-        loop.run_forever()
+        for _ in range(100):
+            tasks = asyncio.all_tasks(loop)
+            if not tasks:
+                break
+            for task in tasks:
+                task.cancel()
+            loop.call_later(0.001, loop.stop)
+            loop.run_forever()
         loop.set_exception_handler(lambda _loop, _context: None)
         loop.close()
 
@@ -245,7 +257,11 @@ class World:
         self.control.publish(last)
         goal = self.invariants.salvaged if salvage else lambda: self.invariants.converged(last)
         end = self.loop.now + CONVERGE_S
+        complains = self.postgres.ready and self.troubled and self._daemon_answers
+        urgent = self.loop.now + (URGENT_S if complains and self.calm else CONVERGE_S)
         while missing := goal():
+            if self.loop.now >= urgent and self.troubled:
+                raise InvariantError("postgres complains, and nobody listens")
             if self.loop.now >= end:
                 raise InvariantError(f"not within {CONVERGE_S:g} s after quiet: {missing}")
             await asyncio.sleep(0.25)
