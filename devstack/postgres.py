@@ -133,6 +133,8 @@ class Postgres:
 
     user = "postgres"
     dbname = "postgres"
+    maintenance_dbname = "postgres"
+    template_dbname = "template1"
     password = ""
     options = ""
 

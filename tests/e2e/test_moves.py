@@ -12,31 +12,6 @@ from tests.support.queries import running_queries
 ROWS = 100_000
 
 
-def test_healthy_move(compute: Compute) -> None:
-    """One POST moves three open sessions from A to B, without a restart of Postgres."""
-    scan = compute.fill(ROWS)
-    a, b = compute.pageserver("a"), compute.pageserver("b")
-    compute.publish(a)
-    daemon = compute.start_daemon()
-    pid = compute.postgres.pid
-    sessions = [compute.postgres.connect() for _ in range(3)]
-    for session in sessions:
-        assert session.execute(scan.encode()).fetchone() == (ROWS,)
-    assert a.admin.stats()["pages_sent"] == 3 * compute.pages()
-
-    compute.publish(b)
-    assert daemon.refresh() == "applied"
-
-    for session in sessions:
-        assert session.execute(scan.encode()).fetchone() == (ROWS,)
-        session.close()
-    assert b.admin.stats()["pages_sent"] == 3 * compute.pages()
-    assert compute.setting("neon.pageserver_connstring") == b.url
-    assert compute.postgres.pid == pid
-    assert compute.postgres.running
-    assert daemon.status()["status"] == "running"
-
-
 def test_failure_is_found_by_postgres_itself(compute: Compute) -> None:
     """A dies first and the new place is known later: Postgres asks, all running queries finish."""
     scan = compute.fill(ROWS)

@@ -50,17 +50,10 @@ def make_postgres(request: pytest.FixtureRequest, template: Template) -> Iterato
         yield make
 
 
-class SharedServer(Postgres):
-    """A server with the attributes that pytest-postgresql reads from a process."""
-
-    maintenance_dbname = "postgres"
-    template_dbname = "template1"
-
-
 @pytest.fixture(scope="session")
-def shared_postgres(template: Template) -> Iterator[SharedServer]:
+def shared_postgres(template: Template) -> Iterator[Postgres]:
     """One server with neon_refresh loaded, for tests that need no settings of their own."""
-    with SharedServer(template, name="shared") as server:
+    with Postgres(template, name="shared") as server:
         server.configure({"shared_preload_libraries": "neon_refresh"})
         yield server.start()
 
