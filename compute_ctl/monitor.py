@@ -171,7 +171,7 @@ class Monitor:
             self.connstr,
             deadline,
             application_name=APPLICATION,
-            options={"role": "none", "log_statement": "none", "idle_session_timeout": "0"},
+            options={"role": "none", "idle_session_timeout": "0"},
         )
         try:
             self._session.connect()
