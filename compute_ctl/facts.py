@@ -70,6 +70,12 @@ class Suspicion:
     text: str = ""
     count: int = 1
 
+    def __str__(self) -> str:
+        """Return one line for the log."""
+        shard = "" if self.shard is None else f" of shard {self.shard}"
+        text = f": {self.text}" if self.text else ""
+        return f"{self.source or 'a server'}{shard} is {self.trouble or 'in trouble'}{text}"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ticket:

@@ -171,7 +171,8 @@ class Node:
         )
         for observer in self._observers:
             observer.on_refresh_request(source)
-        self.move(Event.REFRESH, f"{who} asks for a refresh")
+        said = f"says that {suspicion}" if suspicion and suspicion.trouble else "asks for a refresh"
+        self.move(Event.REFRESH, f"{who} {said}")
         self.wake.set()
         return ticket
 

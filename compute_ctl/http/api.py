@@ -162,6 +162,8 @@ class Route:
     query: tuple[Parameter, ...] = ()
     quiet: bool = False
     """Asked all the time by machines: logged at DEBUG."""
+    by_worker: bool = False
+    """Repeated by Postgres's worker while trouble lasts: logged at DEBUG then."""
     open: bool = False
     """Served at the external door without a token: probes and scrapers have none."""
     opens: bool = False

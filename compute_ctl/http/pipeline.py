@@ -44,7 +44,7 @@ class Pipeline:
         begin = loop.time()
         request_id = _request_id(request)
         found = find(request.method, request.path, self._door, opened=self._opened)
-        level = logging.DEBUG if isinstance(found, Route) and found.quiet else logging.INFO
+        level = self._level(request, found)
         extra = {"request_id": request_id, "door": self._door.value}
         logger.log(level, "serving %s %s request", request.path, request.method, extra=extra)
         response: web.StreamResponse | None = None
@@ -56,6 +56,8 @@ class Pipeline:
             answer = answer_to(error)
         finally:
             connection.request_ends()
+        if answer.code >= 400 and not (isinstance(found, Route) and found.quiet):
+            level = logging.INFO
         latency_ms = round((loop.time() - begin) * 1000, 3)
         logger.log(
             level,
@@ -69,6 +71,15 @@ class Pipeline:
         return response or web.Response(
             body=answer.body, status=answer.code, headers=_headers(answer, request_id)
         )
+
+    def _level(self, request: web.BaseRequest, found: Route | Answer) -> int:
+        """Return how loud the request is; an outage says the same every few seconds."""
+        if not isinstance(found, Route):
+            return logging.INFO
+        named = request.headers.get("X-Refresh-Source") == "worker"
+        bare = self._door is Door.LOOPBACK and not request.headers.get("User-Agent")
+        known = found.by_worker and (named or bare) and self._api.node.requests.worker_complains
+        return logging.DEBUG if found.quiet or known else logging.INFO
 
     async def _answer(
         self, request: web.BaseRequest, connection: Connection, found: Route | Answer

@@ -57,6 +57,7 @@ ROUTES: Final[tuple[Route, ...]] = (
                 "Unix socket only.",
             ),
         ),
+        by_worker=True,
     ),
     Route(
         method="POST",
@@ -66,6 +67,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         text="Postgres's word for which generation of the configuration it runs.",
         answers={200: AckBody, 403: ErrorBody, 422: ErrorBody},
         body=Body(limit=64 * KIB, required=True, model=refresh.AckReport),
+        by_worker=True,
     ),
     Route(
         method="POST",

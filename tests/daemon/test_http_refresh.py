@@ -164,6 +164,23 @@ async def test_peer_of_the_socket_is_named(
     assert f"uid {os.getuid()} asks for a refresh" in caplog.text
 
 
+async def test_outage_is_said_once(served: Served, caplog: pytest.LogCaptureFixture) -> None:
+    """What the worker complains of stands in the log once; its repetitions do not, refusals do."""
+    caplog.set_level("INFO")
+    worker = {"X-Refresh-Source": "worker"}
+    report = {"source": "pageserver", "shard": 3, "class": "dead", "text": "Connection refused"}
+    for _ in range(3):
+        await served.loopback("POST", REFRESH, json_body=report, headers=worker)
+    forged = {"marker": f"1.{'0' * 32}.{'0' * 64}"}
+    bare = {"User-Agent": ""}
+    await served.loopback("POST", "/configuration_ack", json_body=forged, headers=bare)
+    await served.loopback("POST", REFRESH)
+    said = "postgres says that pageserver of shard 3 is dead: Connection refused"
+    assert caplog.text.count(said) == 1
+    assert caplog.text.count("answered /refresh_configuration POST request with 200") == 2
+    assert caplog.text.count("answered /configuration_ack POST request with 403") == 1
+
+
 async def test_force_needs_the_socket(served: Served) -> None:
     """Trying a quarantined document again is nothing for any local process."""
     refused = await served.loopback("POST", f"{REFRESH}?force=true")
