@@ -53,6 +53,13 @@ def pg_config(option: str) -> str:
     return subprocess.check_output([command, f"--{option}"], text=True).strip()
 
 
+def major() -> int:
+    """Major version of the server under test."""
+    found = re.match(r"PostgreSQL (\d+)", pg_config("version"))
+    assert found is not None
+    return int(found[1])
+
+
 def binary(name: str) -> str:
     """Path of the program *name* of the server under test."""
     return str(Path(pg_config("bindir")) / name)

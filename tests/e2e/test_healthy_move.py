@@ -7,7 +7,7 @@ import psycopg
 import pytest
 from pytest_postgresql import factories
 
-from devstack.compute import SCAN, Compute
+from devstack.compute import SCAN, Compute, make_page_functions
 from devstack.postgres import Postgres, Template
 
 ROWS = 100_000
@@ -34,7 +34,7 @@ def fill(session: psycopg.Connection[Any]) -> tuple[str, int]:
     """Make a table that is all on disk; return the query that counts its rows, and its pages."""
     session.autocommit = True
     session.execute("create extension neon_refresh")
-    session.execute("create extension pageinspect")
+    make_page_functions(session)
     session.execute(
         "create table story as select n, repeat('x', 20) as filler "
         f"from generate_series(1, {ROWS}) as n"
