@@ -192,9 +192,16 @@ make_wait_event_set(NrConnection *connection)
 {
 	connection->set = nr_wait_event_set_create(3);
 	AddWaitEventToSet(connection->set, WL_LATCH_SET, PGINVALID_SOCKET, MyLatch, NULL);
-	AddWaitEventToSet(connection->set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
+	if (IsUnderPostmaster) /* else the server runs in single-user mode */
+		AddWaitEventToSet(connection->set, WL_EXIT_ON_PM_DEATH, PGINVALID_SOCKET, NULL, NULL);
 	connection->socket_position = AddWaitEventToSet(connection->set, WL_SOCKET_READABLE,
 	                                                PQsocket(connection->pg), NULL, NULL);
+}
+
+/* libpq would write them to the server's log as they are. */
+static void
+ignore_notice(void *argument pg_attribute_unused(), const PGresult *notice pg_attribute_unused())
+{
 }
 
 /* Make task->connection ready. */
@@ -220,6 +227,7 @@ nr_connect(NrTask *task)
 	connection->pg = nr_conninfo_start(connection->endpoint, address);
 	if (connection->pg == NULL)
 		return nr_fail(task, PGH_PHASE_CONNECT, PGH_CAUSE_CONNECTION, NULL, "out of memory");
+	PQsetNoticeReceiver(connection->pg, ignore_notice, NULL);
 	outcome = log_in(task, deadline_us);
 	if (outcome == NR_DONE)
 		outcome = enter_pagestream(task, deadline_us);

@@ -56,7 +56,7 @@ nr_conninfo_host(const char *conninfo, char *host, size_t size)
 static bool
 read_token_file(char *token)
 {
-	int fd = open(nr_auth_token_file, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	int fd = open(nr_auth_token_file, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	ssize_t length = fd >= 0 ? read(fd, token, TOKEN_SIZE - 1) : -1;
 
 	if (length < 0)

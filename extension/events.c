@@ -23,23 +23,59 @@ nr_event_ring_init(NrEventRing *ring)
 }
 
 void
+nr_text_clean(char *text)
+{
+	size_t length = strlen(text);
+	size_t i = 0;
+
+	while (i < length)
+	{
+		size_t bytes = pg_utf_mblen((const unsigned char *) text + i);
+
+		if (i + bytes > length && (unsigned char) text[i] >= 0xc0)
+			length = i; /* cut in a character */
+		else if (i + bytes > length ||
+		         !pg_utf8_islegal((const unsigned char *) text + i, (int) bytes))
+			text[i++] = '?';
+		else if ((unsigned char) text[i] < ' ' || text[i] == 0x7f)
+			text[i++] = ' ';
+		else
+			i += bytes;
+	}
+	while (length > 0 && text[length - 1] == ' ')
+		length--;
+	text[length] = '\0';
+}
+
+void
+nr_text_to_server(char *text)
+{
+	if (GetDatabaseEncoding() == PG_UTF8 || GetDatabaseEncoding() == PG_SQL_ASCII)
+		return;
+	for (; *text != '\0'; text++)
+	{
+		if (IS_HIGHBIT_SET(*text))
+			*text = '?';
+	}
+}
+
+void
+nr_sqlstate_copy(char to[6], const char *from)
+{
+	to[0] = '\0';
+	if (from == NULL || strspn(from, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") != 5 || from[5] != '\0')
+		return;
+	memcpy(to, from, 6);
+}
+
+void
 nr_event_set_text(NrEventData *data, const char *text, size_t text_len)
 {
-	size_t length;
-
+	data->text[0] = '\0';
 	if (text == NULL)
-	{
-		data->text[0] = '\0';
 		return;
-	}
-	length = pgh_redact(text, text_len, data->text, sizeof(data->text));
-	for (size_t i = 0; i < length; i++)
-	{
-		if ((unsigned char) data->text[i] < ' ')
-			data->text[i] = ' ';
-	}
-	while (length > 0 && data->text[length - 1] == ' ')
-		data->text[--length] = '\0';
+	(void) pgh_redact(text, text_len, data->text, sizeof(data->text));
+	nr_text_clean(data->text);
 }
 
 bool

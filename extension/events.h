@@ -45,7 +45,17 @@ typedef struct NrEventRing
 void nr_event_init(NrEvent *event);
 void nr_event_ring_init(NrEventRing *ring);
 
-/* Redacts and cuts text (NULL is fine) into data. */
+/* What others say may be of any encoding, cut in a character, or no text at all. Shared memory
+ * holds UTF-8 of one line only: what is neither becomes '?' or a blank. */
+void nr_text_clean(char *text);
+
+/* UTF-8 as this process's database may show it: its encoding is another one's '?'. */
+void nr_text_to_server(char *text);
+
+/* Five letters or digits, else "". from may be NULL. */
+void nr_sqlstate_copy(char to[6], const char *from);
+
+/* Redacts, cuts and cleans text (NULL is fine) into data. */
 void nr_event_set_text(NrEventData *data, const char *text, size_t text_len);
 
 /* False if another process is writing there. */

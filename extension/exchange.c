@@ -29,7 +29,7 @@ nr_fail(NrTask *task, enum pgh_phase phase, enum pgh_cause cause, const char *sq
 	memset(failure, 0, sizeof(*failure));
 	failure->phase = phase;
 	failure->cause = cause;
-	strlcpy(failure->sqlstate, sqlstate != NULL ? sqlstate : "", sizeof(failure->sqlstate));
+	nr_sqlstate_copy(failure->sqlstate, sqlstate);
 	strlcpy(failure->text, text != NULL ? text : "", sizeof(failure->text));
 	failure->text[strcspn(failure->text, "\n")] = '\0';
 	return NR_FAILED;
@@ -227,7 +227,7 @@ receive(NrTask *task, char **message, int *length)
 {
 	PGconn *pg = task->connection->pg;
 	Silence silence = { .begin_us = nr_now_us() };
-	bool broken = false;
+	bool broken = PQstatus(pg) == CONNECTION_BAD; /* libpq met the end while it was sending */
 
 	silence.suspect_us = silence.begin_us + (uint64) nr_published_limit(NR_LIMIT_SUSPECT_MS) * 1000;
 	silence.log_us = silence.begin_us + (uint64) nr_response_log_timeout_ms * 1000;

@@ -1,6 +1,6 @@
 /*
- * The bodies of the worker's requests. Text may be of any encoding: what is not UTF-8 becomes
- * '?', so that the daemon always gets valid JSON.
+ * The bodies of the worker's requests. All text in shared memory is clean UTF-8 (events.c), so
+ * the daemon always gets valid JSON.
  */
 #include "prelude.h"
 
@@ -8,31 +8,10 @@
 #include "worker.h"
 
 static void
-append_text(StringInfo body, const char *text)
-{
-	size_t length = strlen(text);
-	char *clean = pnstrdup(text, length);
-
-	for (size_t i = 0; i < length;)
-	{
-		int bytes = pg_utf_mblen((const unsigned char *) clean + i);
-
-		if (i + bytes > length || !pg_utf8_islegal((const unsigned char *) clean + i, bytes))
-		{
-			clean[i] = '?';
-			bytes = 1;
-		}
-		i += bytes;
-	}
-	escape_json(body, clean);
-	pfree(clean);
-}
-
-static void
 append_member(StringInfo body, const char *name, const char *text)
 {
 	appendStringInfo(body, "%s\"%s\": ", body->data[body->len - 1] == '{' ? "" : ", ", name);
-	append_text(body, text);
+	escape_json(body, text);
 }
 
 void

@@ -8,11 +8,23 @@
 #include "report.h"
 #include "shmem.h"
 
+/* What a pageserver or libpq said, fit for the log and for the client. */
+static const char *
+presentable(const char *text)
+{
+	char *copy = palloc(NR_TEXT_SIZE);
+
+	(void) pgh_redact(text, strlen(text), copy, NR_TEXT_SIZE);
+	nr_text_clean(copy);
+	nr_text_to_server(copy);
+	return copy;
+}
+
 void
 nr_log_shard_failed(const NrEventData *failure)
 {
 	ereport(LOG, (errmsg("pageserver of shard %d is in trouble (%s): %s", failure->shard,
-	                     pgh_trouble_text(failure->trouble), failure->text),
+	                     pgh_trouble_text(failure->trouble), presentable(failure->text)),
 	              failure->phase != NR_NO_PHASE
 					  ? errdetail_log("Phase %s, SQLSTATE %s.", pgh_phase_text(failure->phase),
 					                  failure->sqlstate[0] ? failure->sqlstate : "not known")
@@ -72,14 +84,6 @@ daemon_sentence(void)
 	                pgh_result_text(pg_atomic_read_u32(&worker->last_result)));
 }
 
-static const char *
-redacted(const char *text)
-{
-	char *copy = palloc(NR_TEXT_SIZE);
-
-	(void) pgh_redact(text, strlen(text), copy, NR_TEXT_SIZE);
-	return copy;
-}
 
 /* What became of the request itself, as a sentence. */
 static const char *
@@ -90,7 +94,7 @@ request_sentence(const NrTask *task)
 	if (task->failures == 0)
 		return "The pageserver has not answered.";
 	return psprintf("Failures of this request: %u, the last in phase %s: %s%s%s.", task->failures,
-	                pgh_phase_text(failure->phase), redacted(failure->text),
+	                pgh_phase_text(failure->phase), presentable(failure->text),
 	                failure->sqlstate[0] ? ", SQLSTATE " : "", failure->sqlstate);
 }
 
@@ -113,7 +117,7 @@ nr_error_malformed(const NrTask *task)
 		ERROR,
 		(errcode(ERRCODE_PROTOCOL_VIOLATION),
 		 errmsg("pageserver of shard %u sent a malformed answer: %s", task->shard,
-		        redacted(task->failure.text)),
+		        presentable(task->failure.text)),
 		 errdetail("The connection was dropped and the daemon is asked for a new configuration."),
 		 errhint("Repeat the query.")));
 }
@@ -123,7 +127,7 @@ nr_error_page(const NrTask *task)
 {
 	ereport(ERROR, (errcode(ERRCODE_IO_ERROR),
 	                errmsg("pageserver of shard %u refused the request", task->shard),
-	                errdetail("page server returned error: %s", redacted(task->page_error))));
+	                errdetail("page server returned error: %s", presentable(task->page_error))));
 }
 
 void

@@ -130,7 +130,8 @@ nr_wake_worker(void)
 	if (pg_atomic_exchange_u32(&nr_shared->wake, 1) != 0)
 		return; /* it has not looked since the last time */
 	proc_number = pg_atomic_read_u32(&nr_shared->worker.proc_number);
-	if (proc_number != NR_NO_PROC)
+	/* the postmaster comes here too, and must survive shared memory that is damaged */
+	if (proc_number < ProcGlobal->allProcCount)
 		SetLatch(&ProcGlobal->allProcs[proc_number].procLatch);
 }
 

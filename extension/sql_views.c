@@ -56,6 +56,17 @@ add_text(Row *row, const char *text)
 		add(row, CStringGetTextDatum(text));
 }
 
+/* Text of an event: UTF-8, whatever this database speaks. */
+static void
+add_foreign_text(Row *row, const char *text)
+{
+	char *copy = pstrdup(text);
+
+	nr_text_to_server(copy);
+	add_text(row, copy);
+	pfree(copy);
+}
+
 /* A time that was never is NULL. */
 static void
 add_time(Row *row, uint64 time)
@@ -204,7 +215,7 @@ add_suspect(Row *row, NrSuspect *suspect)
 	if (nr_event_read(&suspect->last_failure, &last))
 	{
 		add_text(row, pgh_trouble_text(last.trouble));
-		add_text(row, last.text);
+		add_foreign_text(row, last.text);
 		add_time(row, (uint64) last.at);
 	}
 	else
@@ -275,7 +286,7 @@ put_event(Tuplestorestate *store, TupleDesc descriptor, const NrEventData *event
 	else
 		add_null(&row);
 	add_text(&row, event->sqlstate);
-	add_text(&row, event->text);
+	add_foreign_text(&row, event->text);
 	put(store, descriptor, &row);
 }
 

@@ -97,7 +97,7 @@ nr_trouble_reported(const struct pgh_verdict *verdict, const char *sqlstate, con
 	bool by_peer = verdict->source == PGH_SOURCE_SAFEKEEPER;
 	uint32 failures;
 
-	strlcpy(data.sqlstate, sqlstate != NULL ? sqlstate : "", sizeof(data.sqlstate));
+	nr_sqlstate_copy(data.sqlstate, sqlstate);
 	nr_event_set_text(&data, text, text != NULL ? strlen(text) : 0);
 	(void) nr_event_append(&data);
 	if (verdict->useful)

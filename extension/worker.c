@@ -44,6 +44,9 @@ nr_worker_register(void)
 {
 	BackgroundWorker worker;
 
+	/* a single-user server starts none, and children that load the libraries anew need not */
+	if (IsUnderPostmaster || !IsPostmasterEnvironment)
+		return;
 	memset(&worker, 0, sizeof(worker));
 	worker.bgw_flags = BGWORKER_SHMEM_ACCESS;
 	worker.bgw_start_time = BgWorkerStart_PostmasterStart;

@@ -1,0 +1,132 @@
+"""What a pageserver may say, and what must not come of it."""
+
+import os
+import subprocess
+
+import pytest
+from psycopg import errors
+
+from tests.pg.conftest import MakeNeon, MakePageserver
+from tests.pg.queries import Blocked
+from tests.pg.rawserver import RawServer, message, notice, page_error
+from tests.support.daemon_stub import DaemonStub
+from tests.support.postgres import binary, give_away, major, run_as
+
+V2 = {"neon.protocol_version": 2}
+READ = "SELECT neon_refresh.read_page('t', 0)"
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        (b"Bad request: " + "é".encode() * 120, "Bad request: " + "é" * 93),
+        (b"Bad request: \xff\xfe\x1b[2J\nx", "Bad request: ?? [2J x"),
+    ],
+    ids=["cut in a character", "no text at all"],
+)
+def test_a_page_error_is_valid_text(make_neon: MakeNeon, said: bytes, shown: str) -> None:
+    """The text of a pageserver reaches the client cut, clean and in the server's encoding."""
+    with RawServer(answer=page_error(said)) as pageserver:
+        server = make_neon(V2, pageservers=pageserver.url)
+        with pytest.raises(errors.IoError) as caught:
+            server.value(READ)
+    assert caught.value.diag.message_detail == f"page server returned error: {shown}"
+
+
+@pytest.mark.parametrize("encoding", ["UTF8", "LATIN1"])
+def test_a_view_never_shows_invalid_text(make_neon: MakeNeon, encoding: str) -> None:
+    """What a pageserver said can be stored in a table and read again, in any database."""
+    said = b"Not found: Tenant \xff " + "é".encode() * 120
+    with RawServer(answer=page_error(said)) as pageserver:
+        server = make_neon(
+            {**V2, "neon_refresh.query_cancel_after": "200ms"}, pageservers=pageserver.url
+        )
+        with pytest.raises(errors.ConnectionFailure):
+            server.value(READ)
+    server.query(f"CREATE DATABASE d ENCODING '{encoding}' LOCALE 'C' TEMPLATE template0")
+    with server.connect(dbname="d") as connection:
+        connection.execute("CREATE EXTENSION neon_refresh")
+        for view, column in (("events", "text"), ("shards", "last_error")):
+            sql = f"SELECT DISTINCT convert_from(convert_to({column}, 'UTF8'), 'UTF8')"
+            rows = connection.execute(f"{sql} FROM neon_refresh.{view}".encode()).fetchall()
+            assert len(rows) == 1
+            assert rows[0][0].startswith("Not found: Tenant ? ")
+
+
+def test_notices_do_not_reach_the_log(make_neon: MakeNeon) -> None:
+    """A pageserver cannot write lines of its own choice into the server's log."""
+    forged = b"2026-01-01 00:00:00 UTC [1] PANIC:  forged"
+    answer = notice(forged) + page_error(b"no")
+    with RawServer(greeting=notice(forged), answer=answer) as pageserver:
+        server = make_neon(V2, pageservers=pageserver.url)
+        with pytest.raises(errors.IoError):
+            server.value(READ)
+        assert server.log_contains("page server returned error: no") == 1
+        assert server.log_contains("forged") == 0
+
+
+def test_a_sqlstate_that_is_none_is_not_shown(make_neon: MakeNeon) -> None:
+    """Five bytes that are no SQLSTATE do not reach the views."""
+    refusal = message(b"E", b"SERROR\0C\xff\xfe\x01zz\0Mno\0\0") + message(b"Z", b"I")
+    settings = {**V2, "neon_refresh.query_cancel_after": "200ms"}
+    with RawServer(answer=refusal) as pageserver:
+        server = make_neon(settings, pageservers=pageserver.url)
+        with pytest.raises(errors.ConnectionFailure):
+            server.value(READ)
+    assert server.query("SELECT DISTINCT sqlstate, text FROM neon_refresh.events") == [(None, "no")]
+
+
+def test_a_single_user_server_reads_pages(
+    make_neon: MakeNeon, make_pageserver: MakePageserver
+) -> None:
+    """Without a postmaster the client works, and no worker is missed."""
+    if major() < 14:
+        pytest.skip("before PostgreSQL 14 a single-user server loads no libraries")
+    server = make_neon(pageservers=make_pageserver().url, start=False)
+    done = subprocess.run(
+        [binary("postgres"), "--single", "-D", str(server.data), "postgres"],
+        input="SELECT neon_refresh.read_page('t', 7) = get_raw_page('t', 7) AS same\n",
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+        cwd="/",
+        **run_as(),
+    )
+    assert 'same = "t"' in done.stdout, done.stderr
+    assert "cannot heal itself" not in done.stderr
+
+
+def test_a_token_file_that_never_ends_blocks_nobody(
+    make_neon: MakeNeon, make_pageserver: MakePageserver
+) -> None:
+    """A named pipe in place of the token's file is as good as an empty file."""
+    server = make_neon(pageservers=make_pageserver().url, start=False)
+    pipe = server.folder / "token"
+    os.mkfifo(pipe)
+    give_away(pipe)
+    server.configure({"neon_refresh.auth_token_file": str(pipe)})
+    server.start()
+
+    with Blocked(server, READ) as query:
+        assert len(query.join(5)[0][0]) == 8192
+
+
+def test_others_success_does_not_make_a_failure_spin(
+    make_neon: MakeNeon, make_pageserver: MakePageserver, daemon: DaemonStub
+) -> None:
+    """A request that always fails keeps its pace while other requests to the shard succeed."""
+    pageserver = make_pageserver()
+    server = make_neon(
+        {"neon_refresh.query_cancel_after": "2s"}, daemon=daemon, pageservers=pageserver.url
+    )
+    pageserver.admin.set_fault("close", phase="response", request="dbsize")
+    with (
+        server.connect() as healthy,
+        Blocked(server, "SELECT neon_refresh.db_size(1)") as failing,
+    ):
+        while not failing.done:
+            healthy.execute(READ)
+        with pytest.raises(errors.ConnectionFailure):
+            failing.join()
+    assert server.value("SELECT events_total FROM neon_refresh.stat") < 60
