@@ -43,6 +43,8 @@ typedef struct NrTask
 	uint32 shard;
 	uint64 begin_us;
 	uint32 failures;
+	uint32 alone;       /* of them, those while the shard served everybody else */
+	uint64 next_try_us; /* no reconnect before; 0 = at once */
 	bool already_retried;
 	NrFailure failure; /* the last */
 	char page_error[NR_TEXT_SIZE];

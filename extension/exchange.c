@@ -214,7 +214,7 @@ endure_silence(NrTask *task, Silence *silence)
 		struct pgh_verdict verdict;
 
 		pgh_classify_client(&event, &verdict);
-		nr_trouble_of_shard(task->shard, &task->failure, &verdict);
+		(void) nr_trouble_of_shard(task->shard, &task->failure, &verdict);
 		task->failures++;
 		silence->suspect_us = now_us + suspect_after_us;
 	}

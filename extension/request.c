@@ -24,6 +24,15 @@ wait_turn(NrTask *task)
 	uint64 wait_us = 0;
 	NrWaitResult waited = NR_WAIT_READY;
 
+	if (task->next_try_us > now_us)
+	{
+		NrWaitFor own = what;
+
+		own.word = NULL;
+		if (nr_wait(task, &own, task->next_try_us) == NR_WAIT_MOVED)
+			return NR_MOVED;
+		now_us = nr_now_us();
+	}
 	while (waited != NR_WAIT_MOVED && !nr_reconnect_allowed(task->shard, now_us, &wait_us))
 	{
 		/* who gets a useful answer sets next_attempt_us to 0 and wakes all */
@@ -67,6 +76,19 @@ judge(const NrTask *task, struct pgh_verdict *verdict)
 	pgh_classify_client(&event, verdict);
 }
 
+/*
+ * Others' useful answers open the shared backoff again and again. A request that fails all the
+ * same keeps a pace of its own, which they do not reset.
+ */
+static void
+pace_alone(NrTask *task)
+{
+	uint64 seed = nr_now_us() ^ ((uint64) MyProcPid << 32);
+
+	task->next_try_us = nr_now_us() + pgh_reconnect_delay_us(task->alone, pgh_random(&seed));
+	task->alone++;
+}
+
 /* Returns if the request is to be tried again. */
 static void
 after_failure(NrTask *task)
@@ -89,7 +111,8 @@ after_failure(NrTask *task)
 		return;
 	}
 	task->failures++;
-	nr_trouble_of_shard(task->shard, &task->failure, &verdict);
+	if (nr_trouble_of_shard(task->shard, &task->failure, &verdict))
+		pace_alone(task);
 	if (cause == PGH_CAUSE_MALFORMED)
 		nr_error_malformed(task);
 }

@@ -43,7 +43,7 @@ end_suspicion(NrSuspect *suspect)
 	return failed;
 }
 
-void
+bool
 nr_trouble_of_shard(uint32 shard, const NrFailure *failure, const struct pgh_verdict *verdict)
 {
 	NrSuspect *suspect = &nr_shared->suspects[shard];
@@ -64,6 +64,7 @@ nr_trouble_of_shard(uint32 shard, const NrFailure *failure, const struct pgh_ver
 		nr_log_shard_failed(&data);
 	if (pgh_verdict_raises(verdict, failures, nr_failure_threshold))
 		raise_suspicion(suspect, false);
+	return failures == 1;
 }
 
 void

@@ -17,8 +17,9 @@ typedef struct NrFailure
 	bool idle_before_request;
 } NrFailure;
 
-/* Record a failure of a shard, judged already; raises suspicion if that is due. */
-void nr_trouble_of_shard(uint32 shard, const NrFailure *failure, const struct pgh_verdict *verdict);
+/* Record a failure of a shard, judged already; raises suspicion if that is due. True if it is
+ * the first since the shard's last useful answer. */
+bool nr_trouble_of_shard(uint32 shard, const NrFailure *failure, const struct pgh_verdict *verdict);
 
 /* A useful answer of a shard: cheap when there was no trouble. */
 void nr_shard_useful(uint32 shard);
