@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     if _is_run(words):
         return _run(words[1:] if words[:1] == ["run"] else words)
-    from compute_ctl.cli import run_command  # noqa: PLC0415 -- not for the daemon
+    from compute_ctl.cli.commands import run_command  # noqa: PLC0415 -- not for the daemon
 
     return run_command(words)
 
@@ -39,8 +39,8 @@ def _is_run(words: list[str]) -> bool:
 
 
 def _run(words: list[str]) -> int:
-    from compute_ctl.cli_checks import check  # noqa: PLC0415 -- not for the other commands
-    from compute_ctl.cli_run import parse  # noqa: PLC0415
+    from compute_ctl.cli.checks import check  # noqa: PLC0415 -- not for the other commands
+    from compute_ctl.cli.run import parse  # noqa: PLC0415
 
     try:
         options = parse(words, os.environ)

@@ -19,35 +19,35 @@ from pathlib import Path
 
 import msgspec
 
-from compute_ctl.applier import Applier
 from compute_ctl.catalog import Desk, Keeper
-from compute_ctl.conf_store import ConfStore
 from compute_ctl.configurator import Configurator
-from compute_ctl.conninfo import parse as parse_conninfo
-from compute_ctl.control_plane import ControlPlane
+from compute_ctl.configurator.applier import Applier
+from compute_ctl.configurator.fetcher import Fetcher
+from compute_ctl.configurator.journal import Journal
+from compute_ctl.configurator.prover import Prover
+from compute_ctl.decisions.facts import AckAnswer, Attempt, Source
+from compute_ctl.decisions.recovery import Identity
+from compute_ctl.decisions.state import Event, Status
+from compute_ctl.document.conninfo import parse as parse_conninfo
+from compute_ctl.document.render import RenderContext
 from compute_ctl.errors import SettingsError
-from compute_ctl.facts import AckAnswer, Attempt, Source
-from compute_ctl.fetcher import Fetcher
-from compute_ctl.file_source import FileSource
+from compute_ctl.files.conf_store import ConfStore
+from compute_ctl.files.state_store import StateStore
 from compute_ctl.http import Doors
-from compute_ctl.journal import Journal
-from compute_ctl.metrics import Metrics
-from compute_ctl.monitor import Monitor
+from compute_ctl.monitoring.metrics import Metrics
+from compute_ctl.monitoring.monitor import Monitor
+from compute_ctl.monitoring.watchdog import Watchdog
 from compute_ctl.node import Node
 from compute_ctl.postgres import Attached, Events, Supervised
 from compute_ctl.postgres.identity import data_dir_inode, major_version, system_identifier
 from compute_ctl.postgres.programs import beside
-from compute_ctl.privileges import become_owner
-from compute_ctl.prover import Prover
-from compute_ctl.recovery import Identity
-from compute_ctl.render import RenderContext
-from compute_ctl.sd_notify import READY, STOPPING, Notifier
 from compute_ctl.settings import Settings
-from compute_ctl.sql_probe import SqlProbe
-from compute_ctl.state import Event, Status
-from compute_ctl.state_store import StateStore
+from compute_ctl.sources.control_plane import ControlPlane
+from compute_ctl.sources.file import FileSource
+from compute_ctl.sql.probe import SqlProbe
 from compute_ctl.supervisor import Supervisor
-from compute_ctl.watchdog import Watchdog
+from compute_ctl.system.privileges import become_owner
+from compute_ctl.system.sd_notify import READY, STOPPING, Notifier
 
 logger = logging.getLogger(__name__)
 

@@ -15,10 +15,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-from compute_ctl.catalog_facts import CatalogResult
-from compute_ctl.proof import Complaint, SqlReport
-from compute_ctl.recovery import State
-from compute_ctl.spec import Document
+from compute_ctl.decisions.proof import Complaint, SqlReport
+from compute_ctl.decisions.recovery import State
+from compute_ctl.document.spec import Document
 
 
 class Clock(Protocol):
@@ -168,6 +167,35 @@ class SqlProbe(Protocol):
         Raises:
             ProbeError: no answer within *deadline_s*, whatever psycopg does.
         """
+
+
+class CatalogEnd(StrEnum):
+    """How a wish ended."""
+
+    DONE = "done"
+    UNCHANGED = "unchanged"
+    """It was done before."""
+    SKIPPED = "skipped"
+    """The document wants nothing of the catalog, or this is a standby."""
+    FAILED = "failed"
+    SUPERSEDED = "superseded"
+    """Another document is desired by now."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CatalogResult:
+    """The end of one wish, or of one attempt at it."""
+
+    end: CatalogEnd
+    reason: str = ""
+    steps: int = 0
+    """Statements that succeeded."""
+    duration_ms: float = 0.0
+
+    @property
+    def good(self) -> bool:
+        """Whether the catalog is as wanted, as far as it is to be touched."""
+        return self.end not in (CatalogEnd.FAILED, CatalogEnd.SUPERSEDED)
 
 
 class CatalogKeeper(Protocol):

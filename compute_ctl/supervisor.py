@@ -11,11 +11,11 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from compute_ctl.decisions.state import Event
 from compute_ctl.errors import PostgresError
 from compute_ctl.node import Node
 from compute_ctl.postgres import Events, Supervised
 from compute_ctl.settings import Deadlines
-from compute_ctl.state import Event
 
 logger = logging.getLogger(__name__)
 

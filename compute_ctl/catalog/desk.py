@@ -17,11 +17,11 @@ import msgspec
 
 from compute_ctl.catalog.dump import Dump
 from compute_ctl.catalog.sessions import open_session, read_catalog
-from compute_ctl.catalog_sql import HEALTH_CHECK
-from compute_ctl.daemon_thread import in_thread
+from compute_ctl.catalog.statements import HEALTH_CHECK
 from compute_ctl.errors import CatalogError, ProbeError, RequestError, SqlError
-from compute_ctl.pg_session import PgSession
-from compute_ctl.sql_quoting import check_object_name, identifier, literal
+from compute_ctl.sql.quoting import check_object_name, identifier, literal
+from compute_ctl.sql.session import PgSession
+from compute_ctl.system.daemon_thread import in_thread
 
 ANSWER_S: Final = 10.0
 INSTALL_S: Final = 60.0

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from compute_ctl.catalog.sessions import APPLICATION
-from compute_ctl.conninfo import without_password
+from compute_ctl.document.conninfo import without_password
 from compute_ctl.errors import CatalogError, RequestError, SpecError
 
 PIECE_BYTES: Final = 64 * 1024

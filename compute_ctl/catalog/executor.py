@@ -12,13 +12,13 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
 
+from compute_ctl.catalog.plan import Phase, Step, Work, plan
 from compute_ctl.catalog.sessions import open_session, read_catalog, with_extensions
 from compute_ctl.catalog.size_limit import SizeLimit
-from compute_ctl.catalog_plan import Phase, Step, Work, plan
-from compute_ctl.catalog_wanted import Wanted
+from compute_ctl.catalog.wanted import Wanted
 from compute_ctl.errors import CatalogError, ProbeError, SqlError
-from compute_ctl.pg_session import PgSession
 from compute_ctl.redact import redact
+from compute_ctl.sql.session import PgSession
 
 logger = logging.getLogger(__name__)
 

@@ -24,13 +24,12 @@ import msgspec
 from compute_ctl.catalog.executor import Executor
 from compute_ctl.catalog.sessions import open_session
 from compute_ctl.catalog.size_limit import SizeLimit
-from compute_ctl.catalog_facts import CatalogEnd, CatalogResult
-from compute_ctl.catalog_wanted import Wanted, names_size_limit
-from compute_ctl.daemon_thread import in_thread
+from compute_ctl.catalog.wanted import Wanted, names_size_limit
+from compute_ctl.document.spec import Document
 from compute_ctl.errors import CatalogError, ProbeError, StoreError
 from compute_ctl.node import Node
-from compute_ctl.ports import Clock, Postgres
-from compute_ctl.spec import Document
+from compute_ctl.ports import CatalogEnd, CatalogResult, Clock, Postgres
+from compute_ctl.system.daemon_thread import in_thread
 
 logger = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from compute_ctl.catalog_facts import Catalog, CatalogDatabase, CatalogRole
-from compute_ctl.pg_session import PgSession
+from compute_ctl.catalog.facts import Catalog, CatalogDatabase, CatalogRole
+from compute_ctl.sql.session import PgSession
 
 APPLICATION: Final = "compute_ctl:apply_config"
 OWN_ADMIN: Final = "cloud_admin"

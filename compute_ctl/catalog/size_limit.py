@@ -14,10 +14,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from compute_ctl.atomic_file import ReplacedFile, sync_folder
-from compute_ctl.catalog_wanted import SIZE_LIMIT, SIZE_LIMIT_OVERRIDE
+from compute_ctl.document.render import SIZE_LIMIT, SIZE_LIMIT_OVERRIDE
 from compute_ctl.errors import CatalogError, PostgresError, ProbeError
-from compute_ctl.pg_session import PgSession
+from compute_ctl.sql.session import PgSession
+from compute_ctl.system.atomic_file import ReplacedFile, sync_folder
 
 logger = logging.getLogger(__name__)
 

@@ -9,12 +9,12 @@ from typing import Final, Protocol
 
 from msgspec import Struct
 
+from compute_ctl.decisions.facts import Snapshot
 from compute_ctl.errors import RequestError
-from compute_ctl.facts import Snapshot
 from compute_ctl.http.startup import Startup
+from compute_ctl.http.views import encode
 from compute_ctl.node import Node
 from compute_ctl.settings import Deadlines
-from compute_ctl.views import encode
 
 JSON: Final = "application/json"
 KIB: Final = 1024

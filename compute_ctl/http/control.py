@@ -7,11 +7,11 @@ from typing import Final
 
 from msgspec import Raw, Struct
 
+from compute_ctl.decisions.state import Status
 from compute_ctl.errors import RequestError
 from compute_ctl.http.api import Answer, Call, Door, flag, say
 from compute_ctl.http.body import decode
-from compute_ctl.state import Status
-from compute_ctl.views import LsnBody, status_body
+from compute_ctl.http.views import LsnBody, status_body
 
 MODES: Final = ("fast", "immediate")
 TERMINATE_MARGIN_S: Final = 15.0

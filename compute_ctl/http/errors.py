@@ -15,7 +15,7 @@ from compute_ctl.errors import (
     SyntaxSpecError,
 )
 from compute_ctl.http.api import JSON, Answer, say
-from compute_ctl.views import encode, error_body
+from compute_ctl.http.views import encode, error_body
 
 logger = logging.getLogger(__name__)
 

@@ -13,12 +13,12 @@ from typing import Final, Protocol
 from aiohttp import web
 from aiohttp.http import HttpVersion11
 
-from compute_ctl.auth import KeySet, authorize, bearer
+from compute_ctl.document.spec import Jwks
 from compute_ctl.errors import RequestError
 from compute_ctl.http.api import Answer, Route
+from compute_ctl.http.auth import KeySet, authorize, bearer
 from compute_ctl.node import Node
 from compute_ctl.settings import Settings
-from compute_ctl.spec import Jwks
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from compute_ctl.http import catalog, control, openapi, reads, refresh
 from compute_ctl.http.api import KIB, Answer, Body, Call, Door, Parameter, Route, say
-from compute_ctl.views import (
+from compute_ctl.http.views import (
     AckBody,
     ComputeMetricsBody,
     ErrorBody,

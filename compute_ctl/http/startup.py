@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 
-from compute_ctl.facts import AckAnswer, Attempt, Outcome, Source
-from compute_ctl.state import Status
-from compute_ctl.views import ComputeMetricsBody
+from compute_ctl.decisions.facts import AckAnswer, Attempt, Outcome, Source
+from compute_ctl.decisions.state import Status
+from compute_ctl.http.views import ComputeMetricsBody
 
 
 class Startup:

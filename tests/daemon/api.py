@@ -16,15 +16,15 @@ from typing import Any, Self
 
 import msgspec
 
-from compute_ctl.facts import Attempt, Outcome, Written
-from compute_ctl.generation import Marker
+from compute_ctl.decisions.facts import Attempt, Outcome, Written
+from compute_ctl.document.generation import Marker
+from compute_ctl.document.spec import ComputeCtlConfig, Jwks
 from compute_ctl.http import Doors
 from compute_ctl.http.api import Catalog
 from compute_ctl.http.guard import Limits
-from compute_ctl.metrics import Metrics
+from compute_ctl.monitoring.metrics import Metrics
 from compute_ctl.node import Node
 from compute_ctl.settings import Settings
-from compute_ctl.spec import ComputeCtlConfig, Jwks
 
 DEADLINE_S = 5.0
 

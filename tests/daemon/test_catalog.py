@@ -10,9 +10,9 @@ import msgspec
 import pytest
 
 from compute_ctl.catalog.executor import Executor
-from compute_ctl.catalog_wanted import Wanted
+from compute_ctl.catalog.wanted import Wanted
+from compute_ctl.document.spec import decode_document
 from compute_ctl.errors import CatalogError
-from compute_ctl.spec import decode_document
 from tests.support.postgres import Postgres, Template
 from tests.support.wait import wait_until
 

@@ -12,15 +12,15 @@ import msgspec
 import pytest
 
 from compute_ctl.catalog import Keeper
-from compute_ctl.catalog_facts import CatalogEnd, CatalogResult
-from compute_ctl.catalog_wanted import SIZE_LIMIT_OVERRIDE as FILE_NAME
-from compute_ctl.facts import Desired, Written
-from compute_ctl.generation import Marker
+from compute_ctl.decisions.facts import Desired, Written
+from compute_ctl.decisions.proof import Proof, Verdict
+from compute_ctl.decisions.recovery import State
+from compute_ctl.document.generation import Marker
+from compute_ctl.document.render import SIZE_LIMIT_OVERRIDE as FILE_NAME
+from compute_ctl.document.spec import Document, decode_document
 from compute_ctl.node import Node
+from compute_ctl.ports import CatalogEnd, CatalogResult
 from compute_ctl.postgres import Attached
-from compute_ctl.proof import Proof, Verdict
-from compute_ctl.recovery import State
-from compute_ctl.spec import Document, decode_document
 from tests.support.fixtures import PostgresFactory
 from tests.support.postgres import Postgres, Template
 from tests.support.wait import wait_until

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from compute_ctl.conf_store import ConfStore
-from compute_ctl.proof import Complaint
+from compute_ctl.decisions.proof import Complaint
+from compute_ctl.files.conf_store import ConfStore
 from tests.support.files import names
 from tests.support.postgres import Template, binary
 

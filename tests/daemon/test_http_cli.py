@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from compute_ctl.__main__ import main
-from compute_ctl.facts import Outcome, Source, Suspicion
-from compute_ctl.state import Event
+from compute_ctl.decisions.facts import Outcome, Source, Suspicion
+from compute_ctl.decisions.state import Event
 from tests.daemon.api import Served, serve
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from compute_ctl.decisions.facts import Outcome
+from compute_ctl.decisions.state import Event
 from compute_ctl.errors import SettingsError
-from compute_ctl.facts import Outcome
 from compute_ctl.http.api import Door
 from compute_ctl.http.routes import NOT_OURS, ROUTES
-from compute_ctl.state import Event
 from tests.daemon.api import Served, Wire, serve
 
 

@@ -12,10 +12,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from jwt.algorithms import OKPAlgorithm
 
+from compute_ctl.decisions.state import Event
 from compute_ctl.errors import ComputeError, RequestError, SettingsError
 from compute_ctl.http.api import Door
 from compute_ctl.http.routes import ROUTES
-from compute_ctl.state import Event
 from devstack.postgres import free_port
 from tests.daemon.api import Served, Wire, serve
 

@@ -23,12 +23,12 @@ from requests.adapters import HTTPAdapter
 from schemathesis import APIOperation, Case, GenerationMode
 from schemathesis.checks import CHECKS
 
-from compute_ctl.facts import Outcome
+from compute_ctl.decisions.facts import Outcome
+from compute_ctl.decisions.state import Event
 from compute_ctl.http.api import Door, Route
 from compute_ctl.http.openapi import document
 from compute_ctl.http.routes import ROUTES
 from compute_ctl.settings import Deadlines
-from compute_ctl.state import Event
 from devstack.postgres import free_port
 from tests.daemon.api import Served, serve
 from tests.daemon.test_http_external import SmallCatalog

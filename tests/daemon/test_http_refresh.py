@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from compute_ctl.facts import Outcome, Suspicion
+from compute_ctl.decisions.facts import Outcome, Suspicion
 from tests.daemon.api import Served, Wire, serve, until
 
 REFRESH = "/refresh_configuration"

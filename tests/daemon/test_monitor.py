@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from compute_ctl.monitor import APPLICATION, Monitor
+from compute_ctl.monitoring.monitor import APPLICATION, Monitor
 from compute_ctl.postgres import Attached
 from tests.support.fixtures import PostgresFactory
 from tests.support.postgres import Postgres, Template

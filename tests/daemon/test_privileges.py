@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from compute_ctl.errors import SettingsError
-from compute_ctl.privileges import become_owner, can_read
+from compute_ctl.system.privileges import become_owner, can_read
 from tests.support.postgres import give_away, make_folder, os_user
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
@@ -19,9 +19,9 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become 
 BECOME = """
 import asyncio, json, os, sys
 from pathlib import Path
-import compute_ctl.control_plane, compute_ctl.sql_probe
+import compute_ctl.sources.control_plane, compute_ctl.sql.probe
 from compute_ctl.errors import ComputeError
-from compute_ctl.privileges import become_owner
+from compute_ctl.system.privileges import become_owner
 
 late = []
 
@@ -35,8 +35,8 @@ changed = become_owner(folder)
 sys.meta_path.insert(0, Refuse())
 
 async def use():
-    plane = compute_ctl.control_plane.ControlPlane("http://127.0.0.1:9", compute_id="c")
-    probe = compute_ctl.sql_probe.SqlProbe("host=127.0.0.1 port=9 user=u")
+    plane = compute_ctl.sources.control_plane.ControlPlane("http://127.0.0.1:9", compute_id="c")
+    probe = compute_ctl.sql.probe.SqlProbe("host=127.0.0.1 port=9 user=u")
     for attempt in (plane.fetch(), probe.look(deadline_s=5)):
         try:
             await attempt
@@ -119,7 +119,8 @@ def test_directory_of_another_user_is_refused() -> None:
     folder = make_folder("priv-")
     give_away(folder)
     code = (
-        "import sys; from pathlib import Path; from compute_ctl.privileges import become_owner\n"
+        "import sys; from pathlib import Path\n"
+        "from compute_ctl.system.privileges import become_owner\n"
         "from compute_ctl.errors import SettingsError\n"
         "import os; os.setresuid(65533, 65533, 65533)\n"
         "try: become_owner(Path(sys.argv[1]))\n"

@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from compute_ctl.decisions.proof import FileSetting, PendingRestart, SqlReport
 from compute_ctl.errors import ProbeError
-from compute_ctl.proof import FileSetting, PendingRestart, SqlReport
-from compute_ctl.sql_probe import SqlProbe
+from compute_ctl.sql.probe import SqlProbe
 from tests.support.fixtures import PostgresFactory
 from tests.support.postgres import Postgres
 from tests.support.wait import wait_until

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from compute_ctl.failpoint import STEPS, VARIABLE
-from compute_ctl.generation import LiveFile
+from compute_ctl.document.generation import LiveFile
+from compute_ctl.system.failpoint import STEPS, VARIABLE
 from devstack.compute import Compute
 from devstack.postgres import give_away, make_folder
 from devstack.process import ChildError

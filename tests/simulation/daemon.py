@@ -11,18 +11,18 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compute_ctl.applier import Applier
 from compute_ctl.configurator import Configurator
+from compute_ctl.configurator.applier import Applier
+from compute_ctl.configurator.fetcher import Fetcher
+from compute_ctl.configurator.journal import Journal
+from compute_ctl.configurator.prover import Prover
+from compute_ctl.decisions.facts import AckAnswer, Attempt, Source
+from compute_ctl.decisions.recovery import Identity
+from compute_ctl.decisions.state import Event, Status
+from compute_ctl.document.render import RenderContext
 from compute_ctl.errors import StoreError
-from compute_ctl.facts import AckAnswer, Attempt, Source
-from compute_ctl.fetcher import Fetcher
-from compute_ctl.journal import Journal
 from compute_ctl.node import Node
-from compute_ctl.prover import Prover
-from compute_ctl.recovery import Identity
-from compute_ctl.render import RenderContext
 from compute_ctl.settings import Settings
-from compute_ctl.state import Event, Status
 from tests.simulation.disk import Fence, SimConfStore, SimStateStore
 from tests.simulation.postgres import SimPostgres, SimProbe
 from tests.simulation.source import SimSource

@@ -14,9 +14,9 @@ from typing import Final
 
 import msgspec
 
+from compute_ctl.decisions.proof import Complaint
+from compute_ctl.decisions.recovery import State
 from compute_ctl.errors import StoreError
-from compute_ctl.proof import Complaint
-from compute_ctl.recovery import State
 from tests.simulation import rules
 from tests.simulation.loop import Crash
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING
 
-from compute_ctl.facts import Attempt
-from compute_ctl.generation import LiveFile
-from compute_ctl.recovery import Fact
-from compute_ctl.spec import decode_document
-from compute_ctl.state import TRANSITIONS, Status
-from compute_ctl.versions import Version, is_older
+from compute_ctl.decisions.facts import Attempt
+from compute_ctl.decisions.recovery import Fact
+from compute_ctl.decisions.state import TRANSITIONS, Status
+from compute_ctl.document.generation import LiveFile
+from compute_ctl.document.spec import decode_document
+from compute_ctl.document.versions import Version, is_older
 from tests.simulation import rules
 from tests.simulation.disk import CONF
 from tests.simulation.documents import url

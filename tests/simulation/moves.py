@@ -7,8 +7,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from compute_ctl.decisions.facts import AckAnswer, AckMessage, Source
 from compute_ctl.errors import ComputeError
-from compute_ctl.facts import AckAnswer, AckMessage, Source
 from tests.simulation.disk import CONF, STATE
 from tests.simulation.documents import Kind, url
 

@@ -7,8 +7,8 @@ import hashlib
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from compute_ctl.decisions.proof import FileSetting, PendingRestart, SqlReport
 from compute_ctl.errors import ProbeError
-from compute_ctl.proof import FileSetting, PendingRestart, SqlReport
 from tests.simulation import rules
 from tests.simulation.disk import CONF
 

@@ -6,8 +6,8 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from compute_ctl.decisions.facts import AckAnswer, AckMessage, Source, Suspicion
 from compute_ctl.errors import RequestError
-from compute_ctl.facts import AckAnswer, AckMessage, Source, Suspicion
 
 if TYPE_CHECKING:
     from tests.simulation.world import World

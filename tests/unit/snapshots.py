@@ -2,8 +2,8 @@
 
 from datetime import UTC, datetime
 
-from compute_ctl.facts import Snapshot
-from compute_ctl.state import Status
+from compute_ctl.decisions.facts import Snapshot
+from compute_ctl.decisions.state import Status
 
 NOTHING = Snapshot(
     status=Status.EMPTY,

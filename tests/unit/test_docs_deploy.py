@@ -12,10 +12,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from compute_ctl.__main__ import main
-from compute_ctl.cli_run import parse
-from compute_ctl.facts import AckAnswer, Attempt, Outcome, Source
-from compute_ctl.metrics import Metrics
-from compute_ctl.state import Status
+from compute_ctl.cli.run import parse
+from compute_ctl.decisions.facts import AckAnswer, Attempt, Outcome, Source
+from compute_ctl.decisions.state import Status
+from compute_ctl.monitoring.metrics import Metrics
 from tests.unit.snapshots import NOTHING
 
 ROOT = Path(__file__).resolve().parents[2]

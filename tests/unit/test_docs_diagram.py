@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from compute_ctl.facts import Outcome
-from compute_ctl.state import TRANSITIONS, Event, Status
+from compute_ctl.decisions.facts import Outcome
+from compute_ctl.decisions.state import TRANSITIONS, Event, Status
 from tools.state_diagram import BEGIN, DOCUMENT, END, arrows, diagram, replaced, shared
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs/operations.md"

@@ -1,0 +1,297 @@
+"""From what a document wants and what the catalog holds to the statements that lead there. Pure.
+
+A plan is a list of phases; one that fails ends it, but only after all its steps were tried. The
+work for different databases within a phase may be done at once. Every step may be run again after
+a failure: those that are done already are not planned a second time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from compute_ctl.catalog import statements as sql
+from compute_ctl.catalog.facts import Catalog, CatalogRole
+from compute_ctl.catalog.wanted import Wanted
+from compute_ctl.document.spec import DeltaOp
+from compute_ctl.errors import CatalogError
+from compute_ctl.sql.quoting import identifier, literal
+
+PRIVILEGED_ROLE: Final = "neon_superuser"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Step:
+    """One simple query."""
+
+    what: str
+    """For log and errors."""
+    sql: str = field(repr=False)
+    """May hold a password verifier."""
+    expand: bool = False
+    """A query that returns statements, each to be run then."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Work:
+    """Steps on one connection, in this order."""
+
+    steps: tuple[Step, ...]
+    database: str | None = None
+    """None: the one where the daemon is connected anyway."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Phase:
+    """Work that needs all earlier phases."""
+
+    name: str
+    work: tuple[Work, ...]
+
+
+def plan(
+    wanted: Wanted, catalog: Catalog, *, privileged: str = PRIVILEGED_ROLE
+) -> tuple[Phase, ...]:
+    """Return the phases that are needed; none where all is as wanted.
+
+    Raises:
+        CatalogError: it cannot be done, or must not.
+    """
+    planner = _Planner(wanted, catalog, privileged)
+    phases = (
+        Phase(name="subscriptions", work=tuple(planner.subscriptions_of_dropped())),
+        _single("privileged role", planner.privileged_role()),
+        _single("invalid databases", planner.invalid_databases()),
+        _single("role renames", planner.rename_roles()),
+        _single("roles", planner.make_roles()),
+        _single("database renames and drops", planner.rename_and_drop_databases()),
+        _single("databases", planner.make_databases()),
+        Phase(name="inside databases", work=tuple(planner.inside_databases())),
+        _single("extensions", planner.extensions()),
+        _single("health check", planner.health_check()),
+        _single("role drops", planner.drop_roles()),
+        _single("subscriptions done", planner.subscriptions_done()),
+    )
+    return tuple(phase for phase in phases if any(work.steps for work in phase.work))
+
+
+def _single(name: str, steps: Iterable[Step]) -> Phase:
+    return Phase(name=name, work=(Work(steps=tuple(steps)),))
+
+
+class _Planner:
+    """Plans phase after phase, on the catalog as the earlier ones leave it."""
+
+    def __init__(self, wanted: Wanted, catalog: Catalog, privileged: str) -> None:
+        self._wanted = wanted
+        self._catalog = catalog
+        self._privileged = privileged
+        self._roles = dict(catalog.roles)
+        self._databases = dict(catalog.databases)
+
+    def _deltas(self, action: str) -> Iterator[DeltaOp]:
+        return (delta for delta in self._wanted.deltas if delta.action == action)
+
+    def subscriptions_of_dropped(self) -> Iterator[Work]:
+        """A database with a subscription cannot be dropped."""
+        for delta in self._deltas("delete_db"):
+            database = self._databases.get(delta.name)
+            if database is not None and database.usable:
+                yield Work(database=delta.name, steps=(_drop_subscriptions(delta.name),))
+
+    def privileged_role(self) -> Iterator[Step]:
+        """The role that all others are members of."""
+        if self._privileged not in self._roles:
+            statement = sql.PRIVILEGED_ROLE.format(role=identifier(self._privileged))
+            yield Step(what=f'create role "{self._privileged}"', sql=statement)
+
+    def invalid_databases(self) -> Iterator[Step]:
+        """What an interrupted DROP DATABASE has left."""
+        for name, database in list(self._databases.items()):
+            if database.invalid:
+                yield _drop_database(name)
+                del self._databases[name]
+
+    def rename_roles(self) -> Iterator[Step]:
+        """Done already where only the new name exists."""
+        for delta in self._deltas("rename_role"):
+            new = delta.new_name or ""
+            old = self._roles.get(delta.name)
+            if old is None:
+                continue
+            if new in self._roles:
+                raise CatalogError(f'could not rename role "{delta.name}": "{new}" exists')
+            yield Step(
+                what=f'rename role "{delta.name}" to "{new}"',
+                sql=f"ALTER ROLE {identifier(delta.name)} RENAME TO {identifier(new)}",
+            )
+            # The server forgets an md5 password then: the name is its salt.
+            kept = old.encrypted_password
+            forgotten = kept is not None and kept.startswith("md5")
+            del self._roles[delta.name]
+            self._roles[new] = CatalogRole(name=new, encrypted_password=None if forgotten else kept)
+            for name, database in self._databases.items():
+                if database.owner == delta.name:
+                    self._databases[name] = replace(database, owner=new)
+
+    def make_roles(self) -> Iterator[Step]:
+        """An existing role is only touched where its password differs."""
+        for role in self._wanted.roles:
+            known = self._roles.get(role.name)
+            if known is None:
+                plain = role.name in self._wanted.plain_roles
+                statement = sql.create_role(role, privileged=None if plain else self._privileged)
+                yield Step(what=f'create role "{role.name}"', sql=statement)
+            elif known.encrypted_password != sql.stored_password(role):
+                yield Step(what=f'alter role "{role.name}"', sql=sql.alter_role(role))
+
+    def rename_and_drop_databases(self) -> Iterator[Step]:
+        """In the order of the document."""
+        for delta in self._wanted.deltas:
+            if delta.action == "delete_db" and delta.name in self._databases:
+                self._refuse_system(delta.name, "drop")
+                yield from self._drop(delta.name)
+            elif delta.action == "rename_db" and delta.name in self._databases:
+                self._refuse_system(delta.name, "rename")
+                yield from self._rename(delta.name, delta.new_name or "")
+
+    def _refuse_system(self, name: str, what: str) -> None:
+        if name == self._catalog.system_database:
+            raise CatalogError(f'cannot {what} database "{name}": the daemon needs it')
+
+    def _drop(self, name: str) -> Iterator[Step]:
+        database = self._databases.pop(name)
+        if database.is_template:
+            yield Step(
+                what=f'make "{name}" no template',
+                sql=f"ALTER DATABASE {identifier(name)} IS_TEMPLATE false",
+            )
+        yield _drop_database(name)
+
+    def _rename(self, old: str, new: str) -> Iterator[Step]:
+        if new in self._databases:
+            raise CatalogError(f'could not rename database "{old}": "{new}" exists')
+        yield Step(
+            what=f'end the sessions of database "{old}"',
+            sql=sql.END_SESSIONS.format(database=literal(old)),
+        )
+        yield Step(
+            what=f'rename database "{old}" to "{new}"',
+            sql=f"ALTER DATABASE {identifier(old)} RENAME TO {identifier(new)}",
+        )
+        self._databases[new] = replace(self._databases.pop(old), name=new)
+
+    def make_databases(self) -> Iterator[Step]:
+        """Of an existing database only the owner is looked at."""
+        for database in self._wanted.databases:
+            known, name = self._databases.get(database.name), identifier(database.name)
+            if known is None:
+                statement = sql.create_database(database)
+                yield Step(what=f'create database "{database.name}"', sql=statement)
+                grant = f"GRANT ALL PRIVILEGES ON DATABASE {name} TO {identifier(self._privileged)}"
+                yield Step(what=f'grant privileges on database "{database.name}"', sql=grant)
+            elif known.owner != database.owner:
+                yield Step(
+                    what=f'give database "{database.name}" to "{database.owner}"',
+                    sql=f"ALTER DATABASE {name} OWNER TO {identifier(database.owner)}",
+                )
+
+    def inside_databases(self) -> Iterator[Work]:
+        """What needs a connection to each database."""
+        doomed = self._doomed()
+        owners = {one.name: one.owner for one in self._databases.values() if one.usable}
+        owners |= {
+            one.name: one.owner
+            for one in self._wanted.databases
+            if one.name not in self._databases or self._databases[one.name].usable
+        }
+        ours = {one.name for one in self._wanted.databases}
+        system = self._catalog.system_database
+        for name, owner in owners.items():
+            steps = [step for role in doomed for step in self._forget_role(role, owner)]
+            if name in ours and name != system:
+                steps += self._schema_permissions(owner)
+            if self._drops_subscriptions:
+                steps.append(_drop_subscriptions(name))
+            if steps:
+                yield Work(database=name, steps=tuple(steps))
+
+    def _doomed(self) -> list[str]:
+        """The roles to drop; what the daemon's own roles own is never given away."""
+        for delta in self._deltas("delete_role"):
+            if delta.name in (self._catalog.superuser, self._privileged):
+                raise CatalogError(f'cannot drop role "{delta.name}": the daemon needs it')
+        return [delta.name for delta in self._deltas("delete_role") if delta.name in self._roles]
+
+    def _forget_role(self, role: str, owner: str) -> Iterator[Step]:
+        """Give away what *role* owns in one database, and take back what it was granted."""
+        heir = owner if owner != role else self._catalog.superuser
+        name = identifier(role)
+        yield Step(
+            what=f'revoke what others granted to role "{role}"',
+            sql=sql.REVOKE_FOREIGN_GRANTS.format(role=literal(role), quoted=literal(name)),
+            expand=True,
+        )
+        yield Step(
+            what=f'reassign what role "{role}" owns',
+            sql=sql.REASSIGN_OWNED.format(role=name, to=identifier(heir)),
+        )
+
+    def _schema_permissions(self, owner: str) -> Iterator[Step]:
+        privileged = literal(self._privileged)
+        for what, statement in (
+            ("give schema public away", sql.OWN_SCHEMA_PUBLIC.format(owner=literal(owner))),
+            ("grant schema public to web_access", sql.GRANT_WEB_ACCESS),
+            ("default privileges", sql.DEFAULT_PRIVILEGES.format(privileged=privileged)),
+        ):
+            yield Step(what=what, sql=statement, expand=True)
+
+    def extensions(self) -> Iterator[Step]:
+        """Those that the server has; the rest is not ours to install."""
+        for name in self._wanted.extensions:
+            if name not in self._catalog.available_extensions:
+                continue
+            statement = f"CREATE EXTENSION IF NOT EXISTS {identifier(name)}"
+            if name == "neon":
+                statement = sql.NEON_EXTENSION
+            elif name == "pg_stat_statements":
+                statement += " WITH SCHEMA public"
+            yield Step(what=f'create extension "{name}"', sql=statement)
+        if self._wanted.audit:
+            system = identifier(self._catalog.system_database)
+            yield Step(
+                what="do not audit the system database",
+                sql=f"ALTER DATABASE {system} SET pgaudit.log TO 'none'",
+            )
+
+    def health_check(self) -> Iterator[Step]:
+        """The table that `check_writability` writes to."""
+        yield Step(what="create the health check", sql=sql.HEALTH_CHECK, expand=True)
+
+    def drop_roles(self) -> Iterator[Step]:
+        """Last: by now nothing depends on them."""
+        for role in self._doomed():
+            yield Step(what=f'drop role "{role}"', sql=f"DROP ROLE IF EXISTS {identifier(role)}")
+
+    @property
+    def _drops_subscriptions(self) -> bool:
+        timeline = self._wanted.drop_subscriptions_for
+        return timeline is not None and timeline != self._catalog.subscriptions_dropped_for
+
+    def subscriptions_done(self) -> Iterator[Step]:
+        """Remember it in the cluster itself: a branch of it is another timeline."""
+        if self._drops_subscriptions and self._wanted.drop_subscriptions_for is not None:
+            timeline = literal(self._wanted.drop_subscriptions_for)
+            statement = sql.SUBSCRIPTIONS_DROPPED.format(timeline=timeline)
+            yield Step(what="remember that subscriptions are dropped", sql=statement)
+
+
+def _drop_subscriptions(database: str) -> Step:
+    what = f'drop the subscriptions of database "{database}"'
+    return Step(what=what, sql=sql.DROP_SUBSCRIPTIONS, expand=True)
+
+
+def _drop_database(name: str) -> Step:
+    statement = f"DROP DATABASE IF EXISTS {identifier(name)} WITH (FORCE)"
+    return Step(what=f'drop database "{name}"', sql=statement)

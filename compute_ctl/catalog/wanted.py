@@ -1,0 +1,139 @@
+"""The part of a document that is about roles, databases and extensions. Pure.
+
+It has a hash of its own, so that a refresh that only moves the pageservers does no catalog work.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final
+
+import msgspec
+
+from compute_ctl.document.quoting import settings_in
+from compute_ctl.document.render import SIZE_LIMIT
+from compute_ctl.document.spec import ComputeSpec, Database, DeltaOp, Document, Role
+from compute_ctl.document.spec_sources import setting, timeline_id
+from compute_ctl.errors import SpecError
+from compute_ctl.sql.quoting import check_object_name
+
+PRELOAD: Final = "shared_preload_libraries"
+DELTA_ACTIONS: Final = frozenset({"delete_db", "rename_db", "delete_role", "rename_role"})
+_RENAMES: Final = frozenset({"rename_db", "rename_role"})
+_AUDIT_EXTENSIONS: Final = {
+    "Base": ("pgaudit",),
+    "Log": ("pgaudit",),
+    "Extended": ("pgaudit", "pgauditlogtofile"),
+    "Hipaa": ("pgaudit", "pgauditlogtofile"),
+    "Full": ("pgaudit", "pgauditlogtofile"),
+}
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """What the catalog shall hold, and what shall change once."""
+
+    roles: tuple[Role, ...] = ()
+    databases: tuple[Database, ...] = ()
+    deltas: tuple[DeltaOp, ...] = ()
+    operation: str = ""
+    """What the deltas belong to: they run once for it."""
+    extensions: tuple[str, ...] = ()
+    """For the system database, where the server has them."""
+    audit: bool = False
+    plain_roles: frozenset[str] = frozenset()
+    """Roles for the users of local_proxy: they get no privileges of their own."""
+    drop_subscriptions_for: str | None = None
+    """The timeline in which the subscriptions that its parent had must not run."""
+
+    @classmethod
+    def of(cls, document: Document) -> Wanted | None:
+        """Return what *document* wants of the catalog; None where it is not to be touched.
+
+        Raises:
+            CatalogError: a name that no object can have.
+        """
+        spec = document.spec
+        if spec.skip_pg_catalog_updates or spec.mode != "Primary":
+            return None
+        wanted = cls(
+            roles=spec.cluster.roles,
+            databases=spec.cluster.databases,
+            deltas=tuple(
+                delta for delta in spec.delta_operations or () if delta.action in DELTA_ACTIONS
+            ),
+            extensions=_extensions(spec),
+            audit=spec.audit_log_level != "Disabled",
+            plain_roles=_proxy_roles(spec),
+            drop_subscriptions_for=_timeline(spec)
+            if spec.drop_subscriptions_before_start
+            else None,
+        )
+        wanted.check()
+        if wanted.deltas:
+            operation = spec.operation_uuid or f"sha256:{wanted.sha256}"
+            wanted = msgspec.structs.replace(wanted, operation=operation)
+        return wanted
+
+    def check(self) -> None:
+        """Refuse names that no object can have. Raises CatalogError."""
+        for role in self.roles:
+            check_object_name(role.name, "role")
+        for database in self.databases:
+            check_object_name(database.name, "database")
+            check_object_name(database.owner, f'the owner of database "{database.name}"')
+        for delta in self.deltas:
+            check_object_name(delta.name, delta.action)
+            if delta.action in _RENAMES:
+                check_object_name(delta.new_name or "", f"the target of {delta.action}")
+
+    def without(self, done: tuple[str, ...]) -> Wanted:
+        """Return this without the deltas of an operation that is among those *done*."""
+        return msgspec.structs.replace(self, deltas=()) if self.operation in done else self
+
+    @property
+    def nothing(self) -> bool:
+        """Whether it asks for nothing at all."""
+        return not (
+            self.roles
+            or self.databases
+            or self.deltas
+            or self.extensions
+            or self.audit
+            or self.drop_subscriptions_for
+        )
+
+    @property
+    def sha256(self) -> str:
+        """Equal for documents that want the same of the catalog."""
+        content = msgspec.to_builtins(self, order="sorted")
+        return hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()
+
+
+def names_size_limit(spec: ComputeSpec) -> bool:
+    """Whether the document limits the size of the cluster, which catalog work may exceed."""
+    if setting(spec, SIZE_LIMIT) is not None:
+        return True
+    try:
+        lines = settings_in(spec.cluster.postgresql_conf or "", "spec.cluster.postgresql_conf")
+        return any(line.name.lower() == SIZE_LIMIT for line in lines)
+    except SpecError:
+        return False
+
+
+def _extensions(spec: ComputeSpec) -> tuple[str, ...]:
+    preload = setting(spec, PRELOAD)
+    libraries = [name.strip() for name in preload.value.split(",")] if preload else []
+    statements = ("pg_stat_statements",) if "pg_stat_statements" in libraries else ()
+    neon = ("neon",) if "neon" in libraries else ()
+    return (*statements, *neon, *_AUDIT_EXTENSIONS.get(spec.audit_log_level, ()))
+
+
+def _proxy_roles(spec: ComputeSpec) -> frozenset[str]:
+    config = spec.local_proxy_config
+    return frozenset(
+        name for key in (config.jwks or () if config else ()) for name in key.role_names
+    )
+
+
+def _timeline(spec: ComputeSpec) -> str:
+    return timeline_id(spec) or "none"

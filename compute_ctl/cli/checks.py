@@ -1,0 +1,129 @@
+"""Whether the machine has what the command line names, found out before anything is changed.
+
+Each check raises SettingsError: one line that says what is wrong, and a hint. What only the owner
+of the data directory may see is left to the daemon, which becomes that owner.
+"""
+
+from __future__ import annotations
+
+import grp
+import shutil
+import socket
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from compute_ctl.cli.run import RunOptions
+from compute_ctl.document.conninfo import parse as parse_conninfo
+from compute_ctl.errors import SettingsError, SpecError
+from compute_ctl.settings import Settings
+
+LOOPBACK: Final = "127.0.0.1"
+ANYWHERE: Final = "0.0.0.0"  # noqa: S104 -- callers from outside come with a token
+
+
+def check(options: RunOptions) -> None:
+    """Check everything that can be checked by looking.
+
+    Raises:
+        SettingsError: the daemon could not work like this.
+    """
+    settings = options.settings
+    _check_data_directory(settings)
+    _check_binary(settings, given=options.pgbin_given)
+    _check_connstr(settings.connstr)
+    _check_control_plane(settings)
+    _check_state_directory(settings)
+    _check_group(settings.socket_group)
+    _check_port(LOOPBACK, settings.internal_http_port, "--internal-http-port")
+    if settings.external_http_port:
+        _check_port(ANYWHERE, settings.external_http_port, "--external-http-port")
+
+
+def _check_data_directory(settings: Settings) -> None:
+    pgdata = settings.pgdata
+    try:
+        names = [entry.name for entry in pgdata.iterdir()]
+    except FileNotFoundError:
+        if settings.attach or not pgdata.parent.is_dir():
+            raise SettingsError(
+                f'data directory "{pgdata}" does not exist', hint="Is -D right?"
+            ) from None
+        return  # initdb makes it
+    except NotADirectoryError:
+        raise SettingsError(f'data directory "{pgdata}" is not a directory') from None
+    except OSError:
+        return  # whose it is, and what to do, is said when the daemon becomes its owner
+    if "PG_VERSION" in names:
+        return
+    if settings.attach:
+        raise SettingsError(
+            f'"{pgdata}" is not a data directory: it has no PG_VERSION',
+            hint="With --attach, -D names the data directory of a server that exists already.",
+        )
+    if names:
+        raise SettingsError(
+            f'"{pgdata}" is neither empty nor a data directory: it has no PG_VERSION',
+            hint="Is -D right? A new cluster is only made in an empty directory.",
+        )
+
+
+def _check_binary(settings: Settings, *, given: bool) -> None:
+    if settings.attach and not given:
+        return  # only a check before each change would use it
+    if shutil.which(settings.pgbin) is None:
+        raise SettingsError(
+            f'server binary "{settings.pgbin}" does not exist or cannot be executed',
+            hint="Name it with -b, for example -b /usr/lib/postgresql/15/bin/postgres.",
+        )
+
+
+def _check_connstr(connstr: str) -> None:
+    try:
+        parse_conninfo(connstr)
+    except SpecError as error:
+        raise SettingsError(f"option -C: {error.reason}", hint=error.hint) from error
+
+
+def _check_control_plane(settings: Settings) -> None:
+    if settings.control_plane_uri is not None:
+        try:
+            parts = urlsplit(settings.control_plane_uri)
+            usable = parts.scheme in ("http", "https") and bool(parts.hostname)
+        except ValueError:
+            usable = False
+        if not usable:
+            raise SettingsError(
+                "option -p is no http or https URI", hint="For example -p http://127.0.0.1:9898"
+            )
+    if settings.control_plane_ca is not None and not settings.control_plane_ca.is_file():
+        raise SettingsError(f'certificate file "{settings.control_plane_ca}" does not exist')
+
+
+def _check_state_directory(settings: Settings) -> None:
+    parent: Path = settings.state_path.parent
+    if settings.state_dir is not None and not parent.is_dir():
+        raise SettingsError(f'parent of the state directory, "{parent}", does not exist')
+
+
+def _check_group(group: str | None) -> None:
+    if group is None:
+        return
+    try:
+        grp.getgrnam(group)
+    except KeyError:
+        raise SettingsError(f'there is no group "{group}"', hint="See --socket-group.") from None
+
+
+def _check_port(host: str, port: int, option: str) -> None:
+    """Bind and let go: the doors say the same, but only after the state folder is made."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+            probe.listen(1)
+        except OSError as error:
+            raise SettingsError(
+                f"could not listen on {host}:{port}: {str(error.strerror).lower()}",
+                hint=f"Is another compute_ctl running? Choose another {option}.",
+            ) from error

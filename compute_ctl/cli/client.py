@@ -1,0 +1,190 @@
+"""How the commands for people reach the daemon: over its unix socket, else over loopback.
+
+Plain blocking HTTP by the standard library: a command lives for one answer. Reads and refreshes may
+fall back to the loopback port; what needs rights does not.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import pwd
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from compute_ctl.cli.common import EXIT_NOT_PERMITTED, EXIT_UNREACHABLE
+from compute_ctl.errors import ComputeError
+from compute_ctl.settings import Settings
+from compute_ctl.system.unix_path import at_path
+
+TIMEOUT_S: Final = 10.0
+MAX_ANSWER: Final = 16 * 1024 * 1024
+
+
+class ClientError(ComputeError):
+    """The daemon was not reached, or refused; `exit_code` is what the command ends with."""
+
+    def __init__(self, exit_code: int, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.exit_code = exit_code
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """Where the daemon is, as far as the command line and the environment tell."""
+
+    socket: Path | None = None
+    port: int | None = None
+    """Loopback port; given: nothing else is tried."""
+
+    @classmethod
+    def find(
+        cls,
+        *,
+        socket: str | None,
+        pgdata: str | None,
+        state_dir: str | None,
+        port: int | None,
+        environment: Mapping[str, str],
+    ) -> Target:
+        """Return the target that the options name, first match first; $PGDATA comes last."""
+        if socket:
+            return cls(socket=Path(socket), port=port)
+        pgdata = pgdata or environment.get("PGDATA")
+        if state_dir:
+            return cls(socket=Path(state_dir) / "ctl.sock", port=port)
+        if pgdata:
+            return cls(socket=Path(pgdata) / "compute_ctl" / "ctl.sock", port=port)
+        return cls(port=port)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What the daemon said."""
+
+    code: int
+    body: Any
+    door: str
+    """Where it was asked, for people."""
+
+
+def ask(
+    target: Target,
+    method: str,
+    path: str,
+    *,
+    timeout_s: float = TIMEOUT_S,
+    loopback_will_do: bool = True,
+) -> Answer:
+    """Ask the daemon; every wait is bounded by *timeout_s*.
+
+    Raises:
+        ClientError: it is not there (3) or does not let us in (4).
+    """
+    if target.socket is not None and not (loopback_will_do and target.port is not None):
+        try:
+            connection: http.client.HTTPConnection = _UnixConnection(target.socket, timeout_s)
+            return _exchange(connection, method, path, f"unix:{target.socket}")
+        except PermissionError as error:
+            if not loopback_will_do:
+                raise _not_permitted(target.socket) from error
+        except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError) as error:
+            raise ClientError(
+                EXIT_UNREACHABLE,
+                f'no compute_ctl listens on "{target.socket}"',
+                hint="Is it running? Name its data directory (-D), --state-dir or --socket.",
+            ) from error
+        except OSError as error:
+            raise _unreachable(f'"{target.socket}"', error) from error
+    elif not loopback_will_do:
+        raise ClientError(
+            EXIT_UNREACHABLE,
+            "this needs the unix socket",
+            hint="Name the data directory (-D or $PGDATA) or the socket (--socket).",
+        )
+    port = Settings.internal_http_port if target.port is None else target.port
+    place = f"http://127.0.0.1:{port}"
+    try:
+        tcp = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
+        return _exchange(tcp, method, path, place)
+    except OSError as error:
+        raise _unreachable(place, error) from error
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """HTTP over a unix socket."""
+
+    def __init__(self, path: Path, timeout_s: float) -> None:
+        super().__init__("localhost", timeout=timeout_s)
+        self._path = path
+
+    def connect(self) -> None:
+        """Connect to the socket."""
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        at_path(self._path.absolute(), self.sock.connect)
+
+
+def _exchange(connection: http.client.HTTPConnection, method: str, path: str, door: str) -> Answer:
+    headers = {"User-Agent": "compute_ctl", "X-Refresh-Source": "operator"}
+    try:
+        connection.request(method, path, headers=headers)
+        response = connection.getresponse()
+        raw = response.read(MAX_ANSWER)
+    except http.client.HTTPException as error:
+        raise ClientError(EXIT_UNREACHABLE, f"{door} does not speak HTTP as expected") from error
+    finally:
+        connection.close()
+    try:
+        body = json.loads(raw) if raw else None
+    except ValueError as error:
+        raise ClientError(
+            EXIT_UNREACHABLE, f"{door} is no compute_ctl: its answer is not JSON"
+        ) from error
+    return Answer(code=response.status, body=body, door=door)
+
+
+def _unreachable(place: str, error: OSError) -> ClientError:
+    reason = "it does not answer" if isinstance(error, TimeoutError) else error.strerror or error
+    return ClientError(
+        EXIT_UNREACHABLE,
+        f"could not reach compute_ctl at {place}: {str(reason).lower()}",
+        hint="Is it running? Name its data directory (-D), its --socket or its --port.",
+    )
+
+
+def _not_permitted(path: Path) -> ClientError:
+    return ClientError(
+        EXIT_NOT_PERMITTED,
+        f'may not use "{path}"',
+        hint=who_may(path),
+    )
+
+
+def may_not_read(path: Path) -> ClientError:
+    """Return the error of somebody who may not read *path*."""
+    return ClientError(EXIT_NOT_PERMITTED, f'may not read "{path}"', hint=who_may(path))
+
+
+def who_may(path: Path) -> str:
+    """Return a hint for somebody who may not use *path*."""
+    owner = _owner_of(path)
+    return "Run this as root." if owner == "root" else f"Run this as root or as {owner}."
+
+
+def _owner_of(path: Path) -> str:
+    """Return who owns *path* or the nearest folder above it that may be looked at."""
+    for candidate in (path, *path.parents):
+        try:
+            uid = os.stat(candidate).st_uid  # noqa: PTH116 -- follows links like the kernel will
+        except OSError:
+            continue
+        try:
+            return pwd.getpwuid(uid).pw_name
+        except KeyError:
+            return f"user ID {uid}"
+    return "its owner"

@@ -1,0 +1,212 @@
+"""The commands for people.
+
+Exit status: 0 done, 1 failed or a negative outcome, 2 usage, 3 no daemon there, 4 not permitted.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import click
+from click.shell_completion import CompletionItem
+
+from compute_ctl.cli import diff, explain, files
+from compute_ctl.cli.client import Answer, ClientError, Target, ask
+from compute_ctl.cli.common import (
+    COMPLETION_VARIABLE,
+    EPILOG,
+    EXIT_FAILED,
+    EXIT_NOT_PERMITTED,
+    EXIT_USAGE,
+    PROGRAM,
+    WATCH_S,
+    as_json,
+    complain,
+    print_json,
+)
+from compute_ctl.cli.run import flags
+from compute_ctl.errors import ComputeError
+
+GOOD: Final = ("applied", "unchanged")
+DEFAULT_WAIT: Final = "60"
+MAX_WAIT_S: Final = 600.0
+ROLLBACK_S: Final = 330.0
+"""Beyond the daemon's own deadline."""
+
+
+def run_command(words: Sequence[str]) -> int:
+    """Run one of the commands; return its exit status."""
+    if not words and COMPLETION_VARIABLE not in os.environ:
+        click.echo(cli.get_help(click.Context(cli, info_name=PROGRAM)))
+        return EXIT_USAGE
+    try:
+        result = cli.main(args=list(words), prog_name=PROGRAM, standalone_mode=False)
+    except click.ClickException as error:
+        complain(error.format_message().rstrip("."), f"See {PROGRAM} --help.")
+        return EXIT_USAGE
+    except (click.Abort, KeyboardInterrupt):
+        return EXIT_FAILED
+    except ComputeError as error:
+        complain(str(error), error.hint)
+        return error.exit_code if isinstance(error, ClientError) else EXIT_FAILED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on
+        return EXIT_FAILED
+    return result if isinstance(result, int) else 0
+
+
+def _target_options(command: Any) -> Any:
+    """Add the options that say which daemon is meant."""
+    options = (
+        click.option("--socket", metavar="FILE", help="The daemon's unix socket."),
+        click.option("-D", "--pgdata", metavar="DIR", help="Its data directory (or $PGDATA)."),
+        click.option("--state-dir", metavar="DIR", help="Its state directory, if not the usual."),
+        click.option("--port", type=click.IntRange(1, 65535), help="Its port on 127.0.0.1."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def _target(
+    socket: str | None, pgdata: str | None, state_dir: str | None, port: int | None
+) -> Target:
+    return Target.find(
+        socket=socket, pgdata=pgdata, state_dir=state_dir, port=port, environment=os.environ
+    )
+
+
+@click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="compute-refresh", prog_name=PROGRAM)
+def cli() -> None:
+    """Keep a Postgres on the configuration it should run with."""
+
+
+class _Run(click.Command):
+    """Knows the daemon's flags for completion only: argparse reads them, which is lighter."""
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the flags that begin like *incomplete*."""
+        return [
+            CompletionItem(name, help=text) for name, text in flags() if name.startswith(incomplete)
+        ]
+
+
+@cli.command(
+    cls=_Run,
+    add_help_option=False,
+    context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+)
+def run() -> None:
+    """Be the daemon (see `run --help`)."""
+    raise click.UsageError("run cannot be used here")  # the entry point takes this one itself
+
+
+@cli.command(epilog=EPILOG)
+@_target_options
+@as_json
+@click.option("--watch", is_flag=True, help="Show it again every second, until interrupted.")
+def status(as_json: bool, watch: bool, **where: Any) -> int:
+    """Show what the daemon does and knows; exit status 1 if it has failed."""
+    target = _target(**where)
+    while True:
+        answer = _ask(target, "GET", "/status")
+        if as_json:
+            print_json(answer.body, compact=watch)
+        else:
+            _show_status(answer, clear=watch)
+        if not watch:
+            return EXIT_FAILED if answer.body["status"] == "failed" else 0
+        time.sleep(WATCH_S)
+
+
+def _show_status(answer: Answer, *, clear: bool) -> None:
+    from compute_ctl.cli import output  # noqa: PLC0415 -- rich
+
+    if clear:
+        click.clear()
+    output.show(output.status(answer.body, door=answer.door))
+
+
+@cli.command(epilog=EPILOG)
+@_target_options
+@as_json
+@click.option(
+    "--wait",
+    is_flag=False,
+    flag_value=DEFAULT_WAIT,
+    metavar="[SECONDS]",
+    help=f"Wait for the outcome ({DEFAULT_WAIT} s unless told).",
+)
+@click.option("--force", is_flag=True, help="Try a quarantined document again (unix socket only).")
+def refresh(as_json: bool, wait: str | None, force: bool, **where: Any) -> int:
+    """Ask the daemon to look at the configuration again."""
+    seconds = None if wait is None else _seconds(wait)
+    query = ({"wait": f"{seconds:g}"} if seconds is not None else {}) | (
+        {"force": "true"} if force else {}
+    )
+    path = "/refresh_configuration" + (f"?{urlencode(query)}" if query else "")
+    timeout_s = 10.0 + (seconds or 0.0)
+    answer = _ask(_target(**where), "POST", path, timeout_s=timeout_s, loopback_will_do=not force)
+    if as_json:
+        print_json(answer.body)
+    else:
+        from compute_ctl.cli import output  # noqa: PLC0415 -- rich
+
+        output.show(output.refresh(answer.body))
+    return 0 if answer.body.get("outcome", GOOD[0]) in GOOD else EXIT_FAILED
+
+
+@cli.command(epilog=EPILOG)
+@_target_options
+@as_json
+@click.option("--old-upstream", is_flag=True, help="With the servers of that time, too.")
+def rollback(as_json: bool, old_upstream: bool, **where: Any) -> int:
+    """Take back what was applied last; the newest servers stay.
+
+    What is taken back is quarantined: the source cannot bring it again as it is.
+    """
+    path = "/rollback" + ("?old_upstream=true" if old_upstream else "")
+    answer = _ask(_target(**where), "POST", path, timeout_s=ROLLBACK_S, loopback_will_do=False)
+    if as_json:
+        print_json(answer.body)
+    else:
+        from compute_ctl.cli import output  # noqa: PLC0415 -- rich
+
+        output.show(output.facts(answer.body["config"]))
+    return 0
+
+
+def _ask(target: Target, method: str, path: str, **options: Any) -> Answer:
+    answer = ask(target, method, path, **options)
+    if answer.code >= 400:
+        body = answer.body if isinstance(answer.body, dict) else {}
+        code = EXIT_NOT_PERMITTED if answer.code in (401, 403) else EXIT_FAILED
+        raise ClientError(code, str(body.get("error", answer.code)), hint=body.get("hint"))
+    return answer
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value <= MAX_WAIT_S:
+        raise click.BadParameter(f"--wait takes a number of seconds from 0 to {MAX_WAIT_S:g}")
+    return value
+
+
+for _command in (
+    files.validate,
+    files.render_command,
+    diff.diff,
+    explain.explain,
+    files.history,
+):
+    cli.add_command(_command)

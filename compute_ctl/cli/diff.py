@@ -1,0 +1,192 @@
+"""`diff`: what Postgres runs, what is in the file, and what the source asks for now.
+
+Needs no daemon: the generations are kept in its state directory. The source is asked by the same
+adapters as the daemon's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final
+
+import click
+import msgspec
+
+from compute_ctl.cli.client import ClientError, may_not_read
+from compute_ctl.cli.common import EPILOG, EXIT_FAILED, as_json, print_json, warn
+from compute_ctl.decisions.recovery import State
+from compute_ctl.document.generation import LiveFile
+from compute_ctl.document.render import RenderContext, render
+from compute_ctl.document.spec import decode_document
+from compute_ctl.errors import SpecError
+from compute_ctl.redact import redact
+from compute_ctl.settings import Settings
+
+RUNNING: Final = "running"
+"""Name of the generation that Postgres has proven to run."""
+_OVERCOMMIT_NEVER: Final = "\ndynamic_shared_memory_type = 'mmap'\n"
+"""In the file of a daemon on a machine that does not overcommit memory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Side:
+    """One of the texts compared."""
+
+    name: str
+    body: str
+
+
+@click.command(epilog=EPILOG)
+@click.argument("file", required=False, type=click.File("rb"))
+@click.option("-D", "--pgdata", envvar="PGDATA", required=True, metavar="DIR")
+@click.option("--state-dir", metavar="DIR", help="The daemon's, if not the usual.")
+@click.option("--attach", is_flag=True, help="As for a server run by somebody else.")
+@click.option("-p", "--control-plane-uri", metavar="URI", help="Compare with what it says now.")
+@click.option("-i", "--compute-id", metavar="ID", help="With -p: which compute this is.")
+@click.option("--control-plane-ca", metavar="FILE", help="With -p: the authorities to trust.")
+@click.option(
+    "--internal-http-port", type=click.IntRange(0, 65535), help="The daemon's port, if not told."
+)
+@as_json
+def diff(
+    *,
+    file: Any,
+    pgdata: str,
+    state_dir: str | None,
+    attach: bool,
+    control_plane_uri: str | None,
+    compute_id: str | None,
+    control_plane_ca: str | None,
+    internal_http_port: int | None,
+    as_json: bool,
+) -> int:
+    """Compare what Postgres runs, its configuration file, and the source.
+
+    The source is the document in FILE (- for stdin) or what the control plane (-p) says now;
+    without either, only the first two are compared. Exit status 1 if anything differs.
+    """
+    if file is not None and control_plane_uri:
+        raise click.UsageError("FILE and -p exclude each other")
+    if bool(control_plane_uri) != bool(compute_id):
+        raise click.UsageError("-p and -i need each other")
+    folder = Path(pgdata).absolute()
+    state = Path(state_dir).absolute() if state_dir else folder / "compute_ctl"
+    attached = attach or (folder / "compute_ctl.conf").exists()
+    live = folder / ("compute_ctl.conf" if attached else "postgresql.conf")
+    sides = _running(state)
+    sides.append(Side(name=str(live), body=LiveFile.parse(_read(live)).body))
+    port = _port_in(sides[-1].body) if internal_http_port is None else internal_http_port
+    context = context_for(
+        attach=attached,
+        port=port,
+        state=state,
+        overcommit_never=_OVERCOMMIT_NEVER in sides[-1].body,
+    )
+    if file is not None:
+        sides.append(_wanted(file.name, file.read(), context))
+    elif control_plane_uri and compute_id:
+        raw = asyncio.run(_ask(control_plane_uri, compute_id, control_plane_ca))
+        sides.append(_wanted(control_plane_uri, raw, context))
+    return _show(sides, as_json=as_json)
+
+
+def _show(sides: list[Side], *, as_json: bool) -> int:
+    """Print how each side differs from the next."""
+    from compute_ctl.cli import output  # noqa: PLC0415 -- rich
+
+    found = []
+    for old, new in pairwise(sides):
+        text = output.diff(old.body, new.body, old_name=old.name, new_name=new.name)
+        found.append({"from": old.name, "to": new.name, "diff": redact(text)})
+    if as_json:
+        print_json(found)
+    else:
+        for one in found:
+            if one["diff"]:
+                output.show(output.coloured_diff(one["diff"]))
+    return EXIT_FAILED if any(one["diff"] for one in found) else 0
+
+
+def _running(state: Path) -> list[Side]:
+    """Return the generation that Postgres runs, or nothing where that is not known."""
+    from compute_ctl.files.state_store import StateStore  # noqa: PLC0415
+
+    try:
+        applied = msgspec.json.decode((state / "state.json").read_bytes(), type=State).applied
+    except PermissionError as error:
+        raise may_not_read(state) from error
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return []
+    kept = StateStore(state).get_generation(applied.generation) if applied else None
+    if applied is None or kept is None:
+        return []
+    body = LiveFile.parse(kept[1]).body
+    return [Side(name=f"{RUNNING} (generation {applied.generation})", body=body)]
+
+
+def _wanted(name: str, raw: bytes, context: RenderContext) -> Side:
+    name = "standard input" if name in ("-", "<stdin>") else name
+    try:
+        rendered = render(decode_document(raw), context)
+    except SpecError as error:
+        raise ClientError(EXIT_FAILED, f"{redact(name)}: {error}", hint=error.hint) from error
+    for warning in rendered.warnings:
+        warn(warning)
+    return Side(name=redact(name), body=rendered.body)
+
+
+async def _ask(uri: str, compute_id: str, ca: str | None) -> bytes:
+    """Fetch the document as the daemon would. Raises FetchError."""
+    from compute_ctl.ports import FetchStatus  # noqa: PLC0415
+    from compute_ctl.sources.control_plane import ControlPlane  # noqa: PLC0415 -- aiohttp
+
+    plane = ControlPlane(
+        uri,
+        compute_id=compute_id,
+        token=os.environ.get("NEON_CONTROL_PLANE_TOKEN", ""),
+        ca=Path(ca) if ca else None,
+    )
+    try:
+        answer = await plane.fetch()
+    finally:
+        await plane.close()
+    if answer.status is not FetchStatus.ATTACHED:
+        raise ClientError(EXIT_FAILED, f'the control plane says "{answer.status}"')
+    return answer.raw
+
+
+def _port_in(body: str) -> int | None:
+    """Return the port of the daemon that wrote *body*."""
+    found = re.search(r"(?m)^neon\.extension_server_port = '(\d+)'$", body)
+    return int(found[1]) if found else None
+
+
+def context_for(
+    *,
+    attach: bool,
+    port: int | None = None,
+    state: Path | None = None,
+    overcommit_never: bool = False,
+) -> RenderContext:
+    """Return what the daemon would render with, as far as it is known."""
+    folder = state or Path("/STATE_DIR")
+    return RenderContext(
+        attach=attach,
+        internal_port=Settings.internal_http_port if port is None else port,
+        overcommit_never=overcommit_never,
+        token_file=str(folder / "storage_token"),
+    )
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except PermissionError as error:
+        raise may_not_read(path) from error
+    except OSError as error:
+        raise ClientError(EXIT_FAILED, f'could not read "{path}": {error.strerror}') from error

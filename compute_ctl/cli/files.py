@@ -1,0 +1,115 @@
+"""The commands for people that need no daemon: they work on files."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from compute_ctl.cli.client import ClientError, may_not_read
+from compute_ctl.cli.common import (
+    EPILOG,
+    EXIT_FAILED,
+    WATCH_S,
+    as_json,
+    complain,
+    print_json,
+    warn,
+)
+from compute_ctl.cli.diff import context_for
+from compute_ctl.document.render import Rendered, render
+from compute_ctl.document.spec import decode_document
+from compute_ctl.errors import SpecError
+from compute_ctl.settings import Settings
+
+
+@click.command(epilog=EPILOG)
+@click.argument("file", type=click.File("rb"))
+@as_json
+def validate(file: Any, as_json: bool) -> int:
+    """Check the document in FILE (- for stdin), without a daemon or a server."""
+    name = "standard input" if file.name in ("-", "<stdin>") else file.name
+    try:
+        rendered = render(decode_document(file.read()), context_for(attach=False))
+    except SpecError as error:
+        if as_json:
+            problem = {"path": error.path, "reason": error.reason, "hint": error.hint}
+            print_json({"valid": False, "errors": [problem], "warnings": []})
+        else:
+            complain(f"{name}: {error}", error.hint)
+        return EXIT_FAILED
+    if as_json:
+        print_json({"valid": True, "errors": [], "warnings": list(rendered.warnings)})
+    else:
+        _warn(rendered)
+        click.echo(f"{name}: valid")
+    return 0
+
+
+_render_options = (
+    click.option("--attach", is_flag=True, help="As for a server run by somebody else."),
+    click.option(
+        "--internal-http-port",
+        type=click.IntRange(0, 65535),
+        help=f"The daemon's port, which the file names (default: {Settings.internal_http_port}).",
+    ),
+)
+
+
+def _with_render_options(command: Any) -> Any:
+    for option in reversed(_render_options):
+        command = option(command)
+    return command
+
+
+@click.command("render", epilog=EPILOG)
+@click.argument("file", type=click.File("rb"))
+@_with_render_options
+def render_command(file: Any, attach: bool, internal_http_port: int | None) -> None:
+    """Print the configuration file that the document in FILE asks for."""
+    context = context_for(attach=attach, port=internal_http_port)
+    rendered = render(decode_document(file.read()), context)
+    _warn(rendered)
+    click.echo(rendered.body, nl=False)
+
+
+@click.command(epilog=EPILOG)
+@click.option("-D", "--pgdata", envvar="PGDATA", metavar="DIR", help="The data directory.")
+@click.option("--state-dir", metavar="DIR", help="The daemon's state directory.")
+@click.option("-n", "--limit", type=click.IntRange(1), default=20, show_default=True)
+@as_json
+@click.option("--watch", is_flag=True, help="Show it again every second, until interrupted.")
+def history(
+    *, pgdata: str | None, state_dir: str | None, limit: int, as_json: bool, watch: bool
+) -> None:
+    """Show past attempts: when, why, with what outcome. Needs no daemon."""
+    from compute_ctl.files.state_store import StateStore  # noqa: PLC0415
+
+    if not pgdata and not state_dir:
+        raise click.UsageError("Missing option -D (or $PGDATA, or --state-dir)")
+    folder = Path(state_dir) if state_dir else Path(str(pgdata)) / "compute_ctl"
+    try:
+        if not folder.is_dir() or not list(folder.iterdir()):
+            raise ClientError(EXIT_FAILED, f'no daemon has used "{folder}" yet')
+    except PermissionError as error:
+        raise may_not_read(folder) from error
+    while True:
+        entries = StateStore(folder).history(limit)
+        if as_json:
+            print_json(entries, compact=watch)
+        else:
+            from compute_ctl.cli import output  # noqa: PLC0415 -- rich
+
+            if watch:
+                click.clear()
+            output.show(output.history(entries))
+        if not watch:
+            return
+        time.sleep(WATCH_S)
+
+
+def _warn(rendered: Rendered) -> None:
+    for warning in rendered.warnings:
+        warn(warning)

@@ -1,0 +1,239 @@
+"""Tables for people; the only user of rich."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from compute_ctl.cli.explain import Explanation
+
+_GOOD: Final = frozenset({"running", "applied", "unchanged"})
+_BAD: Final = frozenset({"failed", "rejected", "fetch_failed", "write_failed", "blocked"})
+_LONG: Final = frozenset({"reason", "runs with", "wanted", "where", "value", ""})
+"""Columns that may be wrapped."""
+_SHORT_HASH: Final = 12
+_WIDTH_OF_A_PIPE: Final = 240
+
+
+def show(renderable: RenderableType) -> None:
+    """Print to stdout; no colours, and long lines, where that is no terminal."""
+    width = None if sys.stdout.isatty() else _WIDTH_OF_A_PIPE
+    Console(highlight=False, width=width).print(renderable)
+
+
+def status(body: Mapping[str, Any], *, door: str, now: datetime | None = None) -> RenderableType:
+    """Return the whole status as tables."""
+    now = now or datetime.now(UTC)
+    parts: list[RenderableType] = [_summary(body, door, now), facts(body["config"], now)]
+    postgres = body["postgres"]
+    if postgres["pending_restart"]:
+        rows = (
+            (one["name"], one["old"], one["new"], _place(one))
+            for one in postgres["pending_restart"]
+        )
+        parts.append(
+            _table("waits for a restart", ("setting", "runs with", "wanted", "where"), rows)
+        )
+    if postgres["drift"]:
+        drift = ((one["name"], one["reason"], _place(one)) for one in postgres["drift"])
+        parts.append(_table("overridden by something else", ("setting", "reason", "where"), drift))
+    if body["config"]["quarantined"]:
+        refused = (
+            (_hash(one["sha256"]), one["version"], _ago(one["at"], now), one["reason"])
+            for one in body["config"]["quarantined"]
+        )
+        parts.append(_table("quarantined", ("document", "version", "since", "reason"), refused))
+    return Group(*parts)
+
+
+def _summary(body: Mapping[str, Any], door: str, now: datetime) -> Table:
+    refresh, postgres = body["refresh"], body["postgres"]
+    grid = Table.grid(padding=(0, 2))
+    grid.add_row("status", _coloured(body["status"]))
+    grid.add_row("in sync", "yes" if body["config"]["in_sync"] else "no")
+    if body["error"]:
+        grid.add_row("error", Text(body["error"], style="red"))
+    ready = "accepts connections" if postgres["ready"] else "does not accept connections"
+    server = f"{ready}, pid {postgres['pid']}" if postgres["pid"] else "not running"
+    version = postgres.get("version")
+    grid.add_row("postgres", f"version {version}, {server}" if version else server)
+    if postgres.get("catalog_error"):
+        grid.add_row("catalog", Text(postgres["catalog_error"], style="red"))
+    if body["last_active"]:
+        grid.add_row("last active", _ago(body["last_active"], now))
+    if body["tenant"]:
+        grid.add_row("tenant", f"{body['tenant']} timeline {body['timeline']}")
+    if refresh["suspected_since"]:
+        grid.add_row("suspected", f"since {_ago(refresh['suspected_since'], now)}")
+    if refresh["suspicion"]:
+        grid.add_row("suspicion", Text(_suspicion(refresh["suspicion"])))
+    if refresh["last_attempt"]:
+        grid.add_row("last attempt", _attempt(refresh["last_attempt"], now))
+    if refresh["next_attempt_at"]:
+        grid.add_row("next attempt", _ahead(refresh["next_attempt_at"], now))
+    grid.add_row("asked at", door)
+    return grid
+
+
+def facts(config: Mapping[str, Any], now: datetime | None = None) -> Table:
+    """Return desired, applied and last known good."""
+    now = now or datetime.now(UTC)
+    rows = []
+    for name in ("desired", "applied", "last_known_good"):
+        fact = config[name]
+        if fact is None:
+            rows.append((name.replace("_", " "), "-", "-", "-", "-"))
+        else:
+            rows.append(
+                (
+                    name.replace("_", " "),
+                    fact["generation"],
+                    _hash(fact["sha256"]),
+                    fact["version"],
+                    _ago(fact["at"], now),
+                )
+            )
+    return _table("configuration", ("", "generation", "document", "version", "since"), rows)
+
+
+def refresh(body: Mapping[str, Any]) -> RenderableType:
+    """Return the receipt of a refresh."""
+    if "outcome" not in body:
+        shared = ", shared with an earlier one" if body["coalesced"] else ""
+        return Text(f"request {body['refresh_id']} is recorded{shared}; status {body['status']}")
+    text = Text("outcome: ").append(_coloured(body["outcome"]))
+    return text.append(f" ({body['reason']})") if body.get("reason") else text
+
+
+def history(entries: Iterable[Mapping[str, Any]]) -> RenderableType:
+    """Return past attempts, oldest first."""
+    rows = (
+        (
+            str(one.get("started_at", ""))[:19].replace("T", " "),
+            one.get("number"),
+            one.get("who"),
+            _coloured(str(one.get("outcome", ""))),
+            one.get("generation"),
+            f"{float(one.get('duration_ms') or 0):.1f} ms",
+            one.get("reason"),
+        )
+        for one in entries
+    )
+    return _table(None, ("when", "attempt", "who", "outcome", "generation", "took", "reason"), rows)
+
+
+def explanation(found: Explanation) -> RenderableType:
+    """Return what is known of a setting."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_row("setting", found.name)
+    grid.add_row("value", Text(_cell(found.value)))
+    grid.add_row("default", Text(_cell(found.default)))
+    grid.add_row("set by", found.owner)
+    if found.file:
+        grid.add_row("at", f"{found.file}:{found.line}")
+    grid.add_row("changes by", found.changes_by)
+    if found.pending_restart:
+        grid.add_row("waits", Text("a new value waits for a restart", style="yellow"))
+    parts: list[RenderableType] = [grid]
+    if found.lines:
+        lines = (
+            (
+                f"{one.file}:{one.line}",
+                one.value,
+                one.owner,
+                one.error or ("in force" if one.applied else "overridden"),
+            )
+            for one in found.lines
+        )
+        parts.append(_table("in the files", ("where", "value", "owner", ""), lines))
+    if found.overrides:
+        overrides = (
+            (one.role or "all", one.database or "all", one.value) for one in found.overrides
+        )
+        parts.append(_table("for some sessions", ("role", "database", "value"), overrides))
+    return Group(*parts)
+
+
+def diff(old: str, new: str, *, old_name: str, new_name: str) -> str:
+    """Return the unified difference of two files, empty where they are equal."""
+    lines = difflib.unified_diff(
+        old.splitlines(keepends=True), new.splitlines(keepends=True), old_name, new_name
+    )
+    return "".join(lines)
+
+
+def coloured_diff(text: str) -> RenderableType:
+    """Return a unified difference with the usual colours."""
+    styles = {"+": "green", "-": "red", "@": "cyan"}
+    whole = Text()
+    for line in text.splitlines(keepends=True):
+        whole.append(line, style=styles.get(line[:1], ""))
+    whole.right_crop(1)
+    return whole
+
+
+def _table(title: str | None, columns: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> Table:
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, header_style="bold", overflow="fold", no_wrap=column not in _LONG)
+    for row in rows:
+        table.add_row(*(cell if isinstance(cell, Text) else Text(_cell(cell)) for cell in row))
+    return table
+
+
+def _cell(value: object) -> str:
+    return "-" if value is None or value == "" else str(value)
+
+
+def _coloured(word: str) -> Text:
+    style = "green" if word in _GOOD else "red" if word in _BAD else "yellow"
+    return Text(word, style=style)
+
+
+def _attempt(attempt: Mapping[str, Any], now: datetime) -> Text:
+    text = Text(f"{_ago(attempt['finished_at'], now)}, for {attempt['who']}: ")
+    text.append(_coloured(attempt["outcome"]))
+    text.append(f" in {attempt['duration_ms']:.1f} ms")
+    return text.append(f" ({attempt['reason']})") if attempt["reason"] else text
+
+
+def _suspicion(one: Mapping[str, Any]) -> str:
+    shard = f" shard {one['shard']}" if one["shard"] is not None else ""
+    state = f" {one['sqlstate']}" if one["sqlstate"] else ""
+    return f"{one['source']}{shard} {one['class']}{state}, {one['count']} times: {one['text']}"
+
+
+def _place(one: Mapping[str, Any]) -> str:
+    return f"{one['file']}:{one['line']}" if one["file"] else "-"
+
+
+def _hash(sha256: str) -> str:
+    return sha256[:_SHORT_HASH]
+
+
+def _ago(text: str, now: datetime) -> str:
+    """Return a past time of the API as people say it."""
+    return f"{_amount((now - datetime.fromisoformat(text)).total_seconds())} ago"
+
+
+def _ahead(text: str, now: datetime) -> str:
+    """Return a coming time of the API as people say it."""
+    seconds = (datetime.fromisoformat(text) - now).total_seconds()
+    return f"in {_amount(seconds)}" if seconds > 0 else "now"
+
+
+def _amount(seconds: float) -> str:
+    if seconds < 60:
+        return f"{max(seconds, 0.0):.1f} s"
+    if seconds < 3600:
+        return f"{seconds / 60:.0f} min"
+    if seconds < 2 * 86400:
+        return f"{seconds / 3600:.0f} h"
+    return f"{seconds / 86400:.0f} days"

@@ -1,0 +1,117 @@
+"""Fetches the document from its source: conditionally, and with a long poll while it matters."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from compute_ctl.document.spec import Document, decode_document
+from compute_ctl.errors import FetchError
+from compute_ctl.ports import Fetched, FetchStatus, Source
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class News:
+    """What a fetch brought."""
+
+    document: Document | None
+    """None: the source says that this compute is empty."""
+
+
+class Fetcher:
+    """One source, its last answer, and at most one long poll."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._etag: str | None = None
+        self._last: Document | None = None
+        self._long_poll: asyncio.Task[News | None] | None = None
+        self._long_poll_works = True
+        self._was_held = False
+
+    @property
+    def held(self) -> bool:
+        """Whether a long poll is open at a source that has held one before."""
+        return self._was_held and self._long_poll is not None and not self._long_poll.done()
+
+    @property
+    def name(self) -> str:
+        """The source's name."""
+        return self._source.name
+
+    async def fetch(self) -> News:
+        """Fetch the document now.
+
+        Raises:
+            FetchError: no usable answer.
+            SpecError: an answer that is no document.
+        """
+        fetched = await self._source.fetch(etag=self._etag if self._last else None)
+        return self._news(fetched)
+
+    def _news(self, fetched: Fetched) -> News:
+        if fetched.status is FetchStatus.EMPTY:
+            self._etag = self._last = None
+            return News(document=None)
+        if fetched.status is FetchStatus.ATTACHED:
+            self._last = decode_document(fetched.raw)
+            self._etag = fetched.etag
+        if self._last is None:
+            raise FetchError(f"{self.name} answered that nothing changed, but nothing was known")
+        return News(document=self._last)
+
+    def long_poll(self, *, wait_s: int, delay_s: float) -> asyncio.Task[News | None] | None:
+        """Return the task that waits for news, opening one where the source may hold requests.
+
+        Its result is None where nothing new came; it raises what `fetch` raises. A source that
+        answered at once is not asked to wait again before `drop_long_poll`.
+        """
+        if self._long_poll is None and self._long_poll_works and self._etag:
+            self._long_poll = asyncio.create_task(
+                self._wait_for_news(wait_s=wait_s, delay_s=delay_s), name="long poll"
+            )
+            self._long_poll.add_done_callback(_look_at_error)
+        return self._long_poll
+
+    def ended_long_poll(self) -> asyncio.Task[News | None] | None:
+        """Return the long poll if it has ended, once; perhaps it did so while others worked."""
+        if self._long_poll is None or not self._long_poll.done():
+            return None
+        ended, self._long_poll = self._long_poll, None
+        return ended
+
+    async def _wait_for_news(self, *, wait_s: int, delay_s: float) -> News | None:
+        await asyncio.sleep(delay_s)  # spreads a fleet that lost its long polls together
+        self._was_held = False
+        fetched = await self._source.fetch(etag=self._etag, wait_s=wait_s)
+        self._long_poll_works = self._was_held = fetched.long_polled
+        return None if fetched.status is FetchStatus.NOT_MODIFIED else self._news(fetched)
+
+    @property
+    def open_long_poll(self) -> asyncio.Task[News | None] | None:
+        """The long poll that has not ended yet, if there is one."""
+        poll = self._long_poll
+        return None if poll is None or poll.done() else poll
+
+    def take_news(self) -> News | None:
+        """Return what the long poll brought, once; None where it has not ended, or not well."""
+        poll = self._long_poll
+        if poll is None or not poll.done() or poll.cancelled() or poll.exception() is not None:
+            return None
+        news = poll.result()
+        if news is not None:
+            self._long_poll = None
+        return news
+
+    def drop_long_poll(self) -> None:
+        """End the long poll, if there is one."""
+        task, self._long_poll = self._long_poll, None
+        self._long_poll_works = True
+        if task is not None:
+            task.cancel()
+
+
+def _look_at_error(task: asyncio.Task[News | None]) -> None:
+    """Keep asyncio from complaining of an error that came when nobody listened any more."""
+    if not task.cancelled():
+        task.exception()

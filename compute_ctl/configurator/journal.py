@@ -1,0 +1,176 @@
+"""The files of the daemon, written in one order that survives kill -9 at any point.
+
+g/<G>.json and g/<G>.conf ▸ live file (temp, fsync, rename) ▸ SIGHUP (the caller's) ▸ fsync of
+everything else ▸ state.json. The live file is the journal: its last line says which generation it
+is. Everything runs in one thread, so a write that hangs on the disk is never overtaken by a later
+one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+from compute_ctl.decisions.proof import Complaint
+from compute_ctl.decisions.recovery import Identity, State, next_generation
+from compute_ctl.document.generation import LiveFile, Marker, file_text
+from compute_ctl.document.spec import Document, decode_document
+from compute_ctl.errors import SpecError, StoreError
+from compute_ctl.ports import ConfStore, StateStore
+from compute_ctl.settings import Deadlines
+from compute_ctl.system import failpoint
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+class Journal:
+    """The live file and the state folder, off the event loop and with deadlines."""
+
+    def __init__(
+        self,
+        *,
+        conf: ConfStore,
+        state: StateStore,
+        identity: Identity,
+        deadlines: Deadlines,
+        nonce: Callable[[], str],
+    ) -> None:
+        self._conf = conf
+        self._state = state
+        self._identity = identity
+        self._deadlines = deadlines
+        self._nonce = nonce
+        self._unsynced: int | None = None
+        """A generation that would not survive a power failure yet."""
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="files")
+
+    @property
+    def path(self) -> str:
+        """The live file."""
+        return str(self._conf.path)
+
+    @property
+    def token_path(self) -> Path:
+        """The file with the storage token, where there is one."""
+        return self._state.token_path
+
+    async def _call(self, call: Callable[[], T], timeout_s: float | None = None) -> T:
+        limit = timeout_s or self._deadlines.swap
+        loop = asyncio.get_running_loop()
+        try:
+            return await asyncio.wait_for(loop.run_in_executor(self._thread, call), limit)
+        except TimeoutError:
+            raise StoreError(f"the disk did not answer within {limit:g} s") from None
+
+    def close(self) -> None:
+        """Let the thread end after what it is doing."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def load(self) -> State:
+        """Return what an earlier daemon knew of this cluster; another's is set aside."""
+        return await self._call(self._load)
+
+    def _load(self) -> State:
+        state = self._state.load()
+        if not self._identity.fits(state):
+            aside = self._state.set_aside()
+            logger.warning('the state folder is of another cluster, moved it to "%s"', aside)
+            state = State()
+        return self._identity.put_into(state)
+
+    async def live(self) -> LiveFile | None:
+        """Return the live file, None if there is none. Raises StoreError."""
+        text = await self._call(self._conf.read)
+        return None if text is None else LiveFile.parse(text)
+
+    async def kept(self, generation: int) -> tuple[Document | None, LiveFile] | None:
+        """Return a kept generation; without its document where that cannot be read any more."""
+        try:
+            found = await self._call(lambda: self._state.get_generation(generation))
+        except StoreError as error:
+            logger.warning("could not read generation %d: %s", generation, error)
+            return None
+        if found is None:
+            return None
+        try:
+            document = decode_document(found[0])
+        except SpecError as error:
+            logger.warning("the document of generation %d cannot be read: %s", generation, error)
+            document = None
+        return document, LiveFile.parse(found[1])
+
+    async def check(self, body: str) -> tuple[Complaint, ...]:
+        """Ask the server's binary what it thinks of *body*."""
+        call = self._call(lambda: self._conf.check(body), self._deadlines.check + 1.0)
+        return tuple(await call)
+
+    async def install(
+        self, body: str, *, document: bytes, token: str | None, state: State
+    ) -> Marker:
+        """Make *body* the live file, as the next generation; return its marker.
+
+        *token* is the storage token that goes with it, for a file of its own.
+
+        Raises:
+            StoreError: the old file is still in force.
+        """
+        return await self._call(lambda: self._install(body, document, token, state))
+
+    def _install(self, body: str, document: bytes, token: str | None, state: State) -> Marker:
+        text = self._conf.read()
+        live = LiveFile.parse(text).marker if text is not None else None
+        number = next_generation(
+            live=live, state=state, highest_kept=self._state.highest_generation()
+        )
+        marker = Marker.of(generation=number, nonce=self._nonce(), body=body)
+        new = file_text(body, marker)
+        failpoint.reach("before-generation")
+        try:
+            self._state.put_generation(number, document=document, conf=new)
+            self._unsynced = number
+        except StoreError as error:
+            logger.warning("generation %d is not kept: %s", number, error)  # no reason not to heal
+        failpoint.reach("before-token")
+        if token != self._state.token():
+            self._state.put_token(token)
+        failpoint.reach("before-swap")
+        self._conf.swap(new)
+        failpoint.reach("before-signal")
+        return marker
+
+    async def reinstate(self, live: LiveFile) -> None:
+        """Write a kept generation again, as it was. Raises StoreError."""
+        if live.marker is not None:
+            text = file_text(live.body, live.marker)
+            await self._call(lambda: self._conf.swap(text))
+
+    async def sync(self) -> None:
+        """Make the last swap durable; a failure is only logged, the file is in force already."""
+        failpoint.reach("before-sync")
+        try:
+            await self._call(self._conf.sync)
+            if self._unsynced is not None:
+                number, self._unsynced = self._unsynced, None
+                await self._call(lambda: self._state.sync_generation(number))
+        except StoreError as error:
+            logger.warning("%s", error)
+
+    async def save(self, state: State) -> None:
+        """Keep *state*; a failure is only logged: the next save, or proof at start, mends it."""
+        failpoint.reach("before-save")
+        keep = frozenset(fact.generation for fact in (state.applied, state.last_known_good) if fact)
+        try:
+            await self._call(lambda: self._state.save(state))
+            failpoint.reach("after-save")
+            await self._call(lambda: self._state.prune(keep))
+        except StoreError as error:
+            logger.warning("%s", error)
+
+    def add_history(self, entry: dict[str, object]) -> None:
+        """Append to the advisory history, whenever the thread gets to it."""
+        self._thread.submit(self._state.add_history, entry)

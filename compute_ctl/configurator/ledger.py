@@ -1,0 +1,117 @@
+"""What the node remembers of documents: desired, version floor, last pulls, quarantine.
+
+The only writer of these parts of the node's state. Nothing here touches the disk: the applier
+saves.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from compute_ctl.decisions.attempt import Known
+from compute_ctl.decisions.facts import PUSH, Desired
+from compute_ctl.decisions.recovery import Quarantined
+from compute_ctl.document.spec import Document
+from compute_ctl.document.spec_sources import tenant_id, timeline_id
+from compute_ctl.document.versions import raise_floor
+from compute_ctl.errors import SpecError
+from compute_ctl.node import Node
+from compute_ctl.ports import Clock
+
+KEEP_QUARANTINED = 32
+DISK = "disk"
+"""Source of the document of a generation found at start: a newer one may be known."""
+OPERATOR = "operator"
+"""Reason of a quarantine that a person has asked for."""
+
+
+class Ledger:
+    """Keeps a node's books about documents."""
+
+    def __init__(self, *, node: Node, clock: Clock) -> None:
+        self._node = node
+        self._clock = clock
+
+    def check_identity(self, document: Document) -> None:
+        """Refuse another tenant's document on a live compute. Raises SpecError."""
+        for name, known, new in (
+            ("tenant_id", self._node.tenant, tenant_id(document.spec)),
+            ("timeline_id", self._node.timeline, timeline_id(document.spec)),
+        ):
+            if known is not None and new is not None and known != new:
+                reason = f'this compute belongs to "{known}", the document to "{new}"'
+                raise SpecError(f"spec.{name}", reason)
+
+    def belong_to(self, tenant: str | None, timeline: str | None) -> None:
+        """Remember whose compute this is: what is written says so, not what could not be."""
+        self._node.tenant = tenant or self._node.tenant
+        self._node.timeline = timeline or self._node.timeline
+
+    def known(self, document: Document, source: str) -> Known:
+        """Return what *document*, which came from *source*, is weighed against."""
+        state = self._node.state
+        return Known(
+            written=self._node.written,
+            desired=self._node.desired,
+            floor=state.floor,
+            quarantined=self._entry(document),
+            seen_before=source != PUSH
+            and document.version is None
+            and state.last_pull.get(source) == document.content_sha256,
+        )
+
+    def desire(self, document: Document, source: str, *, generation: int | None = None) -> None:
+        """Make *document* the one desired, and its version the floor."""
+        node = self._node
+        node.features = frozenset(document.spec.features)
+        node.desired = Desired(
+            content_sha256=document.content_sha256,
+            version=document.version,
+            at=self._clock.wall(),
+            source=source,
+            generation=generation,
+        )
+        config = node.state.ctl_config if source == DISK else None
+        node.state = msgspec.structs.replace(
+            node.state,
+            floor=raise_floor(node.state.floor, document.version),
+            ctl_config=config or document.compute_ctl_config,
+        )
+
+    def go_back(self, document: Document, *, instead_of: Document) -> None:
+        """Make *document*, which is older, the one desired; the other is not taken again."""
+        self.quarantine(instead_of, OPERATOR, servers_too=True)
+        self._node.state = msgspec.structs.replace(self._node.state, floor=None)
+        self.desire(document, "rollback")
+
+    def remember_pull(self, document: Document, source: str) -> None:
+        """Remember the last document of *source*, so that it is no news the next time."""
+        last_pull = self._node.state.last_pull | {source: document.content_sha256}
+        self._node.state = msgspec.structs.replace(self._node.state, last_pull=last_pull)
+
+    def quarantine(self, document: Document, reason: str, *, servers_too: bool = False) -> None:
+        """Remember that this content was refused; the floor goes back to what is applied."""
+        state = self._node.state
+        entry = Quarantined(
+            content_sha256=document.content_sha256,
+            reason=reason,
+            at=self._clock.wall(),
+            version=document.version,
+            operation_uuid=document.operation_uuid,
+            servers_too=servers_too,
+        )
+        # The floor goes back to what runs, so that the version before the refused one is welcome;
+        # an unversioned configuration says nothing about versions and leaves it.
+        applied = state.applied.version if state.applied else None
+        others = [e for e in state.quarantine if e.content_sha256 != entry.content_sha256]
+        self._node.state = msgspec.structs.replace(
+            state,
+            quarantine=(*others, entry)[-KEEP_QUARANTINED:],
+            floor=applied or state.floor,
+        )
+
+    def _entry(self, document: Document) -> Quarantined | None:
+        for entry in self._node.state.quarantine:
+            if entry.content_sha256 == document.content_sha256:
+                return entry
+        return None

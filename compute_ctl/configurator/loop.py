@@ -1,0 +1,367 @@
+"""The one loop that works: waits until something is due, and brings Postgres up to date.
+
+Level-triggered: every turn looks at the node afresh, so a lost wake-up costs a delay, never the
+work. What is due when is decided by `pacing`; what a document is worth by `attempt`; this module
+only connects them. A push cancels a fetch, but not an application: that is bounded, and the newer
+document becomes the next generation.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from asyncio import Future
+from collections.abc import Awaitable
+from datetime import datetime
+from math import isfinite
+from typing import Any, Final
+
+from compute_ctl.configurator.applier import Applier, Result
+from compute_ctl.configurator.fetcher import Fetcher, News
+from compute_ctl.configurator.schedule import Schedule
+from compute_ctl.decisions import pacing
+from compute_ctl.decisions.facts import GOOD_OUTCOMES, PUSH, Attempt, Outcome, Source
+from compute_ctl.decisions.state import Event, Status
+from compute_ctl.document.spec import Document
+from compute_ctl.errors import (
+    FetchError,
+    RequestError,
+    SpecError,
+    StoreError,
+    SyntaxSpecError,
+)
+from compute_ctl.node import Node
+from compute_ctl.node.push import Push
+from compute_ctl.ports import CatalogEnd, CatalogKeeper, CatalogResult, Clock, Postgres
+from compute_ctl.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+SUSPECTS: Final = (
+    "compute node suspects its configuration is out of date, now refreshing configuration"
+)
+"""As the reference says it."""
+UNSETTLED: Final = frozenset({Outcome.FETCH_FAILED, Outcome.EMPTY})
+"""Outcomes after which it is worth asking again soon."""
+LOOKS_TOO: Final = frozenset({pacing.Why.TICK, pacing.Why.OPERATOR, pacing.Why.FORCED})
+"""Fetches for which somebody has time for a look at what is in force as well."""
+
+
+class _InterruptedError(Exception):
+    """A push or the end of the compute is more important than this fetch."""
+
+
+class Configurator:
+    """Drives one node; `run` is its task."""
+
+    def __init__(
+        self,
+        *,
+        node: Node,
+        applier: Applier,
+        fetcher: Fetcher,
+        postgres: Postgres,
+        clock: Clock,
+        settings: Settings,
+        rng: random.Random,
+        catalog: CatalogKeeper | None = None,
+    ) -> None:
+        self._node = node
+        self._applier = applier
+        self._fetcher = fetcher
+        self._postgres = postgres
+        self._clock = clock
+        self._settings = settings
+        self._rng = rng
+        self._catalog = catalog
+        self._schedule = Schedule(node=node, clock=clock, settings=settings, rng=rng)
+        self._attempts = 0
+        self._unproven_push: Push | None = None
+        """Written while there was no Postgres to prove it."""
+
+    async def run(self) -> None:
+        """Work until the compute terminates."""
+        self._node.request_refresh(who="start", source=Source.CLOCK)
+        while not self._node.terminating:
+            await self._turn()
+
+    async def _turn(self) -> None:
+        node = self._node
+        node.wake.clear()
+        if node.start_failure is not None:
+            await self._retreat(node.start_failure)
+            return
+        if node.push is not None:
+            await self._configure(node.push)
+            return
+        now = self._clock.monotonic()
+        due = self._schedule.due(now, held=self._fetcher.held)
+        node.next_attempt_at = due.at if isfinite(due.at) else None
+        if due.at <= now:
+            self._schedule.fetching(now, due.why)
+            await self._refresh(self._fetcher.fetch(), who=due.why)
+            return
+        if node.status is Status.REFRESH_CONFIGURATION_PENDING and not self._schedule.wanted(now):
+            node.requests.clear_suspicion()
+            node.go_home("nobody complains any more")
+        await self._rest(min(due.at, self._schedule.quiet_at(now)) - now)
+
+    async def _rest(self, seconds: float) -> None:
+        """Wait until something happens: a request, a push, news by long poll, or time passes."""
+        wake = asyncio.create_task(self._node.wake.wait(), name="wake")
+        poll = self._long_poll()
+        waiting = {wake} if poll is None else {wake, poll}
+        try:
+            await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            wake.cancel()
+        ended = self._fetcher.ended_long_poll()
+        if ended is not None:
+            await self._refresh(ended, who="long_poll")
+
+    def _long_poll(self) -> asyncio.Task[News | None] | None:
+        """While suspicion lasts, let the source tell the news as soon as there are any."""
+        if not self._node.requests.suspected(self._clock.monotonic()):
+            self._fetcher.drop_long_poll()
+            return None
+        return self._fetcher.long_poll(
+            wait_s=pacing.long_poll_wait_s(self._rng.random()),
+            delay_s=pacing.long_poll_reopen_s(self._rng.random()),
+        )
+
+    # One attempt
+
+    async def _refresh(self, fetch: Awaitable[News | None], *, who: str) -> None:
+        """Fetch, apply what is new, and go where the outcome leads."""
+        node, begun = self._node, self._begin()
+        node.move(Event.REFRESH)
+        node.move(Event.DUE)
+        # Once for each trouble, not for each of its attempts.
+        level = logging.DEBUG if node.error or who == pacing.Why.SUSPICION else logging.INFO
+        if node.requests.suspected(begun[0]):
+            logger.log(level, SUSPECTS)
+        force = node.requests.take()
+        served = node.requests.taken
+        try:
+            news = await self._interruptible(fetch)
+            result = await self._fetched(news, force=force)
+        except _InterruptedError:
+            outcome = Outcome.TERMINATED if node.terminating else Outcome.SUPERSEDED
+            self._end(begun, Result(outcome=outcome), who=who, served=served)
+            return
+        except (FetchError, SyntaxSpecError) as error:
+            result = await self._fetch_failed(error)
+        except SpecError as error:
+            result = Result(outcome=Outcome.REJECTED, reason=str(error), invalid=True)
+        asked = who in LOOKS_TOO and not node.requests.worker_complains
+        if asked and result.outcome is not Outcome.APPLIED:
+            await self._inspect()
+        self._end(begun, result, who=who, served=served)
+        self._leave(result)
+
+    async def _inspect(self) -> None:
+        """Look at what is in force, whatever has become of the document.
+
+        Not while somebody waits for news: a look may take as long as SQL is given to answer.
+        """
+        try:
+            await self._applier.inspect()
+        except StoreError as error:
+            logger.error("%s", error)
+
+    async def _interruptible(self, fetch: Awaitable[News | None]) -> News | None:
+        """Await *fetch* unless a push or the end of the compute comes first.
+
+        The first news wins: where a long poll brings them beside a fetch that hangs, they are
+        returned, and the fetch is given up.
+        """
+        task = asyncio.ensure_future(fetch)
+        try:
+            while not task.done():
+                self._node.wake.clear()
+                if self._node.push is not None or self._node.terminating:
+                    raise _InterruptedError
+                if (news := self._fetcher.take_news()) is not None:
+                    return news
+                wake = asyncio.create_task(self._node.wake.wait(), name="wake")
+                waiting: set[asyncio.Future[Any]] = {task, wake}
+                if (poll := self._fetcher.open_long_poll) is not None:
+                    waiting.add(poll)
+                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+                wake.cancel()
+        finally:
+            if not task.cancel() and not task.cancelled():
+                task.exception()  # looked at, even where something else is more important
+        return await task
+
+    async def _fetched(self, news: News | None, *, force: bool) -> Result:
+        self._schedule.answered()
+        if news is None:
+            return await self._unchanged()
+        if news.document is None:
+            return self._empty()
+        self._schedule.attached()
+        result = await self._applier.apply(news.document, source=self._fetcher.name, force=force)
+        self._want_catalog(news.document, result)  # a refresh does not wait for it
+        return result
+
+    async def _unchanged(self) -> Result:
+        """There is no news; what is written but not proven may be provable by now."""
+        if self._node.written is None or self._node.proven:
+            return Result(outcome=Outcome.UNCHANGED)
+        return await self._applier.prove_again()
+
+    async def _fetch_failed(self, error: FetchError | SyntaxSpecError) -> Result:
+        """Count the failure; what is written but not proven is no worse for it."""
+        self._schedule.failed(error)
+        await self._unchanged()
+        return Result(outcome=Outcome.FETCH_FAILED, reason=str(error))
+
+    def _empty(self) -> Result:
+        """Believe a detach only when it is said twice, at least the grace period apart."""
+        if self._schedule.empty(self._clock.monotonic()):
+            self._schedule.attached()
+            self._node.detach()
+            return Result(outcome=Outcome.EMPTY, reason="the source said twice that it is empty")
+        grace = self._settings.deadlines.empty_grace
+        reason = f"the source says that this compute is empty; asking again within {grace:g} s"
+        return Result(outcome=Outcome.EMPTY, reason=reason)
+
+    def _leave(self, result: Result) -> None:
+        """Move to where an ended attempt leads, unless something else has moved already."""
+        node, now = self._node, self._clock.monotonic()
+        if node.terminating or node.push is not None or node.status is Status.EMPTY:
+            return
+        # An operator has an answer now; Postgres has one when its pages come.
+        settled = result.outcome not in UNSETTLED and not node.requests.worker_complains
+        if result.outcome is Outcome.APPLIED or settled:
+            node.requests.clear_suspicion()
+        if result.broken:
+            node.move(Event.ATTEMPT_FAILED, result.reason)
+        elif self._schedule.wanted(now):
+            node.move(Event.AGAIN, result.outcome)
+        else:
+            node.go_home(result.outcome)
+        if self._unproven_push is not None and node.proven:
+            self._unproven_push.succeed_with_catalog()
+            self._unproven_push = None
+
+    async def _retreat(self, reason: str) -> None:
+        """Have something written that Postgres may start with."""
+        node = self._node
+        node.start_failure = None
+        node.error = reason
+        try:
+            if await self._applier.retreat(reason):
+                return
+        except StoreError as error:
+            logger.error("%s", error)
+        if node.status is Status.INIT:
+            node.move(Event.START_FAILED, reason)
+
+    # A push
+
+    async def _configure(self, push: Push) -> None:
+        """Apply a pushed document."""
+        node, begun = self._node, self._begin()
+        node.move(Event.TAKEN_APPLY if self._postgres.running else Event.TAKEN_START)
+        served = node.requests.taken
+        if push.document is None:
+            result = await self._applier.roll_back(old_upstream=push.old_upstream)
+        else:
+            result = await self._applier.apply(push.document, source=PUSH)
+        self._end(begun, result, who=push.who, served=served)
+        if node.push is push:
+            node.push = None
+        push.catalog = self._want_catalog(push.document, result, force=True)
+        fits = result.outcome not in GOOD_OUTCOMES or await self._catalog_fits(push)
+        self._answer(push, result)
+        if not fits:
+            return
+        if node.terminating or node.push is not None:
+            return
+        if result.outcome in GOOD_OUTCOMES or result.outcome is Outcome.UNPROVEN:
+            self._leave(result)
+        else:
+            node.move(Event.ATTEMPT_FAILED, result.reason)
+
+    def _want_catalog(
+        self, document: Document | None, result: Result, *, force: bool = False
+    ) -> Future[CatalogResult] | None:
+        """Have the catalog made as *document* wants it, if its configuration is to be in force."""
+        taken = result.outcome in GOOD_OUTCOMES or result.outcome is Outcome.UNPROVEN
+        if self._catalog is None or document is None or not taken:
+            return None
+        return self._catalog.want(document, force=force)
+
+    async def _catalog_fits(self, push: Push) -> bool:
+        """Wait for the catalog work of *push*, unless something is more urgent.
+
+        Returns False where it failed; the status says so then.
+        """
+        node, catalog = self._node, push.catalog
+        while catalog is not None and not catalog.done():
+            node.wake.clear()
+            if node.terminating:
+                push.supersede()
+            urgent = node.push is not None or node.requests.pending or node.start_failure
+            if urgent or node.terminating:
+                return True
+            wake = asyncio.create_task(node.wake.wait(), name="wake")
+            both: set[Future[Any]] = {catalog, wake}
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            wake.cancel()
+        if catalog is None or catalog.result().end is not CatalogEnd.FAILED:
+            return True
+        node.error = catalog.result().reason
+        if node.status is not Status.CONFIGURATION:
+            return True
+        node.move(Event.ATTEMPT_FAILED, node.error)
+        return False
+
+    def _answer(self, push: Push, result: Result) -> None:
+        if result.outcome in GOOD_OUTCOMES:
+            push.succeed_with_catalog()
+        elif result.outcome is Outcome.UNPROVEN:
+            self._unproven_push = push  # proven later, or its caller's patience ends
+        elif result.outcome is Outcome.STALE:
+            push.fail(RequestError(409, result.reason))
+        elif result.invalid:
+            push.fail(RequestError(409 if push.document is None else 400, result.reason))
+        else:
+            push.fail(RequestError(500, f'compute configuration failed: "{result.reason}"'))
+
+    # Records
+
+    def _begin(self) -> tuple[float, datetime]:
+        self._attempts += 1
+        return self._clock.monotonic(), self._clock.wall()
+
+    def _end(self, begun: tuple[float, datetime], result: Result, *, who: str, served: int) -> None:
+        node, now = self._node, self._clock.monotonic()
+        self._schedule.attempted(now)
+        attempt = Attempt(
+            number=self._attempts,
+            who=who,
+            started_at=begun[1],
+            finished_at=self._clock.wall(),
+            duration_ms=(now - begun[0]) * 1000,
+            outcome=result.outcome,
+            reason=result.reason,
+            generation=node.written.marker.generation if node.written else None,
+        )
+        if self._catalog is not None:
+            self._catalog.look()
+        good = result.outcome in GOOD_OUTCOMES or result.excused
+        level = logging.INFO if good else logging.WARNING
+        if attempt.repeats(node.last_attempt):
+            level = logging.DEBUG
+        node.attempt_ended(attempt, served=served, good=good)
+        logger.log(
+            level,
+            "%s: %s%s",
+            who,
+            result.outcome,
+            f": {result.reason}" if result.reason else "",
+        )

@@ -1,0 +1,112 @@
+"""Asks Postgres whether it runs what is in the live file: acknowledgement and one look over SQL."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from compute_ctl.decisions.proof import Proof, SqlReport, Verdict, judge
+from compute_ctl.errors import ProbeError
+from compute_ctl.node import Node
+from compute_ctl.ports import Clock, Postgres, SqlProbe
+from compute_ctl.settings import Deadlines
+from compute_ctl.system import failpoint
+
+FIRST_WAIT_S = 0.1
+"""How long to wait for the worker where it is not known whether there is one."""
+BETWEEN_LOOKS_S = 0.2
+LOADED_JUST_NOW = timedelta(seconds=1)
+"""By which the server's clock may seem ahead of ours."""
+
+
+class Prover:
+    """Proves the generation that the node says is written."""
+
+    def __init__(
+        self,
+        *,
+        node: Node,
+        postgres: Postgres,
+        probe: SqlProbe,
+        clock: Clock,
+        conf_path: str,
+        deadlines: Deadlines,
+    ) -> None:
+        self._node = node
+        self._postgres = postgres
+        self._probe = probe
+        self._clock = clock
+        self._conf_path = conf_path
+        self._deadlines = deadlines
+        self._worker_exists = False
+        self._signalled_at: datetime | None = None
+        """Wall clock just before the last signal."""
+
+    @property
+    def possible(self) -> bool:
+        """Whether Postgres is there to prove anything."""
+        return self._postgres.ready
+
+    @property
+    def postgres_exists(self) -> bool:
+        """Whether a Postgres runs, and has read a configuration already."""
+        return self._postgres.running
+
+    async def prove(self, *, within_s: float | None = None) -> Verdict:
+        """Signal Postgres, and return what it proves within the deadline.
+
+        The acknowledgement comes first, since it needs no SQL. SQL then says whether a setting is
+        in error; without the worker it is all there is.
+        """
+        limit = within_s or self._deadlines.ack + self._deadlines.sql_probe
+        end = self._clock.monotonic() + limit
+        self._signalled_at = self._clock.wall()
+        if not self._postgres.reload():
+            return Verdict(proof=Proof.NONE)
+        failpoint.reach("before-proof")
+        acks = self._node.acks
+        if await acks.wait(self._deadlines.ack if self._worker_exists else FIRST_WAIT_S):
+            self._worker_exists = True
+        while True:
+            report = await self._look(end)
+            verdict = self._judge(report)
+            left = end - self._clock.monotonic()
+            if verdict.proof is not Proof.NONE or verdict.bad or verdict.blocked or left <= 0:
+                return verdict
+            await (
+                acks.wait(min(BETWEEN_LOOKS_S, left))
+                if acks.latest is None
+                else asyncio.sleep(min(BETWEEN_LOOKS_S, left))
+            )
+
+    async def inspect(self) -> Verdict:
+        """Return what SQL says of what runs, without a signal to Postgres."""
+        return self._judge(await self._look(self._clock.monotonic() + self._deadlines.sql_probe))
+
+    async def _look(self, end: float) -> SqlReport | None:
+        left = min(self._deadlines.sql_probe, end - self._clock.monotonic())
+        if left <= 0 or not self._postgres.ready:
+            return None
+        try:
+            report = await self._probe.look(deadline_s=left)
+        except ProbeError:
+            return None
+        self._worker_exists = self._worker_exists or report.library_loaded
+        return report
+
+    def _judge(self, report: SqlReport | None) -> Verdict:
+        written = self._node.written
+        if written is None:
+            return Verdict(proof=Proof.NONE)
+        if report is not None and report.conf_load_time > self._clock.wall() + LOADED_JUST_NOW:
+            # The clock was set back: the server loaded before that, so the time proves nothing.
+            report = replace(report, conf_load_time=datetime.min.replace(tzinfo=UTC))
+        return judge(
+            report,
+            self._node.acks.latest,
+            our_file=self._conf_path,
+            marker=str(written.marker),
+            swapped_at=self._signalled_at or written.at,
+            names=written.names,
+        )

@@ -1,0 +1,126 @@
+"""When the configurator fetches: what has happened with the source, as facts for `pacing`."""
+
+from __future__ import annotations
+
+import random
+from math import inf
+from typing import Final
+
+from compute_ctl.decisions import pacing
+from compute_ctl.decisions.proof import Proof
+from compute_ctl.errors import FetchError, SyntaxSpecError
+from compute_ctl.node import Node
+from compute_ctl.ports import Clock
+from compute_ctl.settings import Settings
+
+HALF_PROVEN_S: Final = 5.0
+"""Pause before SQL is asked again where it did not answer."""
+
+
+class Schedule:
+    """The calendar of one configurator; all times are monotonic seconds."""
+
+    def __init__(self, *, node: Node, clock: Clock, settings: Settings, rng: random.Random) -> None:
+        self._node = node
+        self._clock = clock
+        self._settings = settings
+        self._rng = rng
+        self._failures = 0
+        self._retry_after_until: float | None = None
+        self._empty_since: float | None = None
+        self._last_fetch_at: float | None = None
+        self._last_end_at: float | None = None
+        self._random = 0.0
+        self._next_tick = pacing.first_tick_at(
+            clock.monotonic(), settings.reconcile_interval, rng.random()
+        )
+
+    # What is due
+
+    def due(self, now: float, *, held: bool) -> pacing.Due:
+        """Return when the next fetch shall begin, and why.
+
+        *held*: the source holds a long poll of ours, so it tells by itself what is new.
+        """
+        requests = self._node.requests
+        suspected = requests.suspected(now)
+        asks = suspected and not held
+        # A complaint that came during the attempt which ended the trouble: look once more.
+        orphaned = requests.pending and not suspected
+        return pacing.Pacing(
+            random=self._random,
+            min_interval=self._settings.refresh_min_interval,
+            next_tick_at=self._next_look(),
+            last_fetch_at=self._last_fetch_at,
+            last_end_at=self._last_end_at,
+            suspected_since=requests.suspected_since if asks else None,
+            last_signal_at=requests.last_signal if asks else None,
+            operator_at=now if orphaned else requests.asked_at,
+            forced_at=requests.forced_at,
+            failures=self._failures,
+            nothing_in_force=self._node.written is None,
+            retry_after_until=self._retry_after_until,
+        ).due()
+
+    def _next_look(self) -> float:
+        """Return when to look unprompted: sooner than usual where something is in doubt."""
+        look = self._next_tick
+        ended = -inf if self._last_end_at is None else self._last_end_at
+        if self._empty_since is not None:
+            confirm = self._empty_since + self._settings.deadlines.empty_grace
+            look = min(look, max(confirm, ended + pacing.failure_cap(self._failures)))
+        if self._half_proven:
+            look = min(look, ended + HALF_PROVEN_S)
+        return look
+
+    @property
+    def _half_proven(self) -> bool:
+        """Whether Postgres has acknowledged, but SQL could not tell whether all is well."""
+        verdict = self._node.verdict
+        return self._node.proven and (verdict is None or verdict.proof is not Proof.FULL)
+
+    def wanted(self, now: float) -> bool:
+        """Whether there is reason to fetch before the next periodic look."""
+        requests = self._node.requests
+        return requests.pending or requests.suspected(now) or self._empty_since is not None
+
+    def quiet_at(self, now: float) -> float:
+        """Return when the present suspicion ends if nobody complains any more."""
+        requests = self._node.requests
+        if requests.last_signal is None or not requests.suspected(now):
+            return inf
+        return pacing.suspicion_over_at(requests.last_signal)
+
+    # What has happened
+
+    def fetching(self, now: float, why: pacing.Why) -> None:
+        """A fetch begins."""
+        self._last_fetch_at = now
+        if why is pacing.Why.TICK:
+            self._next_tick = now + self._settings.reconcile_interval
+
+    def answered(self) -> None:
+        """The source has answered."""
+        self._failures, self._retry_after_until = 0, None
+
+    def attached(self) -> None:
+        """It said that there is a document for us."""
+        self._empty_since = None
+
+    def empty(self, now: float) -> bool:
+        """It said that there is none; return whether that has now been confirmed."""
+        if self._empty_since is None:
+            self._empty_since = now
+        return now - self._empty_since >= self._settings.deadlines.empty_grace
+
+    def failed(self, error: FetchError | SyntaxSpecError) -> None:
+        """It has not answered, or with nonsense."""
+        self._failures += 1
+        if isinstance(error, FetchError) and error.retry_after_s is not None:
+            self._retry_after_until = pacing.retry_after_until(
+                self._clock.monotonic(), error.retry_after_s, self._rng.random()
+            )
+
+    def attempted(self, now: float) -> None:
+        """An attempt has ended, whatever became of it."""
+        self._last_end_at, self._random = now, self._rng.random()

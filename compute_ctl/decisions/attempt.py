@@ -1,0 +1,106 @@
+"""The decisions of one attempt: what a document is worth, what follows a refusal. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+from compute_ctl.decisions.facts import Desired, Written
+from compute_ctl.decisions.proof import Complaint
+from compute_ctl.decisions.recovery import Quarantined
+from compute_ctl.document.spec import Document
+from compute_ctl.document.spec_sources import UPSTREAM_SETTINGS
+from compute_ctl.document.versions import Version, is_older
+
+QUARANTINE_RETRY: Final = timedelta(minutes=1)
+"""A quarantined content that comes in a new version is tried again no more often than this."""
+
+
+class Step(StrEnum):
+    """What to do with a document."""
+
+    NOTHING = "nothing"
+    """It is what already runs."""
+    ADOPT = "adopt"
+    """The file would be the same: only the facts move."""
+    PROVE = "prove"
+    """It is in the file already, but Postgres has not proven it."""
+    STALE = "stale"
+    QUARANTINED = "quarantined"
+    NEWS = "news"
+    """Write it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Known:
+    """What a document is weighed against."""
+
+    written: Written | None
+    desired: Desired | None
+    floor: Version | None
+    """Nothing older than this is taken."""
+    quarantined: Quarantined | None
+    """The entry for this content, if there is one."""
+    seen_before: bool
+    """It is unversioned and equals the last one that came from this source."""
+
+
+def weigh(document: Document, body: str, known: Known, *, now: datetime, force: bool) -> Step:
+    """Return what to do with *document*, which renders to *body*."""
+    if is_older(document.version, known.floor):
+        return Step.STALE
+    if not force and known.quarantined and not _may_retry(document, known.quarantined, now):
+        return Step.QUARANTINED
+    written, desired = known.written, known.desired
+    if (
+        known.seen_before
+        and desired is not None
+        and desired.content_sha256 != document.content_sha256
+    ):
+        # Not news: something else was pushed since, and a periodic pull does not undo a push.
+        return Step.NOTHING if written is not None and written.proven else Step.PROVE
+    if written is None or written.body != body:
+        return Step.NEWS
+    if not written.proven:
+        return Step.PROVE
+    return Step.NOTHING if written.content_sha256 == document.content_sha256 else Step.ADOPT
+
+
+def _may_retry(document: Document, entry: Quarantined, now: datetime) -> bool:
+    is_new = document.version != entry.version or document.operation_uuid != entry.operation_uuid
+    return is_new and now - entry.at >= QUARANTINE_RETRY
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Good:
+    """The body of the last known good generation, in its two parts."""
+
+    rest: str
+    upstream: str
+
+
+def fall_back(*, upstream: str, bad: tuple[Complaint, ...], good: Good | None) -> str | None:
+    """Return the body to fall back to after a refusal, None where there is none.
+
+    The rest of the last known good generation and the newest upstream: a bad `work_mem` beside a
+    good new pageserver list costs the `work_mem`, never the heal, and a rollback does not bring a
+    dead pageserver back. The old upstream returns only where the new one itself was refused.
+    """
+    if good is None:
+        return None
+    if any(complaint.name in UPSTREAM_SETTINGS for complaint in bad):
+        return good.rest + good.upstream
+    return good.rest + upstream
+
+
+def reasons(complaints: tuple[Complaint, ...]) -> str:
+    """Return *complaints* as one line for log and status."""
+    return "; ".join(_reason(complaint) for complaint in complaints)
+
+
+def _reason(complaint: Complaint) -> str:
+    where = f" ({complaint.file}:{complaint.line})" if complaint.file else ""
+    what = f"{complaint.name}: " if complaint.name else ""
+    return f"{what}{complaint.reason}{where}"

@@ -1,0 +1,207 @@
+"""The values that the node keeps and shows. Pure data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+
+from compute_ctl.decisions.proof import Complaint, PendingRestart
+from compute_ctl.decisions.recovery import Fact, Quarantined
+from compute_ctl.decisions.state import Status
+from compute_ctl.document.generation import Marker
+from compute_ctl.document.versions import Version
+
+
+class Outcome(StrEnum):
+    """How an attempt ended; API."""
+
+    APPLIED = "applied"
+    """Proven, at least its upstream part."""
+    UNCHANGED = "unchanged"
+    """What was fetched is what already runs."""
+    REJECTED = "rejected"
+    """Refused by our checks or by Postgres, or quarantined."""
+    FETCH_FAILED = "fetch_failed"
+    STALE = "stale"
+    """Older than what is desired."""
+    EMPTY = "empty"
+    """The source says that this compute is detached."""
+    UNPROVEN = "unproven"
+    """Written, but Postgres did not acknowledge it in time."""
+    BLOCKED = "blocked"
+    """An error outside our file keeps Postgres from reading it."""
+    WRITE_FAILED = "write_failed"
+    SUPERSEDED = "superseded"
+    """A newer push took its place."""
+    TERMINATED = "terminated"
+    TIMEOUT = "timeout"
+    """The caller's patience ended first."""
+
+
+PUSH: Final = "push"
+"""The source of a document that somebody pushed, beside the names of the sources pulled from."""
+
+GOOD_OUTCOMES: Final = frozenset({Outcome.APPLIED, Outcome.UNCHANGED})
+
+
+class Source(StrEnum):
+    """Who asks for a refresh."""
+
+    WORKER = "worker"
+    """Postgres's refresh worker: repeats itself while the trouble lasts."""
+    OPERATOR = "operator"
+    """A person, a script or Neon's own library."""
+    CLOCK = "clock"
+    """The periodic reconcile, or the daemon's own start."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Suspicion:
+    """What Postgres says is wrong."""
+
+    source: str
+    """``pageserver``, ``safekeeper`` or ``primary``."""
+    shard: int | None = None
+    trouble: str = ""
+    """``dead``, ``silent``, ``wrong`` or ``nonsense``."""
+    sqlstate: str = ""
+    text: str = ""
+    count: int = 1
+
+    def __str__(self) -> str:
+        """Return one line for the log."""
+        shard = "" if self.shard is None else f" of shard {self.shard}"
+        text = f": {self.text}" if self.text else ""
+        return f"{self.source or 'a server'}{shard} is {self.trouble or 'in trouble'}{text}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ticket:
+    """The receipt for a refresh request."""
+
+    refresh_id: int
+    coalesced: bool
+    """A request that no attempt had taken yet existed already."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AckMessage:
+    """The body of POST /configuration_ack."""
+
+    marker: str
+    map_sha256: str
+    shard_count: int = 0
+    stripe_size: int = 0
+    pid: int = 0
+    suspects: bool | None = None
+    """Whether the worker complains of any upstream server; False: the trouble is over."""
+
+
+class AckAnswer(StrEnum):
+    """What an acknowledgement was worth."""
+
+    TAKEN = "taken"
+    STALE = "stale"
+    """An earlier generation of ours."""
+    UNKNOWN = "unknown"
+    """No marker of ours: proves nothing."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Attempt:
+    """One attempt to bring Postgres up to date."""
+
+    number: int
+    who: str
+    started_at: datetime
+    finished_at: datetime
+    duration_ms: float
+    outcome: Outcome
+    reason: str = ""
+    generation: int | None = None
+
+    def repeats(self, earlier: Attempt | None) -> bool:
+        """Whether it says nothing that *earlier* has not said: log and history leave it out."""
+        return (
+            earlier is not None
+            and self.outcome is not Outcome.APPLIED
+            and (self.outcome, self.reason) == (earlier.outcome, earlier.reason)
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Written:
+    """The generation in the live file."""
+
+    marker: Marker
+    rest: str
+    upstream: str
+    at: datetime
+    content_sha256: str = ""
+    """Of the document; '' where the file is a mixture of two, or the document is lost."""
+    version: Version | None = None
+    names: frozenset[str] = frozenset()
+    """The settings in it."""
+    map_sha256: str = ""
+    """What the worker's acknowledgement must name; '' where any will do."""
+    is_fallback: bool = False
+    proven: bool = False
+
+    @property
+    def body(self) -> str:
+        """All of the file but the marker line."""
+        return self.rest + self.upstream
+
+    def fact(self, at: datetime) -> Fact:
+        """Return this generation as a fact that became true at *at*."""
+        return Fact(
+            generation=self.marker.generation,
+            marker=str(self.marker),
+            content_sha256=self.content_sha256,
+            at=at,
+            version=self.version,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Desired:
+    """The newest document accepted, whether or not it could be applied."""
+
+    content_sha256: str
+    version: Version | None
+    at: datetime
+    source: str
+    generation: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Snapshot:
+    """The node at one moment, for `views`, metrics and tests."""
+
+    status: Status
+    start_time: datetime
+    tenant: str | None
+    timeline: str | None
+    last_active: datetime | None
+    error: str | None
+    desired: Desired | None
+    applied: Fact | None
+    last_known_good: Fact | None
+    quarantined: tuple[Quarantined, ...]
+    in_sync: bool
+    """Desired is applied."""
+    pending: bool
+    suspected_since: datetime | None
+    suspicion: Suspicion | None
+    last_attempt: Attempt | None
+    next_attempt_at: datetime | None
+    requests_total: int
+    postgres_pid: int | None
+    postgres_ready: bool
+    postgres_version: str | None
+    pending_restart: tuple[PendingRestart, ...]
+    drift: tuple[Complaint, ...]
+    catalog_error: str | None = None
+    """Why roles, databases and extensions are not as the document in force wants them."""

@@ -1,0 +1,235 @@
+"""What Postgres itself says of a configuration, judged. Pure.
+
+Bad, waiting for a restart, shadowed by a later source and broken elsewhere look alike in
+`pg_file_settings`; `judge` tells them apart. The order of the questions that fill a `SqlReport`
+(one session: ``client_min_messages=debug3``, then pg_file_settings, then
+``pg_settings.pending_restart``) matters: see `sql_probe`.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from compute_ctl.document.generation import MARKER_SETTING
+from compute_ctl.document.spec_sources import UPSTREAM_SETTINGS
+
+
+class Proof(StrEnum):
+    """How much is proven."""
+
+    FULL = "full"
+    """Postgres runs the generation and none of its settings is in error."""
+    UPSTREAM = "upstream"
+    """The worker acknowledged marker and shard map; SQL did not answer."""
+    NONE = "none"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Complaint:
+    """One thing wrong with a setting."""
+
+    name: str | None
+    """The setting, None for a syntax error or the like."""
+    reason: str
+    file: str | None = None
+    line: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FileSetting:
+    """A row of pg_file_settings."""
+
+    file: str
+    line: int
+    name: str | None
+    value: str | None
+    applied: bool
+    error: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PendingRestart:
+    """A setting whose new value waits for a restart."""
+
+    name: str
+    old: str
+    new: str
+    file: str | None
+    line: int | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SqlReport:
+    """What one session saw."""
+
+    conf_load_time: datetime
+    """pg_conf_load_time() of that (new) session's postmaster."""
+    marker: str | None
+    """neon_refresh.config_generation as this session has it; None where undefined."""
+    library_loaded: bool
+    """Whether neon_refresh really defines the marker (a placeholder proves nothing)."""
+    settings: tuple[FileSetting, ...]
+    pending_restart: tuple[PendingRestart, ...]
+    notices: tuple[str, ...] = ()
+    """Messages of the server while it read the files: the reasons."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ack:
+    """What the refresh worker acknowledged for the marker in question."""
+
+    map_matches: bool
+    """The published shard map is the one rendered."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verdict:
+    """The judgement over one generation."""
+
+    proof: Proof
+    bad: tuple[Complaint, ...] = ()
+    """Positive evidence that Postgres refuses managed settings."""
+    blocked: tuple[Complaint, ...] = ()
+    """Errors outside our file that keep Postgres from reading it: no fault of the document."""
+    shadowed: tuple[Complaint, ...] = ()
+    """Managed settings that a later source overrides: drift."""
+    pending_restart: tuple[PendingRestart, ...] = ()
+    """All settings of the server that wait for a restart, whoever changed them."""
+    waits: bool = False
+    """Something of this generation waits for a restart: it is not yet the last known good."""
+
+    @property
+    def rejected(self) -> bool:
+        """Whether there is positive evidence against the document."""
+        return bool(self.bad)
+
+
+def judge(
+    report: SqlReport | None,
+    ack: Ack | None,
+    *,
+    our_file: str,
+    marker: str,
+    swapped_at: datetime,
+    names: frozenset[str],
+) -> Verdict:
+    """Return what is proven of the generation whose file ends with *marker*.
+
+    *report* is None where SQL did not answer, *ack* where the worker has not acknowledged *marker*.
+    *our_file* is the path of the file as Postgres knows it, *swapped_at* (of the same clock as
+    Postgres's) the time just before it was replaced, *names* its settings in lower case.
+    """
+    if report is None:
+        return Verdict(proof=Proof.UPSTREAM if ack and ack.map_matches else Proof.NONE)
+    files = _Files(report, our_file=our_file, marker=marker)
+    bad = tuple(files.complaints(ours=True))
+    blocked = () if files.read else tuple(files.complaints(ours=False))
+    shadowed, upstream_lost = files.shadowed() if files.read else ((), False)
+    if ack is None:
+        runs = _runs_without_ack(report, files, marker=marker, swapped_at=swapped_at)
+        acknowledged = False
+    else:
+        runs = acknowledged = ack.map_matches
+    if runs and files.marker_found and not bad and not blocked and not upstream_lost:
+        proof = Proof.FULL
+    elif acknowledged and not any(item.name in UPSTREAM_SETTINGS for item in bad):
+        proof = Proof.UPSTREAM
+    else:
+        proof = Proof.NONE
+    return Verdict(
+        proof=proof,
+        bad=bad,
+        blocked=blocked,
+        shadowed=shadowed,
+        pending_restart=report.pending_restart,
+        waits=any(files.waits_for_us(item, names) for item in report.pending_restart),
+    )
+
+
+def _runs_without_ack(
+    report: SqlReport, files: _Files, *, marker: str, swapped_at: datetime
+) -> bool:
+    """Return whether the server itself shows that it has read the generation.
+
+    The load time alone is no proof, the file may not be included; the value of the marker neither
+    where the library is not loaded, anybody can set a placeholder.
+    """
+    if report.conf_load_time <= swapped_at or not files.marker_found:
+        return False
+    return report.marker == marker or not report.library_loaded
+
+
+class _Files:
+    """pg_file_settings, read as what one reload would do."""
+
+    def __init__(self, report: SqlReport, *, our_file: str, marker: str) -> None:
+        self._report = report
+        # The server may name our file by another path (a link); the marker line gives it away.
+        marked = {row.file for row in report.settings if _is_marker(row, marker)}
+        self._our_files = {posixpath.normpath(our_file), *map(posixpath.normpath, marked)}
+        self.marker_found = bool(marked)
+        self.read = any(row.applied for row in report.settings)
+        """Some line is applied. A file error or an unknown name anywhere keeps all from it."""
+        self._pending = {item.name.lower() for item in report.pending_restart}
+        self._winner = {row.name.lower(): row for row in report.settings if row.name}
+
+    def ours(self, file: str) -> bool:
+        """Return whether *file* is the one the daemon writes."""
+        return posixpath.normpath(file) in self._our_files
+
+    def waits_for_us(self, item: PendingRestart, names: frozenset[str]) -> bool:
+        """Return whether it is our file that a restart would bring into force.
+
+        A line that is gone may have been ours.
+        """
+        return item.name.lower() in names or item.file is None or self.ours(item.file)
+
+    def complaints(self, *, ours: bool) -> Iterable[Complaint]:
+        """Yield the errors in our file, or those in all others, but not what needs a restart."""
+        for row in self._report.settings:
+            if row.applied or row.error is None or self.ours(row.file) != ours:
+                continue
+            if not self._waits(row):
+                yield Complaint(
+                    name=row.name, reason=self._reason(row), file=row.file, line=row.line
+                )
+
+    def shadowed(self) -> tuple[tuple[Complaint, ...], bool]:
+        """Return our settings that another file overrides, and whether an upstream one has lost."""
+        found, lost = [], False
+        for row in self._report.settings:
+            if row.name is None or row.applied or row.error or not self.ours(row.file):
+                continue
+            winner = self._winner[row.name.lower()]
+            if self.ours(winner.file):
+                continue
+            reason = f"overridden by {winner.file}:{winner.line}"
+            found.append(
+                Complaint(name=row.name, reason=reason, file=winner.file, line=winner.line)
+            )
+            if row.name.lower() in UPSTREAM_SETTINGS and winner.value != row.value:
+                lost = True
+        return tuple(found), lost
+
+    def _waits(self, row: FileSetting) -> bool:
+        """Return whether *row* is not wrong but needs a restart."""
+        if row.name is None:  # a restart-only line that is gone
+            return "without restarting" in (row.error or "")
+        return row.name.lower() in self._pending
+
+    def _reason(self, row: FileSetting) -> str:
+        """Return why *row* is refused: the server's notice about it says more than the view."""
+        error = row.error or ""
+        if row.name is None:
+            return error
+        quoted = f'"{row.name.lower()}"'
+        named = [notice for notice in self._report.notices if quoted in notice.lower()]
+        return named[-1] if named else error
+
+
+def _is_marker(row: FileSetting, marker: str) -> bool:
+    return row.name is not None and row.name.lower() == MARKER_SETTING and row.value == marker

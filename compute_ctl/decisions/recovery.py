@@ -1,0 +1,111 @@
+"""What the daemon remembers, and what it does with that at start. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+
+import msgspec
+
+from compute_ctl.document.generation import LiveFile, Marker
+from compute_ctl.document.spec import ComputeCtlConfig
+from compute_ctl.document.versions import Version
+
+
+class Fact(msgspec.Struct, frozen=True, kw_only=True):
+    """One of the three facts: which generation is desired, applied or last known good."""
+
+    generation: int
+    marker: str
+    """Text of the marker in the file of this generation."""
+    content_sha256: str
+    """Content hash of the document it was rendered from (see `versions.content_hash`)."""
+    at: datetime
+    """When it became so."""
+    version: Version | None = None
+
+
+class Quarantined(msgspec.Struct, frozen=True, kw_only=True):
+    """A document that Postgres, or an operator, has refused."""
+
+    content_sha256: str
+    reason: str
+    at: datetime
+    version: Version | None = None
+    operation_uuid: str | None = None
+    servers_too: bool = False
+    """Also the servers it names were refused, not only the rest."""
+
+
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """Content of state.json: what must survive the daemon."""
+
+    compute_id: str = ""
+    system_identifier: str = ""
+    """Of the cluster, so that a state folder copied with another data directory is noticed."""
+    data_dir_inode: str = ""
+    """``device:inode`` of the data directory."""
+    applied: Fact | None = None
+    last_known_good: Fact | None = None
+    floor: Version | None = None
+    """No document older than this is taken."""
+    last_pull: dict[str, str] = {}
+    """Content hash of the last document pulled, by source name."""
+    quarantine: tuple[Quarantined, ...] = ()
+    ctl_config: ComputeCtlConfig | None = None
+    """What the newest document accepted says for the daemon itself; g/ has it only where that
+    document made a generation of its own."""
+    catalog_sha256: str = ""
+    """Of what was wanted of roles, databases and extensions, and is done."""
+    done_operations: tuple[str, ...] = ()
+    """Operations whose delta operations were carried out; the newest last."""
+
+
+class Identity(msgspec.Struct, frozen=True, kw_only=True):
+    """Which compute and which data directory a state folder belongs to."""
+
+    compute_id: str
+    system_identifier: str
+    data_dir_inode: str
+
+    def fits(self, state: State) -> bool:
+        """Whether *state* was written for this one; an empty one was written for nobody."""
+        return not state.system_identifier or self.put_into(state) == state
+
+    def put_into(self, state: State) -> State:
+        """Return *state* as this one's."""
+        return msgspec.structs.replace(
+            state,
+            compute_id=self.compute_id,
+            system_identifier=self.system_identifier,
+            data_dir_inode=self.data_dir_inode,
+        )
+
+
+class Start(StrEnum):
+    """What to do first."""
+
+    BEGIN = "begin"
+    """Nothing of ours is there: wait for a document."""
+    ADOPT = "adopt"
+    """The live file is the applied generation: ask Postgres to acknowledge it."""
+    PROVE = "prove"
+    """The live file is newer than what was proven: the daemon died between swap and proof."""
+    REWRITE = "rewrite"
+    """The live file is torn or edited by hand, or gone: write the last good generation again."""
+
+
+def decide_start(*, live: LiveFile | None, state: State) -> Start:
+    """Return what to do at start, from the live file and the state folder alone."""
+    if live is None or not live.intact or live.marker is None:
+        return Start.REWRITE if state.last_known_good or state.applied else Start.BEGIN
+    if state.applied is not None and state.applied.marker == str(live.marker):
+        return Start.ADOPT
+    return Start.PROVE
+
+
+def next_generation(*, live: Marker | None, state: State, highest_kept: int) -> int:
+    """Return the number of the next generation: above all that were ever used here."""
+    known = [highest_kept, live.generation if live else 0]
+    known += [fact.generation for fact in (state.applied, state.last_known_good) if fact]
+    return max(known) + 1

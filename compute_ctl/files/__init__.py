@@ -1,0 +1,1 @@
+"""The files that the daemon owns: the configuration file of Postgres, and the state folder."""

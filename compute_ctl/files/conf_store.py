@@ -1,0 +1,212 @@
+"""The one configuration file of Postgres that the daemon owns: read, check, replace.
+
+Supervised, that is `postgresql.conf`; attached, it is `compute_ctl.conf`, which the operator's main
+file includes at its end (`ensure_included` adds that line once). Replacing is `atomic_file`'s: a
+symbolic link is kept and its target replaced; mode and owner stay.
+
+A check runs the server's own binary on a staged file beside the live one, so that relative includes
+mean the same. Attached, the staged file first includes the operator's main file, hence also the old
+live file: what is wrong in the old one is no complaint about the new one. Custom settings
+(`neon.*`) are not checked: no library is loaded.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from compute_ctl.decisions.proof import Complaint
+from compute_ctl.errors import SettingsError, StoreError
+from compute_ctl.files.conf_check import ARGUMENTS, Finding, findings, line_of
+from compute_ctl.files.main_conf import include_line, includes, main_file, quote_path
+from compute_ctl.system.atomic_file import ReplacedFile, read_regular
+
+_log = logging.getLogger(__name__)
+
+MAX_BYTES: Final = 16 * 1024 * 1024
+CHECK_TIMEOUT_S: Final = 5.0
+
+
+class ConfStore:
+    """The live configuration file; methods may block on the disk, `check` up to 5 s."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        pgdata: Path,
+        pgbin: str = "postgres",
+        attach: bool = False,
+        config_file: Path | None = None,
+        check_timeout_s: float = CHECK_TIMEOUT_S,
+    ) -> None:
+        self._path = path
+        self._pgdata = pgdata
+        self._pgbin = pgbin
+        self._attach = attach
+        self._config_file = config_file
+        self._check_timeout_s = check_timeout_s
+        self._file = ReplacedFile(path)
+
+    @property
+    def path(self) -> Path:
+        """Absolute path of the file."""
+        return self._path
+
+    def read(self) -> str | None:
+        """Return its text, None if there is none. Raises StoreError.
+
+        Bytes that are no UTF-8 are replaced: such a file is not ours, and must not look intact.
+        """
+        try:
+            raw = _read(self._path)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise self._error("read", error) from error
+        return raw.decode(errors="replace")
+
+    def prepare(self) -> None:
+        """Allocate the blocks of the next swap; a full disk is only worth a warning."""
+        try:
+            self._file.prepare()
+        except OSError as error:
+            _log.warning('could not reserve space beside "%s": %s', self._path, error.strerror)
+
+    def swap(self, text: str) -> None:
+        """Replace the file atomically: temp, fsync, rename.
+
+        Raises:
+            StoreError: the old content is still there.
+        """
+        try:
+            self._file.replace(text.encode())
+        except OSError as error:
+            raise self._error("replace", error) from error
+
+    def sync(self) -> None:
+        """Make the last swap durable, and prepare the next one. Raises StoreError."""
+        try:
+            self._file.sync()
+        except OSError as error:
+            raise self._error("synchronize", error) from error
+        self.prepare()
+
+    def check(self, text: str) -> list[Complaint]:
+        """Ask the server's own binary about a candidate, without touching the live file.
+
+        Returns what it finds wrong; an empty list also where it could not be asked (no such
+        binary, disk full, no answer within 5 s): the proof after the swap then has to tell.
+        A complaint whose `file` is not `path` is about somebody else's file.
+        """
+        head = f"include '{quote_path(self._main_file())}'\n" if self._attach else ""
+        staged = self._file.target.with_name(f".{self._path.name}.check")
+        try:
+            _stage(staged, head + text)
+            output = self._ask(staged)
+        except (OSError, subprocess.SubprocessError) as error:
+            _log.warning('could not check the configuration with "%s": %s', self._pgbin, error)
+            return []
+        finally:
+            with suppress(OSError):
+                staged.unlink(missing_ok=True)
+        live = (self.read() or "") if self._attach else ""
+        found = [
+            self._complaint(finding, text, live, staged, len(head.splitlines()))
+            for finding in findings(output)
+        ]
+        return [complaint for complaint in found if complaint is not None]
+
+    def ensure_included(self) -> bool:
+        """Attached: make the operator's main file include ours; return whether it was changed.
+
+        Raises:
+            SettingsError: the line is missing and cannot be added; the hint is the line.
+        """
+        main = self._main_file()
+        line = include_line(self._path)
+        try:
+            text = _read(main).decode(errors="surrogateescape")
+            if includes(text, self._path, folder=main.parent):
+                return False
+            if text and not text.endswith("\n"):
+                text += "\n"
+            file = ReplacedFile(main, keep_owner=True, reserve_bytes=0)
+            file.replace(f"{text}{line}\n".encode(errors="surrogateescape"))
+            file.sync()
+        except OSError as error:
+            raise SettingsError(
+                f'could not make "{main}" include "{self._path}": {error.strerror or error}',
+                hint=f'Add this line at the end of "{main}": {line}',
+            ) from error
+        return True
+
+    def _main_file(self) -> Path:
+        return main_file(self._pgdata, self._config_file)
+
+    def _ask(self, staged: Path) -> str:
+        command = [self._pgbin, "-C", "port", "-D", str(self._pgdata), *ARGUMENTS]
+        done = subprocess.run(
+            [*command, "-c", f"config_file={staged}"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            timeout=self._check_timeout_s,
+            check=False,
+            cwd="/",
+            env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"},
+        )
+        return done.stderr.decode(errors="replace") if done.returncode != 0 else ""
+
+    def _complaint(
+        self, finding: Finding, text: str, live: str, staged: Path, offset: int
+    ) -> Complaint | None:
+        """Return the complaint, None where it is about the file that gets replaced."""
+        if finding.file == str(staged):
+            return Complaint(
+                name=finding.name,
+                reason=finding.reason,
+                file=str(self._path),
+                line=(finding.line or offset) - offset,
+            )
+        if self._attach and finding.file == str(self._path):
+            return None
+        if finding.name is not None and finding.file is None:
+            line = line_of(finding.name, text)
+            if line is not None:
+                return Complaint(
+                    name=finding.name, reason=finding.reason, file=str(self._path), line=line
+                )
+            if line_of(finding.name, live) is not None:
+                return None
+        return self._foreign(finding)
+
+    def _foreign(self, finding: Finding) -> Complaint:
+        """Return the complaint about a file that is not ours, or about none."""
+        file, line = finding.file, finding.line
+        if file is None and finding.name is not None:
+            for candidate in (self._pgdata / "postgresql.auto.conf", self._main_file()):
+                with suppress(OSError):
+                    line = line_of(finding.name, _read(candidate).decode(errors="replace"))
+                if line is not None:
+                    file = str(candidate)
+                    break
+        return Complaint(name=finding.name, reason=finding.reason, file=file, line=line)
+
+    def _error(self, verb: str, error: OSError) -> StoreError:
+        return StoreError(f'could not {verb} file "{self._path}": {error.strerror or error}')
+
+
+def _stage(path: Path, text: str) -> None:
+    path.unlink(missing_ok=True)
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with open(fd, "wb") as file:  # noqa: PTH123 (it owns the descriptor)
+        file.write(text.encode())
+
+
+def _read(path: Path) -> bytes:
+    return read_regular(path, max_bytes=MAX_BYTES)

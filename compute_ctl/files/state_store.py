@@ -1,0 +1,289 @@
+"""The state folder: lock, generations, state and history.
+
+    lock                     flock held as long as the daemon lives; its content is the pid
+    g/<G>.json  g/<G>.conf   document and configuration file of a generation; immutable
+    state.json               what must survive the daemon (see `recovery.State`)
+    history.jsonl  .1        advisory
+    aside-<n>/               what an earlier cluster in this folder has left
+
+The folder is 0700 and every file 0600: documents hold secrets. Only the holder of the lock calls
+anything but `open`. A corrupt state.json is set aside, never fatal: the live configuration file and
+`g/` tell enough to go on.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from compute_ctl.decisions.recovery import State
+from compute_ctl.errors import SettingsError, StoreError
+from compute_ctl.system.atomic_file import ReplacedFile, read_regular, sync_file, sync_folder
+
+_log = logging.getLogger(__name__)
+
+KEPT_GENERATIONS: Final = 5
+HISTORY_BYTES: Final = 1024 * 1024
+MAX_FILE_BYTES: Final = 16 * 1024 * 1024
+
+
+class StateStore:
+    """One daemon's memory on disk."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._generations = folder / "g"
+        self._state = ReplacedFile(folder / "state.json")
+        self._lock_fd: int | None = None
+
+    @property
+    def folder(self) -> Path:
+        """The state folder."""
+        return self._folder
+
+    def open(self) -> None:
+        """Make the folder where it is missing, and take the lock.
+
+        Raises:
+            SettingsError: another daemon has the lock, or the folder cannot be used.
+        """
+        try:
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+            self._check_folder()
+            self._generations.mkdir(mode=0o700, exist_ok=True)
+            self._take_lock()
+        except OSError as error:
+            raise SettingsError(
+                f'could not use state directory "{self._folder}": {error.strerror or error}'
+            ) from error
+        with suppress(OSError):  # a full disk is no reason not to start
+            self._state.prepare()
+
+    def close(self) -> None:
+        """Release the lock."""
+        if self._lock_fd is not None:
+            os.close(self._lock_fd)
+            self._lock_fd = None
+
+    def load(self) -> State:
+        """Return what is known from before; an empty State where nothing usable is."""
+        path = self._folder / "state.json"
+        try:
+            raw = _read(path)
+        except FileNotFoundError:
+            return State()
+        except OSError as error:
+            self._set_corrupt_aside(path, str(error.strerror or error))
+            return State()
+        try:
+            return msgspec.json.decode(raw, type=State)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            self._set_corrupt_aside(path, str(error))
+            return State()
+
+    def save(self, state: State) -> None:
+        """Replace state.json atomically and durably. Raises StoreError."""
+        path = self._folder / "state.json"
+        try:
+            self._state.replace(msgspec.json.format(msgspec.json.encode(state)) + b"\n")
+            self._state.sync()
+        except OSError as error:
+            raise StoreError(f'could not write file "{path}": {error.strerror or error}') from error
+        with suppress(OSError):
+            self._state.prepare()
+
+    @property
+    def token_path(self) -> Path:
+        """Absolute path of the file that holds the storage token."""
+        return self._folder / "storage_token"
+
+    def token(self) -> str | None:
+        """Return the storage token kept there, None for none."""
+        try:
+            return _read(self.token_path).decode().strip() or None
+        except (OSError, UnicodeDecodeError):
+            return None
+
+    def put_token(self, token: str | None) -> None:
+        """Replace the storage token atomically (mode 0600), or remove it. Raises StoreError."""
+        try:
+            if token is None:
+                self.token_path.unlink(missing_ok=True)
+            else:
+                ReplacedFile(self.token_path, reserve_bytes=0).replace(f"{token}\n".encode())
+        except OSError as error:
+            raise StoreError(
+                f'could not write file "{self.token_path}": {error.strerror or error}'
+            ) from error
+
+    def put_generation(self, number: int, *, document: bytes, conf: str) -> None:
+        """Keep a generation; it survives a power failure after `sync_generation`.
+
+        Raises StoreError.
+        """
+        try:
+            # The .conf comes last: a generation counts as kept only when both are there.
+            self._put(f"{number}.json", document)
+            self._put(f"{number}.conf", conf.encode())
+        except OSError as error:
+            raise StoreError(
+                f'could not keep generation {number} in "{self._generations}": '
+                f"{error.strerror or error}"
+            ) from error
+
+    def sync_generation(self, number: int) -> None:
+        """Make a kept generation survive a power failure. Raises StoreError."""
+        try:
+            for suffix in ("json", "conf"):
+                sync_file(self._generations / f"{number}.{suffix}")
+            sync_folder(self._generations)
+        except OSError as error:
+            raise StoreError(
+                f'could not synchronize generation {number} in "{self._generations}": '
+                f"{error.strerror or error}"
+            ) from error
+
+    def get_generation(self, number: int) -> tuple[bytes, str] | None:
+        """Return (document, file text) of a kept generation, None if gone or unreadable."""
+        try:
+            document = _read(self._generations / f"{number}.json")
+            conf = _read(self._generations / f"{number}.conf").decode()
+        except FileNotFoundError:
+            return None
+        except (OSError, UnicodeDecodeError) as error:
+            _log.warning('could not read generation %d in "%s": %s', number, self._folder, error)
+            return None
+        return document, conf
+
+    def highest_generation(self) -> int:
+        """Return the highest number ever kept in the folder, 0 for none."""
+        return max(self._numbers(), default=0)
+
+    def prune(self, keep: frozenset[int]) -> None:
+        """Drop all but the last five generations and those in *keep*. Never raises."""
+        numbers = sorted(set(self._numbers()))
+        for number in set(numbers[:-KEPT_GENERATIONS]) - keep:
+            for suffix in ("conf", "json"):
+                with suppress(OSError):
+                    (self._generations / f"{number}.{suffix}").unlink(missing_ok=True)
+
+    def add_history(self, entry: Mapping[str, object]) -> None:
+        """Append a line to the advisory history; about 2 MiB are kept. Never raises."""
+        path = self._folder / "history.jsonl"
+        try:
+            line = msgspec.json.encode(dict(entry)) + b"\n"
+            if path.exists() and path.stat().st_size + len(line) > HISTORY_BYTES:
+                path.replace(path.with_name("history.jsonl.1"))
+            fd = os.open(
+                path,
+                os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC,
+                0o600,
+            )
+            try:
+                os.write(fd, line)
+            finally:
+                os.close(fd)
+        except (OSError, TypeError, msgspec.MsgspecError) as error:
+            _log.warning('could not write file "%s": %s', path, error)
+
+    def history(self, limit: int = 100) -> list[dict[str, Any]]:
+        """Return the last *limit* entries, oldest first; broken lines are left out."""
+        entries: list[dict[str, Any]] = []
+        for name in ("history.jsonl.1", "history.jsonl"):
+            with suppress(OSError):
+                for line in _read(self._folder / name).splitlines():
+                    with suppress(msgspec.DecodeError, UnicodeDecodeError):
+                        entries.append(msgspec.json.decode(line, type=dict[str, Any]))
+        return entries[-limit:]
+
+    def set_aside(self) -> Path | None:
+        """Move everything but the lock into a folder of its own and begin anew.
+
+        For a state folder that belongs to another cluster than the data directory. Returns that
+        folder, None where there was nothing to move.
+
+        Raises:
+            StoreError: it could not be moved; nothing may be written then.
+        """
+        names = ("state.json", "storage_token", "g", "history.jsonl", "history.jsonl.1")
+        found = [self._folder / name for name in names if os.path.lexists(self._folder / name)]
+        if found == [self._generations] and not any(self._generations.iterdir()):
+            return None
+        try:
+            aside = _unused(self._folder / "aside")
+            aside.mkdir(mode=0o700)
+            for path in found:
+                path.rename(aside / path.name)
+            self._generations.mkdir(mode=0o700, exist_ok=True)
+            sync_folder(self._folder)
+        except OSError as error:
+            raise StoreError(
+                f'could not set aside state directory "{self._folder}": {error.strerror or error}'
+            ) from error
+        return aside
+
+    def _check_folder(self) -> None:
+        """Refuse a folder in which somebody else could exchange our files."""
+        found = self._folder.lstat()
+        if not stat.S_ISDIR(found.st_mode):
+            raise SettingsError(f'state directory "{self._folder}" is not a directory')
+        if found.st_uid != os.geteuid():
+            raise SettingsError(
+                f'state directory "{self._folder}" belongs to user ID {found.st_uid}, '
+                f"not to {os.geteuid()}"
+            )
+        if stat.S_IMODE(found.st_mode) != 0o700:
+            self._folder.chmod(0o700)
+
+    def _take_lock(self) -> None:
+        path = self._folder / "lock"
+        fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(fd, 20, 0).decode(errors="replace").strip() or "unknown"
+            os.close(fd)
+            raise SettingsError(
+                f'another compute_ctl (pid {holder}) manages state directory "{self._folder}"'
+            ) from None
+        self._lock_fd = fd
+        with suppress(OSError):  # the pid only serves the message above
+            os.ftruncate(fd, 0)
+            os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
+
+    def _put(self, name: str, data: bytes) -> None:
+        ReplacedFile(self._generations / name).replace(data, durable=False)
+
+    def _numbers(self) -> Iterator[int]:
+        with suppress(OSError):
+            for path in self._generations.iterdir():
+                stem, _, suffix = path.name.partition(".")
+                if suffix in ("conf", "json") and stem.isascii() and stem.isdigit():
+                    yield int(stem)
+
+    @staticmethod
+    def _set_corrupt_aside(path: Path, reason: str) -> None:
+        aside = _unused(path.with_name("state.json.corrupt"))
+        with suppress(OSError):
+            path.rename(aside)
+        _log.warning('file "%s" is unusable and was set aside as "%s": %s', path, aside, reason)
+
+
+def _unused(stem: Path) -> Path:
+    """Return the first name ``stem-1``, ``stem-2`` ... that does not exist yet."""
+    number = 1
+    while os.path.lexists(path := stem.with_name(f"{stem.name}-{number}")):
+        number += 1
+    return path
+
+
+def _read(path: Path) -> bytes:
+    return read_regular(path, max_bytes=MAX_FILE_BYTES, follow=False)

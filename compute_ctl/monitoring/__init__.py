@@ -1,0 +1,1 @@
+"""How Postgres and the daemon itself are: activity, metrics, an event loop that hangs."""

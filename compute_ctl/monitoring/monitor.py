@@ -1,0 +1,202 @@
+"""Watches whether anybody uses Postgres, and whether it answers.
+
+One connection, kept; every look ends within two seconds, and no error and no status ends the loop.
+`last_active` is when a client last did something, and only moves forward; times cross SQL as
+microseconds since 1970, so no session's time zone matters. Downtime counts from the first moment at
+which Postgres was ready: a start is none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from compute_ctl.errors import ProbeError, SqlError
+from compute_ctl.ports import Clock, Postgres
+from compute_ctl.sql.session import PgSession
+from compute_ctl.system.daemon_thread import in_thread
+
+logger = logging.getLogger(__name__)
+
+APPLICATION: Final = "compute_ctl:compute_activity_monitor"
+CHECK_S: Final = 2.0
+THREAD_MARGIN_S: Final = 0.5
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+LOOK: Final = """\
+WITH others AS (
+    SELECT state, state_change FROM pg_stat_activity
+    WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
+        AND usename <> 'cloud_admin' AND application_name NOT LIKE 'compute\\_ctl%'
+)
+SELECT
+    EXISTS (SELECT FROM others WHERE state <> 'idle'),
+    (SELECT (extract(epoch FROM max(state_change)) * 1000000)::bigint FROM others),
+    EXISTS (SELECT FROM pg_stat_replication WHERE application_name <> 'walproposer')
+        OR EXISTS (SELECT FROM pg_stat_subscription WHERE pid IS NOT NULL)
+        OR EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'autovacuum worker'),
+    (SELECT concat(sum(active_time), ' ', sum(sessions)) FROM pg_stat_database
+     WHERE datname NOT IN ('postgres', 'template0', 'template1'))"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Activity:
+    """What one look has seen."""
+
+    busy: bool
+    """A client is in a query or a transaction."""
+    changed_at: datetime | None
+    """When the last of the connected clients last changed its state; None without clients."""
+    background: bool
+    """Replication to or from elsewhere, or vacuum."""
+    statistics: str
+    """Changes with every session and query that ended."""
+
+
+@dataclass(kw_only=True)
+class Monitor:
+    """Watches one server; `run` is its task."""
+
+    connstr: str = field(repr=False)
+    postgres: Postgres
+    clock: Clock
+    on_active: Callable[[datetime], None]
+    """Told whenever `last_active` moves."""
+    on_downtime: Callable[[float, float], None]
+    """Told at every look: ms since Postgres last answered (0: it does), ms to add to the total."""
+    by_statistics: Callable[[], bool] = lambda: False
+    """Whether a change of the statistics counts as activity."""
+    interval_s: float = 1.0
+    last_active: datetime | None = None
+    _session: PgSession | None = None
+    _ended: threading.Event = field(default_factory=threading.Event)
+    _statistics: str | None = None
+    _up_at: float | None = None
+    """Monotonic seconds; None before Postgres was ever ready."""
+    _checked_at: float = 0.0
+
+    def __post_init__(self) -> None:
+        self._ended.set()
+
+    async def run(self) -> None:
+        """Look again and again."""
+        try:
+            while True:
+                await self.check()
+                await asyncio.sleep(self.interval_s)
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Close the connection, unless a look that hangs has it."""
+        if self._ended.is_set():
+            self._close()
+
+    async def check(self) -> None:
+        """Look once; never raises."""
+        if not self.postgres.ready:
+            self._is_up(up=False)
+            return
+        if self._up_at is None:
+            self._up_at = self._checked_at = self.clock.monotonic()
+        try:
+            activity = await self._look()
+        except (ProbeError, TimeoutError) as error:
+            logger.debug("the monitor got no answer: %s", error)
+            self._is_up(up=False)
+            return
+        except Exception:  # a mistake of ours here must not cost a heal
+            logger.exception("the monitor could not look")
+            return
+        self._is_up(up=True)
+        self._take(activity)
+
+    def _is_up(self, *, up: bool) -> None:
+        """Keep the books of downtime."""
+        if self._up_at is None:
+            return
+        now = self.clock.monotonic()
+        was_down = self._up_at < self._checked_at
+        added_s = now - self._checked_at if was_down or not up else 0.0
+        self._checked_at = now
+        if up:
+            self._up_at = now
+        self.on_downtime((now - self._up_at) * 1000, added_s * 1000)
+
+    def _take(self, activity: Activity) -> None:
+        now = self.clock.wall()
+        before, self._statistics = self._statistics, activity.statistics
+        counted = self.by_statistics() and before not in (None, activity.statistics)
+        if activity.busy or activity.background or counted:
+            active = now
+        elif activity.changed_at is not None:
+            active = min(activity.changed_at, now)  # a clock that was ahead must not last
+        else:
+            return
+        if self.last_active is None or active > self.last_active:
+            self.last_active = active
+            self.on_active(active)
+
+    async def _look(self) -> Activity:
+        if not self._ended.is_set():
+            raise ProbeError("an earlier look has not ended yet")
+        self._ended.clear()
+        deadline = time.monotonic() + CHECK_S
+
+        def look() -> Activity:
+            try:
+                return _activity(self._ask(deadline))
+            finally:
+                self._ended.set()
+
+        return await in_thread(look, name="monitor", within_s=CHECK_S + THREAD_MARGIN_S)
+
+    def _ask(self, deadline: float) -> tuple[str | None, ...]:
+        """Ask over the connection that is there, or over a new one. Raises ProbeError."""
+        if self._session is not None:
+            try:
+                return self._query(self._session, deadline)
+            except SqlError:
+                self._close()
+                raise
+            except ProbeError:
+                self._close()  # Postgres was started anew, perhaps
+        self._session = PgSession(
+            self.connstr,
+            deadline,
+            application_name=APPLICATION,
+            options={"role": "none", "idle_session_timeout": "0"},
+        )
+        try:
+            self._session.connect()
+            return self._query(self._session, deadline)
+        except ProbeError:
+            self._close()
+            raise
+
+    @staticmethod
+    def _query(session: PgSession, deadline: float) -> tuple[str | None, ...]:
+        session.deadline = deadline
+        session.notices.clear()
+        return session.query(LOOK)[0]
+
+    def _close(self) -> None:
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+
+
+def _activity(row: tuple[str | None, ...]) -> Activity:
+    busy, changed_us, background, statistics = row
+    return Activity(
+        busy=busy == "t",
+        changed_at=_EPOCH + timedelta(microseconds=int(changed_us)) if changed_us else None,
+        background=background == "t",
+        statistics=statistics or "",
+    )

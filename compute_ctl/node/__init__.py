@@ -1,0 +1,8 @@
+"""The compute as the daemon knows it: where doors, loops and Postgres meet.
+
+`Node` is the only writer of the status; its parts keep requests, acknowledgements and a push.
+"""
+
+from compute_ctl.node.node import Node, Observer
+
+__all__ = ["Node", "Observer"]

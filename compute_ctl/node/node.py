@@ -1,0 +1,359 @@
+"""The node: one status, three facts, who waits for what. The only writer of the status.
+
+Everything that happens to the compute passes through here: the doors ask (`request_refresh`,
+`configure`, `terminate`, `acknowledge`), the Postgres adapter reports, the configurator works. They
+meet in no other place. All methods run in the event loop's thread and none blocks; whoever has to
+act is woken by `wake`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Final, Protocol
+
+import msgspec
+
+from compute_ctl.decisions.facts import (
+    AckAnswer,
+    AckMessage,
+    Attempt,
+    Desired,
+    Outcome,
+    Snapshot,
+    Source,
+    Suspicion,
+    Ticket,
+    Written,
+)
+from compute_ctl.decisions.proof import Proof, Verdict
+from compute_ctl.decisions.recovery import State
+from compute_ctl.decisions.state import RESTING, TERMINATING, Event, Status, home_event, next_status
+from compute_ctl.document.spec import ComputeCtlConfig, decode_document
+from compute_ctl.errors import RequestError
+from compute_ctl.node.acks import Acks
+from compute_ctl.node.push import Push
+from compute_ctl.node.requests import Requests
+from compute_ctl.ports import Clock, Postgres
+
+logger = logging.getLogger(__name__)
+
+ASKING_AGAIN: Final = {Status.REFRESH_CONFIGURATION_PENDING, Status.REFRESH_CONFIGURATION}
+"""To and fro between these is the heartbeat of an outage, and no news."""
+EXIT_EMPTY: Final = 3
+"""Exit status after an orderly stop because the control plane detached the compute."""
+
+
+class Observer(Protocol):
+    """Somebody who is told, and may not fail: metrics, sd_notify, a test."""
+
+    def on_move(self, old: Status, new: Status, why: str) -> None:
+        """The status changed."""
+
+    def on_refresh_request(self, source: Source) -> None:
+        """A refresh was requested."""
+
+    def on_attempt(self, attempt: Attempt) -> None:
+        """An attempt ended."""
+
+    def on_ack(self, answer: AckAnswer) -> None:
+        """Postgres acknowledged something."""
+
+
+class Node:
+    """The compute as this daemon knows it."""
+
+    def __init__(self, *, clock: Clock, postgres: Postgres) -> None:
+        self._clock = clock
+        self._postgres = postgres
+        self._observers: list[Observer] = []
+        self.status = Status.EMPTY
+        self.start_time = clock.wall()
+        self.wake = asyncio.Event()
+        """Set whenever the configurator may have something to do."""
+        self.attempted = asyncio.Event()
+        """Set when the first attempt has ended."""
+        self.configured = asyncio.Event()
+        """Set while there is a configuration that Postgres has not failed to start with."""
+        self.ending = asyncio.Event()
+        """Set with the terminating statuses."""
+        self.stopped = asyncio.Event()
+        """Set with the status `terminated`."""
+        self.requests = Requests()
+        self.acks = Acks()
+        self.push: Push | None = None
+        self.state = State()
+        self.desired: Desired | None = None
+        self.features: frozenset[str] = frozenset()
+        """What the newest document accepted switches on."""
+        self.written: Written | None = None
+        self.verdict: Verdict | None = None
+        self.last_attempt: Attempt | None = None
+        self.error: str | None = None
+        """Why the last attempt did not end well; None after one that did."""
+        self.next_attempt_at: float | None = None
+        """Monotonic seconds."""
+        self.tenant: str | None = None
+        self.timeline: str | None = None
+        self.terminate_mode: str | None = None
+        self.last_active: datetime | None = None
+        """When a client last did something in Postgres."""
+        self.catalog_error: str | None = None
+        """Why roles, databases and extensions are not as wanted; None while they are."""
+        self.lsn: str | None = None
+        """Where the write-ahead log of a primary ended, once it has."""
+        self.postgres_version: str | None = None
+        """Of the data directory: the major version."""
+        self.start_failure: str | None = None
+        """Postgres did not start; the configurator has not dealt with it yet."""
+        self.exit_code: int | None = None
+        """What the daemon exits with, where that is not Postgres's own status."""
+
+    def subscribe(self, observer: Observer) -> None:
+        """Tell *observer* of everything from now on."""
+        self._observers.append(observer)
+
+    # The status
+
+    def move(self, event: Event, why: str = "") -> None:
+        """Change the status by *event*; *why* goes to the log.
+
+        Raises:
+            IllegalTransitionError: nothing was changed.
+        """
+        old, new = self.status, next_status(self.status, event)
+        if new is old:
+            return
+        self.status = new
+        level = logging.DEBUG if {old, new} == ASKING_AGAIN else logging.INFO
+        logger.log(level, "status changed from %s to %s%s", old, new, f": {why}" if why else "")
+        for observer in self._observers:
+            observer.on_move(old, new, why)
+        if new in TERMINATING:
+            self.ending.set()
+        if new is Status.TERMINATED:
+            self.stopped.set()
+        self.wake.set()
+
+    def go_home(self, why: str = "") -> None:
+        """Return from an attempt to where the node rests."""
+        event = home_event(
+            ready=self._postgres.ready,
+            in_force=self.state.applied is not None,
+            last_failed=self.error is not None,
+        )
+        self.move(event, why)
+
+    @property
+    def terminating(self) -> bool:
+        """Whether no further work is taken."""
+        return self.status in TERMINATING
+
+    def _refuse_terminating(self) -> None:
+        if self.terminating:
+            raise RequestError(412, f"invalid compute status: {self.status.kebab}")
+
+    # What callers ask for
+
+    def request_refresh(
+        self, *, who: str, source: Source, suspicion: Suspicion | None = None, force: bool = False
+    ) -> Ticket:
+        """Record that somebody wants the configuration looked at.
+
+        Raises:
+            RequestError: 412, the compute is terminating.
+        """
+        self._refuse_terminating()
+        ticket = self.requests.add(
+            self._clock.monotonic(), source=source, suspicion=suspicion, force=force
+        )
+        for observer in self._observers:
+            observer.on_refresh_request(source)
+        said = f"says that {suspicion}" if suspicion and suspicion.trouble else "asks for a refresh"
+        self.move(Event.REFRESH, f"{who} {said}")
+        self.wake.set()
+        return ticket
+
+    async def wait_refresh(self, refresh_id: int, timeout_s: float) -> Outcome:
+        """Wait for the end of an attempt that began after request *refresh_id*."""
+        return await self.requests.wait(refresh_id, timeout_s)
+
+    async def configure(self, raw: bytes, *, who: str, timeout_s: float = 300.0) -> None:
+        """Apply a pushed document and wait until it is proven.
+
+        Raises:
+            SpecError: the document is refused.
+            RequestError: 409 older or superseded, 412 terminating, 500 failed, 504 too late.
+        """
+        self._refuse_terminating()
+        push = Push(document=decode_document(raw), who=who)
+        await self._carry_out(push, f"{who} pushes a configuration", timeout_s)
+
+    async def roll_back(self, *, who: str, old_upstream: bool, timeout_s: float = 300.0) -> None:
+        """Quarantine what is applied, and wait until what was in force before is proven.
+
+        *old_upstream*: with its servers, which may be dead; else the newest ones stay.
+
+        Raises:
+            RequestError: 409 there is nothing to go back to, or superseded; else as `configure`.
+        """
+        self._refuse_terminating()
+        push = Push(document=None, who=who, old_upstream=old_upstream)
+        await self._carry_out(push, f"{who} asks for a rollback", timeout_s)
+
+    async def _carry_out(self, push: Push, why: str, timeout_s: float) -> None:
+        if self.push is not None:
+            self.push.supersede()
+        self.push = push
+        self.move(Event.CONFIGURE, why)
+        self.wake.set()
+        await push.wait(timeout_s)
+
+    def terminate(self, mode: str, *, who: str) -> None:
+        """Begin the orderly end; `stopped` tells when it came. *mode*: ``fast``, ``immediate``."""
+        self.terminate_mode = mode
+        event = Event.TERMINATE_FAST if mode == "fast" else Event.TERMINATE_IMMEDIATE
+        self.move(event, f"{who} asks for termination")
+        if self.push is not None:
+            self.push.supersede()
+        self.requests.end_all(Outcome.TERMINATED)
+        self.wake.set()
+
+    def detach(self) -> None:
+        """The source has said for certain that this compute is no longer wanted."""
+        self.exit_code = EXIT_EMPTY
+        if self._postgres.running:
+            self.terminate("fast", who="the control plane")
+        else:
+            self.move(Event.DETACHED, "the control plane detached this compute")
+
+    def acknowledge(self, message: AckMessage) -> AckAnswer:
+        """Take an acknowledgement by Postgres; only the current marker proves anything."""
+        answer = self.acks.take(message)
+        for observer in self._observers:
+            observer.on_ack(answer)
+        if answer is AckAnswer.TAKEN and message.suspects is False:
+            self.requests.trouble_over()
+            self.wake.set()
+        if answer is AckAnswer.TAKEN and not self.proven and self.status in RESTING:
+            self.request_refresh(who="postgres", source=Source.CLOCK)
+        return answer
+
+    # What the configurator reports
+
+    def attempt_ended(self, attempt: Attempt, *, served: int, good: bool) -> None:
+        """Record an attempt, and answer those whose requests it served."""
+        self.last_attempt = attempt
+        self.error = None if good else attempt.reason or attempt.outcome.value
+        self.attempted.set()
+        for observer in self._observers:
+            observer.on_attempt(attempt)
+        self.requests.end(served, attempt.outcome)
+
+    def now_written(self, written: Written) -> None:
+        """Record that *written* is in the live file; from now on its acknowledgement counts."""
+        self.written = written
+        self.acks.expect(written)
+        self.configured.set()
+        if self.desired is not None and not written.is_fallback:
+            self.desired = replace(self.desired, generation=written.marker.generation)
+
+    def proved(self, verdict: Verdict) -> None:
+        """Record that the generation in the live file runs.
+
+        It becomes the last known good one only if nothing in it is doubtful: a server may then
+        start with it.
+        """
+        if self.written is None:
+            raise ValueError("nothing was written that could be proven")
+        self.verdict = verdict
+        fact = self.written.fact(self._clock.wall())
+        self.written = replace(self.written, proven=True)
+        applied = self.state.applied
+        another = bool(fact.content_sha256) and (
+            applied is None or applied.content_sha256 != fact.content_sha256
+        )  # the same file for a document that differs elsewhere, say in its roles
+        if another or applied is None or applied.marker != fact.marker:
+            self.state = msgspec.structs.replace(self.state, applied=fact)
+        if verdict.proof is Proof.FULL and not verdict.waits:
+            self.state = msgspec.structs.replace(self.state, last_known_good=self.state.applied)
+
+    # What Postgres does
+
+    def postgres_ready(self) -> None:
+        """Postgres accepts connections; what was written while it did not can be proven now."""
+        self.move(Event.PG_READY, "postgres accepts connections")
+        if self.written is not None and not self.proven and not self.terminating:
+            self.request_refresh(who="postgres", source=Source.CLOCK)
+
+    def postgres_lost(self) -> None:
+        """Postgres does not accept connections any more."""
+        self.move(Event.PG_LOST, "postgres does not accept connections")
+
+    def start_failed(self, reason: str) -> None:
+        """Postgres did not come up with what is written: something else has to be."""
+        self.start_failure = reason
+        self.configured.clear()
+        self.wake.set()
+
+    # What is shown
+
+    @property
+    def ctl_config(self) -> ComputeCtlConfig:
+        """What the newest document accepted says for the daemon itself: who may sign tokens."""
+        return self.state.ctl_config or ComputeCtlConfig()
+
+    @property
+    def proven(self) -> bool:
+        """Whether Postgres runs what is in the live file."""
+        return self.written is not None and self.written.proven
+
+    @property
+    def in_sync(self) -> bool:
+        """Whether the document desired is the one in force."""
+        applied = self.state.applied
+        return (
+            self.desired is not None
+            and applied is not None
+            and self.written is not None
+            and not self.written.is_fallback
+            and self.desired.content_sha256 == applied.content_sha256
+        )
+
+    def snapshot(self) -> Snapshot:
+        """Return everything there is to show."""
+        now = self._clock.monotonic()
+        suspected = self.requests.suspected(now)
+        verdict = self.verdict or Verdict(proof=Proof.NONE)
+        return Snapshot(
+            status=self.status,
+            start_time=self.start_time,
+            tenant=self.tenant,
+            timeline=self.timeline,
+            last_active=self.last_active,
+            error=self.error,
+            desired=self.desired,
+            applied=self.state.applied,
+            last_known_good=self.state.last_known_good,
+            quarantined=self.state.quarantine,
+            in_sync=self.in_sync,
+            pending=self.requests.requested > self.requests.served,
+            suspected_since=self._at(self.requests.suspected_since) if suspected else None,
+            suspicion=self.requests.suspicion if suspected else None,
+            last_attempt=self.last_attempt,
+            next_attempt_at=self._at(self.next_attempt_at),
+            requests_total=self.requests.requested,
+            postgres_pid=self._postgres.pid,
+            postgres_ready=self._postgres.ready,
+            postgres_version=self.postgres_version,
+            pending_restart=verdict.pending_restart,
+            drift=verdict.shadowed,
+            catalog_error=self.catalog_error,
+        )
+
+    def _at(self, monotonic: float | None) -> datetime | None:
+        if monotonic is None:
+            return None
+        return self._clock.wall() + timedelta(seconds=monotonic - self._clock.monotonic())

@@ -1,0 +1,74 @@
+"""What a caller wants in force, and the caller who waits for it."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+
+from compute_ctl.document.spec import Document
+from compute_ctl.errors import ComputeError, RequestError
+from compute_ctl.ports import CatalogEnd, CatalogResult
+
+
+class Push:
+    """A document, or a step back; ends once, by whoever comes first."""
+
+    def __init__(self, *, document: Document | None, who: str, old_upstream: bool = False) -> None:
+        self.document = document
+        """None: the generation before the one applied."""
+        self.who = who
+        self.old_upstream = old_upstream
+        """With a step back: take its servers too, and not the newest."""
+        self.catalog: asyncio.Future[CatalogResult] | None = None
+        """The end of the work on roles and databases that belongs to it; None: there is none."""
+        self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    @property
+    def over(self) -> bool:
+        """Whether the caller has been answered."""
+        return self._done.done()
+
+    def succeed(self) -> None:
+        """Tell the caller that the document is in force."""
+        if not self.over:
+            self._done.set_result(None)
+
+    def succeed_with_catalog(self) -> None:
+        """Tell the caller the end as soon as its catalog work has ended too."""
+        if self.catalog is None:
+            self.succeed()
+        else:
+            self.catalog.add_done_callback(self._catalog_ended)
+
+    def _catalog_ended(self, catalog: asyncio.Future[CatalogResult]) -> None:
+        if catalog.cancelled() or catalog.result().end is CatalogEnd.SUPERSEDED:
+            self.supersede()
+        elif catalog.result().good:
+            self.succeed()
+        else:
+            reason = catalog.result().reason
+            self.fail(RequestError(500, f'compute configuration failed: "{reason}"'))
+
+    def fail(self, error: ComputeError) -> None:
+        """Tell the caller why it is not."""
+        if not self.over:
+            self._done.set_exception(error)
+
+    def supersede(self) -> None:
+        """Tell the caller that something newer took its place."""
+        self.fail(RequestError(409, "the configuration was superseded"))
+
+    async def wait(self, timeout_s: float) -> None:
+        """Wait for the end; raises what `fail` was given, or RequestError 504."""
+        try:
+            await asyncio.wait_for(asyncio.shield(self._done), timeout_s)
+        except TimeoutError:
+            raise RequestError(
+                504,
+                f"the configuration was not proven within {timeout_s:g} s",
+                hint="The work goes on; see /status.",
+            ) from None
+        finally:
+            if self._done.done():
+                with suppress(ComputeError):
+                    self._done.result()  # an error nobody waits for any more is not unheard of

@@ -1,0 +1,102 @@
+"""Who asked for a refresh, and why.
+
+Two counters make a signal impossible to lose: `requested` counts requests, an attempt *takes* the
+count when its fetch starts, and a request is served when an attempt that began after it has ended.
+Suspicion is what keeps the daemon asking: it lasts for 30 s after the last complaint.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from compute_ctl.decisions.facts import Outcome, Source, Suspicion, Ticket
+from compute_ctl.decisions.pacing import SUSPICION_LASTS_S
+
+
+class Requests:
+    """The refresh requests of one node; times are monotonic seconds, given by the caller."""
+
+    def __init__(self) -> None:
+        self.requested = 0
+        self.taken = 0
+        self.served = 0
+        self.asked_at: float | None = None
+        """When somebody asked whose request no attempt has taken; a worker only complains."""
+        self.forced_at: float | None = None
+        """The same, for one who wants a quarantined document tried again and no waiting."""
+        self.suspected_since: float | None = None
+        self.last_signal: float | None = None
+        self.suspicion: Suspicion | None = None
+        self.worker_complains = False
+        """Postgres itself is among those who complained."""
+        self._waiters: dict[asyncio.Future[Outcome], int] = {}
+        self._last_outcome: Outcome | None = None
+
+    @property
+    def pending(self) -> bool:
+        """Whether a request waits for an attempt to take it."""
+        return self.requested > self.taken
+
+    def add(
+        self, now: float, *, source: Source, suspicion: Suspicion | None, force: bool
+    ) -> Ticket:
+        """Record a request; one by the clock is no complaint."""
+        coalesced = self.pending
+        self.requested += 1
+        if source is not Source.WORKER:
+            self.asked_at = self.asked_at or now
+        if force:
+            self.forced_at = self.forced_at or now
+        if source is not Source.CLOCK:
+            if not self.suspected(now):
+                self.suspected_since = now
+            self.last_signal = now
+            self.suspicion = suspicion or self.suspicion
+            self.worker_complains = self.worker_complains or source is Source.WORKER
+        return Ticket(refresh_id=self.requested, coalesced=coalesced)
+
+    def take(self) -> bool:
+        """Take all requests so far into an attempt; return whether one of them was forced."""
+        forced = self.forced_at is not None
+        self.taken = self.requested
+        self.asked_at = self.forced_at = None
+        return forced
+
+    def end(self, served: int, outcome: Outcome) -> None:
+        """Answer everybody whose request was taken by the attempt that ended."""
+        self.served = max(self.served, served)
+        self._last_outcome = outcome
+        for future, refresh_id in self._waiters.items():
+            if refresh_id <= served and not future.done():
+                future.set_result(outcome)
+
+    def end_all(self, outcome: Outcome) -> None:
+        """Answer everybody: there will be no further attempt."""
+        self.end(self.requested, outcome)
+
+    async def wait(self, refresh_id: int, timeout_s: float) -> Outcome:
+        """Wait for the end of an attempt that began after request *refresh_id*."""
+        if refresh_id <= self.served and self._last_outcome is not None:
+            return self._last_outcome
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._waiters[future] = refresh_id
+        try:
+            return await asyncio.wait_for(future, timeout_s)
+        except TimeoutError:
+            return Outcome.TIMEOUT
+        finally:
+            del self._waiters[future]
+
+    def suspected(self, now: float) -> bool:
+        """Whether somebody has complained within the last 30 s and nothing has helped since."""
+        return self.last_signal is not None and now - self.last_signal < SUSPICION_LASTS_S
+
+    def clear_suspicion(self) -> None:
+        """Forget the complaints: their cause was removed, or they have ended."""
+        self.suspected_since = self.last_signal = self.suspicion = None
+        self.worker_complains = False
+
+    def trouble_over(self) -> None:
+        """Forget the complaints, if they were Postgres's own: it says that all is well."""
+        if self.worker_complains:
+            self.clear_suspicion()

@@ -1,0 +1,76 @@
+"""The source that is a file (`-c`): read again at each refresh.
+
+The file is written by somebody else, perhaps in place, so what is read may be half a document:
+that is a `FetchError`, and the next fetch may succeed. The etag is the hash of the bytes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from compute_ctl.errors import FetchError
+from compute_ctl.ports import Fetched, FetchStatus
+from compute_ctl.system.atomic_file import read_regular
+
+MAX_BYTES: Final = 16 * 1024 * 1024
+READ_TIMEOUT_S: Final = 10.0
+"""A file on a hung network file system must not hold the daemon up."""
+
+
+_log = logging.getLogger(__name__)
+
+
+class FileSource:
+    """Documents from one file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    @property
+    def name(self) -> str:
+        """``file``."""
+        return "file"
+
+    async def fetch(self, *, etag: str | None = None, wait_s: int | None = None) -> Fetched:
+        """Read the file; *wait_s* means nothing to a file.
+
+        Raises:
+            FetchError: unreadable, too big, or no JSON.
+        """
+        del wait_s
+        try:
+            async with asyncio.timeout(READ_TIMEOUT_S):
+                raw = await asyncio.to_thread(self._read)
+        except TimeoutError as error:
+            raise FetchError(
+                f'could not read file "{self._path}": no answer within {READ_TIMEOUT_S:g} s'
+            ) from error
+        found = hashlib.sha256(raw).hexdigest()
+        if found == etag:
+            return Fetched(status=FetchStatus.NOT_MODIFIED, etag=found)
+        _log.info("reloading config.json from path: %s", self._path)
+        if self._is_empty(raw):
+            return Fetched(status=FetchStatus.EMPTY, etag=found)
+        return Fetched(status=FetchStatus.ATTACHED, raw=raw, etag=found)
+
+    def _read(self) -> bytes:
+        try:
+            return read_regular(self._path, max_bytes=MAX_BYTES)
+        except OSError as error:
+            raise FetchError(
+                f'could not read file "{self._path}": {error.strerror or error}'
+            ) from error
+
+    def _is_empty(self, raw: bytes) -> bool:
+        """Return whether the document says that this compute has no spec."""
+        try:
+            document = msgspec.json.decode(raw)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise FetchError(f'file "{self._path}" is not valid JSON: {error}') from error
+        return isinstance(document, dict) and "spec" in document and document["spec"] is None

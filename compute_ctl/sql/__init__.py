@@ -1,0 +1,1 @@
+"""SQL with the running server, where every wait ends at a deadline."""

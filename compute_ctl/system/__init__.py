@@ -1,0 +1,1 @@
+"""What the operating system offers, made safe to use. Leaves: they know errors at most."""

@@ -1,0 +1,78 @@
+"""Whose word a setting is, as the server's answers tell."""
+
+from dataclasses import replace
+
+import pytest
+
+from compute_ctl.cli.explain import Found, judge
+from compute_ctl.document.generation import MARKER_SETTING
+
+OURS = "/d/compute_ctl.conf"
+MARKER = (MARKER_SETTING, "1.x.y", OURS, "9", "t", None)
+FOUND = Found(
+    setting=("work_mem", "8MB", "user", "configuration file", OURS, "3", "4096", "f", "kB"),
+    files=[("work_mem", "8MB", OURS, "3", "t", None), MARKER],
+    overrides=[],
+)
+
+
+def of_source(source: str, file: str | None = None) -> Found:
+    """Return a setting whose value comes from *source*."""
+    name, value, context, _, _, _, default, pending, unit = FOUND.setting
+    return replace(FOUND, setting=(name, value, context, source, file, "1", default, pending, unit))
+
+
+def test_setting_of_the_document() -> None:
+    """Value, default with its unit, place, and what it takes to change it."""
+    found = judge(FOUND)
+    assert (found.value, found.default, found.owner) == (
+        "8MB",
+        "4096 (kB)",
+        "compute_ctl: the document's settings",
+    )
+    assert (found.file, found.line, found.changes_by) == (OURS, 3, "reload, or SET")
+    assert [(one.value, one.applied) for one in found.lines] == [("8MB", True)]
+
+
+@pytest.mark.parametrize(
+    ("source", "file", "owner"),
+    [
+        ("configuration file", "/d/postgresql.auto.conf", "ALTER SYSTEM"),
+        ("configuration file", "/d/postgresql.conf", "a file of somebody else's"),
+        ("configuration file", None, "a configuration file that only a superuser may see"),
+        ("default", None, "nobody: it is the default"),
+        ("command line", None, "the command line of the server"),
+        ("database", None, "ALTER DATABASE"),
+        ("user", None, "ALTER ROLE"),
+    ],
+)
+def test_owner(source: str, file: str | None, owner: str) -> None:
+    """Every source of a value has a name that says whom to talk to."""
+    assert owner == judge(of_source(source, file)).owner
+
+
+def test_main_file_is_ours_where_it_has_the_marker() -> None:
+    """The daemon may own postgresql.conf itself: the marker in it says so."""
+    main = "/d/postgresql.conf"
+    files = [("work_mem", "8MB", main, "3", "t", None), (*MARKER[:2], main, *MARKER[3:])]
+    found = judge(replace(of_source("configuration file", main), files=files))
+    assert found.owner == "compute_ctl: the document's settings"
+
+
+def test_our_own_session_does_not_deceive() -> None:
+    """What this command forces on its session is not told as the server's value."""
+    setting = ("lock_timeout", "0", "user", "client", None, None, "0", "f", "ms")
+    line = ("lock_timeout", "5s", OURS, "4", "t", None)
+    found = judge(Found(setting=setting, files=[line, MARKER], overrides=[]))
+    assert (found.value, found.file, found.line) == ("5s", OURS, 4)
+
+
+def test_secrets_are_hidden() -> None:
+    """A password in a connection string is not shown, nor the nonce of the marker."""
+    secret = "host=a password=hunter2"
+    setting = ("primary_conninfo", secret, "sighup", "configuration file", OURS, "3", "", "t", None)
+    files = [("primary_conninfo", secret, OURS, "3", "t", None), MARKER]
+    found = judge(Found(setting=setting, files=files, overrides=[("d", None, secret)]))
+    assert "hunter2" not in repr(found)
+    assert found.owner == "compute_ctl: the document's servers"
+    assert found.pending_restart is True

@@ -1,0 +1,401 @@
+"""Bad, waiting, shadowed and broken elsewhere are told apart, and nothing is believed too early."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from compute_ctl.decisions.proof import (
+    Ack,
+    Complaint,
+    FileSetting,
+    PendingRestart,
+    Proof,
+    SqlReport,
+    Verdict,
+    judge,
+)
+from compute_ctl.document.generation import MARKER_SETTING
+from compute_ctl.sql.probe import SqlProbe
+from tests.support.fixtures import PostgresFactory
+from tests.support.postgres import Postgres, give_away
+from tests.support.wait import wait_until
+
+OURS, MAIN, AUTO = "/d/compute_ctl.conf", "/d/postgresql.conf", "/d/postgresql.auto.conf"
+MARKER = f"7.{'ab' * 16}.{'cd' * 32}"
+SWAPPED = datetime(2026, 1, 1, tzinfo=UTC)
+LATER, EARLIER = SWAPPED + timedelta(seconds=1), SWAPPED - timedelta(seconds=1)
+NAMES = frozenset({"work_mem", "max_connections", "neon.pageserver_connstring", MARKER_SETTING})
+ACK, OTHER_MAP = Ack(map_matches=True), Ack(map_matches=False)
+NOT_APPLIED = "setting could not be applied"
+
+
+def row(
+    name: str | None,
+    value: str | None = "v",
+    *,
+    file: str = OURS,
+    line: int = 1,
+    applied: bool = True,
+    error: str | None = None,
+) -> FileSetting:
+    """Return a row of pg_file_settings."""
+    return FileSetting(
+        file=file, line=line, name=name, value=value, applied=applied and not error, error=error
+    )
+
+
+UNREAD_MARKER = row(MARKER_SETTING, MARKER, line=9, applied=False)
+READ_MARKER = row(MARKER_SETTING, MARKER, line=9)
+BAD_MEM = row("Work_Mem", "x", line=3, error=NOT_APPLIED)
+NOTICE = 'invalid value for parameter "work_mem": "x"'
+
+
+def report(
+    *rows: FileSetting,
+    loaded: datetime = LATER,
+    marker: str | None = MARKER,
+    library: bool = True,
+    pending: tuple[PendingRestart, ...] = (),
+) -> SqlReport:
+    """Return what one session saw: these lines, then our marker."""
+    return SqlReport(
+        conf_load_time=loaded,
+        marker=marker,
+        library_loaded=library,
+        settings=(*rows, READ_MARKER),
+        pending_restart=pending,
+        notices=("something else", NOTICE),
+    )
+
+
+def unread(*rows: FileSetting) -> SqlReport:
+    """Return what a session sees where Postgres refuses all files."""
+    found = report(marker="1.old", loaded=EARLIER)
+    return SqlReport(
+        conf_load_time=found.conf_load_time,
+        marker=found.marker,
+        library_loaded=True,
+        settings=(*rows, UNREAD_MARKER),
+        pending_restart=(),
+    )
+
+
+def judged(found: SqlReport | None, ack: Ack | None = None, our_file: str = OURS) -> Verdict:
+    """Judge with this module's file, marker and names."""
+    return judge(found, ack, our_file=our_file, marker=MARKER, swapped_at=SWAPPED, names=NAMES)
+
+
+@pytest.mark.parametrize(
+    ("found", "ack", "proof"),
+    [
+        # no SQL
+        (None, None, Proof.NONE),
+        (None, ACK, Proof.UPSTREAM),
+        (None, OTHER_MAP, Proof.NONE),
+        # with the worker
+        (report(), ACK, Proof.FULL),
+        (report(), OTHER_MAP, Proof.NONE),
+        (report(loaded=EARLIER, marker="1.old"), ACK, Proof.FULL),
+        # without
+        (report(), None, Proof.FULL),
+        (report(library=False, marker=None), None, Proof.FULL),
+        (report(library=False, marker="anybody's"), None, Proof.FULL),
+        (report(loaded=SWAPPED), None, Proof.NONE),
+        (report(loaded=EARLIER, library=False), None, Proof.NONE),
+        (report(marker="1.old"), None, Proof.NONE),
+    ],
+)
+def test_proof(found: SqlReport | None, ack: Ack | None, proof: Proof) -> None:
+    """Silence proves nothing, the worker the upstream part, and SQL beside it the rest."""
+    assert judged(found, ack) == Verdict(proof=proof)
+
+
+def test_file_that_is_not_included_proves_nothing() -> None:
+    """A newer load time is no proof where the server does not read our file at all."""
+    found = report(library=False)
+    without = SqlReport(
+        conf_load_time=found.conf_load_time,
+        marker=MARKER,
+        library_loaded=False,
+        settings=(row("port", file=MAIN),),
+        pending_restart=(),
+    )
+
+    assert judged(without) == Verdict(proof=Proof.NONE)
+
+
+def test_bad_value() -> None:
+    """A line of ours in error that waits for nothing is evidence; the server's notice says why."""
+    complaint = Complaint(name="Work_Mem", reason=NOTICE, file=OURS, line=3)
+
+    assert judged(report(BAD_MEM)) == Verdict(proof=Proof.NONE, bad=(complaint,))
+    assert judged(report(BAD_MEM), ACK) == Verdict(proof=Proof.UPSTREAM, bad=(complaint,))
+    assert judged(report(BAD_MEM)).rejected
+
+
+def test_bad_upstream_is_no_proof_of_it() -> None:
+    """An acknowledged marker does not count where the list itself was refused."""
+    bad = row("neon.pageserver_connstring", "x", error=NOT_APPLIED)
+
+    assert judged(report(bad), ACK).proof is Proof.NONE
+
+
+def test_waiting_for_a_restart_is_not_bad() -> None:
+    """The view shows the same error; only pending_restart tells them apart."""
+    waits = PendingRestart(name="max_connections", old="1", new="2", file=OURS, line=2)
+    removed = PendingRestart(name="wal_level", old="a", new="b", file=None, line=None)
+    foreign = PendingRestart(name="port", old="1", new="2", file=MAIN, line=5)
+
+    verdict = judged(
+        report(
+            row("max_connections", "2", error=NOT_APPLIED),
+            row(
+                None,
+                None,
+                file="",
+                error='parameter "wal_level" cannot be changed without restarting the server',
+            ),
+            row("port", "2", file=MAIN, error=NOT_APPLIED),
+            pending=(waits, removed, foreign),
+        )
+    )
+
+    assert verdict == Verdict(
+        proof=Proof.FULL, pending_restart=(waits, removed, foreign), waits=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "waits"),
+    [
+        ("max_connections", MAIN, True),
+        ("port", OURS, True),
+        ("port", None, True),
+        ("port", MAIN, False),
+    ],
+)
+def test_waits(name: str, file: str | None, waits: bool) -> None:
+    """Only what may have come from our file keeps the generation from being the good one."""
+    pending = PendingRestart(name=name, old="1", new="2", file=file, line=1)
+
+    assert judged(report(pending=(pending,))).waits is waits
+
+
+def test_unknown_name_of_ours() -> None:
+    """Postgres refuses the whole file: ours is bad, the lines beside it are not shadowed."""
+    unknown = row("nosuch", line=4, error="unrecognized configuration parameter")
+
+    verdict = judged(
+        unread(row("work_mem", applied=False), unknown, row("work_mem", file=AUTO, applied=False))
+    )
+
+    reason = "unrecognized configuration parameter"
+    assert verdict == Verdict(
+        proof=Proof.NONE, bad=(Complaint(name="nosuch", reason=reason, file=OURS, line=4),)
+    )
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        row(None, None, file=MAIN, line=5, error="syntax error"),
+        row("nosuch", file=MAIN, line=5, error="unrecognized configuration parameter"),
+    ],
+)
+def test_broken_elsewhere(error: FileSetting) -> None:
+    """An error outside our file that keeps Postgres from reading ours is not our fault."""
+    verdict = judged(unread(error, row("work_mem", applied=False)))
+
+    complaint = Complaint(name=error.name, reason=error.error or "", file=MAIN, line=5)
+    assert verdict == Verdict(proof=Proof.NONE, blocked=(complaint,))
+    assert not verdict.rejected
+
+
+def test_broken_elsewhere_after_the_acknowledgement() -> None:
+    """What was loaded before somebody broke another file is still in force."""
+    error = row(None, None, file=MAIN, error="syntax error")
+
+    assert judged(unread(error), ACK).proof is Proof.UPSTREAM
+
+
+def test_bad_value_elsewhere_does_not_matter() -> None:
+    """A foreign line that Postgres skips keeps nothing of ours from it."""
+    assert judged(report(row("a", file=MAIN, error=NOT_APPLIED))) == Verdict(proof=Proof.FULL)
+
+
+def test_shadowed() -> None:
+    """A later file overrides a setting: drift, told with the place that wins."""
+    verdict = judged(
+        report(
+            row("work_mem", "1MB", applied=False),
+            row("work_mem", "2MB", file=AUTO, line=3),
+        )
+    )
+
+    reason = f"overridden by {AUTO}:3"
+    complaint = Complaint(name="work_mem", reason=reason, file=AUTO, line=3)
+    assert verdict == Verdict(proof=Proof.FULL, shadowed=(complaint,))
+
+
+@pytest.mark.parametrize(("value", "proof"), [("host=b", Proof.NONE), ("host=a", Proof.FULL)])
+def test_shadowed_upstream_is_not_healed(value: str, proof: Proof) -> None:
+    """Where ALTER SYSTEM keeps the old primary, the new one is not in force; an equal one is."""
+    verdict = judged(
+        report(
+            row("primary_conninfo", "host=a", applied=False),
+            row("primary_conninfo", value, file=AUTO),
+            library=False,
+        )
+    )
+
+    assert verdict.proof is proof
+    assert [item.name for item in verdict.shadowed] == ["primary_conninfo"]
+
+
+def test_own_later_line_is_no_drift() -> None:
+    """Of two lines in our own file the last counts, as meant."""
+    verdict = judged(report(row("work_mem", "1", applied=False), row("work_mem", "2", line=2)))
+
+    assert verdict == Verdict(proof=Proof.FULL)
+
+
+def test_file_is_known_by_its_marker() -> None:
+    """Postgres may name our file by another path, as through a link."""
+    verdict = judged(report(BAD_MEM), our_file="/link/compute_ctl.conf")
+
+    assert [item.name for item in verdict.bad] == ["Work_Mem"]
+
+
+@dataclass
+class Server:
+    """A real server whose main file includes ours."""
+
+    postgres: Postgres
+    marker: int = field(default=0)
+
+    def write(self, text: str) -> datetime:
+        """Replace our file and reload; return the time before that."""
+        now = datetime.now(UTC)
+        self.marker += 1
+        path = self.postgres.data / "compute_ctl.conf"
+        path.write_text(f"{text}{MARKER_SETTING} = '{self.marker}'\n")
+        give_away(path)
+        if self.postgres.running:
+            self.postgres.reload()
+        return now
+
+    async def judge(self, swapped_at: datetime) -> Verdict:
+        """Look and judge, without a worker."""
+        return judge(
+            await SqlProbe(self.postgres.dsn()).look(deadline_s=10),
+            None,
+            our_file=str(self.postgres.data / "compute_ctl.conf"),
+            marker=str(self.marker),
+            swapped_at=swapped_at,
+            names=frozenset({"work_mem", "max_connections"}),
+        )
+
+    def wait_loaded(self, swapped_at: datetime) -> None:
+        """Wait until the postmaster has read its files."""
+        wait_until(
+            "the reload",
+            lambda: self.postgres.value("SELECT pg_conf_load_time()") > swapped_at,
+        )
+
+
+@pytest.fixture
+def server(make_postgres: PostgresFactory) -> Server:
+    """A running server with an intact file of ours."""
+    postgres = make_postgres(start=False)
+    main = postgres.data / "postgresql.conf"
+    main.write_text(f"{main.read_text()}include_if_exists = '{postgres.data}/compute_ctl.conf'\n")
+    give_away(main)
+    server = Server(postgres)
+    server.write("work_mem = '1MB'\nmax_connections = 60\n")
+    postgres.start()
+    return server
+
+
+async def test_real_server_applies(server: Server) -> None:
+    """A good file is proven in full by load time and marker."""
+    swapped_at = server.write("work_mem = '2MB'\nmax_connections = 60\n")
+    server.wait_loaded(swapped_at)
+
+    assert await server.judge(swapped_at) == Verdict(proof=Proof.FULL)
+
+
+async def test_real_server_tells_bad_from_waiting(server: Server) -> None:
+    """One reload with a bad value and a restart-only change gives one complaint and one wait."""
+    swapped_at = server.write("work_mem = 'x'\nmax_connections = 61\n")
+    server.wait_loaded(swapped_at)
+
+    verdict = await server.judge(swapped_at)
+
+    file = str(server.postgres.data / "compute_ctl.conf")
+    assert verdict == Verdict(
+        proof=Proof.NONE,
+        bad=(
+            Complaint(
+                name="work_mem",
+                reason='invalid value for parameter "work_mem": "x"',
+                file=file,
+                line=1,
+            ),
+        ),
+        pending_restart=(
+            PendingRestart(name="max_connections", old="60", new="61", file=file, line=2),
+        ),
+        waits=True,
+    )
+
+
+async def test_real_server_reports_a_removed_line(server: Server) -> None:
+    """A restart-only line that is gone waits, it is no error."""
+    swapped_at = server.write("work_mem = '1MB'\n")
+    server.wait_loaded(swapped_at)
+
+    verdict = await server.judge(swapped_at)
+
+    assert verdict.proof is Proof.FULL
+    assert [(item.name, item.old, item.new) for item in verdict.pending_restart] == [
+        ("max_connections", "60", "50")  # what the file that includes ours says
+    ]
+
+
+@pytest.mark.parametrize(
+    ("breaks", "problem"),
+    [
+        ("fsync on on", (None, "syntax error", 1)),
+        ("nosuch = 1", ("nosuch", 'unrecognized configuration parameter "nosuch"', 1)),
+        ("include 'nofile'", (None, "could not open file", 1)),
+    ],
+)
+async def test_real_server_is_blocked(
+    server: Server, breaks: str, problem: tuple[str | None, str, int]
+) -> None:
+    """An error in the main file is told with its place, and not held against ours."""
+    main = server.postgres.data / "postgresql.conf"
+    main.write_text(f"{breaks}\n{main.read_text()}")
+    give_away(main)
+
+    verdict = await server.judge(server.write("work_mem = '2MB'\n"))
+
+    name, reason, line = problem
+    assert (verdict.proof, verdict.bad, verdict.shadowed) == (Proof.NONE, (), ())
+    first = verdict.blocked[0]
+    assert (first.name, first.file, first.line) == (name, str(main), line)
+    assert first.reason.startswith(reason)
+
+
+async def test_real_server_shows_drift(server: Server) -> None:
+    """ALTER SYSTEM wins over our file: drift, with the file that wins."""
+    server.postgres.query("ALTER SYSTEM SET work_mem = '3MB'")
+    swapped_at = server.write("work_mem = '2MB'\nmax_connections = 60\n")
+    server.wait_loaded(swapped_at)
+
+    verdict = await server.judge(swapped_at)
+
+    auto = str(server.postgres.data / "postgresql.auto.conf")
+    assert verdict.proof is Proof.FULL
+    assert [(item.name, item.file) for item in verdict.shadowed] == [("work_mem", auto)]

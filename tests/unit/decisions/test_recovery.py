@@ -1,0 +1,92 @@
+"""What the daemon does first, from what an earlier one left."""
+
+from datetime import UTC, datetime
+
+import msgspec
+import pytest
+
+from compute_ctl.decisions.recovery import (
+    Fact,
+    Quarantined,
+    Start,
+    State,
+    decide_start,
+    next_generation,
+)
+from compute_ctl.document.generation import LiveFile, Marker, file_text
+from compute_ctl.document.versions import Version
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+def marker(generation: int, nonce: str = "a") -> Marker:
+    """Return the marker of a body that names its generation."""
+    return Marker.of(generation=generation, nonce=nonce * 32, body=f"g = {generation}\n")
+
+
+def live(generation: int, nonce: str = "a") -> LiveFile:
+    """Return an intact live file."""
+    text = file_text(f"g = {generation}\n", marker(generation, nonce))
+    return LiveFile.parse(text)
+
+
+def fact(generation: int, nonce: str = "a") -> Fact:
+    """Return a fact about the generation that `live` has."""
+    return Fact(
+        generation=generation, marker=str(marker(generation, nonce)), content_sha256="", at=NOW
+    )
+
+
+EDITED = LiveFile(marker=marker(2), body="g = 3\n")
+FOREIGN = LiveFile(marker=None, body="g = 2\n")
+KNOWN = State(applied=fact(2), last_known_good=fact(1))
+
+
+@pytest.mark.parametrize(
+    ("found", "state", "start"),
+    [
+        (None, State(), Start.BEGIN),
+        (FOREIGN, State(), Start.BEGIN),
+        (None, KNOWN, Start.REWRITE),
+        (FOREIGN, KNOWN, Start.REWRITE),
+        (FOREIGN, State(applied=fact(2)), Start.REWRITE),
+        (EDITED, KNOWN, Start.REWRITE),
+        (live(2), KNOWN, Start.ADOPT),
+        (live(3), KNOWN, Start.PROVE),
+        (live(1), KNOWN, Start.PROVE),
+        (live(2, "b"), KNOWN, Start.PROVE),
+        (live(2), State(), Start.PROVE),
+        (EDITED, State(), Start.BEGIN),
+    ],
+)
+def test_start(found: LiveFile | None, state: State, start: Start) -> None:
+    """Applied is adopted, newer is proven, damaged is written again where there is a good one."""
+    assert decide_start(live=found, state=state) is start
+
+
+@pytest.mark.parametrize(
+    ("found", "state", "highest", "expected"),
+    [
+        (None, State(), 0, 1),
+        (None, State(), 5, 6),
+        (marker(9), State(), 5, 10),
+        (marker(1), KNOWN, 0, 3),
+        (None, State(last_known_good=fact(12)), 5, 13),
+    ],
+)
+def test_next_generation(found: Marker | None, state: State, highest: int, expected: int) -> None:
+    """No number is used twice, whichever of the three places knows it."""
+    assert next_generation(live=found, state=state, highest_kept=highest) == expected
+
+
+def test_state_survives_json() -> None:
+    """What is saved reads back the same."""
+    state = State(
+        compute_id="ep",
+        applied=fact(2),
+        floor=Version(timestamp=NOW),
+        last_pull={"file": "x"},
+        quarantine=(Quarantined(content_sha256="x", reason="bad", at=NOW),),
+    )
+
+    assert msgspec.json.decode(msgspec.json.encode(state), type=State) == state

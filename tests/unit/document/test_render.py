@@ -1,0 +1,407 @@
+"""A document becomes a file that Postgres reads as it was meant."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from compute_ctl.document.generation import MARKER_SETTING, Marker, file_text
+from compute_ctl.document.render import (
+    Body,
+    RenderContext,
+    Rendered,
+    fallback,
+    render,
+    split_body,
+)
+from compute_ctl.document.spec import decode_document
+from compute_ctl.errors import SpecError
+from tests.support.postgres import Postgres, Template, binary, give_away, run_as
+
+ATTACH = RenderContext(attach=True, internal_port=3081)
+SUPERVISE = RenderContext(attach=False, internal_port=3081, overcommit_never=True)
+TENANT, TIMELINE = "9f" * 16, "0a" * 16
+A, B = "postgresql://no_user@a:6400", "postgresql://no_user@b:6400"
+NASTY = ["", " ", "it's", "\\", "\\'", "a''b\\\\", "# no comment", "x' include 'y", "ä\u2028€", "="]
+
+
+def made(
+    settings: dict[str, str | None] | None = None,
+    *,
+    context: RenderContext = ATTACH,
+    config: object = None,
+    text: str | None = None,
+    **fields: Any,
+) -> Rendered:
+    """Render a document with these settings, text and fields."""
+    options = [{"name": name, "value": value} for name, value in (settings or {}).items()]
+    cluster = {"settings": options, "postgresql_conf": text}
+    document = {"spec": {"cluster": cluster, **fields}, "compute_ctl_config": config}
+    return render(decode_document(msgspec.json.encode(document)), context)
+
+
+def test_whole_file_attached() -> None:
+    """Attached: text, settings and ids as asked for, the daemon's own settings, then upstream."""
+    context = RenderContext(attach=True, internal_port=3081, token_file="/state/token")
+
+    rendered = made(
+        {"work_mem": "8MB", "neon.safekeepers": "c:1", "primary_conninfo": "host=p password=x"},
+        context=context,
+        text="wal_level = logical",
+        tenant_id=TENANT.upper(),
+        timeline_id=TIMELINE,
+        branch_id="br-main",
+        pageserver_connstring=f"{A},{B},",
+        shard_stripe_size=16,
+        safekeeper_connstrings=["s:1", "t:1"],
+        safekeepers_generation=4,
+    )
+
+    assert rendered.rest == (
+        "wal_level = logical\n"
+        "# settings\n"
+        "neon.compute_mode = 'primary'\n"
+        "work_mem = '8MB'\n"
+        f"neon.tenant_id = '{TENANT}'\n"
+        f"neon.timeline_id = '{TIMELINE}'\n"
+        "neon.branch_id = 'br-main'\n"
+        "neon.extension_server_port = '3081'\n"
+    )
+    assert rendered.upstream == (
+        "# upstream: the servers that this one depends on\n"
+        "neon.stripe_size = '16'\n"
+        f"neon.pageserver_connstring = '{A},{B}'\n"
+        "neon.safekeepers = 'g#4:s:1,t:1'\n"
+        "primary_conninfo = 'host=p password=x'\n"
+    )
+    assert (rendered.shards, rendered.stripe_size) == ((A, B), 16)
+    assert rendered.names >= {"wal_level", "work_mem", "neon.safekeepers", "primary_conninfo"}
+    assert rendered.warnings == (
+        'spec.cluster.settings[1].value: setting "neon.safekeepers" contradicts its dedicated '
+        "field: ignored",
+    )
+
+
+@pytest.mark.parametrize(
+    "where",
+    [{"settings": {"neon.max_cluster_size": "512"}}, {"text": "neon.max_cluster_size = 5"}],
+)
+def test_limited_server_reads_what_lifts_the_limit(where: dict[str, Any]) -> None:
+    """A document with a size limit has its override included behind it; others have not."""
+    expected = "include_if_exists = 'compute_ctl_temp_override.conf'"
+    lines = made(**where).rest.splitlines()
+    limit = next(n for n, line in enumerate(lines) if line.startswith("neon.max_cluster_size"))
+    assert lines.index(expected) > limit
+    assert expected not in made({"work_mem": "1MB"}).rest
+
+
+def test_privileged_role_is_told_to_the_server() -> None:
+    """Neon's library learns which role the daemon makes the privileged one."""
+    context = RenderContext(attach=False, internal_port=3081, privileged_role="my_superuser")
+    assert "neon.privileged_role_name = 'my_superuser'\n" in made(context=context).rest
+
+
+def test_whole_file_supervised() -> None:
+    """Supervised: the reference's own settings come first, and the document may override them."""
+    rendered = made(
+        {"lc_messages": "C", "shared_preload_libraries": "neon"},
+        context=SUPERVISE,
+        mode={"Static": "0/03a1f00b8"[:10]},
+        audit_log_level="Full",
+        logs_export_host="logs:514",
+        features=["tls_experimental"],
+        config={"tls": {"key_path": "/k", "cert_path": "/c"}},
+    )
+
+    assert rendered.rest.splitlines() == [
+        "# settings",
+        "lc_messages = 'C'",
+        "lc_monetary = 'C.UTF-8'",
+        "lc_time = 'C.UTF-8'",
+        "lc_numeric = 'C.UTF-8'",
+        "neon.privileged_role_name = 'neon_superuser'",
+        "neon.disable_logical_replication_subscribers = 'false'",
+        "ssl = 'on'",
+        "ssl_cert_file = '/c'",
+        "ssl_key_file = '/k'",
+        "dynamic_shared_memory_type = 'mmap'",
+        "neon.compute_mode = 'static'",
+        "hot_standby = 'on'",
+        "recovery_target_lsn = '0/3A1F00B'",
+        "shared_preload_libraries = 'neon,pgaudit,pgauditlogtofile'",
+        "pgaudit.log_parameter = 'on'",
+        "pgaudit.log = 'all'",
+        "log_rotation_age = '5'",
+        "pgaudit.log_catalog = 'off'",
+        "log_destination = 'stderr,syslog'",
+        "neon.extension_server_port = '3081'",
+    ]
+    assert rendered.upstream == "# upstream: the servers that this one depends on\n"
+
+
+def test_stock_server_needs_nothing() -> None:
+    """A document without pageservers says nothing about them; the map is empty."""
+    rendered = made({"work_mem": "8MB", "neon.stripe_size": "5"})
+
+    assert rendered.rest == ("# settings\nwork_mem = '8MB'\nneon.extension_server_port = '3081'\n")
+    assert rendered.upstream.count("\n") == 1
+    assert (rendered.shards, rendered.stripe_size) == ((), 2048)
+    assert rendered.warnings == ("a primary without safekeepers",)
+
+
+def test_same_document_same_bytes() -> None:
+    """Rendering is deterministic."""
+    assert made({"a": "1", "b": "2"}).body == made({"a": "1", "b": "2"}).body
+
+
+def test_last_of_two_settings_wins() -> None:
+    """As in Postgres; names do not differ by case."""
+    options = [{"name": "Work_Mem", "value": "1MB"}, {"name": "work_mem", "value": "2MB"}]
+    document = msgspec.json.encode({"spec": {"cluster": {"settings": options}, "mode": "Replica"}})
+
+    rendered = render(decode_document(document), ATTACH)
+
+    assert "\nwork_mem = '2MB'\n" in rendered.rest
+    assert "1MB" not in rendered.body
+    assert rendered.warnings == (
+        'spec.cluster.settings[1]: setting "work_mem" stands there twice: the last counts',
+    )
+
+
+@pytest.mark.parametrize("vartype", ["string", "bool", "integer", "enum", "x'; fsync=off"])
+def test_every_type_is_quoted(vartype: str) -> None:
+    """The type of an option decides nothing: nothing is written raw."""
+    options = [{"name": "a.b", "value": "1' # x", "vartype": vartype}]
+    document = msgspec.json.encode({"spec": {"cluster": {"settings": options}}})
+
+    assert "\na.b = '1'' # x'\n" in render(decode_document(document), ATTACH).rest
+
+
+@pytest.mark.parametrize(
+    ("settings", "path", "reason"),
+    [
+        ({"a": None}, "spec.cluster.settings[0].value", 'setting "a" has no value'),
+        (
+            {"a": "x\ny"},
+            "spec.cluster.settings[0].value",
+            "control character U+000A at offset 1",
+        ),
+        ({"a b": ""}, "spec.cluster.settings[0].name", '"a b" is not a name of a setting'),
+        (
+            {"b": "", "include": "/etc/passwd"},
+            "spec.cluster.settings[1].name",
+            '"include" is a directive, not a setting',
+        ),
+        (
+            {MARKER_SETTING.upper(): "1"},
+            "spec.cluster.settings[0].name",
+            f'"{MARKER_SETTING}" is written by the daemon alone',
+        ),
+        *(
+            ({name: "x"}, "spec.cluster.settings[0].name", f'"{name}" cannot be set by this file')
+            for name in ("data_directory", "config_file", "hba_file", "external_pid_file")
+        ),
+        (
+            {"primary_conninfo": "host"},
+            "spec.cluster.settings[0].value",
+            "not a connection string: no key=value at offset 0",
+        ),
+        (
+            {"neon.pageserver_connstring": "x\n"},
+            "spec.cluster.settings[0].value",
+            "a connection string cannot hold a control character",
+        ),
+    ],
+)
+def test_refuses_settings(settings: dict[str, str | None], path: str, reason: str) -> None:
+    """What would break the file, or must not stand in it, is refused with its place."""
+    with pytest.raises(SpecError) as caught:
+        made(settings)
+
+    assert (caught.value.path, caught.value.reason) == (path, reason)
+
+
+def test_supervised_server_may_have_its_own_hba_file() -> None:
+    """Only where the main file is somebody else's must these stay there."""
+    assert "hba_file" in made({"hba_file": "/x"}, context=SUPERVISE).names
+
+
+@pytest.mark.parametrize(
+    ("fields", "path"),
+    [
+        ({"project_id": "a\nb"}, "spec.project_id"),
+        ({"storage_auth_token": "a\nb"}, "spec.storage_auth_token"),
+        ({"text": f"a = 1\n{MARKER_SETTING} = 'x'"}, "spec.cluster.postgresql_conf"),
+        ({"text": "data_directory = '/x'"}, "spec.cluster.postgresql_conf"),
+        ({"text": "a"}, "spec.cluster.postgresql_conf"),
+        ({"text": "a = 1\0"}, "spec.cluster.postgresql_conf"),
+    ],
+)
+def test_refuses_fields(fields: dict[str, Any], path: str) -> None:
+    """Dedicated fields and text are checked too."""
+    with pytest.raises(SpecError) as caught:
+        made(**fields)
+
+    assert caught.value.path == path
+
+
+def test_text_keeps_its_bytes() -> None:
+    """Comments, includes and odd spacing in the text stay as they are."""
+    text = "# hello\n include_if_exists 'x.conf'\n\nwork_mem=1MB # x\n"
+
+    rendered = made(text=text)
+
+    assert rendered.rest.startswith(text)
+    assert rendered.names == {"work_mem", "neon.extension_server_port"}
+
+
+def test_text_that_names_servers_is_reported() -> None:
+    """In the text a server's address is out of the upstream part's protection."""
+    assert made(text="a=1\nprimary_conninfo='host=x'", mode="Replica").warnings == (
+        'spec.cluster.postgresql_conf: "primary_conninfo" (line 2) belongs in settings',
+    )
+
+
+@pytest.mark.parametrize(
+    ("fields", "token", "warned"),
+    [
+        ({"pageserver_connstring": A}, None, 0),
+        ({"pageserver_connstring": A, "storage_auth_token": "t"}, "t", 0),
+        ({"pageserver_connstring": "postgresql://u:p%20w@a:6400"}, "p w", 1),
+        ({"pageserver_connstring": "postgresql://u:t@a", "storage_auth_token": "t"}, "t", 1),
+        ({"pageserver_connstring": "postgresql://u:p@a", "storage_auth_token": "t"}, "t", 2),
+        (
+            {"pageserver_connstring": "host=a password=p,host=b password=q"},
+            "p",
+            2,
+        ),
+    ],
+)
+def test_passwords_leave_the_file(fields: dict[str, Any], token: str | None, warned: int) -> None:
+    """Postgres logs changed values, so a pageserver's password becomes the storage token."""
+    rendered = made(**fields, shard_stripe_size=1, mode="Replica")
+
+    assert rendered.storage_token == token
+    assert len(rendered.warnings) == warned
+    assert "p%20w" not in rendered.body
+    assert "password" not in rendered.body
+    assert ":t@" not in rendered.body
+
+
+def test_login_goes_with_the_servers() -> None:
+    """The token file is named beside the servers, only where there is a token, and wins."""
+    context = RenderContext(attach=True, internal_port=3081, token_file="/state/token")
+    settings: dict[str, str | None] = {"neon_refresh.auth_token_file": "/mine"}
+    fields = {"pageserver_connstring": A, "mode": "Replica"}
+
+    without = made(settings, context=context, **fields)
+    having = made(settings, context=context, storage_auth_token="t", **fields)
+
+    line = "neon_refresh.auth_token_file = "
+    assert f"{line}'/mine'\n" in without.rest
+    assert line not in without.upstream
+    assert without.warnings == ()
+    assert line not in having.rest
+    assert f"{line}'/state/token'\n" in having.upstream
+    assert "neon_refresh.auth_token_file" in having.names
+    assert having.warnings == (
+        'setting "neon_refresh.auth_token_file" contradicts its dedicated field: ignored',
+    )
+
+
+def test_parts_combine() -> None:
+    """The rest of one and the upstream part of another make a body that splits again."""
+    good = made({"work_mem": "1MB"}, pageserver_connstring=A)
+    new = made({"work_mem": "nonsense"}, pageserver_connstring=B)
+
+    body = fallback(good.rest, new.upstream)
+
+    assert split_body(body) == (good.rest, new.upstream)
+    assert split_body(new.body) == (new.rest, new.upstream)
+    assert body.count("pageserver_connstring") == 1
+
+
+def test_text_cannot_pretend_to_be_the_upstream_part() -> None:
+    """A comment like ours in the text does not split the body there."""
+    rendered = made(text="a=1\n# upstream: the servers that this one depends on\nwork_mem = 1\n")
+
+    assert split_body(rendered.body) == (rendered.rest, rendered.upstream)
+
+
+def test_foreign_body_has_no_upstream_part() -> None:
+    """A file written by somebody else is all rest."""
+    assert split_body("work_mem = 1\n") == ("work_mem = 1\n", "")
+
+
+def test_body_tells_what_it_says() -> None:
+    """Names and shard map can be read from a body alone, as of a fallback or an old generation."""
+    rendered = made(
+        {"work_mem": "1MB"}, text="a.b = 1\n", pageserver_connstring=f"{A},{B}", shard_stripe_size=7
+    )
+
+    body = Body.read(rendered.body)
+
+    assert body == Body(
+        rest=rendered.rest,
+        upstream=rendered.upstream,
+        shards=(A, B),
+        stripe_size=7,
+        names=rendered.names,
+    )
+    assert Body.read("x\n'").names == frozenset()
+
+
+VALUES = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=30)
+
+
+@given(st.dictionaries(st.from_regex(r"[a-z]{1,5}\.[a-z]{1,5}", fullmatch=True), VALUES))
+def test_settings_survive(settings: dict[str, str]) -> None:
+    """Whatever the values are, exactly these settings stand in the file."""
+    names = Body.read(made(dict(settings)).body).names
+
+    assert names == {*settings, "neon.extension_server_port"}
+
+
+@pytest.fixture(scope="module")
+def server(template: Template) -> Iterator[Postgres]:
+    """A data directory; its server need not run."""
+    with Postgres(template, name="render") as postgres:
+        yield postgres
+
+
+def read_by_server(server: Postgres, conf: Path, name: str) -> str:
+    """Return what the server's own binary finds for *name* in *conf*."""
+    done = subprocess.run(
+        [binary("postgres"), "-C", name, "-D", str(server.data), "-c", f"config_file={conf}"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=20,
+        cwd="/",
+        **run_as(),
+    )
+    assert done.returncode == 0, done.stderr
+    value: str = done.stdout.removesuffix("\n")
+    return value
+
+
+def test_server_reads_nasty_values(server: Postgres) -> None:
+    """The server itself reads every value back, and the marker as the last line."""
+    settings: dict[str, str | None] = {f"x.v{index}": value for index, value in enumerate(NASTY)}
+    settings["cluster_name"] = "it's # \\x"
+    rendered = made(settings, text="work_mem = 3MB # it's", pageserver_connstring=A)
+    marker = Marker.of(generation=1, nonce="0" * 32, body=rendered.body)
+    conf = server.folder / "nasty.conf"
+    conf.write_text(file_text(rendered.body, marker))
+    give_away(conf)
+
+    found = {name: read_by_server(server, conf, name) for name in (*settings, "work_mem")}
+
+    assert found == {**settings, "work_mem": "3072"}
+    assert read_by_server(server, conf, "neon.pageserver_connstring") == A
+    assert read_by_server(server, conf, MARKER_SETTING) == str(marker)

@@ -1,0 +1,222 @@
+"""The bodies of the HTTP API, from a snapshot alone."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from compute_ctl.decisions.facts import Attempt, Desired, Outcome, Snapshot, Suspicion, Ticket
+from compute_ctl.decisions.proof import Complaint, PendingRestart
+from compute_ctl.decisions.recovery import Fact, Quarantined
+from compute_ctl.decisions.state import Status
+from compute_ctl.document.versions import Version
+from compute_ctl.http.views import encode, error_body, refresh_body, status_body
+from tests.unit.snapshots import NOTHING
+
+AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+SHOWN_AT = "2026-01-02T03:04:05Z"
+
+
+def shown(snapshot: Snapshot) -> dict[str, object]:
+    """The status as a client reads it."""
+    body: dict[str, object] = json.loads(encode(status_body(snapshot)))
+    return body
+
+
+def test_an_empty_node() -> None:
+    """Every key is there before anything has happened; what is unknown is null."""
+    assert shown(NOTHING) == {
+        "start_time": "2026-01-01T00:00:00Z",
+        "tenant": None,
+        "timeline": None,
+        "status": "empty",
+        "last_active": None,
+        "error": None,
+        "config": {
+            "in_sync": False,
+            "desired": None,
+            "applied": None,
+            "last_known_good": None,
+            "quarantined": [],
+        },
+        "refresh": {
+            "pending": False,
+            "suspected_since": None,
+            "suspicion": None,
+            "last_attempt": None,
+            "next_attempt_at": None,
+            "requests_total": 0,
+        },
+        "postgres": {
+            "pid": None,
+            "version": None,
+            "ready": False,
+            "pending_restart": [],
+            "drift": [],
+            "catalog_error": None,
+        },
+    }
+
+
+def test_last_active_is_spelled_as_the_reference_does() -> None:
+    """`last_active` ends in +00:00, all other times in Z."""
+    assert shown(replace(NOTHING, last_active=AT))["last_active"] == "2026-01-02T03:04:05+00:00"
+
+
+def test_three_facts() -> None:
+    """Desired, applied and last known good carry generation, hash, version and time."""
+    fact = Fact(generation=7, marker="7.nonce.hash", content_sha256="ab" * 32, at=AT)
+    desired = Desired(
+        content_sha256="cd" * 32, version=Version(generation=9), at=AT, source="file", generation=8
+    )
+    refused = Quarantined(content_sha256="ef" * 32, reason="password=x is bad", at=AT)
+    body = shown(
+        replace(
+            NOTHING, desired=desired, applied=fact, last_known_good=fact, quarantined=(refused,)
+        )
+    )
+    applied = {"generation": 7, "sha256": "ab" * 32, "version": None, "at": SHOWN_AT}
+    assert body["config"] == {
+        "in_sync": False,
+        "desired": {
+            "generation": 8,
+            "sha256": "cd" * 32,
+            "version": "9",
+            "at": SHOWN_AT,
+            "source": "file",
+        },
+        "applied": applied,
+        "last_known_good": applied,
+        "quarantined": [
+            {
+                "sha256": "ef" * 32,
+                "reason": "password=******** is bad",
+                "at": SHOWN_AT,
+                "version": None,
+                "operation_uuid": None,
+            }
+        ],
+    }
+
+
+def test_refresh() -> None:
+    """Suspicion and last attempt are told in full, without credentials."""
+    attempt = Attempt(
+        number=3,
+        who="worker",
+        started_at=AT,
+        finished_at=AT,
+        duration_ms=1.23456,
+        outcome=Outcome.FETCH_FAILED,
+        reason="Bearer abc.def refused",
+        generation=None,
+    )
+    suspicion = Suspicion(
+        source="primary",
+        trouble="dead",
+        sqlstate="08006",
+        text="host=a password='p w' failed",
+        count=4,
+    )
+    body = shown(
+        replace(
+            NOTHING,
+            pending=True,
+            suspected_since=AT,
+            suspicion=suspicion,
+            last_attempt=attempt,
+            next_attempt_at=AT,
+            requests_total=5,
+        )
+    )
+    assert body["refresh"] == {
+        "pending": True,
+        "suspected_since": SHOWN_AT,
+        "suspicion": {
+            "source": "primary",
+            "shard": None,
+            "class": "dead",
+            "sqlstate": "08006",
+            "text": "host=a password=******** failed",
+            "count": 4,
+        },
+        "last_attempt": {
+            "id": 3,
+            "started_at": SHOWN_AT,
+            "finished_at": SHOWN_AT,
+            "duration_ms": 1.235,
+            "outcome": "fetch_failed",
+            "reason": "Bearer ******** refused",
+            "generation": None,
+            "who": "worker",
+        },
+        "next_attempt_at": SHOWN_AT,
+        "requests_total": 5,
+    }
+
+
+def test_postgres() -> None:
+    """What waits for a restart and what is overridden is told with file and line."""
+    waits = PendingRestart(
+        name="primary_conninfo",
+        old="host=a password=x",
+        new="host=b password=y",
+        file="/d/compute_ctl.conf",
+        line=3,
+    )
+    drift = Complaint(name="work_mem", reason="overridden", file="/d/postgresql.auto.conf", line=2)
+    body = shown(
+        replace(
+            NOTHING,
+            postgres_pid=9,
+            postgres_version="15",
+            postgres_ready=True,
+            pending_restart=(waits,),
+            drift=(drift,),
+            catalog_error="could not create role: password=x",
+        )
+    )
+    assert body["postgres"] == {
+        "pid": 9,
+        "version": "15",
+        "ready": True,
+        "pending_restart": [
+            {
+                "name": "primary_conninfo",
+                "old": "host=a password=********",
+                "new": "host=b password=********",
+                "file": "/d/compute_ctl.conf",
+                "line": 3,
+            }
+        ],
+        "drift": [
+            {
+                "name": "work_mem",
+                "reason": "overridden",
+                "file": "/d/postgresql.auto.conf",
+                "line": 2,
+            }
+        ],
+        "catalog_error": "could not create role: password=********",
+    }
+
+
+def test_receipt_is_one_short_line() -> None:
+    """The answer to a refresh fits on a line that Postgres's client can print."""
+    ticket = Ticket(refresh_id=1, coalesced=False)
+    expected = b'{"status":"running","refresh_id":1,"coalesced":false}\n'
+    assert encode(refresh_body(Status.RUNNING, ticket)) == expected
+
+
+def test_receipt_with_outcome() -> None:
+    """A good outcome needs no reason, a bad one has it."""
+    ticket = Ticket(refresh_id=1, coalesced=True)
+    good = json.loads(encode(refresh_body(Status.RUNNING, ticket, Outcome.APPLIED, "old news")))
+    assert (good["outcome"], "reason" in good) == ("applied", False)
+    bad = json.loads(encode(refresh_body(Status.RUNNING, ticket, Outcome.REJECTED, "why")))
+    assert (bad["outcome"], bad["reason"]) == ("rejected", "why")
+
+
+def test_errors() -> None:
+    """An error is its text, and a hint only where there is one."""
+    assert encode(error_body("no")) == b'{"error":"no"}\n'
+    assert encode(error_body("no", "do this")) == b'{"error":"no","hint":"do this"}\n'

@@ -1,0 +1,65 @@
+"""Documents from a file."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from compute_ctl.errors import FetchError
+from compute_ctl.ports import Fetched, FetchStatus
+from compute_ctl.sources.file import MAX_BYTES, FileSource
+
+DOCUMENT = b'{"spec": {"cluster": {}}}'
+ETAG = hashlib.sha256(DOCUMENT).hexdigest()
+
+
+async def test_document_comes_as_it_is(tmp_path: Path) -> None:
+    """The bytes are handed on, with their hash as etag."""
+    path = tmp_path / "config.json"
+    path.write_bytes(DOCUMENT)
+    source = FileSource(path)
+    assert source.name == "file"
+    expected = Fetched(status=FetchStatus.ATTACHED, raw=DOCUMENT, etag=ETAG)
+    assert await source.fetch(wait_s=25) == expected
+
+
+async def test_same_bytes_are_not_modified(tmp_path: Path) -> None:
+    """Bytes with the hash asked for are no news; others are."""
+    path = tmp_path / "config.json"
+    path.write_bytes(DOCUMENT)
+    fetched = await FileSource(path).fetch(etag=ETAG)
+    assert fetched == Fetched(status=FetchStatus.NOT_MODIFIED, etag=ETAG)
+    assert (await FileSource(path).fetch(etag="other")).status == FetchStatus.ATTACHED
+
+
+async def test_null_spec_is_empty(tmp_path: Path) -> None:
+    """A document whose spec is null says that the compute has none."""
+    path = tmp_path / "config.json"
+    path.write_bytes(b'{"spec": null, "compute_ctl_config": {}}')
+    assert (await FileSource(path).fetch()).status == FetchStatus.EMPTY
+
+
+@pytest.mark.parametrize("content", [b"", DOCUMENT[:-3], b"\xff\xfe", b"{]"])
+async def test_half_a_document_is_an_error(tmp_path: Path, content: bytes) -> None:
+    """What is no JSON may be half written: an error that is not lasting."""
+    path = tmp_path / "config.json"
+    path.write_bytes(content)
+    with pytest.raises(FetchError, match="is not valid JSON") as caught:
+        await FileSource(path).fetch()
+    assert caught.value.lasting is False
+
+
+async def test_unreadable_file_is_an_error(tmp_path: Path) -> None:
+    """A missing file, a directory, a FIFO and a file too big are refused with the reason."""
+    with pytest.raises(FetchError, match=r"could not read file .*: No such file or directory"):
+        await FileSource(tmp_path / "absent").fetch()
+    with pytest.raises(FetchError, match="is not a regular file"):
+        await FileSource(tmp_path).fetch()
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(FetchError, match="is not a regular file"):
+        await FileSource(tmp_path / "fifo").fetch()
+    with (tmp_path / "big").open("wb") as file:
+        file.truncate(MAX_BYTES + 1)
+    with pytest.raises(FetchError, match="is larger than 16777216 bytes"):
+        await FileSource(tmp_path / "big").fetch()
