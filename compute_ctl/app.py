@@ -17,17 +17,14 @@ from collections.abc import Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
 
-import msgspec
-
 from compute_ctl.catalog import Desk, Keeper
 from compute_ctl.configurator import Configurator
 from compute_ctl.configurator.applier import Applier
 from compute_ctl.configurator.fetcher import Fetcher
 from compute_ctl.configurator.journal import Journal
 from compute_ctl.configurator.prover import Prover
-from compute_ctl.decisions.facts import AckAnswer, Attempt, Source
 from compute_ctl.decisions.recovery import Identity
-from compute_ctl.decisions.state import Event, Status
+from compute_ctl.decisions.state import Event
 from compute_ctl.document.conninfo import parse as parse_conninfo
 from compute_ctl.document.render import RenderContext
 from compute_ctl.errors import SettingsError
@@ -36,6 +33,7 @@ from compute_ctl.files.state_store import StateStore
 from compute_ctl.http import Doors
 from compute_ctl.monitoring.metrics import Metrics
 from compute_ctl.monitoring.monitor import Monitor
+from compute_ctl.monitoring.observers import History, SystemdStatus
 from compute_ctl.monitoring.watchdog import Watchdog
 from compute_ctl.node import Node
 from compute_ctl.postgres import Attached, Events, Supervised
@@ -123,7 +121,7 @@ class _App:
         doors = Doors(node=node, settings=settings, meter=metrics, catalog=desk)
         await doors.start()
         journal = self._make_journal(store)
-        node.subscribe(History(journal))
+        node.subscribe(History(journal.add_history))
         applier = self._make_applier(node, journal, postgres, clock, doors.internal_port)
         keeper = self._make_keeper(node, journal, postgres, clock)
         configurator = Configurator(
@@ -145,6 +143,7 @@ class _App:
         self._spawn("monitor", self._make_monitor(node, postgres, clock, metrics).run())
         self._watch(node, postgres, store)
         notifier.send(READY)
+        node.subscribe(SystemdStatus(notifier))
         try:
             await self._until_the_end(node)
             notifier.send(STOPPING)
@@ -336,29 +335,6 @@ class _App:
         if self._died.is_set():
             return 1
         return node.exit_code or 0
-
-
-class History:
-    """Writes the attempts to the history file; a repetition is no history."""
-
-    def __init__(self, journal: Journal) -> None:
-        self._journal = journal
-        self._last: Attempt | None = None
-
-    def on_move(self, old: Status, new: Status, why: str) -> None:
-        """A change of status is not history."""
-
-    def on_refresh_request(self, source: Source) -> None:
-        """Nor is a request."""
-
-    def on_ack(self, answer: AckAnswer) -> None:
-        """Nor an acknowledgement."""
-
-    def on_attempt(self, attempt: Attempt) -> None:
-        """Append *attempt*."""
-        if not attempt.repeats(self._last):
-            self._journal.add_history(msgspec.to_builtins(attempt))
-        self._last = attempt
 
 
 def _overcommit_never() -> bool:

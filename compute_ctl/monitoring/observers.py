@@ -1,0 +1,59 @@
+"""Those who are told what happens to the node: the history file, and systemd."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from compute_ctl.decisions.facts import AckAnswer, Attempt, Source
+from compute_ctl.decisions.state import Status
+from compute_ctl.system.sd_notify import READY, Notifier
+
+_CHANGING: Final = frozenset({Status.CONFIGURATION, Status.REFRESH_CONFIGURATION})
+
+
+class _Silent:
+    """Takes everything and does nothing: what an observer is not interested in."""
+
+    def on_move(self, old: Status, new: Status, why: str) -> None:
+        """Ignore a change of status."""
+
+    def on_refresh_request(self, source: Source) -> None:
+        """Ignore a request."""
+
+    def on_ack(self, answer: AckAnswer) -> None:
+        """Ignore an acknowledgement."""
+
+    def on_attempt(self, attempt: Attempt) -> None:
+        """Ignore an attempt."""
+
+
+class History(_Silent):
+    """Writes the attempts down; a repetition is no history."""
+
+    def __init__(self, add: Callable[[dict[str, Any]], None]) -> None:
+        self._add = add
+        self._last: Attempt | None = None
+
+    def on_attempt(self, attempt: Attempt) -> None:
+        """Append *attempt*."""
+        if not attempt.repeats(self._last):
+            self._add(msgspec.to_builtins(attempt))
+        self._last = attempt
+
+
+class SystemdStatus(_Silent):
+    """Keeps `systemctl status` true: the status as its text, and when a configuration is changed."""
+
+    def __init__(self, notifier: Notifier) -> None:
+        self._notifier = notifier
+
+    def on_move(self, old: Status, new: Status, why: str) -> None:
+        """Tell systemd of a change; READY follows each RELOADING, since an attempt always ends."""
+        if new in _CHANGING:
+            self._notifier.reloading()
+        elif old in _CHANGING:
+            self._notifier.send(READY)
+        self._notifier.status(f"{new.kebab}: {why}" if why else new.kebab)

@@ -1,0 +1,55 @@
+"""What history and systemd are told."""
+
+import socket
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from compute_ctl.decisions.facts import Attempt, Outcome
+from compute_ctl.decisions.state import Status
+from compute_ctl.monitoring.observers import History, SystemdStatus
+from compute_ctl.system.sd_notify import Notifier
+
+NOW = datetime(2026, 1, 2, tzinfo=UTC)
+ATTEMPT = Attempt(
+    number=1,
+    who="operator",
+    started_at=NOW,
+    finished_at=NOW,
+    duration_ms=1.0,
+    outcome=Outcome.FETCH_FAILED,
+    reason="nobody there",
+)
+
+
+def test_history_leaves_out_repetitions() -> None:
+    """The same failure again is no news; another reason is, and so is every success."""
+    kept: list[dict[str, Any]] = []
+    history = History(kept.append)
+    applied = replace(ATTEMPT, outcome=Outcome.APPLIED, reason="")
+    for attempt in (ATTEMPT, ATTEMPT, replace(ATTEMPT, reason="other"), applied, applied):
+        history.on_attempt(attempt)
+
+    assert [(entry["outcome"], entry["reason"]) for entry in kept] == [
+        ("fetch_failed", "nobody there"),
+        ("fetch_failed", "other"),
+        ("applied", ""),
+        ("applied", ""),
+    ]
+
+
+def test_systemd_hears_of_a_change_and_of_its_end(tmp_path: Path) -> None:
+    """RELOADING with the time while a configuration is changed, READY afterwards, and the text."""
+    address = tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(address))
+        systemd.settimeout(5)
+        status = SystemdStatus(Notifier(str(address)))
+
+        status.on_move(Status.REFRESH_CONFIGURATION_PENDING, Status.REFRESH_CONFIGURATION, "")
+        status.on_move(Status.REFRESH_CONFIGURATION, Status.RUNNING, "applied")
+
+        told = [systemd.recv(200).decode() for _ in range(4)]
+    assert told[0].startswith("RELOADING=1\nMONOTONIC_USEC=")
+    assert told[1:] == ["STATUS=refresh-configuration", "READY=1", "STATUS=running: applied"]
