@@ -45,7 +45,7 @@ class History(_Silent):
 
 
 class SystemdStatus(_Silent):
-    """Keeps `systemctl status` true: the status as its text, and when a configuration is changed."""
+    """Keeps `systemctl status` true: the status in words, and when something is changed."""
 
     def __init__(self, notifier: Notifier) -> None:
         self._notifier = notifier
