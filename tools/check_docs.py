@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LINK = re.compile(r"\]\((?!\w+:)([^)#\s]+)")
 CODE = re.compile(r"```.*?```|`[^`\n]+`|^ {4}[^\n]*", re.MULTILINE | re.DOTALL)
 MAKE = re.compile(r"\bmake((?: [a-z][a-z-]*)+)")
+MODULE = re.compile(r"`((?:[a-z0-9_]+/)*[a-z0-9_]+\.py)`")
 TARGET = re.compile(r"^([a-z][a-z-]*):", re.MULTILINE)
 
 
@@ -37,12 +38,25 @@ def unknown_targets(text: str, known: set[str]) -> Iterator[str]:
                 yield f"the Makefile has no target {target}"
 
 
+def missing_modules(document: Path, text: str) -> Iterator[str]:
+    """Yield modules named in the architecture's table of promises that are not there."""
+    if document.name != "architecture.md":
+        return
+    for name in set(MODULE.findall(text)):
+        if not any((ROOT / folder / name).exists() for folder in ("compute_ctl", "tests", "")):
+            yield f"there is no {name}"
+
+
 def findings() -> Iterator[str]:
     """Yield every finding as `file: what is wrong`."""
     known = set(TARGET.findall((ROOT / "Makefile").read_text()))
     for document in documents():
         text = document.read_text()
-        for finding in [*dead_links(document, text), *unknown_targets(text, known)]:
+        for finding in [
+            *dead_links(document, text),
+            *unknown_targets(text, known),
+            *missing_modules(document, text),
+        ]:
             yield f"{document.relative_to(ROOT)}: {finding}"
 
 
