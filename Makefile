@@ -9,9 +9,9 @@ PYTHON ?= /usr/bin/python3
 ARGS ?=
 BIN := .venv/bin
 
-export PG_CONFIG PYTHON
+export PG_CONFIG PYTHON ARGS
 
-.PHONY: build demo test bench check fmt clean
+.PHONY: build demo test test-all-pg sanitize bench check fmt clean
 .DEFAULT_GOAL := build
 
 build: # Debian packages, .venv, the C core and its Python binding, the extension in PostgreSQL
@@ -22,6 +22,12 @@ demo: build # a PostgreSQL that loses its pageserver and heals
 
 test: build
 	@$(BIN)/pytest $(ARGS)
+
+test-all-pg: build # the extension's tests on PostgreSQL 13, 15, 16, 17 and 18: those found or fetched
+	@tools/test-all-pg
+
+sanitize: build # address and undefined-behaviour sanitizers on core and extension, libFuzzer on the core
+	@tools/sanitize
 
 bench: build # heal time beside the floor and the reference's policy; the daemon's weight and speed
 	@$(BIN)/python -m bench.heal $(ARGS)
