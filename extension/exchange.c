@@ -15,6 +15,7 @@
 #include "shmem.h"
 
 #define IDLE_US        200    /* so the look, a third of a microsecond, costs nothing */
+#define LOOKED_AT      8192   /* bytes of a page error */
 #define REASON_WAIT_US 200000 /* for the rest of an error that has begun to arrive */
 
 static uint32 wait_name = 0;
@@ -30,8 +31,9 @@ nr_fail(NrTask *task, enum pgh_phase phase, enum pgh_cause cause, const char *sq
 	failure->phase = phase;
 	failure->cause = cause;
 	nr_sqlstate_copy(failure->sqlstate, sqlstate);
-	strlcpy(failure->text, text != NULL ? text : "", sizeof(failure->text));
-	failure->text[strcspn(failure->text, "\n")] = '\0';
+	/* before it is cut: half a URL does not show where its password ends */
+	if (text != NULL)
+		(void) pgh_redact(text, strcspn(text, "\n"), failure->text, sizeof(failure->text));
 	return NR_FAILED;
 }
 
@@ -271,10 +273,8 @@ take_answer(NrTask *task, const char *message, int length)
 		               pgh_result_text(result));
 	if (response->type == PGH_RESPONSE_ERROR)
 	{
-		size_t text_len = Min(response->text_len, sizeof(task->page_error) - 1);
-
-		memcpy(task->page_error, response->text, text_len);
-		task->page_error[text_len] = '\0';
+		(void) pgh_redact(response->text, Min(response->text_len, LOOKED_AT), task->page_error,
+		                  sizeof(task->page_error));
 		return nr_fail(task, PGH_PHASE_RESPONSE, PGH_CAUSE_PAGE_ERROR, NULL, task->page_error);
 	}
 	if (response->type == PGH_RESPONSE_GET_PAGE && task->page != NULL)

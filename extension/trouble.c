@@ -9,6 +9,10 @@
 #include "shmem.h"
 #include "trouble.h"
 
+/* How exact last_useful is: written for each page, its cache line would travel between all
+ * backends. */
+#define USEFUL_STEP_US 10000
+
 /* Count a failure; the number in a row, this one included. */
 static uint32
 count_failure(NrSuspect *suspect, const NrEventData *data)
@@ -71,10 +75,15 @@ void
 nr_shard_useful(uint32 shard)
 {
 	NrSuspect *suspect = &nr_shared->suspects[shard];
+	uint64 now = (uint64) GetCurrentTimestamp();
+	bool healthy = pg_atomic_read_u32(&suspect->failures) == 0 &&
+	               pg_atomic_read_u32(&suspect->suspected) == 0;
 	uint64 since;
 
-	pg_atomic_write_u64(&suspect->last_useful, (uint64) GetCurrentTimestamp());
-	if (pg_atomic_read_u32(&suspect->failures) == 0 && pg_atomic_read_u32(&suspect->suspected) == 0)
+	if (healthy && now - pg_atomic_read_u64(&suspect->last_useful) < USEFUL_STEP_US)
+		return;
+	pg_atomic_write_u64(&suspect->last_useful, now);
+	if (healthy)
 		return;
 	since = pg_atomic_read_u64(&suspect->failing_since);
 	if (end_suspicion(suspect))

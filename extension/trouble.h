@@ -13,7 +13,7 @@ typedef struct NrFailure
 	enum pgh_phase phase;
 	enum pgh_cause cause;
 	char sqlstate[6];        /* "" = unknown */
-	char text[NR_TEXT_SIZE]; /* as the server or libpq said it; not yet redacted */
+	char text[NR_TEXT_SIZE]; /* as the server or libpq said it; redacted and cut */
 	bool idle_before_request;
 } NrFailure;
 

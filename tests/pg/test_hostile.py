@@ -130,3 +130,15 @@ def test_others_success_does_not_make_a_failure_spin(
         with pytest.raises(errors.ConnectionFailure):
             failing.join()
     assert server.value("SELECT events_total FROM neon_refresh.stat") < 60
+
+
+def test_a_password_is_hidden_before_the_text_is_cut(make_neon: MakeNeon) -> None:
+    """A URL whose end lies beyond the longest text shows no part of its password."""
+    said = b"Bad request: postgres://u:" + b"s3" * 120 + b"@h/"
+    with RawServer(answer=page_error(said)) as pageserver:
+        server = make_neon(V2, pageservers=pageserver.url)
+        with pytest.raises(errors.IoError) as caught:
+            server.value(READ)
+    expected = "page server returned error: Bad request: postgres://u:***@h/"
+    assert caught.value.diag.message_detail == expected
+    assert server.log_contains("s3s3") == 0
