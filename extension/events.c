@@ -63,7 +63,8 @@ void
 nr_sqlstate_copy(char to[6], const char *from)
 {
 	to[0] = '\0';
-	if (from == NULL || strspn(from, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") != 5 || from[5] != '\0')
+	if (from == NULL || strspn(from, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") != 5 ||
+	    from[5] != '\0')
 		return;
 	memcpy(to, from, 6);
 }

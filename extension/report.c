@@ -84,7 +84,6 @@ daemon_sentence(void)
 	                pgh_result_text(pg_atomic_read_u32(&worker->last_result)));
 }
 
-
 /* What became of the request itself, as a sentence. */
 static const char *
 request_sentence(const NrTask *task)

@@ -76,8 +76,8 @@ nr_shard_useful(uint32 shard)
 {
 	NrSuspect *suspect = &nr_shared->suspects[shard];
 	uint64 now = (uint64) GetCurrentTimestamp();
-	bool healthy = pg_atomic_read_u32(&suspect->failures) == 0 &&
-	               pg_atomic_read_u32(&suspect->suspected) == 0;
+	bool healthy =
+		pg_atomic_read_u32(&suspect->failures) == 0 && pg_atomic_read_u32(&suspect->suspected) == 0;
 	uint64 since;
 
 	if (healthy && now - pg_atomic_read_u64(&suspect->last_useful) < USEFUL_STEP_US)

@@ -55,6 +55,12 @@ def test_death_of_the_postmaster_ends_the_worker(make_neon: MakeNeon, daemon: Da
     wait_until("the worker's end", lambda: ended(pid), 3)
 
 
+def held_by(pid: int) -> tuple[int, int]:
+    """Return how many descriptors and resident pages a process has."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return len(list(Path(f"/proc/{pid}/fd").iterdir())), pages
+
+
 def standby_of(primary: Postgres, server: Postgres, primary_conninfo: str) -> None:
     """Make the stopped `server`, a copy of the primary's data, its standby."""
     (server.data / "standby.signal").touch()
@@ -111,13 +117,13 @@ def test_drop_database_does_not_wait_for_the_worker(
 
 
 def test_many_reloads_leak_nothing(make_neon: MakeNeon, daemon: DaemonStub) -> None:
-    """Neither memory contexts nor descriptors of the worker grow with reloads."""
+    """Neither memory nor descriptors of the worker and the postmaster grow with reloads."""
     server = make_neon({"neon_refresh.config_generation": "0.a.b"}, daemon=daemon)
 
     def acknowledged(marker: str) -> bool:
         return bool(daemon.of(ACK)[-1].body["marker"] == marker)
 
-    def reload_many(first: int, last: int) -> tuple[int, int]:
+    def reload_many(first: int, last: int) -> list[tuple[int, int]]:
         for generation in range(first, last):
             marker = f"{generation}.a.b"
             server.configure(
@@ -128,15 +134,13 @@ def test_many_reloads_leak_nothing(make_neon: MakeNeon, daemon: DaemonStub) -> N
             )
             server.reload()
             wait_until(marker, partial(acknowledged, marker))
-        pid = server.value(WORKER)
-        pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-        return len(list(Path(f"/proc/{pid}/fd").iterdir())), pages
+        return [held_by(pid) for pid in (server.value(WORKER), server.pid)]
 
     daemon.wait_for(ACK)
-    fds, pages = reload_many(1, 40)
-    fds_after, pages_after = reload_many(40, 160)
-    assert fds_after <= fds + 1
-    assert pages_after <= pages + 64
+    before = reload_many(1, 40)
+    for (fds, pages), (fds_after, pages_after) in zip(before, reload_many(40, 160), strict=True):
+        assert fds_after <= fds + 1
+        assert pages_after <= pages + 64
 
 
 def test_pg_upgrade_accepts_the_library(make_neon: MakeNeon) -> None:
