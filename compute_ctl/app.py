@@ -1,8 +1,8 @@
 """The composition root: makes every object and every task, and ends them in order.
 
-Order of the start: become the owner of the data directory ▸ lock the state folder ▸ open the doors
-▸ configurator. Order of the end: no new requests ▸ Postgres, where it is ours ▸ tasks ▸ doors.
-A task that dies is an error that ends the daemon: systemd starts it again, Postgres runs on.
+Order of the start: become the owner of the data directory ▸ lock it and the state folder ▸ open the
+doors ▸ configurator. Order of the end: no new requests ▸ Postgres, where it is ours ▸ tasks ▸
+doors. A task that dies is an error that ends the daemon: systemd starts it again, Postgres runs on.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from compute_ctl.decisions.state import Event
 from compute_ctl.document.conninfo import parse as parse_conninfo
 from compute_ctl.document.render import RenderContext
 from compute_ctl.errors import SettingsError
+from compute_ctl.files.claim import claimed
 from compute_ctl.files.conf_store import ConfStore
 from compute_ctl.files.state_store import StateStore
 from compute_ctl.http import Doors
@@ -92,7 +93,8 @@ class _App:
         store = StateStore(settings.state_path)
         store.open()
         try:
-            return await self._serve(postgres, store)
+            with claimed(settings.pgdata):
+                return await self._serve(postgres, store)
         finally:
             if isinstance(postgres, Supervised):
                 postgres.close()

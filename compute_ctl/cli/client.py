@@ -149,10 +149,15 @@ def _exchange(connection: http.client.HTTPConnection, method: str, path: str, do
 
 
 def _unreachable(place: str, error: OSError) -> ClientError:
-    reason = "it does not answer" if isinstance(error, TimeoutError) else error.strerror or error
+    if isinstance(error, TimeoutError):
+        return ClientError(
+            EXIT_UNREACHABLE,
+            f"compute_ctl at {place} does not answer",
+            hint="It hangs: see its log. kill -9 ends it and leaves PostgreSQL running.",
+        )
     return ClientError(
         EXIT_UNREACHABLE,
-        f"could not reach compute_ctl at {place}: {str(reason).lower()}",
+        f"could not reach compute_ctl at {place}: {str(error.strerror or error).lower()}",
         hint="Is it running? Name its data directory (-D), its --socket or its --port.",
     )
 

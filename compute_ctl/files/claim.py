@@ -1,0 +1,40 @@
+"""One daemon a data directory, whatever its state directory is: a second one would fight over it.
+
+Postgres itself locks nothing there, so the folder can be locked without a file of its own.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from compute_ctl.errors import SettingsError
+
+logger = logging.getLogger(__name__)
+
+
+@contextmanager
+def claimed(pgdata: Path) -> Iterator[None]:
+    """Hold *pgdata* as this daemon's. Raises SettingsError: it is another's."""
+    fd = os.open(pgdata, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        _lock(fd, pgdata)
+        yield
+    finally:
+        os.close(fd)
+
+
+def _lock(fd: int, pgdata: Path) -> None:
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise SettingsError(
+            f'another compute_ctl manages data directory "{pgdata}"',
+            hint="It has another --state-dir; pgrep -af compute_ctl shows it.",
+        ) from None
+    except OSError as error:  # network file systems lock no folders
+        logger.debug('could not lock data directory "%s": %s', pgdata, error)
