@@ -17,10 +17,11 @@ from datetime import datetime
 from math import isfinite
 from typing import Any, Final
 
-from compute_ctl.configurator.applier import Applier, Result
+from compute_ctl.configurator.applier import Applier
 from compute_ctl.configurator.fetcher import Fetcher, News
 from compute_ctl.configurator.schedule import Schedule
 from compute_ctl.decisions import pacing
+from compute_ctl.decisions.attempt import Result
 from compute_ctl.decisions.facts import GOOD_OUTCOMES, PUSH, Attempt, Outcome, Source
 from compute_ctl.decisions.state import Event, Status
 from compute_ctl.document.spec import Document

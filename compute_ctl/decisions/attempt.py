@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from compute_ctl.decisions.facts import Desired, Written
+from compute_ctl.decisions.facts import Desired, Outcome, Written
 from compute_ctl.decisions.proof import Complaint
 from compute_ctl.decisions.recovery import Quarantined
 from compute_ctl.document.spec import Document
@@ -45,6 +45,20 @@ class Known:
     """The entry for this content, if there is one."""
     seen_before: bool
     """It is unversioned and equals the last one that came from this source."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Result:
+    """How the application of one document ended."""
+
+    outcome: Outcome
+    reason: str = ""
+    broken: bool = False
+    """Neither the document nor a good generation runs."""
+    invalid: bool = False
+    """Refused by our own checks."""
+    excused: bool = False
+    """Not proven, but nobody is to blame: Postgres is not up."""
 
 
 def weigh(document: Document, body: str, known: Known, *, now: datetime, force: bool) -> Step:

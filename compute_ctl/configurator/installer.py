@@ -1,0 +1,96 @@
+"""Writes the live file, and concludes from what Postgres says of it.
+
+What is in the file is recorded in the node with it, so that its acknowledgement counts at once.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from compute_ctl.configurator.journal import Journal
+from compute_ctl.configurator.ledger import Ledger
+from compute_ctl.configurator.prover import Prover
+from compute_ctl.decisions.attempt import Good, Result, reasons
+from compute_ctl.decisions.facts import Outcome, Written
+from compute_ctl.decisions.proof import Proof, Verdict
+from compute_ctl.document.generation import Marker, map_sha256
+from compute_ctl.document.render import Body, split_body
+from compute_ctl.document.spec import Document
+from compute_ctl.node import Node
+from compute_ctl.ports import Clock
+
+logger = logging.getLogger(__name__)
+
+
+class Installer:
+    """The live file of one Postgres, as the node knows it."""
+
+    def __init__(
+        self, *, node: Node, journal: Journal, ledger: Ledger, prover: Prover, clock: Clock
+    ) -> None:
+        self._node = node
+        self._journal = journal
+        self._ledger = ledger
+        self._prover = prover
+        self._clock = clock
+        self._ran: Written | None = None
+        """The last generation proven before the one that is written."""
+
+    async def install(
+        self, body: str, document: Document, token: str | None, *, is_fallback: bool = False
+    ) -> None:
+        """Write *body*, for *document* or in its place (*is_fallback*), as a new generation.
+
+        Raises:
+            StoreError: it could not be written.
+        """
+        marker = await self._journal.install(
+            body, document=document.json, token=token, state=self._node.state
+        )
+        self._ran = self._node.written if self._node.proven else self._ran
+        self.contains(marker, body, None if is_fallback else document, is_fallback=is_fallback)
+        logger.info("wrote generation %d to %s", marker.generation, self._journal.path)
+
+    def contains(
+        self, marker: Marker, body: str, document: Document | None, *, is_fallback: bool = False
+    ) -> None:
+        """Record what is in the live file; *document* is None for a mixture of two."""
+        found = Body.read(body)
+        self._ledger.belong_to(found.tenant_id, found.timeline_id)
+        published = map_sha256(marker, stripe_size=found.stripe_size, shards=found.shards)
+        written = Written(
+            marker=marker,
+            rest=found.rest,
+            upstream=found.upstream,
+            at=self._clock.wall(),
+            content_sha256=document.content_sha256 if document else "",
+            version=document.version if document else None,
+            names=found.names,
+            map_sha256=published if found.shards else "",
+            is_fallback=is_fallback,
+        )
+        self._node.now_written(written)
+
+    def conclude(self, verdict: Verdict) -> Result:
+        """Record what *verdict* proves; return how the application ended."""
+        if verdict.proof is Proof.NONE:
+            if verdict.blocked:
+                return Result(outcome=Outcome.BLOCKED, reason=reasons(verdict.blocked))
+            if not self._prover.possible:
+                reason = "postgres does not accept connections yet"
+                return Result(outcome=Outcome.UNPROVEN, reason=reason, excused=True)
+            reason = "postgres did not acknowledge the configuration"
+            return Result(outcome=Outcome.UNPROVEN, reason=reason)
+        self._node.proved(verdict)
+        return Result(outcome=Outcome.APPLIED)
+
+    async def good(self) -> Good | None:
+        """Return what to go back to."""
+        fact = self._node.state.last_known_good
+        kept = await self._journal.kept(fact.generation) if fact else None
+        if kept is not None:
+            rest, upstream = split_body(kept[1].body)
+            return Good(rest=rest, upstream=upstream)
+        # Its files are gone, or none is good without a doubt: what ran last has not hurt either.
+        ran = self._node.written if self._node.proven else self._ran
+        return None if ran is None else Good(rest=ran.rest, upstream=ran.upstream)

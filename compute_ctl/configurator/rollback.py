@@ -1,0 +1,99 @@
+"""Going back, because a person asks for it: to the generation before the one in force."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from compute_ctl.configurator.installer import Installer
+from compute_ctl.configurator.journal import Journal
+from compute_ctl.configurator.ledger import Ledger
+from compute_ctl.configurator.prover import Prover
+from compute_ctl.configurator.refusals import Refusals
+from compute_ctl.decisions.attempt import Result, reasons
+from compute_ctl.decisions.facts import Outcome, Written
+from compute_ctl.decisions.recovery import Fact
+from compute_ctl.document.render import RenderContext, Rendered, render, render_upstream
+from compute_ctl.document.spec import Document
+from compute_ctl.errors import SpecError, StoreError
+from compute_ctl.node import Node
+
+LOOK_BACK: Final = 32
+"""How many generations back a rollback looks; the last five are kept, and the good one."""
+
+
+class Rollback:
+    """Finds the generation to go back to, and brings it into force."""
+
+    def __init__(
+        self,
+        *,
+        node: Node,
+        journal: Journal,
+        ledger: Ledger,
+        prover: Prover,
+        installer: Installer,
+        refusals: Refusals,
+        context: RenderContext,
+    ) -> None:
+        self._node = node
+        self._journal = journal
+        self._ledger = ledger
+        self._prover = prover
+        self._installer = installer
+        self._refusals = refusals
+        self._context = context
+
+    async def roll_back(self, *, old_upstream: bool) -> Result:
+        """Quarantine what is applied, and bring the generation before it into force.
+
+        Its servers stay behind unless *old_upstream*: they may be the dead ones. If Postgres
+        refuses it, what ran before is written again.
+        """
+        before, applied = self._node.written, self._node.state.applied
+        current = await self._journal.kept(applied.generation) if applied else None
+        if before is None or applied is None or current is None or current[0] is None:
+            return _nowhere("nothing is applied, or its document is not kept")
+        earlier = await self._earlier(applied, before, old_upstream=old_upstream)
+        if earlier is None:
+            same = "" if old_upstream else " that differs in more than its servers"
+            return _nowhere(f"no earlier generation{same} is kept")
+        document, rendered = earlier
+        body = rendered.rest + (rendered.upstream if old_upstream else before.upstream)
+        try:
+            _, token = render_upstream(document if old_upstream else current[0], self._context)
+            self._ledger.go_back(document, instead_of=current[0])
+            await self._installer.install(body, document, token, is_fallback=body != rendered.body)
+        except (SpecError, StoreError) as error:
+            return Result(outcome=Outcome.WRITE_FAILED, reason=str(error))
+        verdict = await self._prover.prove()
+        await self._journal.sync()
+        if verdict.rejected:
+            reason = reasons(verdict.bad)
+            return await self._refusals.fall_back_to(before.body, current[0], token, reason)
+        result = self._installer.conclude(verdict)
+        await self._journal.save(self._node.state)
+        return result
+
+    async def _earlier(
+        self, applied: Fact, before: Written, *, old_upstream: bool
+    ) -> tuple[Document, Rendered] | None:
+        """Return the newest generation below *applied* that nobody has refused and that differs."""
+        refused = {entry.content_sha256 for entry in self._node.state.quarantine}
+        for number in range(applied.generation - 1, max(applied.generation - LOOK_BACK, 0), -1):
+            kept = await self._journal.kept(number)
+            document = kept[0] if kept else None
+            if document is None or document.content_sha256 in refused | {applied.content_sha256}:
+                continue
+            try:
+                rendered = render(document, self._context)
+            except SpecError:
+                continue
+            upstream = rendered.upstream if old_upstream else before.upstream
+            if rendered.rest + upstream != before.body:
+                return document, rendered
+        return None
+
+
+def _nowhere(reason: str) -> Result:
+    """Return the result of a rollback that has no aim; nothing was touched."""
+    return Result(outcome=Outcome.REJECTED, reason=f"cannot roll back: {reason}", invalid=True)
