@@ -11,30 +11,28 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from asyncio import Future
 from collections.abc import Awaitable
-from datetime import datetime
 from math import isfinite
 from typing import Any, Final
 
 from compute_ctl.configurator.applier import Applier
+from compute_ctl.configurator.attempts import Attempts
 from compute_ctl.configurator.fetcher import Fetcher, News
+from compute_ctl.configurator.pushes import Pushes
 from compute_ctl.configurator.schedule import Schedule
 from compute_ctl.decisions import pacing
 from compute_ctl.decisions.attempt import Result
-from compute_ctl.decisions.facts import GOOD_OUTCOMES, PUSH, Attempt, Outcome, Source
+from compute_ctl.decisions.facts import GOOD_OUTCOMES, PUSH, Outcome, Source
 from compute_ctl.decisions.state import Event, Status
-from compute_ctl.document.spec import Document
 from compute_ctl.errors import (
     FetchError,
-    RequestError,
     SpecError,
     StoreError,
     SyntaxSpecError,
 )
 from compute_ctl.node import Node
 from compute_ctl.node.push import Push
-from compute_ctl.ports import CatalogEnd, CatalogKeeper, CatalogResult, Clock, Postgres
+from compute_ctl.ports import CatalogKeeper, Clock, Postgres
 from compute_ctl.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -75,11 +73,9 @@ class Configurator:
         self._clock = clock
         self._settings = settings
         self._rng = rng
-        self._catalog = catalog
         self._schedule = Schedule(node=node, clock=clock, settings=settings, rng=rng)
-        self._attempts = 0
-        self._unproven_push: Push | None = None
-        """Written while there was no Postgres to prove it."""
+        self._attempts = Attempts(node=node, clock=clock, schedule=self._schedule, catalog=catalog)
+        self._pushes = Pushes(node=node, catalog=catalog)
 
     async def run(self) -> None:
         """Work until the compute terminates."""
@@ -135,7 +131,7 @@ class Configurator:
 
     async def _refresh(self, fetch: Awaitable[News | None], *, who: str) -> None:
         """Fetch, apply what is new, and go where the outcome leads."""
-        node, begun = self._node, self._begin()
+        node, begun = self._node, self._attempts.begin()
         node.move(Event.REFRESH)
         node.move(Event.DUE)
         # Once for each trouble, not for each of its attempts.
@@ -149,7 +145,7 @@ class Configurator:
             result = await self._fetched(news, force=force)
         except _InterruptedError:
             outcome = Outcome.TERMINATED if node.terminating else Outcome.SUPERSEDED
-            self._end(begun, Result(outcome=outcome), who=who, served=served)
+            self._attempts.end(begun, Result(outcome=outcome), who=who, served=served)
             return
         except (FetchError, SyntaxSpecError) as error:
             result = await self._fetch_failed(error)
@@ -158,7 +154,7 @@ class Configurator:
         asked = who in LOOKS_TOO and not node.requests.worker_complains
         if asked and result.outcome is not Outcome.APPLIED:
             await self._inspect()
-        self._end(begun, result, who=who, served=served)
+        self._attempts.end(begun, result, who=who, served=served)
         self._leave(result)
 
     async def _inspect(self) -> None:
@@ -204,7 +200,7 @@ class Configurator:
             return self._empty()
         self._schedule.attached()
         result = await self._applier.apply(news.document, source=self._fetcher.name, force=force)
-        self._want_catalog(news.document, result)  # a refresh does not wait for it
+        self._pushes.want_catalog(news.document, result)  # a refresh does not wait for it
         return result
 
     async def _unchanged(self) -> Result:
@@ -244,9 +240,8 @@ class Configurator:
             node.move(Event.AGAIN, result.outcome)
         else:
             node.go_home(result.outcome)
-        if self._unproven_push is not None and node.proven:
-            self._unproven_push.succeed_with_catalog()
-            self._unproven_push = None
+        if node.proven:
+            self._pushes.proven()
 
     async def _retreat(self, reason: str) -> None:
         """Have something written that Postgres may start with."""
@@ -265,19 +260,19 @@ class Configurator:
 
     async def _configure(self, push: Push) -> None:
         """Apply a pushed document."""
-        node, begun = self._node, self._begin()
+        node, begun = self._node, self._attempts.begin()
         node.move(Event.TAKEN_APPLY if self._postgres.running else Event.TAKEN_START)
         served = node.requests.taken
         if push.document is None:
             result = await self._applier.roll_back(old_upstream=push.old_upstream)
         else:
             result = await self._applier.apply(push.document, source=PUSH)
-        self._end(begun, result, who=push.who, served=served)
+        self._attempts.end(begun, result, who=push.who, served=served)
         if node.push is push:
             node.push = None
-        push.catalog = self._want_catalog(push.document, result, force=True)
-        fits = result.outcome not in GOOD_OUTCOMES or await self._catalog_fits(push)
-        self._answer(push, result)
+        push.catalog = self._pushes.want_catalog(push.document, result, force=True)
+        fits = result.outcome not in GOOD_OUTCOMES or await self._pushes.catalog_fits(push)
+        self._pushes.answer(push, result)
         if not fits:
             return
         if node.terminating or node.push is not None:
@@ -286,83 +281,3 @@ class Configurator:
             self._leave(result)
         else:
             node.move(Event.ATTEMPT_FAILED, result.reason)
-
-    def _want_catalog(
-        self, document: Document | None, result: Result, *, force: bool = False
-    ) -> Future[CatalogResult] | None:
-        """Have the catalog made as *document* wants it, if its configuration is to be in force."""
-        taken = result.outcome in GOOD_OUTCOMES or result.outcome is Outcome.UNPROVEN
-        if self._catalog is None or document is None or not taken:
-            return None
-        return self._catalog.want(document, force=force)
-
-    async def _catalog_fits(self, push: Push) -> bool:
-        """Wait for the catalog work of *push*, unless something is more urgent.
-
-        Returns False where it failed; the status says so then.
-        """
-        node, catalog = self._node, push.catalog
-        while catalog is not None and not catalog.done():
-            node.wake.clear()
-            if node.terminating:
-                push.supersede()
-            urgent = node.push is not None or node.requests.pending or node.start_failure
-            if urgent or node.terminating:
-                return True
-            wake = asyncio.create_task(node.wake.wait(), name="wake")
-            both: set[Future[Any]] = {catalog, wake}
-            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-            wake.cancel()
-        if catalog is None or catalog.result().end is not CatalogEnd.FAILED:
-            return True
-        node.error = catalog.result().reason
-        if node.status is not Status.CONFIGURATION:
-            return True
-        node.move(Event.ATTEMPT_FAILED, node.error)
-        return False
-
-    def _answer(self, push: Push, result: Result) -> None:
-        if result.outcome in GOOD_OUTCOMES:
-            push.succeed_with_catalog()
-        elif result.outcome is Outcome.UNPROVEN:
-            self._unproven_push = push  # proven later, or its caller's patience ends
-        elif result.outcome is Outcome.STALE:
-            push.fail(RequestError(409, result.reason))
-        elif result.invalid:
-            push.fail(RequestError(409 if push.document is None else 400, result.reason))
-        else:
-            push.fail(RequestError(500, f'compute configuration failed: "{result.reason}"'))
-
-    # Records
-
-    def _begin(self) -> tuple[float, datetime]:
-        self._attempts += 1
-        return self._clock.monotonic(), self._clock.wall()
-
-    def _end(self, begun: tuple[float, datetime], result: Result, *, who: str, served: int) -> None:
-        node, now = self._node, self._clock.monotonic()
-        self._schedule.attempted(now)
-        attempt = Attempt(
-            number=self._attempts,
-            who=who,
-            started_at=begun[1],
-            finished_at=self._clock.wall(),
-            duration_ms=(now - begun[0]) * 1000,
-            outcome=result.outcome,
-            reason=result.reason,
-            generation=node.written.marker.generation if node.written else None,
-        )
-        if self._catalog is not None:
-            self._catalog.look()
-        good = result.outcome in GOOD_OUTCOMES or result.excused
-        level = logging.INFO if good else logging.WARNING
-        if attempt.repeats(node.last_attempt):
-            level = logging.DEBUG
-        node.attempt_ended(attempt, served=served, good=good)
-        logger.log(
-            level,
-            "%s: %s%s",
-            who,
-            result.outcome,
-            f": {result.reason}" if result.reason else "",
-        )

@@ -1,0 +1,61 @@
+"""The record of attempts: each has a number, a beginning and an end that is logged and shown."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime
+
+from compute_ctl.configurator.schedule import Schedule
+from compute_ctl.decisions.attempt import Result
+from compute_ctl.decisions.facts import GOOD_OUTCOMES, Attempt
+from compute_ctl.node import Node
+from compute_ctl.ports import CatalogKeeper, Clock
+
+logger = logging.getLogger(__name__)
+
+
+class Attempts:
+    """Counts the attempts of one node, and records how each ended."""
+
+    def __init__(
+        self, *, node: Node, clock: Clock, schedule: Schedule, catalog: CatalogKeeper | None
+    ) -> None:
+        self._node = node
+        self._clock = clock
+        self._schedule = schedule
+        self._catalog = catalog
+        self._count = 0
+
+    def begin(self) -> tuple[float, datetime]:
+        """Begin an attempt; return when, by both clocks."""
+        self._count += 1
+        return self._clock.monotonic(), self._clock.wall()
+
+    def end(self, begun: tuple[float, datetime], result: Result, *, who: str, served: int) -> None:
+        """End the attempt *begun*, which *who* caused and which served requests up to *served*."""
+        node, now = self._node, self._clock.monotonic()
+        self._schedule.attempted(now)
+        attempt = Attempt(
+            number=self._count,
+            who=who,
+            started_at=begun[1],
+            finished_at=self._clock.wall(),
+            duration_ms=(now - begun[0]) * 1000,
+            outcome=result.outcome,
+            reason=result.reason,
+            generation=node.written.marker.generation if node.written else None,
+        )
+        if self._catalog is not None:
+            self._catalog.look()
+        good = result.outcome in GOOD_OUTCOMES or result.excused
+        level = logging.INFO if good else logging.WARNING
+        if attempt.repeats(node.last_attempt):
+            level = logging.DEBUG
+        node.attempt_ended(attempt, served=served, good=good)
+        logger.log(
+            level,
+            "%s: %s%s",
+            who,
+            result.outcome,
+            f": {result.reason}" if result.reason else "",
+        )

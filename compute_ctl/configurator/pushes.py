@@ -1,0 +1,79 @@
+"""What the caller of a push is told, and when: after the proof, and after the catalog if it can."""
+
+from __future__ import annotations
+
+import asyncio
+from asyncio import Future
+from typing import Any
+
+from compute_ctl.decisions.attempt import Result
+from compute_ctl.decisions.facts import GOOD_OUTCOMES, Outcome
+from compute_ctl.decisions.state import Event, Status
+from compute_ctl.document.spec import Document
+from compute_ctl.errors import RequestError
+from compute_ctl.node import Node
+from compute_ctl.node.push import Push
+from compute_ctl.ports import CatalogEnd, CatalogKeeper, CatalogResult
+
+
+class Pushes:
+    """Answers pushes, and has the catalog made as documents want it."""
+
+    def __init__(self, *, node: Node, catalog: CatalogKeeper | None) -> None:
+        self._node = node
+        self._catalog = catalog
+        self._unproven: Push | None = None
+        """Written while there was no Postgres to prove it."""
+
+    def proven(self) -> None:
+        """What is written runs: answer the push that could not be proven at first."""
+        if self._unproven is not None:
+            self._unproven.succeed_with_catalog()
+            self._unproven = None
+
+    def want_catalog(
+        self, document: Document | None, result: Result, *, force: bool = False
+    ) -> Future[CatalogResult] | None:
+        """Have the catalog made as *document* wants it, if its configuration is to be in force."""
+        taken = result.outcome in GOOD_OUTCOMES or result.outcome is Outcome.UNPROVEN
+        if self._catalog is None or document is None or not taken:
+            return None
+        return self._catalog.want(document, force=force)
+
+    async def catalog_fits(self, push: Push) -> bool:
+        """Wait for the catalog work of *push*, unless something is more urgent.
+
+        Returns False where it failed; the status says so then.
+        """
+        node, catalog = self._node, push.catalog
+        while catalog is not None and not catalog.done():
+            node.wake.clear()
+            if node.terminating:
+                push.supersede()
+            urgent = node.push is not None or node.requests.pending or node.start_failure
+            if urgent or node.terminating:
+                return True
+            wake = asyncio.create_task(node.wake.wait(), name="wake")
+            both: set[Future[Any]] = {catalog, wake}
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+            wake.cancel()
+        if catalog is None or catalog.result().end is not CatalogEnd.FAILED:
+            return True
+        node.error = catalog.result().reason
+        if node.status is not Status.CONFIGURATION:
+            return True
+        node.move(Event.ATTEMPT_FAILED, node.error)
+        return False
+
+    def answer(self, push: Push, result: Result) -> None:
+        """Tell the caller of *push* how it ended, unless that is yet to come."""
+        if result.outcome in GOOD_OUTCOMES:
+            push.succeed_with_catalog()
+        elif result.outcome is Outcome.UNPROVEN:
+            self._unproven = push  # proven later, or its caller's patience ends
+        elif result.outcome is Outcome.STALE:
+            push.fail(RequestError(409, result.reason))
+        elif result.invalid:
+            push.fail(RequestError(409 if push.document is None else 400, result.reason))
+        else:
+            push.fail(RequestError(500, f'compute configuration failed: "{result.reason}"'))
