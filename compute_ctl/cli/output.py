@@ -12,7 +12,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from compute_ctl.cli.explain import Explanation
+from compute_ctl.cli.explanation import Explanation
 
 _GOOD: Final = frozenset({"running", "applied", "unchanged"})
 _BAD: Final = frozenset({"failed", "rejected", "fetch_failed", "write_failed", "blocked"})

@@ -11,8 +11,8 @@ from msgspec import Struct
 
 from compute_ctl.decisions.facts import Snapshot
 from compute_ctl.errors import RequestError
+from compute_ctl.http.bodies import encode
 from compute_ctl.http.startup import Startup
-from compute_ctl.http.views import encode
 from compute_ctl.node import Node
 from compute_ctl.settings import Deadlines
 

@@ -12,8 +12,8 @@ from msgspec import Meta, Struct
 from compute_ctl.decisions.state import TERMINATING, Status
 from compute_ctl.errors import ComputeError, RequestError
 from compute_ctl.http.api import Answer, Call, Catalog, say
+from compute_ctl.http.bodies import ExtensionBody, GrantBody
 from compute_ctl.http.body import decode
-from compute_ctl.http.views import ExtensionBody, GrantBody
 
 DEADLINE_S: Final = 70.0
 """Beyond what the port itself waits for; of a dump, for its first piece."""

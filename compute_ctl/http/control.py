@@ -10,8 +10,9 @@ from msgspec import Raw, Struct
 from compute_ctl.decisions.state import Status
 from compute_ctl.errors import RequestError
 from compute_ctl.http.api import Answer, Call, Door, flag, say
+from compute_ctl.http.bodies import LsnBody
 from compute_ctl.http.body import decode
-from compute_ctl.http.views import LsnBody, status_body
+from compute_ctl.http.views import status_body
 
 MODES: Final = ("fast", "immediate")
 TERMINATE_MARGIN_S: Final = 15.0

@@ -15,7 +15,8 @@ from compute_ctl.errors import (
     SyntaxSpecError,
 )
 from compute_ctl.http.api import JSON, Answer, say
-from compute_ctl.http.views import encode, error_body
+from compute_ctl.http.bodies import encode
+from compute_ctl.http.views import error_body
 
 logger = logging.getLogger(__name__)
 

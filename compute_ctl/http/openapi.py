@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from compute_ctl.http.api import JSON, Body, Door, Route
-from compute_ctl.http.views import ErrorBody
+from compute_ctl.http.bodies import ErrorBody
 
 _REF = "#/components/schemas/{name}"
 _REASONS = {

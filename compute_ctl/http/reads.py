@@ -8,7 +8,8 @@ import msgspec
 
 from compute_ctl.errors import RequestError
 from compute_ctl.http.api import Answer, Call, say
-from compute_ctl.http.views import HealthBody, status_body
+from compute_ctl.http.bodies import HealthBody
+from compute_ctl.http.views import status_body
 
 METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 

@@ -13,8 +13,9 @@ from msgspec import Struct
 from compute_ctl.decisions.facts import AckAnswer, AckMessage, Source, Suspicion
 from compute_ctl.errors import RequestError
 from compute_ctl.http.api import Answer, Api, Call, Door, flag, say
+from compute_ctl.http.bodies import AckBody
 from compute_ctl.http.body import decode
-from compute_ctl.http.views import AckBody, refresh_body
+from compute_ctl.http.views import refresh_body
 
 MAX_WAIT_S: Final = 600.0
 MAX_WAITING: Final = 64

@@ -9,7 +9,7 @@ from typing import Final
 
 from compute_ctl.http import catalog, control, openapi, reads, refresh
 from compute_ctl.http.api import KIB, Answer, Body, Call, Door, Parameter, Route, say
-from compute_ctl.http.views import (
+from compute_ctl.http.bodies import (
     AckBody,
     ComputeMetricsBody,
     ErrorBody,
@@ -19,8 +19,8 @@ from compute_ctl.http.views import (
     LsnBody,
     RefreshBody,
     StatusBody,
-    error_body,
 )
+from compute_ctl.http.views import error_body
 
 LOCAL: Final = frozenset({Door.LOOPBACK, Door.SOCKET})
 EVERYWHERE: Final = frozenset(Door)

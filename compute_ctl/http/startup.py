@@ -6,7 +6,7 @@ import time
 
 from compute_ctl.decisions.facts import AckAnswer, Attempt, Outcome, Source
 from compute_ctl.decisions.state import Status
-from compute_ctl.http.views import ComputeMetricsBody
+from compute_ctl.http.bodies import ComputeMetricsBody
 
 
 class Startup:

@@ -1,16 +1,14 @@
 """The bodies of the HTTP API, made from a snapshot of the node. Pure.
 
-The first six keys of `/status` are the reference's, in its order, always present. No view shows the
-marker: whoever knows it could forge an acknowledgement. Texts that come from outside are redacted.
+No view shows the marker: whoever knows it could forge an acknowledgement. Texts that come from
+outside are redacted.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
 
-import msgspec
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET
 
 from compute_ctl.decisions.facts import (
     GOOD_OUTCOMES,
@@ -24,202 +22,22 @@ from compute_ctl.decisions.facts import (
 from compute_ctl.decisions.proof import Complaint, PendingRestart
 from compute_ctl.decisions.recovery import Fact, Quarantined
 from compute_ctl.decisions.state import Status
+from compute_ctl.http.bodies import (
+    AttemptView,
+    ConfigView,
+    DesiredView,
+    DriftView,
+    ErrorBody,
+    FactView,
+    PendingRestartView,
+    PostgresView,
+    QuarantinedView,
+    RefreshBody,
+    RefreshView,
+    StatusBody,
+    SuspicionView,
+)
 from compute_ctl.redact import redact
-
-
-class DesiredView(Struct, frozen=True, kw_only=True):
-    """The newest document accepted, whether or not it could be applied."""
-
-    generation: int | None
-    """Generation of the configuration file rendered from it; null before that."""
-    sha256: str
-    version: str | None
-    at: datetime
-    source: str
-
-
-class FactView(Struct, frozen=True, kw_only=True):
-    """A generation of the configuration file."""
-
-    generation: int
-    sha256: str
-    version: str | None
-    at: datetime
-
-
-class QuarantinedView(Struct, frozen=True, kw_only=True):
-    """A document that will not be tried again as it is."""
-
-    sha256: str
-    reason: str
-    at: datetime
-    version: str | None
-    operation_uuid: str | None
-
-
-class ConfigView(Struct, frozen=True, kw_only=True):
-    """What is wanted, what runs, and what can be fallen back to."""
-
-    in_sync: bool
-    desired: DesiredView | None
-    applied: FactView | None
-    last_known_good: FactView | None
-    quarantined: list[QuarantinedView]
-
-
-class SuspicionView(Struct, frozen=True, kw_only=True):
-    """What Postgres says is wrong."""
-
-    source: str
-    shard: int | None
-    trouble: str = msgspec.field(name="class")
-    sqlstate: str
-    text: str
-    count: int
-
-
-class AttemptView(Struct, frozen=True, kw_only=True):
-    """One attempt to bring Postgres up to date."""
-
-    id: int
-    started_at: datetime
-    finished_at: datetime
-    duration_ms: float
-    outcome: Outcome
-    reason: str
-    generation: int | None
-    who: str
-
-
-class RefreshView(Struct, frozen=True, kw_only=True):
-    """Whether somebody suspects that the configuration is out of date, and what is done."""
-
-    pending: bool
-    suspected_since: datetime | None
-    suspicion: SuspicionView | None
-    last_attempt: AttemptView | None
-    next_attempt_at: datetime | None
-    requests_total: int
-
-
-class PendingRestartView(Struct, frozen=True, kw_only=True):
-    """A setting whose new value waits for a restart."""
-
-    name: str
-    old: str
-    new: str
-    file: str | None
-    line: int | None
-
-
-class DriftView(Struct, frozen=True, kw_only=True):
-    """A managed setting that something else overrides."""
-
-    name: str | None
-    reason: str
-    file: str | None
-    line: int | None
-
-
-class PostgresView(Struct, frozen=True, kw_only=True):
-    """The server as last seen."""
-
-    pid: int | None
-    version: str | None
-    """Major version of the data directory."""
-    ready: bool
-    pending_restart: list[PendingRestartView]
-    drift: list[DriftView]
-    catalog_error: str | None
-    """Why roles, databases and extensions are not as wanted."""
-
-
-class StatusBody(Struct, frozen=True, kw_only=True):
-    """The answer to GET /status."""
-
-    start_time: datetime
-    tenant: str | None
-    timeline: str | None
-    status: Status
-    last_active: str | None
-    error: str | None
-    config: ConfigView
-    refresh: RefreshView
-    postgres: PostgresView
-
-
-class RefreshBody(Struct, frozen=True, kw_only=True):
-    """The answer to POST /refresh_configuration; the last two only where `wait` was given."""
-
-    status: Status
-    refresh_id: int
-    coalesced: bool
-    outcome: Outcome | UnsetType = UNSET
-    reason: str | UnsetType = UNSET
-
-
-class AckBody(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The answer to POST /configuration_ack."""
-
-    stale: bool = False
-
-
-class HealthBody(Struct, frozen=True, kw_only=True):
-    """The answer to a health question that could be said yes to."""
-
-    status: str
-
-
-class LsnBody(Struct, frozen=True, kw_only=True):
-    """The answer to POST /terminate."""
-
-    lsn: str | None
-
-
-class ComputeMetricsBody(Struct, frozen=True, kw_only=True):
-    """The answer to GET /metrics.json: durations of the start; 0 is what was not done here."""
-
-    wait_for_spec_ms: int = 0
-    sync_sk_check_ms: int = 0
-    sync_safekeepers_ms: int = 0
-    pageserver_connect_micros: int = 0
-    basebackup_ms: int = 0
-    basebackup_bytes: int = 0
-    start_postgres_ms: int = 0
-    config_ms: int = 0
-    total_startup_ms: int = 0
-    load_ext_ms: int = 0
-    num_ext_downloaded: int = 0
-    largest_ext_size: int = 0
-    total_ext_download_size: int = 0
-
-
-class ExtensionBody(Struct, frozen=True, kw_only=True):
-    """The answer to POST /extensions."""
-
-    extension: str
-    version: str
-
-
-class GrantBody(Struct, frozen=True, kw_only=True):
-    """The answer to POST /grants."""
-
-    database: str
-    schema: str
-    privileges: list[str]
-    role: str
-
-
-class ErrorBody(Struct, frozen=True, kw_only=True):
-    """Every answer from 400 on."""
-
-    error: str
-    hint: str | UnsetType = UNSET
-
-
-def encode(body: Struct) -> bytes:
-    """Return *body* as one line of JSON with a newline, for people who use curl."""
-    return msgspec.json.encode(body) + b"\n"
 
 
 def error_body(message: str, hint: str | None = None) -> ErrorBody:

@@ -9,7 +9,8 @@ from compute_ctl.decisions.proof import Complaint, PendingRestart
 from compute_ctl.decisions.recovery import Fact, Quarantined
 from compute_ctl.decisions.state import Status
 from compute_ctl.document.versions import Version
-from compute_ctl.http.views import encode, error_body, refresh_body, status_body
+from compute_ctl.http.bodies import encode
+from compute_ctl.http.views import error_body, refresh_body, status_body
 from tests.unit.snapshots import NOTHING
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from compute_ctl.cli.explain import Found, judge
+from compute_ctl.cli.explanation import Found, judge
 from compute_ctl.document.generation import MARKER_SETTING
 
 OURS = "/d/compute_ctl.conf"
