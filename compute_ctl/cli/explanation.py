@@ -1,4 +1,4 @@
-"""One setting as the server has it, and whose word it is.."""
+"""One setting as the server has it, and whose word it is."""
 
 from __future__ import annotations
 

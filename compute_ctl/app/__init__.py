@@ -1,0 +1,9 @@
+"""The composition root: the only place that builds objects and starts tasks.
+
+`assembly` makes the objects, `main` starts and ends them; `supervisor` runs Postgres where that is
+the daemon's business.
+"""
+
+from compute_ctl.app.main import run
+
+__all__ = ["run"]

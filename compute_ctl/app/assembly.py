@@ -1,0 +1,189 @@
+"""Makes the objects of the daemon from the settings; starts nothing. Only `main` uses it."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from compute_ctl.catalog import Keeper
+from compute_ctl.configurator.applier import Applier
+from compute_ctl.configurator.journal import Journal
+from compute_ctl.configurator.prover import Prover
+from compute_ctl.decisions.recovery import Identity
+from compute_ctl.document.conninfo import parse as parse_conninfo
+from compute_ctl.document.render import RenderContext
+from compute_ctl.errors import SettingsError
+from compute_ctl.files.conf_store import ConfStore
+from compute_ctl.files.state_store import StateStore
+from compute_ctl.monitoring.metrics import Metrics
+from compute_ctl.monitoring.monitor import Monitor
+from compute_ctl.node import Node
+from compute_ctl.postgres import Attached, Supervised
+from compute_ctl.postgres.identity import data_dir_inode, system_identifier
+from compute_ctl.settings import Settings
+from compute_ctl.sources.control_plane import ControlPlane
+from compute_ctl.sources.file import FileSource
+from compute_ctl.sql.probe import SqlProbe
+
+DEFAULT_SUPERUSER = "cloud_admin"
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    def monotonic(self) -> float:
+        """Seconds that never go backwards."""
+        return time.monotonic()
+
+    def wall(self) -> datetime:
+        """The current time in UTC."""
+        return datetime.now(UTC)
+
+
+class Assembly:
+    """Knows what each object needs of the settings and of the others."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def postgres(self) -> Attached | Supervised:
+        """Return the server as a process, by whose business it is."""
+        settings = self._settings
+        if settings.attach:
+            return Attached(settings.pgdata)
+        return Supervised(
+            settings.pgdata,
+            pgbin=settings.pgbin,
+            superuser=parse_conninfo(settings.connstr).params.get("user", DEFAULT_SUPERUSER),
+            log_pipe=settings.state_path / "postgres.log.fifo",
+        )
+
+    def source(self, metrics: Metrics) -> FileSource | ControlPlane:
+        """Return where documents come from.
+
+        Raises:
+            SettingsError: nowhere.
+        """
+        settings = self._settings
+        if settings.config_path is not None:
+            return FileSource(settings.config_path)
+        if settings.control_plane_uri is None:
+            raise SettingsError("no source of configuration: neither a file nor a control plane")
+        return ControlPlane(
+            settings.control_plane_uri,
+            compute_id=settings.compute_id,
+            token=settings.control_plane_token,
+            ca=settings.control_plane_ca,
+            connect_timeout_s=settings.deadlines.fetch_connect,
+            total_timeout_s=settings.deadlines.fetch_total,
+            on_request=metrics.on_fetch,
+        )
+
+    def journal(self, store: StateStore) -> Journal:
+        """Return the files; Postgres reads ours from now on.
+
+        Raises:
+            SettingsError: it cannot be made to.
+        """
+        settings = self._settings
+        conf = ConfStore(
+            settings.conf_path,
+            pgdata=settings.pgdata,
+            pgbin=settings.pgbin,
+            attach=settings.attach,
+            config_file=settings.config_file,
+            check_timeout_s=settings.deadlines.check,
+        )
+        if settings.attach:
+            conf.ensure_included()
+        conf.prepare()
+        return Journal(
+            conf=conf,
+            state=store,
+            identity=Identity(
+                compute_id=settings.compute_id,
+                system_identifier=system_identifier(settings.pgdata),
+                data_dir_inode=data_dir_inode(settings.pgdata),
+            ),
+            deadlines=settings.deadlines,
+            nonce=lambda: secrets.token_hex(16),
+        )
+
+    def applier(
+        self,
+        node: Node,
+        journal: Journal,
+        postgres: Attached | Supervised,
+        clock: SystemClock,
+        internal_port: int,
+    ) -> Applier:
+        """Return what brings documents into force."""
+        settings = self._settings
+        prover = Prover(
+            node=node,
+            postgres=postgres,
+            probe=SqlProbe(settings.connstr),
+            clock=clock,
+            conf_path=journal.path,
+            deadlines=settings.deadlines,
+        )
+        context = RenderContext(
+            attach=settings.attach,
+            internal_port=internal_port,
+            overcommit_never=_overcommit_never(),
+            privileged_role=settings.privileged_role,
+            token_file=str(journal.token_path),
+        )
+        return Applier(
+            node=node,
+            journal=journal,
+            prover=prover,
+            clock=clock,
+            context=context,
+            deadlines=settings.deadlines,
+        )
+
+    def keeper(
+        self, node: Node, journal: Journal, postgres: Attached | Supervised, clock: SystemClock
+    ) -> Keeper:
+        """Return what makes roles, databases and extensions."""
+        settings = self._settings
+        return Keeper(
+            node=node,
+            postgres=postgres,
+            clock=clock,
+            connstr=settings.connstr,
+            pgdata=settings.pgdata,
+            save=lambda: journal.save(node.state),
+            privileged=settings.privileged_role,
+            always=not settings.attach,
+            deadline_s=settings.deadlines.catalog,
+            retry_max_s=settings.reconcile_interval,
+        )
+
+    def monitor(
+        self, node: Node, postgres: Attached | Supervised, clock: SystemClock, metrics: Metrics
+    ) -> Monitor:
+        """Return what watches the activity in Postgres."""
+
+        def is_active(at: datetime) -> None:
+            node.last_active = at
+
+        return Monitor(
+            connstr=self._settings.connstr,
+            postgres=postgres,
+            clock=clock,
+            on_active=is_active,
+            on_downtime=metrics.on_downtime,
+            by_statistics=lambda: "activity_monitor_experimental" in node.features,
+            interval_s=self._settings.monitor_interval,
+        )
+
+
+def _overcommit_never() -> bool:
+    try:
+        return Path("/proc/sys/vm/overcommit_memory").read_text().strip() == "2"
+    except OSError:
+        return False

@@ -1,0 +1,174 @@
+"""The daemon from start to end: every object and every task, ended in order.
+
+Order of the start: become the owner of the data directory ▸ lock it and the state folder ▸ open the
+doors ▸ configurator. Order of the end: no new requests ▸ Postgres, where it is ours ▸ tasks ▸
+doors. A task that dies is an error that ends the daemon: systemd starts it again, Postgres runs on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import signal
+
+from compute_ctl.app.assembly import Assembly, SystemClock
+from compute_ctl.app.supervisor import Supervisor
+from compute_ctl.app.tasks import Tasks
+from compute_ctl.catalog import Desk
+from compute_ctl.configurator import Configurator
+from compute_ctl.configurator.fetcher import Fetcher
+from compute_ctl.decisions.state import Event
+from compute_ctl.files.claim import claimed
+from compute_ctl.files.state_store import StateStore
+from compute_ctl.http import Doors
+from compute_ctl.monitoring.metrics import Metrics
+from compute_ctl.monitoring.observers import History, SystemdStatus
+from compute_ctl.monitoring.watchdog import Watchdog
+from compute_ctl.node import Node
+from compute_ctl.postgres import Attached, Events, Supervised
+from compute_ctl.postgres.identity import major_version
+from compute_ctl.postgres.programs import beside
+from compute_ctl.settings import Settings
+from compute_ctl.sources.control_plane import ControlPlane
+from compute_ctl.system.privileges import become_owner
+from compute_ctl.system.sd_notify import READY, STOPPING, Notifier
+
+logger = logging.getLogger(__name__)
+
+
+def run(settings: Settings) -> int:
+    """Run the daemon until it ends; return the exit status.
+
+    Raises:
+        SettingsError: it cannot start like this; nothing was changed.
+    """
+    become_owner(settings.pgdata)
+    return asyncio.run(_App(settings).main())
+
+
+class _App:
+    """Everything there is, in one place."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._make = Assembly(settings)
+        self._tasks = Tasks()
+        self._signalled = asyncio.Event()
+
+    async def main(self) -> int:
+        """Start, wait for the end, end."""
+        settings = self._settings
+        postgres = self._make.postgres()
+        if isinstance(postgres, Supervised):
+            await postgres.make_if_empty()
+        store = StateStore(settings.state_path)
+        store.open()
+        try:
+            with claimed(settings.pgdata):
+                return await self._serve(postgres, store)
+        finally:
+            if isinstance(postgres, Supervised):
+                postgres.close()
+            store.close()
+
+    async def _serve(self, postgres: Attached | Supervised, store: StateStore) -> int:
+        settings, clock = self._settings, SystemClock()
+        notifier = Notifier.from_environment()
+        metrics = Metrics()
+        node = Node(clock=clock, postgres=postgres)
+        node.postgres_version = major_version(settings.pgdata)
+        node.subscribe(metrics)
+        source = self._make.source(metrics)
+        desk = Desk(settings.connstr, pg_dump=beside(settings.pgbin, "pg_dump"))
+        doors = Doors(node=node, settings=settings, meter=metrics, catalog=desk)
+        await doors.start()
+        journal = self._make.journal(store)
+        node.subscribe(History(journal.add_history))
+        applier = self._make.applier(node, journal, postgres, clock, doors.internal_port)
+        keeper = self._make.keeper(node, journal, postgres, clock)
+        configurator = Configurator(
+            node=node,
+            applier=applier,
+            fetcher=Fetcher(source),
+            postgres=postgres,
+            clock=clock,
+            settings=settings,
+            rng=random.SystemRandom(),
+            catalog=keeper,
+        )
+        watchdog = Watchdog(notifier)
+        watchdog.start()
+        self._catch_signals()
+        await applier.restore()
+        self._tasks.spawn("configurator", configurator.run())
+        self._tasks.spawn("catalog", keeper.run())
+        self._tasks.spawn("monitor", self._make.monitor(node, postgres, clock, metrics).run())
+        self._watch(node, postgres, store)
+        notifier.send(READY)
+        node.subscribe(SystemdStatus(notifier))
+        try:
+            await self._until_the_end(node)
+            notifier.send(STOPPING)
+            await self._stop_postgres(node, postgres)
+        finally:
+            await self._tasks.stop(settings.deadlines.shutdown)
+            await doors.stop(settings.deadlines.shutdown)
+            watchdog.close()
+            journal.close()
+            if isinstance(source, ControlPlane):
+                await source.close()
+        return self._exit_code(node)
+
+    def _watch(self, node: Node, postgres: Attached | Supervised, store: StateStore) -> None:
+        if isinstance(postgres, Attached):
+            events = Events(on_ready=node.postgres_ready, on_lost=node.postgres_lost)
+            self._tasks.spawn("postgres watcher", postgres.watch(events))
+            return
+        supervisor = Supervisor(
+            node=node,
+            postgres=postgres,
+            deadlines=self._settings.deadlines,
+            environment=lambda: _storage_token(store),
+        )
+        self._tasks.spawn("postgres watcher", postgres.watch(supervisor.events))
+        self._tasks.spawn("supervisor", supervisor.run())
+
+    def _catch_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+            loop.add_signal_handler(number, self._signalled.set)
+
+    async def _until_the_end(self, node: Node) -> None:
+        """Wait for a signal, a termination, the end of Postgres, or the death of a task."""
+        events = (node.ending, self._signalled, self._tasks.died)
+        waiters = [asyncio.create_task(event.wait()) for event in events]
+        await asyncio.wait(waiters, return_when=asyncio.FIRST_COMPLETED)
+        for waiter in waiters:
+            waiter.cancel()
+
+    async def _stop_postgres(self, node: Node, postgres: Attached | Supervised) -> None:
+        """Stop Postgres if somebody asked for that, or if a signal ends us and it is ours."""
+        if self._signalled.is_set() and not node.terminating and not self._settings.attach:
+            node.terminate("fast", who="a signal")
+        if not node.terminating or node.stopped.is_set():
+            return
+        await postgres.stop(
+            immediate=node.terminate_mode == "immediate",
+            deadline_s=self._settings.deadlines.stop_fast,
+        )
+        if isinstance(postgres, Attached):
+            node.move(Event.STOPPED, "postgres is stopped")
+        else:
+            await node.stopped.wait()
+
+    def _exit_code(self, node: Node) -> int:
+        if self._tasks.died.is_set():
+            return 1
+        return node.exit_code or 0
+
+
+def _storage_token(store: StateStore) -> dict[str, str]:
+    """Return the environment by which a server logs in to its pageservers."""
+    token = store.token()
+    return {"NEON_AUTH_TOKEN": token} if token else {}
