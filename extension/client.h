@@ -16,6 +16,7 @@
 #define NR_CLIENT_H
 
 #include "pg_hook.h"
+#include "published.h"
 #include "trouble.h"
 
 typedef struct NrResolution NrResolution;
@@ -72,6 +73,8 @@ typedef struct NrWaitFor
 	uint32 events;          /* WL_SOCKET_*, without set */
 	pg_atomic_uint64 *word; /* or NULL: a change of it from `value` counts as ready */
 	uint64 value;
+	uint64 since_us; /* 0, or: a deadline too is since_us + limit, which a reload may change */
+	NrLimit limit;
 	const char *name; /* of the wait event */
 	uint32 *name_cache;
 } NrWaitFor;
@@ -89,7 +92,7 @@ NrWaitResult nr_wait(NrTask *task, const NrWaitFor *what, uint64 deadline_us);
 
 /* resolve.c */
 #define NR_ADDRESS_SIZE 64
-NrOutcome nr_resolve(NrTask *task, const char *host, uint64 deadline_us,
+NrOutcome nr_resolve(NrTask *task, const char *host, uint64 begin_us,
                      char address[NR_ADDRESS_SIZE]);
 void nr_resolution_abandon(NrConnection *connection);
 

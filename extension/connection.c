@@ -65,15 +65,17 @@ nr_connections_prune(const struct pgh_shard_map *map)
 
 /* Wait for the socket of a connection that is being made. */
 static NrOutcome
-wait_for_socket(NrTask *task, uint32 events, enum pgh_phase phase, uint64 deadline_us)
+wait_for_socket(NrTask *task, uint32 events, enum pgh_phase phase, uint64 begin_us)
 {
 	bool connecting = phase == PGH_PHASE_CONNECT;
 	NrWaitFor what = { .socket = PQsocket(task->connection->pg),
 	                   .events = events,
+	                   .since_us = begin_us,
+	                   .limit = NR_LIMIT_CONNECT_MS,
 	                   .name = connecting ? "NeonPageserverConnect" : "NeonPageserverLogin",
 	                   .name_cache = connecting ? &wait_name_connect : &wait_name_login };
 
-	switch (nr_wait(task, &what, deadline_us))
+	switch (nr_wait(task, &what, 0))
 	{
 		case NR_WAIT_READY: return NR_DONE;
 		case NR_WAIT_MOVED: return NR_MOVED;
@@ -97,7 +99,7 @@ phase_of(const PGconn *pg)
 
 /* TCP, TLS and login. */
 static NrOutcome
-log_in(NrTask *task, uint64 deadline_us)
+log_in(NrTask *task, uint64 begin_us)
 {
 	PGconn *pg = task->connection->pg;
 	PostgresPollingStatusType status = PGRES_POLLING_WRITING;
@@ -109,7 +111,7 @@ log_in(NrTask *task, uint64 deadline_us)
 		uint32 events = status == PGRES_POLLING_READING ? WL_SOCKET_READABLE : WL_SOCKET_WRITEABLE;
 
 		phase = phase_of(pg);
-		outcome = wait_for_socket(task, events, phase, deadline_us);
+		outcome = wait_for_socket(task, events, phase, begin_us);
 		if (outcome != NR_DONE)
 			return outcome;
 		status = PQconnectPoll(pg);
@@ -121,7 +123,7 @@ log_in(NrTask *task, uint64 deadline_us)
 
 /* Wait until libpq has a whole answer to the pagestream query. */
 static NrOutcome
-wait_for_result(NrTask *task, uint64 deadline_us)
+wait_for_result(NrTask *task, uint64 begin_us)
 {
 	PGconn *pg = task->connection->pg;
 
@@ -136,7 +138,7 @@ wait_for_result(NrTask *task, uint64 deadline_us)
 		if (unsent == 0 && !PQisBusy(pg))
 			return NR_DONE;
 		outcome = wait_for_socket(task, WL_SOCKET_READABLE | (unsent ? WL_SOCKET_WRITEABLE : 0),
-		                          PGH_PHASE_PAGESTREAM, deadline_us);
+		                          PGH_PHASE_PAGESTREAM, begin_us);
 		if (outcome != NR_DONE)
 			return outcome;
 		if (!PQconsumeInput(pg) && PQisBusy(pg))
@@ -146,7 +148,7 @@ wait_for_result(NrTask *task, uint64 deadline_us)
 }
 
 static NrOutcome
-enter_pagestream(NrTask *task, uint64 deadline_us)
+enter_pagestream(NrTask *task, uint64 begin_us)
 {
 	NrConnection *connection = task->connection;
 	char query[PGH_PAGESTREAM_QUERY_SIZE];
@@ -162,7 +164,7 @@ enter_pagestream(NrTask *task, uint64 deadline_us)
 	if (PQsetnonblocking(connection->pg, 1) != 0 || !PQsendQuery(connection->pg, query))
 		return nr_fail(task, PGH_PHASE_PAGESTREAM, PGH_CAUSE_CONNECTION, NULL,
 		               PQerrorMessage(connection->pg));
-	outcome = wait_for_result(task, deadline_us);
+	outcome = wait_for_result(task, begin_us);
 	if (outcome != NR_DONE)
 		return outcome;
 	reply = PQgetResult(connection->pg);
@@ -209,7 +211,7 @@ NrOutcome
 nr_connect(NrTask *task)
 {
 	NrConnection *connection = task->connection;
-	uint64 deadline_us = nr_now_us() + (uint64) nr_published_limit(NR_LIMIT_CONNECT_MS) * 1000;
+	uint64 begin_us = nr_now_us();
 	char host[PGH_ENDPOINT_SIZE];
 	char address[NR_ADDRESS_SIZE];
 	NrOutcome outcome;
@@ -218,7 +220,7 @@ nr_connect(NrTask *task)
 	strlcpy(connection->endpoint, nr_map()->endpoint[task->shard], sizeof(connection->endpoint));
 	if (!nr_conninfo_host(connection->endpoint, host, sizeof(host)))
 		return nr_fail(task, PGH_PHASE_CONNECT, PGH_CAUSE_CONNECTION, NULL, "out of memory");
-	outcome = nr_resolve(task, host, deadline_us, address);
+	outcome = nr_resolve(task, host, begin_us, address);
 	if (outcome != NR_DONE)
 		return outcome;
 	if (!AcquireExternalFD())
@@ -228,9 +230,9 @@ nr_connect(NrTask *task)
 	if (connection->pg == NULL)
 		return nr_fail(task, PGH_PHASE_CONNECT, PGH_CAUSE_CONNECTION, NULL, "out of memory");
 	PQsetNoticeReceiver(connection->pg, ignore_notice, NULL);
-	outcome = log_in(task, deadline_us);
+	outcome = log_in(task, begin_us);
 	if (outcome == NR_DONE)
-		outcome = enter_pagestream(task, deadline_us);
+		outcome = enter_pagestream(task, begin_us);
 	if (outcome != NR_DONE)
 		return outcome;
 	make_wait_event_set(connection);

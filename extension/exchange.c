@@ -38,10 +38,12 @@ nr_fail(NrTask *task, enum pgh_phase phase, enum pgh_cause cause, const char *sq
 }
 
 static NrWaitResult
-wait_for_stream(NrTask *task, bool writing, uint64 deadline_us)
+wait_for_stream(NrTask *task, bool writing, uint64 silent_since_us, uint64 deadline_us)
 {
 	NrConnection *connection = task->connection;
 	NrWaitFor what = { .set = connection->set,
+	                   .since_us = silent_since_us,
+	                   .limit = NR_LIMIT_SUSPECT_MS,
 	                   .name = "NeonPageserverResponse",
 	                   .name_cache = &wait_name };
 	NrWaitResult result;
@@ -97,7 +99,7 @@ nr_stream_ended(NrTask *task, enum pgh_phase phase)
 
 	while (PQisBusy(pg))
 	{
-		NrWaitResult waited = wait_for_stream(task, false, deadline_us);
+		NrWaitResult waited = wait_for_stream(task, false, 0, deadline_us);
 
 		if (waited == NR_WAIT_MOVED)
 			return NR_MOVED;
@@ -167,7 +169,7 @@ send_request(NrTask *task)
 		return nr_stream_ended(task, PGH_PHASE_RESPONSE);
 	while ((unsent = PQflush(connection->pg)) > 0)
 	{
-		if (wait_for_stream(task, true, 0) == NR_WAIT_MOVED)
+		if (wait_for_stream(task, true, 0, 0) == NR_WAIT_MOVED)
 			return NR_MOVED;
 		(void) PQconsumeInput(connection->pg);
 	}
@@ -180,7 +182,7 @@ send_request(NrTask *task)
 typedef struct Silence
 {
 	uint64 begin_us;
-	uint64 suspect_us;
+	uint64 suspect_since_us; /* the limit counts from here: again and again while it lasts */
 	uint64 log_us;
 } Silence;
 
@@ -189,7 +191,7 @@ silence_deadline(const Silence *silence)
 {
 	uint64 end = silence->begin_us + (uint64) nr_response_disconnect_timeout_ms * 1000;
 
-	return Min(Min(silence->suspect_us, silence->log_us), end);
+	return Min(silence->log_us, end);
 }
 
 /* Returns NR_FAILED when the silence has lasted long enough to give the connection up. */
@@ -209,7 +211,7 @@ endure_silence(NrTask *task, Silence *silence)
 	                        (unsigned long long) (now_us - silence->begin_us) / 1000));
 	if (now_us >= silence->begin_us + (uint64) nr_response_disconnect_timeout_ms * 1000)
 		return NR_FAILED;
-	if (now_us >= silence->suspect_us)
+	if (now_us >= silence->suspect_since_us + suspect_after_us)
 	{
 		struct pgh_client_event event = { .phase = PGH_PHASE_RESPONSE,
 		                                  .cause = PGH_CAUSE_DEADLINE };
@@ -218,7 +220,7 @@ endure_silence(NrTask *task, Silence *silence)
 		pgh_classify_client(&event, &verdict);
 		(void) nr_trouble_of_shard(task->shard, &task->failure, &verdict);
 		task->failures++;
-		silence->suspect_us = now_us + suspect_after_us;
+		silence->suspect_since_us = now_us;
 	}
 	return NR_DONE;
 }
@@ -231,7 +233,7 @@ receive(NrTask *task, char **message, int *length)
 	Silence silence = { .begin_us = nr_now_us() };
 	bool broken = PQstatus(pg) == CONNECTION_BAD; /* libpq met the end while it was sending */
 
-	silence.suspect_us = silence.begin_us + (uint64) nr_published_limit(NR_LIMIT_SUSPECT_MS) * 1000;
+	silence.suspect_since_us = silence.begin_us;
 	silence.log_us = silence.begin_us + (uint64) nr_response_log_timeout_ms * 1000;
 	for (;;)
 	{
@@ -247,7 +249,7 @@ receive(NrTask *task, char **message, int *length)
 		if (broken)
 			return nr_fail(task, PGH_PHASE_RESPONSE, PGH_CAUSE_CONNECTION, NULL,
 			               PQerrorMessage(pg));
-		waited = wait_for_stream(task, false, silence_deadline(&silence));
+		waited = wait_for_stream(task, false, silence.suspect_since_us, silence_deadline(&silence));
 		if (waited == NR_WAIT_MOVED)
 			return NR_MOVED;
 		if (waited == NR_WAIT_DEADLINE)

@@ -143,11 +143,13 @@ needs_no_resolver(const char *host)
 
 /* Sets address to "" where libpq needs none. */
 NrOutcome
-nr_resolve(NrTask *task, const char *host, uint64 deadline_us, char address[NR_ADDRESS_SIZE])
+nr_resolve(NrTask *task, const char *host, uint64 begin_us, char address[NR_ADDRESS_SIZE])
 {
 	NrConnection *connection = task->connection;
 	NrResolution *resolution;
 	NrWaitFor what = { .events = WL_SOCKET_READABLE,
+	                   .since_us = begin_us,
+	                   .limit = NR_LIMIT_CONNECT_MS,
 	                   .name = "NeonPageserverResolve",
 	                   .name_cache = &wait_name };
 
@@ -163,7 +165,7 @@ nr_resolve(NrTask *task, const char *host, uint64 deadline_us, char address[NR_A
 		return nr_fail(task, PGH_PHASE_CONNECT, PGH_CAUSE_CONNECTION, NULL,
 		               "could not start name resolution");
 	what.socket = resolution->wait_fd;
-	switch (nr_wait(task, &what, deadline_us))
+	switch (nr_wait(task, &what, 0))
 	{
 		case NR_WAIT_MOVED: return NR_MOVED;
 		case NR_WAIT_DEADLINE:

@@ -59,6 +59,17 @@ sleep_once(const NrWaitFor *what, long timeout_ms)
 	return (events & (WL_SOCKET_READABLE | WL_SOCKET_WRITEABLE)) != 0;
 }
 
+static uint64
+sooner(uint64 deadline_us, const NrWaitFor *what)
+{
+	uint64 other;
+
+	if (what->since_us == 0)
+		return deadline_us;
+	other = what->since_us + (uint64) nr_published_limit(what->limit) * 1000;
+	return deadline_us == 0 ? other : Min(deadline_us, other);
+}
+
 NrWaitResult
 nr_wait(NrTask *task, const NrWaitFor *what, uint64 deadline_us)
 {
@@ -66,6 +77,7 @@ nr_wait(NrTask *task, const NrWaitFor *what, uint64 deadline_us)
 	{
 		int limit_ms = nr_published_limit(NR_LIMIT_CANCEL_MS);
 		uint64 limit_us = limit_ms > 0 ? task->begin_us + (uint64) limit_ms * 1000 : 0;
+		uint64 until_us = sooner(deadline_us, what);
 		uint64 now_us;
 
 		CHECK_FOR_INTERRUPTS();
@@ -74,11 +86,11 @@ nr_wait(NrTask *task, const NrWaitFor *what, uint64 deadline_us)
 		now_us = nr_now_us();
 		if (limit_us != 0 && now_us >= limit_us)
 			nr_error_gave_up(task, limit_ms);
-		if (deadline_us != 0 && now_us >= deadline_us)
+		if (until_us != 0 && now_us >= until_us)
 			return NR_WAIT_DEADLINE;
 		if (what->word != NULL && pg_atomic_read_u64(what->word) != what->value)
 			return NR_WAIT_READY;
-		if (sleep_once(what, sleep_ms(now_us, deadline_us, limit_us)))
+		if (sleep_once(what, sleep_ms(now_us, until_us, limit_us)))
 			return NR_WAIT_READY;
 	}
 }

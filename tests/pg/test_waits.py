@@ -260,3 +260,28 @@ def test_a_new_map_rescues_from_a_silent_resolver(
         unresolvable.reload()
         assert query.join() == PAGE
     assert unresolvable.stop("fast") < 2
+
+
+@pytest.mark.parametrize(
+    ("phase", "setting"),
+    [("accept", "connect_timeout"), ("response", "response_suspect_after")],
+)
+def test_a_shorter_patience_is_heeded_by_who_waits(
+    make_neon: MakeNeon,
+    make_pageserver: MakePageserver,
+    daemon: DaemonStub,
+    phase: str,
+    setting: str,
+) -> None:
+    """A reload that shortens a deadline reaches a request that waits already."""
+    pageserver = make_pageserver()
+    pageserver.admin.set_fault("silent", phase=phase)
+    server = make_neon(
+        {f"neon_refresh.{setting}": "60s"}, daemon=daemon, pageservers=pageserver.url
+    )
+    with Blocked(server, READ) as query:
+        query.wait_blocked()
+        assert daemon.of(REFRESH) == []
+        server.configure({f"neon_refresh.{setting}": "100ms"})
+        server.reload()
+        assert daemon.wait_for(REFRESH)[0].body["class"] == "silent"
