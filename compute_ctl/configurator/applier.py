@@ -202,10 +202,13 @@ class Applier:
             await self._judged(verdict)
             await self._journal.save(self._node.state)
             return
-        if verdict.proof is Proof.NONE:
-            return
+        before = self._node.verdict
         for complaint in verdict.shadowed:
-            logger.warning("drift: %s", reasons((complaint,)))
+            if before is None or complaint not in before.shadowed:
+                logger.warning("drift: %s", reasons((complaint,)))
+        if verdict.proof is Proof.NONE:
+            self._node.looked(verdict)
+            return
         self._node.proved(verdict)
         await self._journal.save(self._node.state)
 

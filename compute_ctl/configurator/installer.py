@@ -79,7 +79,10 @@ class Installer:
             if not self._prover.possible:
                 reason = "postgres does not accept connections yet"
                 return Result(outcome=Outcome.UNPROVEN, reason=reason, excused=True)
+            self._node.looked(verdict)
             reason = "postgres did not acknowledge the configuration"
+            if verdict.lost:
+                reason = f"not in force: {'; '.join(one.reason for one in verdict.shadowed)}"
             return Result(outcome=Outcome.UNPROVEN, reason=reason)
         self._node.proved(verdict)
         return Result(outcome=Outcome.APPLIED)

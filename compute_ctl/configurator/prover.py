@@ -68,12 +68,16 @@ class Prover:
         acks = self._node.acks
         if await acks.wait(self._deadlines.ack if self._worker_exists else FIRST_WAIT_S):
             self._worker_exists = True
+        seen: Verdict | None = None
         while True:
             report = await self._look(end)
             verdict = self._judge(report)
+            seen = verdict if report is not None else seen
             left = end - self._clock.monotonic()
-            if verdict.proof is not Proof.NONE or verdict.bad or verdict.blocked or left <= 0:
+            if verdict.proof is not Proof.NONE or verdict.bad or verdict.blocked:
                 return verdict
+            if left <= 0:
+                return seen or verdict  # the last look may have had no time left
             await (
                 acks.wait(min(BETWEEN_LOOKS_S, left))
                 if acks.latest is None

@@ -97,6 +97,8 @@ class Verdict:
     """Errors outside our file that keep Postgres from reading it: no fault of the document."""
     shadowed: tuple[Complaint, ...] = ()
     """Managed settings that a later source overrides: drift."""
+    lost: bool = False
+    """Drift keeps the servers of our file out of force."""
     pending_restart: tuple[PendingRestart, ...] = ()
     """All settings of the server that wait for a restart, whoever changed them."""
     waits: bool = False
@@ -128,13 +130,13 @@ def judge(
     files = _Files(report, our_file=our_file, marker=marker)
     bad = tuple(files.complaints(ours=True))
     blocked = () if files.read else tuple(files.complaints(ours=False))
-    shadowed, upstream_lost = files.shadowed() if files.read else ((), False)
+    shadowed, lost = files.shadowed() if files.read else ((), False)
     if ack is None:
         runs = _runs_without_ack(report, files, marker=marker, swapped_at=swapped_at)
         acknowledged = False
     else:
         runs = acknowledged = ack.map_matches
-    if runs and files.marker_found and not bad and not blocked and not upstream_lost:
+    if runs and files.marker_found and not bad and not blocked and not lost:
         proof = Proof.FULL
     elif acknowledged and not any(item.name in UPSTREAM_SETTINGS for item in bad):
         proof = Proof.UPSTREAM
@@ -145,6 +147,7 @@ def judge(
         bad=bad,
         blocked=blocked,
         shadowed=shadowed,
+        lost=lost,
         pending_restart=report.pending_restart,
         waits=any(files.waits_for_us(item, names) for item in report.pending_restart),
     )
@@ -170,6 +173,7 @@ class _Files:
         self._report = report
         # The server may name our file by another path (a link); the marker line gives it away.
         marked = {row.file for row in report.settings if _is_marker(row, marker)}
+        self._our_file = our_file
         self._our_files = {posixpath.normpath(our_file), *map(posixpath.normpath, marked)}
         self.marker_found = bool(marked)
         self.read = any(row.applied for row in report.settings)
@@ -200,6 +204,9 @@ class _Files:
 
     def shadowed(self) -> tuple[tuple[Complaint, ...], bool]:
         """Return our settings that another file overrides, and whether an upstream one has lost."""
+        if not self.marker_found:
+            reason = f"no configuration file includes {self._our_file}"
+            return (Complaint(name="include_if_exists", reason=reason),), True
         found, lost = [], False
         for row in self._report.settings:
             if row.name is None or row.applied or row.error or not self.ours(row.file):

@@ -280,6 +280,11 @@ class Node:
         if verdict.proof is Proof.FULL and not verdict.waits:
             self.state = msgspec.structs.replace(self.state, last_known_good=self.state.applied)
 
+    def looked(self, verdict: Verdict) -> None:
+        """Show the drift that a look has found which proved nothing."""
+        if verdict.shadowed:
+            self.verdict = verdict
+
     # What Postgres does
 
     def postgres_ready(self) -> None:
@@ -320,6 +325,7 @@ class Node:
             and self.written is not None
             and not self.written.is_fallback
             and self.desired.content_sha256 == applied.content_sha256
+            and not (self.verdict is not None and self.verdict.lost)
         )
 
     def snapshot(self) -> Snapshot:

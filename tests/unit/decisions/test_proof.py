@@ -112,7 +112,7 @@ def test_proof(found: SqlReport | None, ack: Ack | None, proof: Proof) -> None:
 
 
 def test_file_that_is_not_included_proves_nothing() -> None:
-    """A newer load time is no proof where the server does not read our file at all."""
+    """A newer load time is no proof where the server does not read our file: that is said."""
     found = report(library=False)
     without = SqlReport(
         conf_load_time=found.conf_load_time,
@@ -122,7 +122,9 @@ def test_file_that_is_not_included_proves_nothing() -> None:
         pending_restart=(),
     )
 
-    assert judged(without) == Verdict(proof=Proof.NONE)
+    reason = f"no configuration file includes {OURS}"
+    complaint = Complaint(name="include_if_exists", reason=reason)
+    assert judged(without) == Verdict(proof=Proof.NONE, shadowed=(complaint,), lost=True)
 
 
 def test_bad_value() -> None:
@@ -251,6 +253,7 @@ def test_shadowed_upstream_is_not_healed(value: str, proof: Proof) -> None:
 
     assert verdict.proof is proof
     assert [item.name for item in verdict.shadowed] == ["primary_conninfo"]
+    assert verdict.lost is (proof is Proof.NONE)
 
 
 def test_own_later_line_is_no_drift() -> None:
