@@ -13,8 +13,8 @@ from compute_ctl.configurator.prover import Prover
 from compute_ctl.decisions.attempt import Good, Result, reasons
 from compute_ctl.decisions.facts import Outcome, Written
 from compute_ctl.decisions.proof import Proof, Verdict
+from compute_ctl.document.body import Body, split_body
 from compute_ctl.document.generation import Marker, map_sha256
-from compute_ctl.document.render import Body, split_body
 from compute_ctl.document.spec import Document
 from compute_ctl.node import Node
 from compute_ctl.ports import Clock

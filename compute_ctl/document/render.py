@@ -12,11 +12,11 @@ dedicated field of the spec wins over a setting that says otherwise.
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
 from compute_ctl.document import spec_sources
+from compute_ctl.document.body import UPSTREAM_BEGIN
 from compute_ctl.document.generation import MARKER_SETTING
 from compute_ctl.document.quoting import (
     DIRECTIVES,
@@ -27,11 +27,9 @@ from compute_ctl.document.quoting import (
     settings_in,
 )
 from compute_ctl.document.spec import ComputeSpec, Document, Static
-from compute_ctl.document.spec_sources import CONNSTRING, STRIPE_SIZE
-from compute_ctl.document.upstream import DEFAULT_STRIPE_SIZE, Upstream
+from compute_ctl.document.upstream import Upstream
 from compute_ctl.errors import SpecError
 
-UPSTREAM_BEGIN: Final = "# upstream: the servers that this one depends on\n"
 SIZE_LIMIT: Final = "neon.max_cluster_size"
 SIZE_LIMIT_OVERRIDE: Final = "compute_ctl_temp_override.conf"
 """The file beside the configuration of a limited server that lifts its limit for a while."""
@@ -79,55 +77,7 @@ class Rendered:
     @property
     def body(self) -> str:
         """All lines before the marker line."""
-        return fallback(self.rest, self.upstream)
-
-
-def fallback(rest_of: str, upstream_of: str) -> str:
-    """Return the body made of one document's rest and perhaps another's upstream part."""
-    return rest_of + upstream_of
-
-
-def split_body(body: str) -> tuple[str, str]:
-    """Return rest and upstream part of a *body* made here; the second is empty in a foreign one."""
-    at = body.rfind("\n" + UPSTREAM_BEGIN) + 1
-    if at == 0 and not body.startswith(UPSTREAM_BEGIN):
-        return body, ""
-    return body[:at], body[at:]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Body:
-    """What a body says that was written here, perhaps by an earlier daemon or as a fallback."""
-
-    rest: str
-    upstream: str
-    shards: tuple[str, ...]
-    stripe_size: int
-    names: frozenset[str]
-    tenant_id: str | None = None
-    timeline_id: str | None = None
-
-    @classmethod
-    def read(cls, body: str) -> Body:
-        """Read *body*, which need not be intact: what is unreadable counts as not there."""
-        rest, upstream = split_body(body)
-        found: dict[str, str] = {}
-        with suppress(SpecError):
-            found.update((line.name.lower(), line.value) for line in settings_in(rest, "rest"))
-        names = found.keys() - DIRECTIVES
-        servers: dict[str, str] = {}
-        with suppress(SpecError):
-            servers.update((line.name, line.value) for line in settings_in(upstream, "upstream"))
-        shards, stripe_size = servers.get(CONNSTRING), servers.get(STRIPE_SIZE, "")
-        return cls(
-            rest=rest,
-            upstream=upstream,
-            shards=tuple(shards.split(",")) if shards else (),
-            stripe_size=int(stripe_size) if stripe_size.isdecimal() else DEFAULT_STRIPE_SIZE,
-            names=frozenset(names | servers.keys()),
-            tenant_id=found.get("neon.tenant_id"),
-            timeline_id=found.get("neon.timeline_id"),
-        )
+        return self.rest + self.upstream
 
 
 def render(document: Document, context: RenderContext) -> Rendered:

@@ -3,6 +3,7 @@
 `Node` is the only writer of the status; its parts keep requests, acknowledgements and a push.
 """
 
-from compute_ctl.node.node import Node, Observer
+from compute_ctl.node.node import Node
+from compute_ctl.node.observer import Observer
 
 __all__ = ["Node", "Observer"]

@@ -12,7 +12,7 @@ import asyncio
 import logging
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
 
@@ -34,6 +34,7 @@ from compute_ctl.decisions.state import RESTING, TERMINATING, Event, Status, hom
 from compute_ctl.document.spec import ComputeCtlConfig, decode_document
 from compute_ctl.errors import RequestError
 from compute_ctl.node.acks import Acks
+from compute_ctl.node.observer import Observer, Observers
 from compute_ctl.node.push import Push
 from compute_ctl.node.requests import Requests
 from compute_ctl.ports import Clock, Postgres
@@ -46,29 +47,13 @@ EXIT_EMPTY: Final = 3
 """Exit status after an orderly stop because the control plane detached the compute."""
 
 
-class Observer(Protocol):
-    """Somebody who is told, and may not fail: metrics, sd_notify, a test."""
-
-    def on_move(self, old: Status, new: Status, why: str) -> None:
-        """The status changed."""
-
-    def on_refresh_request(self, source: Source) -> None:
-        """A refresh was requested."""
-
-    def on_attempt(self, attempt: Attempt) -> None:
-        """An attempt ended."""
-
-    def on_ack(self, answer: AckAnswer) -> None:
-        """Postgres acknowledged something."""
-
-
 class Node:
     """The compute as this daemon knows it."""
 
     def __init__(self, *, clock: Clock, postgres: Postgres) -> None:
         self._clock = clock
         self._postgres = postgres
-        self._observers: list[Observer] = []
+        self._observers = Observers()
         self.status = Status.EMPTY
         self.start_time = clock.wall()
         self.wake = asyncio.Event()
@@ -113,7 +98,7 @@ class Node:
 
     def subscribe(self, observer: Observer) -> None:
         """Tell *observer* of everything from now on."""
-        self._observers.append(observer)
+        self._observers.add(observer)
 
     # The status
 
@@ -129,8 +114,7 @@ class Node:
         self.status = new
         level = logging.DEBUG if {old, new} == ASKING_AGAIN else logging.INFO
         logger.log(level, "status changed from %s to %s%s", old, new, f": {why}" if why else "")
-        for observer in self._observers:
-            observer.on_move(old, new, why)
+        self._observers.on_move(old, new, why)
         if new in TERMINATING:
             self.ending.set()
         if new is Status.TERMINATED:
@@ -169,8 +153,7 @@ class Node:
         ticket = self.requests.add(
             self._clock.monotonic(), source=source, suspicion=suspicion, force=force
         )
-        for observer in self._observers:
-            observer.on_refresh_request(source)
+        self._observers.on_refresh_request(source)
         said = f"says that {suspicion}" if suspicion and suspicion.trouble else "asks for a refresh"
         self.move(Event.REFRESH, f"{who} {said}")
         self.wake.set()
@@ -232,8 +215,7 @@ class Node:
     def acknowledge(self, message: AckMessage) -> AckAnswer:
         """Take an acknowledgement by Postgres; only the current marker proves anything."""
         answer = self.acks.take(message)
-        for observer in self._observers:
-            observer.on_ack(answer)
+        self._observers.on_ack(answer)
         if answer is AckAnswer.TAKEN and message.suspects is False:
             self.requests.trouble_over()
             self.wake.set()
@@ -248,8 +230,7 @@ class Node:
         self.last_attempt = attempt
         self.error = None if good else attempt.reason or attempt.outcome.value
         self.attempted.set()
-        for observer in self._observers:
-            observer.on_attempt(attempt)
+        self._observers.on_attempt(attempt)
         self.requests.end(served, attempt.outcome)
 
     def now_written(self, written: Written) -> None:

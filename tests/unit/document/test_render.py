@@ -10,15 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from compute_ctl.document.body import Body, split_body
 from compute_ctl.document.generation import MARKER_SETTING, Marker, file_text
-from compute_ctl.document.render import (
-    Body,
-    RenderContext,
-    Rendered,
-    fallback,
-    render,
-    split_body,
-)
+from compute_ctl.document.render import RenderContext, Rendered, render
 from compute_ctl.document.spec import decode_document
 from compute_ctl.errors import SpecError
 from tests.support.postgres import Postgres, Template, binary, give_away, run_as
@@ -319,7 +313,7 @@ def test_parts_combine() -> None:
     good = made({"work_mem": "1MB"}, pageserver_connstring=A)
     new = made({"work_mem": "nonsense"}, pageserver_connstring=B)
 
-    body = fallback(good.rest, new.upstream)
+    body = good.rest + new.upstream
 
     assert split_body(body) == (good.rest, new.upstream)
     assert split_body(new.body) == (new.rest, new.upstream)

@@ -1,0 +1,55 @@
+"""Who is told what happens to the compute."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from compute_ctl.decisions.facts import AckAnswer, Attempt, Source
+from compute_ctl.decisions.state import Status
+
+
+class Observer(Protocol):
+    """Somebody who is told, and may not fail: metrics, sd_notify, a test."""
+
+    def on_move(self, old: Status, new: Status, why: str) -> None:
+        """The status changed."""
+
+    def on_refresh_request(self, source: Source) -> None:
+        """A refresh was requested."""
+
+    def on_attempt(self, attempt: Attempt) -> None:
+        """An attempt ended."""
+
+    def on_ack(self, answer: AckAnswer) -> None:
+        """Postgres acknowledged something."""
+
+
+class Observers:
+    """An observer that tells all others, in the order in which they came."""
+
+    def __init__(self) -> None:
+        self._observers: list[Observer] = []
+
+    def add(self, observer: Observer) -> None:
+        """Tell *observer* of everything from now on."""
+        self._observers.append(observer)
+
+    def on_move(self, old: Status, new: Status, why: str) -> None:
+        """The status changed."""
+        for observer in self._observers:
+            observer.on_move(old, new, why)
+
+    def on_refresh_request(self, source: Source) -> None:
+        """A refresh was requested."""
+        for observer in self._observers:
+            observer.on_refresh_request(source)
+
+    def on_attempt(self, attempt: Attempt) -> None:
+        """An attempt ended."""
+        for observer in self._observers:
+            observer.on_attempt(attempt)
+
+    def on_ack(self, answer: AckAnswer) -> None:
+        """Postgres acknowledged something."""
+        for observer in self._observers:
+            observer.on_ack(answer)
