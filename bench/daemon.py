@@ -17,7 +17,8 @@ from pathlib import Path
 
 from devstack.compute import Compute
 from devstack.daemon import Daemon
-from devstack.postgres import Template, free_port
+from devstack.installation import free_port
+from devstack.postgres import Template
 from devstack.process import Child
 from devstack.wait import wait_until
 

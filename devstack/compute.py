@@ -15,8 +15,9 @@ import psycopg
 
 from devstack.daemon import Daemon
 from devstack.document import attached
+from devstack.installation import binary, free_port, give_away
 from devstack.launch import ControlPlane, Pageserver, start_control_plane, start_pageserver
-from devstack.postgres import Postgres, Setting, Template, binary, free_port, give_away
+from devstack.postgres import Postgres, Setting, Template
 
 TENANT = "9f3c1d5e7a804b26a1c4e85d02f7b369"
 TIMELINE = "0a1b2c3d4e5f60718293a4b5c6d7e8f9"

@@ -6,13 +6,10 @@ The server is started directly, without pg_ctl, so its exit status and every sig
 """
 
 import os
-import pwd
 import re
 import shutil
 import signal
-import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -22,9 +19,15 @@ from typing import Any, Literal, Self
 
 import psycopg
 
+from devstack.installation import (
+    binary,
+    free_port,
+    give_away,
+    make_folder,
+    run_as,
+)
 from devstack.wait import wait_until
 
-DEFAULT_PG_CONFIG = "/usr/lib/postgresql/15/bin/pg_config"
 START_TIMEOUT = 15.0
 STOP_TIMEOUT = 15.0
 LOG_TAIL_LINES = 80
@@ -45,65 +48,6 @@ BASE_SETTINGS = {
 
 StopMode = Literal["smart", "fast", "immediate"]
 Setting = str | int | float | bool
-
-
-def pg_config(option: str) -> str:
-    """What the pg_config of the server under test (``PG_CONFIG``) says to ``--option``."""
-    command = os.environ.get("PG_CONFIG", DEFAULT_PG_CONFIG)
-    return subprocess.check_output([command, f"--{option}"], text=True).strip()
-
-
-def major() -> int:
-    """Major version of the server under test."""
-    found = re.match(r"PostgreSQL (\d+)", pg_config("version"))
-    assert found is not None
-    return int(found[1])
-
-
-def binary(name: str) -> str:
-    """Path of the program *name* of the server under test."""
-    return str(Path(pg_config("bindir")) / name)
-
-
-def os_user() -> str | None:
-    """The user Postgres must run as, or None when that is ourselves."""
-    if os.geteuid() != 0:
-        return None
-    for name in ("postgres", "nobody"):
-        with suppress(KeyError):
-            return pwd.getpwnam(name).pw_name
-    raise RuntimeError("postgres cannot run as root and there is no user postgres or nobody")
-
-
-def run_as() -> dict[str, Any]:
-    """Keyword arguments that make ``subprocess`` start a program as :func:`os_user`."""
-    name = os_user()
-    if name is None:
-        return {}
-    return {"user": name, "group": pwd.getpwnam(name).pw_gid, "extra_groups": []}
-
-
-def give_away(path: Path) -> None:
-    """Make *path* belong to :func:`os_user`."""
-    name = os_user()
-    if name is not None:
-        record = pwd.getpwnam(name)
-        os.chown(path, record.pw_uid, record.pw_gid)
-
-
-def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that nobody listens on right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def make_folder(prefix: str) -> Path:
-    """Create a short folder that the server may write (socket paths end at 107 bytes)."""
-    path = Path(tempfile.mkdtemp(prefix=prefix))
-    give_away(path)
-    return path
 
 
 def quote(value: Setting) -> str:
@@ -235,11 +179,6 @@ class Postgres:
             return
         self.process.kill()
         self.process.wait(5)
-
-    def restart(self, mode: StopMode = "fast") -> None:
-        """Stop and start."""
-        self.stop(mode)
-        self.start()
 
     def reload(self) -> None:
         """Send SIGHUP to the postmaster; does not wait for its effect."""

@@ -6,7 +6,7 @@ import tempfile
 import aiohttp
 import psycopg
 
-from tests.support.postgres import pg_config
+from devstack.installation import pg_config
 
 pytest_plugins = ["tests.support.fixtures"]
 

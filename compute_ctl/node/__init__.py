@@ -4,6 +4,5 @@
 """
 
 from compute_ctl.node.node import Node
-from compute_ctl.node.observer import Observer
 
-__all__ = ["Node", "Observer"]
+__all__ = ["Node"]

@@ -45,12 +45,10 @@ class Supervised(Server):
         super().__init__(pgdata)
         self._pgbin = pgbin
         self._superuser = superuser
-        self._logs = LogPipe(log_pipe, on_record=on_record, on_overflow=self._overflowed)
+        self._logs = LogPipe(log_pipe, on_record=on_record, on_overflow=_overflowed)
         self._child: subprocess.Popen[bytes] | None = None
         self._process: Process | None = None
         self._started = asyncio.Event()
-        self.log_overflows = 0
-        """How often the server's log was found to have lost lines."""
 
     async def make_if_empty(self) -> bool:
         """Make a cluster where the data directory is empty or missing; return whether it did.
@@ -147,6 +145,6 @@ class Supervised(Server):
             return 128 - code
         return code
 
-    def _overflowed(self) -> None:
-        self.log_overflows += 1
-        _log.warning("log lines of postgres were lost: the daemon did not read in time")
+
+def _overflowed() -> None:
+    _log.warning("log lines of postgres were lost: the daemon did not read in time")

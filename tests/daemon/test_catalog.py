@@ -13,8 +13,8 @@ from compute_ctl.catalog.executor import Executor
 from compute_ctl.catalog.wanted import Wanted
 from compute_ctl.document.spec import decode_document
 from compute_ctl.errors import CatalogError
-from tests.support.postgres import Postgres, Template
-from tests.support.wait import wait_until
+from devstack.postgres import Postgres, Template
+from devstack.wait import wait_until
 
 SECRET = "c3RvcmVka2V5c3RvcmVka2V5c3RvcmVka2V5c3RvcmU="
 SCRAM = f"SCRAM-SHA-256$4096:c2FsdHNhbHQ=${SECRET}:{SECRET}"

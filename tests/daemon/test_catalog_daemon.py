@@ -10,7 +10,7 @@ import pytest
 
 from devstack.compute import Compute
 from devstack.postgres import Template
-from tests.support.wait import wait_until
+from devstack.wait import wait_until
 
 
 @pytest.fixture

@@ -8,9 +8,10 @@ import pytest
 
 from compute_ctl.catalog import Desk
 from compute_ctl.errors import CatalogError, ProbeError, RequestError, SqlError
+from devstack.installation import binary
+from devstack.postgres import Postgres, Template
+from devstack.wait import wait_until
 from tests.support.fixtures import PostgresFactory
-from tests.support.postgres import Postgres, Template, binary
-from tests.support.wait import wait_until
 
 
 @pytest.fixture(scope="module")

@@ -21,9 +21,9 @@ from compute_ctl.document.spec import Document, decode_document
 from compute_ctl.node import Node
 from compute_ctl.ports import CatalogEnd, CatalogResult
 from compute_ctl.postgres import Attached
+from devstack.postgres import Postgres, Template
+from devstack.wait import wait_until
 from tests.support.fixtures import PostgresFactory
-from tests.support.postgres import Postgres, Template
-from tests.support.wait import wait_until
 
 
 class SystemClock:

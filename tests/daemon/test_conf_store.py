@@ -6,8 +6,9 @@ import pytest
 
 from compute_ctl.decisions.proof import Complaint
 from compute_ctl.files.conf_store import ConfStore
+from devstack.installation import binary
+from devstack.postgres import Template
 from tests.support.files import names
-from tests.support.postgres import Template, binary
 
 CANDIDATE = """\
 # a candidate

@@ -16,7 +16,7 @@ from compute_ctl.decisions.state import Event
 from compute_ctl.errors import ComputeError, RequestError, SettingsError
 from compute_ctl.http.api import Door
 from compute_ctl.http.routes import ROUTES
-from devstack.postgres import free_port
+from devstack.installation import free_port
 from tests.daemon.api import Served, Wire, serve
 
 KEY = ed25519.Ed25519PrivateKey.generate()

@@ -29,7 +29,7 @@ from compute_ctl.http.api import Door, Route
 from compute_ctl.http.openapi import document
 from compute_ctl.http.routes import ROUTES
 from compute_ctl.settings import Deadlines
-from devstack.postgres import free_port
+from devstack.installation import free_port
 from tests.daemon.api import Served, serve
 from tests.daemon.test_http_external import SmallCatalog
 

@@ -11,9 +11,9 @@ import pytest
 
 from compute_ctl.monitoring.monitor import APPLICATION, Monitor
 from compute_ctl.postgres import Attached
+from devstack.postgres import Postgres, Template
+from devstack.wait import wait_until
 from tests.support.fixtures import PostgresFactory
-from tests.support.postgres import Postgres, Template
-from tests.support.wait import wait_until
 
 
 @pytest.fixture(scope="module")

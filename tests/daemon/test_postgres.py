@@ -19,9 +19,10 @@ from compute_ctl.postgres import (
     data_dir_inode,
     system_identifier,
 )
+from devstack.installation import binary, free_port, make_folder, os_user
+from devstack.postgres import Template
+from devstack.wait import wait_until
 from tests.support.fixtures import PostgresFactory
-from tests.support.postgres import Template, binary, free_port, make_folder, os_user
-from tests.support.wait import wait_until
 
 
 class Watch:

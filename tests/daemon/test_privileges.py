@@ -12,7 +12,7 @@ import pytest
 
 from compute_ctl.errors import SettingsError
 from compute_ctl.system.privileges import become_owner, can_read
-from tests.support.postgres import give_away, make_folder, os_user
+from devstack.installation import give_away, make_folder, os_user
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 

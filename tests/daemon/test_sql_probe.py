@@ -11,9 +11,9 @@ import pytest
 from compute_ctl.decisions.proof import FileSetting, PendingRestart, SqlReport
 from compute_ctl.errors import ProbeError
 from compute_ctl.sql.probe import SqlProbe
+from devstack.postgres import Postgres
+from devstack.wait import wait_until
 from tests.support.fixtures import PostgresFactory
-from tests.support.postgres import Postgres
-from tests.support.wait import wait_until
 
 
 async def look(server: Postgres) -> SqlReport:

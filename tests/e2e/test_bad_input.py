@@ -13,7 +13,7 @@ import pytest
 
 from devstack.compute import TENANT, TIMELINE, Compute
 from devstack.document import attached
-from devstack.postgres import binary
+from devstack.installation import binary
 
 URL = "postgresql://no_user@127.0.0.1:6400"
 

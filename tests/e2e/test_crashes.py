@@ -11,7 +11,7 @@ import pytest
 from compute_ctl.document.generation import LiveFile
 from compute_ctl.system.failpoint import STEPS, VARIABLE
 from devstack.compute import Compute
-from devstack.postgres import give_away, make_folder
+from devstack.installation import give_away, make_folder
 from devstack.process import ChildError
 from devstack.wait import wait_until
 from tests.e2e.conftest import ComputeFactory

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from jwt.algorithms import OKPAlgorithm
 
 from devstack.compute import COMPUTE_ID
-from devstack.postgres import free_port
+from devstack.installation import free_port
 from tests.e2e.conftest import ComputeFactory
 
 OLD = ed25519.Ed25519PrivateKey.generate()

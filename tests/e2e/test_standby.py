@@ -8,15 +8,8 @@ from contextlib import ExitStack
 import pytest
 
 from devstack.daemon import Daemon
-from devstack.postgres import (
-    Postgres,
-    Template,
-    binary,
-    free_port,
-    give_away,
-    make_folder,
-    run_as,
-)
+from devstack.installation import binary, free_port, give_away, make_folder, run_as
+from devstack.postgres import Postgres, Template
 from devstack.wait import wait_until
 
 

@@ -13,7 +13,7 @@ import pytest
 from devstack.compute import TENANT, TIMELINE
 from devstack.daemon import Daemon
 from devstack.document import attached
-from devstack.postgres import binary, free_port, give_away, make_folder, os_user
+from devstack.installation import binary, free_port, give_away, make_folder, os_user
 from devstack.wait import wait_until
 
 

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from devstack.installation import pg_config
 from devstack.launch import Pageserver, start_pageserver
+from devstack.postgres import Postgres, Setting, Template
 from tests.pg.libraries import fake_neon, library_folder, probe, slow_resolver
 from tests.support.daemon_stub import DaemonStub
 from tests.support.fixtures import PostgresFactory
-from tests.support.postgres import Postgres, Setting, Template, pg_config
 
 __all__ = ["fake_neon", "library_folder", "probe", "slow_resolver"]
 

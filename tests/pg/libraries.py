@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.postgres import make_folder, pg_config
+from devstack.installation import make_folder, pg_config
 
 SOURCES = Path(__file__).parent / "helpers"
 EXTENSION = Path(__file__).parents[2] / "extension"

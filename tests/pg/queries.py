@@ -8,8 +8,8 @@ from typing import Any, Self
 
 import psycopg
 
-from tests.support.postgres import Postgres
-from tests.support.wait import wait_until
+from devstack.postgres import Postgres
+from devstack.wait import wait_until
 
 
 class Blocked:

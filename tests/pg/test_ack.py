@@ -3,10 +3,10 @@
 import hashlib
 import time
 
+from devstack.wait import wait_until
 from tests.pg.conftest import MakeNeon, MakePageserver
 from tests.pg.queries import Blocked
 from tests.support.daemon_stub import ACK, REFRESH, DaemonStub
-from tests.support.wait import wait_until
 
 TWO = "host=127.0.0.1 port=1,host=127.0.0.1 port=2"
 

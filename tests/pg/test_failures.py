@@ -14,12 +14,12 @@ import psycopg
 import pytest
 
 from devstack.launch import Pageserver, start_pageserver
+from devstack.postgres import Postgres
+from devstack.wait import wait_until
 from tests.pg.conftest import BASE, TENANT, TIMELINE
 from tests.pg.queries import Blocked
 from tests.pg.situations import HANDSHAKE, RESPONSE, TENANTS, Situation
 from tests.support.daemon_stub import REFRESH, DaemonStub
-from tests.support.postgres import Postgres
-from tests.support.wait import wait_until
 
 KINDS = {
     "getpage": "SELECT neon_refresh.read_page('t', 7) = get_raw_page('t', 7)",

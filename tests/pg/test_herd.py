@@ -8,10 +8,10 @@ from typing import Any
 import psycopg
 import pytest
 
+from devstack.postgres import Postgres
+from devstack.wait import wait_until
 from tests.pg.conftest import MakeNeon, MakePageserver
 from tests.support.daemon_stub import REFRESH, DaemonStub
-from tests.support.postgres import Postgres
-from tests.support.wait import wait_until
 
 BACKENDS = 200
 SHARDS = 8

@@ -6,11 +6,11 @@ import subprocess
 import pytest
 from psycopg import errors
 
+from devstack.installation import binary, give_away, major, run_as
 from tests.pg.conftest import MakeNeon, MakePageserver
 from tests.pg.queries import Blocked
 from tests.pg.rawserver import RawServer, message, notice, page_error
 from tests.support.daemon_stub import DaemonStub
-from tests.support.postgres import binary, give_away, major, run_as
 
 V2 = {"neon.protocol_version": 2}
 READ = "SELECT neon_refresh.read_page('t', 0)"

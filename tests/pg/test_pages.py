@@ -7,9 +7,10 @@ import psycopg
 import pytest
 from psycopg import errors
 
+from devstack.installation import give_away
+from devstack.postgres import Postgres
 from devstack.tokens import KeyPair
 from tests.pg.conftest import TABLE_PAGES, TENANT, MakeNeon, MakePageserver
-from tests.support.postgres import Postgres, give_away
 
 SAME_PAGES = """
     SELECT count(*), bool_and(neon_refresh.read_page('t', n) = get_raw_page('t', n::int))

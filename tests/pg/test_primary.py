@@ -7,10 +7,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from devstack.installation import major
+from devstack.postgres import Postgres, Template
+from devstack.wait import wait_until
 from tests.pg.conftest import MakeNeon
 from tests.support.daemon_stub import REFRESH, DaemonStub
-from tests.support.postgres import Postgres, Template, major
-from tests.support.wait import wait_until
 
 FAST = {
     "wal_retrieve_retry_interval": "100ms",

@@ -3,11 +3,11 @@
 import os
 import signal
 
+from devstack.postgres import Postgres
+from devstack.wait import wait_until
 from tests.pg.conftest import MakeNeon
 from tests.pg.test_ack import map_hash, markers
 from tests.support.daemon_stub import ACK, DaemonStub
-from tests.support.postgres import Postgres
-from tests.support.wait import wait_until
 
 MAP = "SELECT map_generation, shard_count, stripe_size FROM neon_refresh.stat"
 ONE = "host=127.0.0.1 port=1"

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 from psycopg import errors
 
+from devstack.postgres import Postgres
+from devstack.wait import wait_until
 from tests.pg.conftest import MakeNeon, MakePageserver
 from tests.pg.test_ack import map_hash, markers
 from tests.support.daemon_stub import ACK, REFRESH, DaemonStub
-from tests.support.postgres import Postgres
-from tests.support.wait import wait_until
 
 LIST = "postgresql://no_user@pageserver-1:6400,postgresql://no_user@pageserver-2:6400"
 

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from devstack.installation import binary, run_as
+from devstack.postgres import INITDB_OPTIONS, Postgres
+from devstack.wait import wait_until
 from tests.pg.conftest import MakeNeon
 from tests.pg.queries import Blocked
 from tests.support.daemon_stub import ACK, REFRESH, DaemonStub
-from tests.support.postgres import INITDB_OPTIONS, Postgres, binary, run_as
-from tests.support.wait import wait_until
 
 WORKER = "SELECT worker_pid FROM neon_refresh.stat"
 DEAD = "host=127.0.0.1 port=1"

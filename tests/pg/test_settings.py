@@ -6,9 +6,10 @@ import psycopg
 import pytest
 from psycopg import errors
 
+from devstack.installation import binary, major, run_as
+from devstack.postgres import Postgres
+from devstack.wait import wait_until
 from tests.pg.conftest import MakeNeon
-from tests.support.postgres import Postgres, binary, major, run_as
-from tests.support.wait import wait_until
 
 OURS = {
     "neon_refresh.auth_token_file": ("", "sighup"),

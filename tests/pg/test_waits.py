@@ -9,11 +9,11 @@ import pytest
 from psycopg import errors
 
 from devstack.launch import Pageserver
+from devstack.postgres import Postgres
+from devstack.wait import wait_until
 from tests.pg.conftest import MakeNeon, MakePageserver
 from tests.pg.queries import Blocked
 from tests.support.daemon_stub import REFRESH, DaemonStub
-from tests.support.postgres import Postgres
-from tests.support.wait import wait_until
 
 READ = "SELECT length(neon_refresh.read_page('t', 0))"
 PAGE = [(8192,)]

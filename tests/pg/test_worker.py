@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from devstack.wait import wait_until
 from tests.pg.conftest import MakeNeon, MakePageserver
 from tests.pg.queries import Blocked
 from tests.support.daemon_stub import REFRESH, DaemonStub
-from tests.support.wait import wait_until
 
 WORKER = "SELECT worker_pid FROM neon_refresh.stat"
 DEAD = "host=127.0.0.1 port=1"

@@ -6,7 +6,7 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from compute_ctl.decisions.facts import AckAnswer, AckMessage, Source, Suspicion
+from compute_ctl.decisions.facts import AckMessage, Source, Suspicion
 from compute_ctl.errors import RequestError
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class SimWorker:
         lost = world.faults.acks_lost or world.rng.random() < world.faults.ack_loss
         if life is None or not life.serving or lost:
             return False
-        answer = life.node.acknowledge(
+        life.node.acknowledge(
             AckMessage(
                 marker=world.postgres.marker,
                 map_sha256=world.postgres.map_sha256(),
@@ -57,8 +57,6 @@ class SimWorker:
                 suspects=world.troubled,
             )
         )
-        if answer is AckAnswer.UNKNOWN:
-            world.unknown_acks += 1
         return True
 
     async def complain(self) -> None:

@@ -76,7 +76,6 @@ class World:
         self.life: Life | None = None
         self.crashes = 0
         self.crash_at_step: int | None = None
-        self.unknown_acks = 0
         self.quiet = False
         self.calm = True
         """Nothing has been wrong with the way to the source in this story."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from tests.support.wait import wait_until
+from devstack.wait import wait_until
 
 REFRESH = "/refresh_configuration"
 ACK = "/configuration_ack"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from pytest_postgresql import factories
 
-from tests.support.postgres import Postgres, Setting, Template
+from devstack.postgres import Postgres, Setting, Template
 
 PostgresFactory = Callable[..., Postgres]
 

@@ -17,9 +17,10 @@ from compute_ctl.decisions.proof import (
 )
 from compute_ctl.document.generation import MARKER_SETTING
 from compute_ctl.sql.probe import SqlProbe
+from devstack.installation import give_away
+from devstack.postgres import Postgres
+from devstack.wait import wait_until
 from tests.support.fixtures import PostgresFactory
-from tests.support.postgres import Postgres, give_away
-from tests.support.wait import wait_until
 
 OURS, MAIN, AUTO = "/d/compute_ctl.conf", "/d/postgresql.conf", "/d/postgresql.auto.conf"
 MARKER = f"7.{'ab' * 16}.{'cd' * 32}"

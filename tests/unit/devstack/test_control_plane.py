@@ -10,7 +10,7 @@ import pytest
 from devstack.client import AdminError
 from devstack.launch import ControlPlane
 from devstack.process import ChildError
-from tests.support.wait import wait_until
+from devstack.wait import wait_until
 from tests.unit.devstack.conftest import ControlPlaneFactory
 from tests.unit.devstack.plane_client import EP, QUIET, TENANT, TOKEN, Fetch, document, tag_of
 

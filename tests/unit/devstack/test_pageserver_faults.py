@@ -7,7 +7,7 @@ from psycopg import OperationalError
 
 from devstack.client import Farewell
 from devstack.launch import Pageserver
-from tests.support.wait import wait_until
+from devstack.wait import wait_until
 from tests.unit.devstack.clients import (
     GONE,
     GOOD_PAGE,

@@ -9,7 +9,7 @@ from psycopg import OperationalError
 
 from devstack.client import AdminError
 from devstack.launch import Pageserver
-from tests.support.wait import wait_until
+from devstack.wait import wait_until
 from tests.unit.devstack.clients import (
     SHUTDOWN,
     TENANT,

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from devstack.installation import make_folder
 from devstack.launch import Pageserver, start_pageserver
-from tests.support.postgres import Postgres, Template, make_folder
+from devstack.postgres import Postgres, Template
 from tests.unit.devstack.clients import NEWEST, TENANT, TIMELINE, StreamClient, getpage, nblocks
 
 BLOCK = 8192

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from devstack.process import Child, ChildError
-from tests.support.wait import wait_until
+from devstack.wait import wait_until
 
 READY = "import sys,time; print('{\"port\": 5}', flush=True); "
 FOREVER = "time.sleep(60)"

@@ -15,7 +15,8 @@ from compute_ctl.document.generation import MARKER_SETTING, Marker, file_text
 from compute_ctl.document.render import RenderContext, Rendered, render
 from compute_ctl.document.spec import decode_document
 from compute_ctl.errors import SpecError
-from tests.support.postgres import Postgres, Template, binary, give_away, run_as
+from devstack.installation import binary, give_away, run_as
+from devstack.postgres import Postgres, Template
 
 ATTACH = RenderContext(attach=True, internal_port=3081)
 SUPERVISE = RenderContext(attach=False, internal_port=3081, overcommit_never=True)
