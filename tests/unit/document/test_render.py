@@ -10,34 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compute_ctl.document.body import Body, split_body
+from compute_ctl.document.body import Body
 from compute_ctl.document.generation import MARKER_SETTING, Marker, file_text
-from compute_ctl.document.render import RenderContext, Rendered, render
+from compute_ctl.document.render import RenderContext, render
 from compute_ctl.document.spec import decode_document
 from compute_ctl.errors import SpecError
 from devstack.installation import binary, give_away, run_as
 from devstack.postgres import Postgres, Template
+from tests.unit.document.rendering import ATTACH, SUPERVISE, A, B, made
 
-ATTACH = RenderContext(attach=True, internal_port=3081)
-SUPERVISE = RenderContext(attach=False, internal_port=3081, overcommit_never=True)
 TENANT, TIMELINE = "9f" * 16, "0a" * 16
-A, B = "postgresql://no_user@a:6400", "postgresql://no_user@b:6400"
 NASTY = ["", " ", "it's", "\\", "\\'", "a''b\\\\", "# no comment", "x' include 'y", "ä\u2028€", "="]
-
-
-def made(
-    settings: dict[str, str | None] | None = None,
-    *,
-    context: RenderContext = ATTACH,
-    config: object = None,
-    text: str | None = None,
-    **fields: Any,
-) -> Rendered:
-    """Render a document with these settings, text and fields."""
-    options = [{"name": name, "value": value} for name, value in (settings or {}).items()]
-    cluster = {"settings": options, "postgresql_conf": text}
-    document = {"spec": {"cluster": cluster, **fields}, "compute_ctl_config": config}
-    return render(decode_document(msgspec.json.encode(document)), context)
 
 
 def test_whole_file_attached() -> None:
@@ -307,48 +290,6 @@ def test_login_goes_with_the_servers() -> None:
     assert having.warnings == (
         'setting "neon_refresh.auth_token_file" contradicts its dedicated field: ignored',
     )
-
-
-def test_parts_combine() -> None:
-    """The rest of one and the upstream part of another make a body that splits again."""
-    good = made({"work_mem": "1MB"}, pageserver_connstring=A)
-    new = made({"work_mem": "nonsense"}, pageserver_connstring=B)
-
-    body = good.rest + new.upstream
-
-    assert split_body(body) == (good.rest, new.upstream)
-    assert split_body(new.body) == (new.rest, new.upstream)
-    assert body.count("pageserver_connstring") == 1
-
-
-def test_text_cannot_pretend_to_be_the_upstream_part() -> None:
-    """A comment like ours in the text does not split the body there."""
-    rendered = made(text="a=1\n# upstream: the servers that this one depends on\nwork_mem = 1\n")
-
-    assert split_body(rendered.body) == (rendered.rest, rendered.upstream)
-
-
-def test_foreign_body_has_no_upstream_part() -> None:
-    """A file written by somebody else is all rest."""
-    assert split_body("work_mem = 1\n") == ("work_mem = 1\n", "")
-
-
-def test_body_tells_what_it_says() -> None:
-    """Names and shard map can be read from a body alone, as of a fallback or an old generation."""
-    rendered = made(
-        {"work_mem": "1MB"}, text="a.b = 1\n", pageserver_connstring=f"{A},{B}", shard_stripe_size=7
-    )
-
-    body = Body.read(rendered.body)
-
-    assert body == Body(
-        rest=rendered.rest,
-        upstream=rendered.upstream,
-        shards=(A, B),
-        stripe_size=7,
-        names=rendered.names,
-    )
-    assert Body.read("x\n'").names == frozenset()
 
 
 VALUES = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=30)

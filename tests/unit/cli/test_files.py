@@ -1,0 +1,123 @@
+"""The commands that work on files, without a daemon."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from compute_ctl.__main__ import main
+from compute_ctl.decisions.recovery import Fact, State
+
+DOCUMENT = {
+    "spec": {
+        "format_version": 1.0,
+        "suspend_timeout_seconds": -1,
+        "cluster": {
+            "roles": [],
+            "databases": [],
+            "settings": [{"name": "work_mem", "value": "8MB", "vartype": "string"}],
+        },
+    },
+    "compute_ctl_config": {"jwks": {"keys": []}},
+}
+
+
+@pytest.fixture
+def document(tmp_path: Path) -> Path:
+    """A file with a good document."""
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(DOCUMENT))
+    return path
+
+
+def test_validate(document: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A good document is said to be; a bad one is refused with field and reason."""
+    assert main(["validate", str(document)]) == 0
+    assert capsys.readouterr().out == f"{document}: valid\n"
+    bad = json.loads(document.read_text())
+    bad["spec"]["cluster"]["settings"][0]["value"] = "8\nMB"
+    document.write_text(json.dumps(bad))
+    assert main(["validate", str(document)]) == 1
+    error = capsys.readouterr().err
+    assert error.startswith(f"compute_ctl: error: {document}: spec.cluster.settings[0].value: ")
+    assert main(["validate", "--json", str(document)]) == 1
+    body = json.loads(capsys.readouterr().out)
+    assert (body["valid"], body["errors"][0]["path"]) == (False, "spec.cluster.settings[0].value")
+
+
+def test_render_and_diff(
+    document: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What is rendered has no difference to itself, and one line's to a changed document."""
+    assert main(["render", str(document), "--attach", "--internal-http-port", "4444"]) == 0
+    text = capsys.readouterr().out
+    assert "work_mem = '8MB'\n" in text
+    live = tmp_path / "compute_ctl.conf"
+    live.write_text(text.replace("/STATE_DIR", str(tmp_path / "compute_ctl")))
+    words = ["diff", str(document), "-D", str(tmp_path), "--attach"]
+    assert main(words) == 0
+    assert capsys.readouterr().out == ""
+    live.write_text(live.read_text().replace("8MB", "4MB"))
+    assert main(words) == 1
+    out = capsys.readouterr().out.splitlines()
+    assert [line.rstrip() for line in out if line[:2] in ("-w", "+w")] == [
+        "-work_mem = '4MB'",
+        "+work_mem = '8MB'",
+    ]
+
+
+def test_diff_of_what_runs(
+    document: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The generation proven last is compared with the file, and that with the document."""
+    assert main(["render", str(document), "--attach"]) == 0
+    rendered = capsys.readouterr().out.replace("/STATE_DIR", str(tmp_path / "compute_ctl"))
+    kept = tmp_path / "compute_ctl" / "g"
+    kept.mkdir(parents=True)
+    (kept / "3.json").write_text("{}")
+    (kept / "3.conf").write_text(rendered.replace("8MB", "4MB"))
+    applied = Fact(generation=3, marker="3", content_sha256="", at=datetime.now(UTC))
+    (tmp_path / "compute_ctl" / "state.json").write_bytes(
+        msgspec.json.encode(State(applied=applied))
+    )
+    live = tmp_path / "compute_ctl.conf"
+    live.write_text(rendered.replace("8MB", "6MB"))
+    words = ["diff", "-D", str(tmp_path), "--json"]
+    assert main(words) == 1
+    [one] = json.loads(capsys.readouterr().out)
+    assert (one["from"], one["to"]) == ("running (generation 3)", str(live))
+    assert main([*words, str(document)]) == 1
+    pairs = json.loads(capsys.readouterr().out)
+    changed = [[line for line in one["diff"].splitlines() if "work_mem" in line] for one in pairs]
+    assert changed == [
+        ["-work_mem = '4MB'", "+work_mem = '6MB'"],
+        ["-work_mem = '6MB'", "+work_mem = '8MB'"],
+    ]
+    live.write_text(rendered)
+    (kept / "3.conf").write_text(rendered)
+    assert main([*words, str(document)]) == 0
+
+
+def test_history(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Past attempts are shown from the state folder, without a daemon."""
+    assert main(["history", "-D", str(tmp_path)]) == 1
+    state = tmp_path / "compute_ctl"
+    state.mkdir()
+    entry = {
+        "number": 3,
+        "who": "operator",
+        "started_at": "2026-01-02T03:04:05Z",
+        "outcome": "applied",
+        "generation": 2,
+        "duration_ms": 12.34,
+        "reason": "",
+    }
+    (state / "history.jsonl").write_text(json.dumps(entry) + "\n")
+    capsys.readouterr()
+    assert main(["history", "-D", str(tmp_path)]) == 0
+    shown = capsys.readouterr().out.split("\n")[1].split()
+    assert shown == ["2026-01-02", "03:04:05", "3", "operator", "applied", "2", "12.3", "ms", "-"]
+    assert main(["history", "-D", str(tmp_path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == [entry]
