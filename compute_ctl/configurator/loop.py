@@ -138,6 +138,9 @@ class Configurator:
         level = logging.DEBUG if node.error or who == pacing.Why.SUSPICION else logging.INFO
         if node.requests.suspected(begun[0]):
             logger.log(level, SUSPECTS)
+        asked = who in LOOKS_TOO
+        if who == pacing.Why.OPERATOR and not node.requests.by_operator:
+            who = Source.CLOCK  # its own start, or a server that has come back
         force = node.requests.take()
         served = node.requests.taken
         try:
@@ -151,7 +154,7 @@ class Configurator:
             result = await self._fetch_failed(error)
         except SpecError as error:
             result = Result(outcome=Outcome.REJECTED, reason=str(error), invalid=True)
-        asked = who in LOOKS_TOO and not node.requests.worker_complains
+        asked = asked and not node.requests.worker_complains
         if asked and result.outcome is not Outcome.APPLIED:
             await self._inspect()
         self._attempts.end(begun, result, who=who, served=served)

@@ -192,7 +192,8 @@ class StateStore:
             finally:
                 os.close(fd)
         except (OSError, TypeError, msgspec.MsgspecError) as error:
-            _log.warning('could not write file "%s": %s', path, error)
+            reason = getattr(error, "strerror", None) or error
+            _log.warning('could not write file "%s": %s', path, reason)
 
     def history(self, limit: int = 100) -> list[dict[str, Any]]:
         """Return the last *limit* entries, oldest first; broken lines are left out."""
@@ -238,7 +239,8 @@ class StateStore:
         if found.st_uid != os.geteuid():
             raise SettingsError(
                 f'state directory "{self._folder}" belongs to user ID {found.st_uid}, '
-                f"not to {os.geteuid()}"
+                f"not to {os.geteuid()}",
+                hint=f'chown -R {os.geteuid()} "{self._folder}"',
             )
         if stat.S_IMODE(found.st_mode) != 0o700:
             self._folder.chmod(0o700)

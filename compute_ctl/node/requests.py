@@ -22,6 +22,8 @@ class Requests:
         self.served = 0
         self.asked_at: float | None = None
         """When somebody asked whose request no attempt has taken; a worker only complains."""
+        self.by_operator = False
+        """One of those requests is an operator's, not the daemon's own."""
         self.forced_at: float | None = None
         """The same, for one who wants a quarantined document tried again and no waiting."""
         self.suspected_since: float | None = None
@@ -45,6 +47,7 @@ class Requests:
         self.requested += 1
         if source is not Source.WORKER:
             self.asked_at = self.asked_at or now
+        self.by_operator = self.by_operator or source is Source.OPERATOR
         if force:
             self.forced_at = self.forced_at or now
         if source is not Source.CLOCK:
@@ -60,6 +63,7 @@ class Requests:
         forced = self.forced_at is not None
         self.taken = self.requested
         self.asked_at = self.forced_at = None
+        self.by_operator = False
         return forced
 
     def end(self, served: int, outcome: Outcome) -> None:

@@ -207,3 +207,16 @@ def test_older_file_is_refused(compute: Compute) -> None:
     compute.publish(a, generation=6)
     assert daemon.refresh() == "applied"
     assert compute.setting("neon.pageserver_connstring") == a.url
+
+
+def test_only_an_operator_is_called_one(compute: Compute) -> None:
+    """Status and history tell a person's request from the daemon's own look after a restart."""
+    compute.publish(compute.pageserver("a"))
+    compute.start_daemon().stop()
+    daemon = compute.start_daemon()
+    last = daemon.wait_status("an attempt", lambda found: found["refresh"]["last_attempt"])
+    assert last["who"] == "clock"
+
+    daemon.refresh()
+
+    assert daemon.status()["refresh"]["last_attempt"]["who"] == "operator"
