@@ -29,7 +29,8 @@ test-all-pg: build # the extension's tests on PostgreSQL 13, 15, 16, 17 and 18: 
 sanitize: build # address and undefined-behaviour sanitizers on core and extension, libFuzzer on the core
 	@tools/sanitize
 
-bench: build # heal time beside the floor and the reference's policy; the daemon's weight and speed
+bench: build # what the library costs, heal time beside the floor, the daemon's weight and speed
+	@$(BIN)/python -m bench.cost
 	@$(BIN)/python -m bench.heal $(ARGS)
 	@$(BIN)/python -m bench.daemon
 
