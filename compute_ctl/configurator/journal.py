@@ -45,6 +45,7 @@ class Journal:
         self._identity = identity
         self._deadlines = deadlines
         self._nonce = nonce
+        self._saved: State | None = None
         self._unsynced: int | None = None
         """A generation that would not survive a power failure yet."""
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="files")
@@ -161,11 +162,17 @@ class Journal:
             logger.warning("%s", error)
 
     async def save(self, state: State) -> None:
-        """Keep *state*; a failure is only logged: the next save, or proof at start, mends it."""
+        """Keep *state*; a failure is only logged: the next save, or proof at start, mends it.
+
+        What is kept already is not written again: while an outage lasts, nothing changes but time.
+        """
+        if state == self._saved:
+            return
         failpoint.reach("before-save")
         keep = frozenset(fact.generation for fact in (state.applied, state.last_known_good) if fact)
         try:
             await self._call(lambda: self._state.save(state))
+            self._saved = state
             failpoint.reach("after-save")
             await self._call(lambda: self._state.prune(keep))
         except StoreError as error:
