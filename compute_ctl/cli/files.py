@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from compute_ctl.cli.client import ClientError, may_not_read
 from compute_ctl.cli.common import (
     EPILOG,
     EXIT_FAILED,
+    EXIT_USAGE,
     WATCH_S,
     as_json,
     complain,
@@ -27,25 +29,59 @@ from compute_ctl.settings import Settings
 
 @click.command(epilog=EPILOG)
 @click.argument("file", type=click.File("rb"))
+@click.option("-D", "--pgdata", metavar="DIR", help="Also ask the server of this data directory.")
+@click.option("-b", "--pgbin", default="postgres", metavar="FILE", help="With -D: its binary.")
 @as_json
-def validate(file: Any, as_json: bool) -> int:
-    """Check the document in FILE (- for stdin), without a daemon or a server."""
+def validate(*, file: Any, pgdata: str | None, pgbin: str, as_json: bool) -> int:
+    """Check the document in FILE (- for stdin), without a daemon.
+
+    With -D the server's own binary reads what would be written, in a file beside the live one: it
+    knows the values that it would refuse. The server may run; it is not touched.
+    """
     name = "standard input" if file.name in ("-", "<stdin>") else file.name
+    folder = Path(pgdata).absolute() if pgdata else None
+    attached = folder is not None and (folder / "compute_ctl.conf").exists()
     try:
-        rendered = render(decode_document(file.read()), context_for(attach=False))
+        rendered = render(decode_document(file.read()), context_for(attach=attached))
     except SpecError as error:
-        if as_json:
-            problem = {"path": error.path, "reason": error.reason, "hint": error.hint}
-            print_json({"valid": False, "errors": [problem], "warnings": []})
-        else:
-            complain(f"{name}: {error}", error.hint)
-        return EXIT_FAILED
+        problem = {"path": error.path, "reason": error.reason, "hint": error.hint}
+        return _judgement(name, [problem], (), as_json=as_json)
+    problems = _refused_by_server(rendered, folder, pgbin, attached) if folder else []
+    return _judgement(name, problems, rendered.warnings, as_json=as_json)
+
+
+def _refused_by_server(
+    rendered: Rendered, folder: Path, pgbin: str, attached: bool
+) -> list[dict[str, str | None]]:
+    """Return what the binary *pgbin* has against the file that would be written."""
+    from compute_ctl.files.conf_store import ConfStore  # noqa: PLC0415 -- not needed without -D
+
+    if shutil.which(pgbin) is None:
+        raise ClientError(
+            EXIT_USAGE, f'server binary "{pgbin}" does not exist', hint="Name it by -b."
+        )
+    live = folder / ("compute_ctl.conf" if attached else "postgresql.conf")
+    found = ConfStore(live, pgdata=folder, pgbin=pgbin, attach=attached).check(rendered.body)
+    return [
+        {"path": one.name or one.file or "", "reason": one.reason, "hint": None} for one in found
+    ]
+
+
+def _judgement(
+    name: str, problems: list[dict[str, str | None]], warnings: tuple[str, ...], *, as_json: bool
+) -> int:
+    """Print what was found; return the exit status."""
     if as_json:
-        print_json({"valid": True, "errors": [], "warnings": list(rendered.warnings)})
+        valid = not problems
+        print_json({"valid": valid, "errors": problems, "warnings": list(warnings)})
     else:
-        _warn(rendered)
-        click.echo(f"{name}: valid")
-    return 0
+        for problem in problems:
+            complain(f"{name}: {problem['path']}: {problem['reason']}", problem["hint"])
+        for warning in warnings:
+            warn(warning)
+        if not problems:
+            click.echo(f"{name}: valid")
+    return EXIT_FAILED if problems else 0
 
 
 _render_options = (

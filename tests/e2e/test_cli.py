@@ -1,12 +1,14 @@
 """The commands for people against a whole compute."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from compute_ctl.__main__ import main
 from devstack.compute import COMPUTE_ID, TOKEN, Compute
+from devstack.installation import binary
 from tests.e2e.conftest import ComputeFactory
 
 
@@ -83,3 +85,24 @@ def test_explain_what_is_not_there(compute: Compute, capsys: pytest.CaptureFixtu
     assert "hint: Similar: maintenance_work_mem, " in error
     assert main(["explain", "x'y", *connstr]) == 2
     assert main(["explain", "work_mem", "-C", "host=127.0.0.1 port=9 user=u"]) == 3
+
+
+def test_validate_asks_the_server_too(
+    compute: Compute, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """With the data directory the server's binary says which value it would refuse, untouched."""
+    compute.publish(compute.pageserver("a"), settings={"work_mem": "8MB"})
+    compute.start_daemon()
+    live = compute.postgres.data / "compute_ctl.conf"
+    before = live.read_text()
+    document = tmp_path / "document.json"
+    words = ["validate", str(document), "-D", str(compute.postgres.data), "-b", binary("postgres")]
+
+    option = {"name": "work_mem", "value": "banana", "vartype": "string"}
+    document.write_text(json.dumps({"spec": {"cluster": {"settings": [option]}}}))
+    assert main(words) == 1
+    assert 'work_mem: invalid value for parameter "work_mem": "banana"' in capsys.readouterr().err
+
+    document.write_text(json.dumps({"spec": {"cluster": {"settings": []}}}))
+    assert shown(capsys, *words)["valid"] is True
+    assert live.read_text() == before
