@@ -3,6 +3,8 @@
 import os
 import tempfile
 
+import signal
+
 import aiohttp
 import psycopg
 
@@ -34,3 +36,8 @@ def pytest_report_header() -> str:
     server = pg_config("version")
     libraries = f"psycopg {psycopg.__version__} (libpq {libpq}), aiohttp {aiohttp.__version__}"
     return f"{server}, {libraries}, files in {tempfile.gettempdir()}"
+
+
+def pytest_configure() -> None:
+    """Let Postgres be stopped: a job in the background has SIGQUIT ignored, and hands that on."""
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
