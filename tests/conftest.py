@@ -1,9 +1,8 @@
 """Plugins of the test suite, where it keeps its files, and the versions it ran with."""
 
 import os
-import tempfile
-
 import signal
+import tempfile
 
 import aiohttp
 import psycopg
@@ -25,7 +24,11 @@ def memory_will_do() -> bool:
 
 
 def pytest_configure() -> None:
-    """Keep the data directories in memory: a copy of one takes a tenth of the time."""
+    """Keep the data directories in memory: a copy of one takes a tenth of the time.
+
+    And let Postgres be stopped: a job in the background has SIGQUIT ignored, and hands that on.
+    """
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     if memory_will_do():
         tempfile.tempdir = MEMORY
 
@@ -36,8 +39,3 @@ def pytest_report_header() -> str:
     server = pg_config("version")
     libraries = f"psycopg {psycopg.__version__} (libpq {libpq}), aiohttp {aiohttp.__version__}"
     return f"{server}, {libraries}, files in {tempfile.gettempdir()}"
-
-
-def pytest_configure() -> None:
-    """Let Postgres be stopped: a job in the background has SIGQUIT ignored, and hands that on."""
-    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
