@@ -55,6 +55,8 @@ class Node:
         self._postgres = postgres
         self._observers = Observers()
         self.status = Status.EMPTY
+        self._looks_from: Status | None = None
+        """Where a look that nobody asked for began; to return there is no news."""
         self.start_time = clock.wall()
         self.wake = asyncio.Event()
         """Set whenever the configurator may have something to do."""
@@ -112,7 +114,11 @@ class Node:
         if new is old:
             return
         self.status = new
-        level = logging.DEBUG if {old, new} == ASKING_AGAIN else logging.INFO
+        own = event is Event.REFRESH and not why  # a look that nobody asked for
+        quiet = own or new is self._looks_from or {old, new} == ASKING_AGAIN
+        if own or new in RESTING:
+            self._looks_from = old if own else None
+        level = logging.DEBUG if quiet else logging.INFO
         logger.log(level, "status changed from %s to %s%s", old, new, f": {why}" if why else "")
         self._observers.on_move(old, new, why)
         if new in TERMINATING:

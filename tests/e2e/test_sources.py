@@ -220,3 +220,20 @@ def test_only_an_operator_is_called_one(compute: Compute) -> None:
     daemon.refresh()
 
     assert daemon.status()["refresh"]["last_attempt"]["who"] == "operator"
+
+
+def test_periodic_looks_are_not_logged(make_compute: ComputeFactory) -> None:
+    """A look that finds nothing leaves no line, however often; one that somebody asked for does."""
+    compute = make_compute(daemon_options=["--reconcile-interval", "1"])
+    compute.publish(compute.pageserver("a"))
+    daemon = compute.start_daemon()
+    daemon.refresh()
+    done = daemon.metric("compute_ctl_refresh_attempts_total")
+    lines = daemon.log_text().count("status changed")
+    assert daemon.log_text().count("loopback asks for a refresh") == 1
+
+    daemon.wait_status(
+        "three looks", lambda _: daemon.metric("compute_ctl_refresh_attempts_total") >= done + 3
+    )
+
+    assert daemon.log_text().count("status changed") == lines
