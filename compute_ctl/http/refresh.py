@@ -16,6 +16,7 @@ from compute_ctl.http.api import Answer, Api, Call, Door, flag, say
 from compute_ctl.http.bodies import AckBody
 from compute_ctl.http.body import decode
 from compute_ctl.http.views import refresh_body
+from compute_ctl.log import escape
 
 MAX_WAIT_S: Final = 600.0
 MAX_WAITING: Final = 64
@@ -42,11 +43,11 @@ class WorkerReport(Struct, frozen=True, kw_only=True):
         if not (self.source or self.trouble or self.text):
             return None
         return Suspicion(
-            source=self.source[:TEXT_LIMIT],
+            source=escape(self.source[:TEXT_LIMIT]),
             shard=self.shard if self.shard is not None and self.shard >= 0 else None,
-            trouble=self.trouble[:TEXT_LIMIT],
-            sqlstate=self.sqlstate[:5],
-            text=self.text[:TEXT_LIMIT],
+            trouble=escape(self.trouble[:TEXT_LIMIT]),
+            sqlstate=escape(self.sqlstate[:5]),
+            text=escape(self.text[:TEXT_LIMIT]),
             count=self.count,
         )
 

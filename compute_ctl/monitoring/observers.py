@@ -9,6 +9,7 @@ import msgspec
 
 from compute_ctl.decisions.facts import AckAnswer, Attempt, Source
 from compute_ctl.decisions.state import Status
+from compute_ctl.redact import redact
 from compute_ctl.system.sd_notify import READY, Notifier
 
 _CHANGING: Final = frozenset({Status.CONFIGURATION, Status.REFRESH_CONFIGURATION})
@@ -56,4 +57,4 @@ class SystemdStatus(_Silent):
             self._notifier.reloading()
         elif old in _CHANGING:
             self._notifier.send(READY)
-        self._notifier.status(f"{new.kebab}: {why}" if why else new.kebab)
+        self._notifier.status(redact(f"{new.kebab}: {why}") if why else new.kebab)

@@ -164,6 +164,21 @@ async def test_peer_of_the_socket_is_named(
     assert f"uid {os.getuid()} asks for a refresh" in caplog.text
 
 
+async def test_a_report_stays_on_one_line(served: Served) -> None:
+    """Any local process may report: what it says cannot add lines to a log, a status, systemd's."""
+    report = {
+        "source": "x\nMAINPID=1",
+        "class": "dead\r",
+        "sqlstate": "\x1b[1m",
+        "text": "a\n\x1bb",
+    }
+    headers = {"X-Refresh-Source": "worker"}
+    await served.loopback("POST", REFRESH, json_body=report, headers=headers)
+    suspicion = served.node.requests.suspicion
+    assert str(suspicion) == "x\\nMAINPID=1 is dead\\r: a\\n\\x1bb"
+    assert suspicion.sqlstate == "\\x1b[1m"
+
+
 async def test_outage_is_said_once(served: Served, caplog: pytest.LogCaptureFixture) -> None:
     """What the worker complains of stands in the log once; its repetitions do not, refusals do."""
     caplog.set_level("INFO")
