@@ -52,4 +52,8 @@ def test_systemd_hears_of_a_change_and_of_its_end(tmp_path: Path) -> None:
 
         told = [systemd.recv(200).decode() for _ in range(4)]
     assert told[0].startswith("RELOADING=1\nMONOTONIC_USEC=")
-    assert told[1:] == ["STATUS=refresh-configuration", "READY=1", "STATUS=running: password=********"]
+    assert told[1:] == [
+        "STATUS=refresh-configuration",
+        "READY=1",
+        "STATUS=running: password=********",
+    ]
