@@ -81,6 +81,8 @@ class Installer:
                 return Result(outcome=Outcome.UNPROVEN, reason=reason, excused=True)
             self._node.looked(verdict)
             reason = "postgres did not acknowledge the configuration"
+            if self._prover.sql_error:
+                reason += f", and cannot be asked over SQL: {self._prover.sql_error}"
             if verdict.lost:
                 reason = f"not in force: {'; '.join(one.reason for one in verdict.shadowed)}"
             return Result(outcome=Outcome.UNPROVEN, reason=reason)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -12,6 +13,8 @@ from compute_ctl.node import Node
 from compute_ctl.ports import Clock, Postgres, SqlProbe
 from compute_ctl.settings import Deadlines
 from compute_ctl.system import failpoint
+
+logger = logging.getLogger(__name__)
 
 FIRST_WAIT_S = 0.1
 """How long to wait for the worker where it is not known whether there is one."""
@@ -42,6 +45,9 @@ class Prover:
         self._worker_exists = False
         self._signalled_at: datetime | None = None
         """Wall clock just before the last signal."""
+        self.sql_error = ""
+        """Why the first of the looks over SQL that fail now did; empty where the last did not."""
+        self._library_missed = False
 
     @property
     def possible(self) -> bool:
@@ -94,10 +100,20 @@ class Prover:
             return None
         try:
             report = await self._probe.look(deadline_s=left)
-        except ProbeError:
+        except ProbeError as error:
+            self._sql_fails(str(error))
             return None
+        self.sql_error = ""
+        if not report.library_loaded and not self._library_missed:
+            logger.warning('postgres has not loaded "neon_refresh", it will not ask by itself')
+        self._library_missed = not report.library_loaded
         self._worker_exists = self._worker_exists or report.library_loaded
         return report
+
+    def _sql_fails(self, reason: str) -> None:
+        if not self.sql_error:
+            logger.warning("could not look at postgres over SQL: %s", reason)
+            self.sql_error = reason  # the first one stays: times in later ones are no news
 
     def _judge(self, report: SqlReport | None) -> Verdict:
         written = self._node.written

@@ -237,3 +237,31 @@ def test_periodic_looks_are_not_logged(make_compute: ComputeFactory) -> None:
     )
 
     assert daemon.log_text().count("status changed") == lines
+
+
+def test_unproven_names_what_sql_said(make_compute: ComputeFactory) -> None:
+    """Where neither the library nor SQL can prove anything, the reason says why SQL could not."""
+    compute = make_compute(
+        settings={"shared_preload_libraries": ""},
+        daemon_options=["--connstr", "host=127.0.0.1 port=1 user=nobody password=secret1"],
+    )
+    compute.publish(compute.pageserver("a"))
+    daemon = compute.start_daemon(in_sync=False)
+
+    error = daemon.wait_status("unproven", lambda found: found["error"])
+
+    unproven = "postgres did not acknowledge the configuration, and cannot be asked over SQL: "
+    assert error.startswith(unproven)
+    assert "refused" in error
+    assert "\n" not in error
+    assert "secret1" not in error + daemon.log_text()
+    assert daemon.log_text().count("could not look at postgres over SQL") == 1
+
+
+def test_a_missing_library_is_said(make_compute: ComputeFactory) -> None:
+    """Without the library everything is applied, but nobody would ask: one warning says so."""
+    compute = make_compute(settings={"shared_preload_libraries": ""})
+    compute.publish(compute.pageserver("a"))
+    daemon = compute.start_daemon()
+    daemon.refresh()
+    assert daemon.log_text().count('postgres has not loaded "neon_refresh"') == 1
