@@ -5,6 +5,7 @@ PostgreSQL refuses to run as root: started as root, its processes change user, P
 
 import os
 import pwd
+import random
 import re
 import socket
 import subprocess
@@ -61,11 +62,16 @@ def give_away(path: Path) -> None:
 
 
 def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that nobody listens on right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a TCP port of 127.0.0.1 that nobody listens on.
+
+    Below the range from which the kernel takes ports for outgoing connections, so that a server
+    that is started again finds it free.
+    """
+    while True:
+        port = random.randint(15_000, 30_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 def make_folder(prefix: str) -> Path:

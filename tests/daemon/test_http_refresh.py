@@ -176,6 +176,7 @@ async def test_a_report_stays_on_one_line(served: Served) -> None:
     await served.loopback("POST", REFRESH, json_body=report, headers=headers)
     suspicion = served.node.requests.suspicion
     assert str(suspicion) == "x\\nMAINPID=1 is dead\\r: a\\n\\x1bb"
+    assert suspicion is not None
     assert suspicion.sqlstate == "\\x1b[1m"
 
 
