@@ -48,7 +48,14 @@ def test_nobody_listens(tmp_path: Path) -> None:
     assert Notifier(str(tmp_path / "absent")).send(READY) is False
 
 
-@pytest.mark.parametrize(("pid", "expected"), [("", 30.0), (str(os.getpid()), 30.0), ("1", None)])
+@pytest.mark.parametrize(
+    ("pid", "expected"),
+    [
+        pytest.param("", 30.0, id="anybody's"),
+        pytest.param(str(os.getpid()), 30.0, id="ours"),
+        pytest.param("1", None, id="another's"),
+    ],
+)
 def test_environment_is_taken(
     monkeypatch: pytest.MonkeyPatch, pid: str, expected: float | None
 ) -> None:
