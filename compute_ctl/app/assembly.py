@@ -168,15 +168,20 @@ class Assembly:
     ) -> Monitor:
         """Return what watches the activity in Postgres."""
 
+        def is_down(current_ms: float, added_ms: float, why: str) -> None:
+            metrics.on_downtime(current_ms, added_ms)
+            since = clock.monotonic() - current_ms / 1000 if current_ms else None
+            node.server.silent(since, why)
+
         def is_active(at: datetime) -> None:
-            node.last_active = at
+            node.server.last_active = at
 
         return Monitor(
             connstr=self._settings.connstr,
             postgres=postgres,
             clock=clock,
             on_active=is_active,
-            on_downtime=metrics.on_downtime,
+            on_downtime=is_down,
             by_statistics=lambda: "activity_monitor_experimental" in node.features,
             interval_s=self._settings.monitor_interval,
         )

@@ -77,7 +77,7 @@ class _App:
         notifier = Notifier.from_environment()
         metrics = Metrics()
         node = Node(clock=clock, postgres=postgres)
-        node.postgres_version = major_version(settings.pgdata)
+        node.server.version = major_version(settings.pgdata)
         node.subscribe(metrics)
         source = self._make.source(metrics)
         desk = Desk(settings.connstr, pg_dump=beside(settings.pgbin, "pg_dump"))

@@ -95,7 +95,7 @@ class Keeper:
             wanted = Wanted.of(document)
         except CatalogError as error:
             self._drop_wish()
-            self.node.catalog_error = str(error)
+            self.node.server.catalog_error = str(error)
             logger.error("catalog: %s", error)
             return _resolved(CatalogEnd.FAILED, str(error))
         if wanted is None or (wanted.nothing and not self.always):
@@ -159,9 +159,9 @@ class Keeper:
             return
         if result.good:
             self._wish = None
-            self.node.catalog_error = None
+            self.node.server.catalog_error = None
             return
-        self.node.catalog_error = result.reason
+        self.node.server.catalog_error = result.reason
         wish.failures += 1
         pause = min(RETRY_MIN_S * 2 ** min(wish.failures - 1, 16), self.retry_max_s)
         jitter = random.uniform(0.5, 1.0)  # noqa: S311 (no secret)

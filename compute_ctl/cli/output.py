@@ -18,6 +18,7 @@ _GOOD: Final = frozenset({"running", "applied", "unchanged"})
 _BAD: Final = frozenset({"failed", "rejected", "fetch_failed", "write_failed", "blocked"})
 _LONG: Final = frozenset({"reason", "runs with", "wanted", "where", "value", ""})
 """Columns that may be wrapped."""
+_NO_LIBRARY: Final = "neon_refresh is not loaded: postgres does not ask by itself"
 _SHORT_HASH: Final = 12
 _WIDTH_OF_A_PIPE: Final = 240
 
@@ -56,14 +57,16 @@ def status(body: Mapping[str, Any], *, door: str, now: datetime | None = None) -
 def _summary(body: Mapping[str, Any], door: str, now: datetime) -> Table:
     refresh, postgres = body["refresh"], body["postgres"]
     grid = Table.grid(padding=(0, 2))
-    grid.add_row("status", _coloured(body["status"]))
+    grid.add_row("status", _coloured(body["status"]).append(_for(body.get("status_since"), now)))
     grid.add_row("in sync", "yes" if body["config"]["in_sync"] else "no")
     if body["error"]:
         grid.add_row("error", Text(body["error"], style="red"))
-    ready = "accepts connections" if postgres["ready"] else "does not accept connections"
-    server = f"{ready}, pid {postgres['pid']}" if postgres["pid"] else "not running"
-    version = postgres.get("version")
-    grid.add_row("postgres", f"version {version}, {server}" if version else server)
+    grid.add_row("postgres", _server(postgres, now))
+    if postgres.get("silent_since"):
+        silent = f"answers nothing{_for(postgres['silent_since'], now)}: "
+        grid.add_row("sql", Text(silent + (postgres["silent_because"] or ""), style="red"))
+    if postgres.get("library_loaded") is False:
+        grid.add_row("library", Text(_NO_LIBRARY, style="yellow"))
     if postgres.get("catalog_error"):
         grid.add_row("catalog", Text(postgres["catalog_error"], style="red"))
     if body["last_active"]:
@@ -80,6 +83,15 @@ def _summary(body: Mapping[str, Any], door: str, now: datetime) -> Table:
         grid.add_row("next attempt", _ahead(refresh["next_attempt_at"], now))
     grid.add_row("asked at", door)
     return grid
+
+
+def _server(postgres: Mapping[str, Any], now: datetime) -> str:
+    version = f"version {postgres['version']}, " if postgres.get("version") else ""
+    since = _for(postgres.get("since"), now)
+    if not postgres["pid"]:
+        return f"{version}not running{since}"
+    ready = "accepts connections" if postgres["ready"] else "does not accept connections"
+    return f"{version}{ready}{since}, pid {postgres['pid']}"
 
 
 def facts(config: Mapping[str, Any], now: datetime | None = None) -> Table:
@@ -207,7 +219,8 @@ def _attempt(attempt: Mapping[str, Any], now: datetime) -> Text:
 def _suspicion(one: Mapping[str, Any]) -> str:
     shard = f" shard {one['shard']}" if one["shard"] is not None else ""
     state = f" {one['sqlstate']}" if one["sqlstate"] else ""
-    return f"{one['source']}{shard} {one['class']}{state}, {one['count']} times: {one['text']}"
+    times = f", {one['count']} times" if one["count"] > 1 else ""
+    return f"{one['source']}{shard} {one['class']}{state}{times}: {one['text']}"
 
 
 def _place(one: Mapping[str, Any]) -> str:
@@ -221,6 +234,13 @@ def _hash(sha256: str) -> str:
 def _ago(text: str, now: datetime) -> str:
     """Return a past time of the API as people say it."""
     return f"{_amount((now - datetime.fromisoformat(text)).total_seconds())} ago"
+
+
+def _for(since: str | None, now: datetime) -> str:
+    """Return how long something has been so; empty where that is not known."""
+    if since is None:
+        return ""
+    return f" for {_amount((now - datetime.fromisoformat(since)).total_seconds())}"
 
 
 def _ahead(text: str, now: datetime) -> str:

@@ -47,7 +47,6 @@ class Prover:
         """Wall clock just before the last signal."""
         self.sql_error = ""
         """Why the first of the looks over SQL that fail now did; empty where the last did not."""
-        self._library_missed = False
 
     @property
     def possible(self) -> bool:
@@ -104,9 +103,9 @@ class Prover:
             self._sql_fails(str(error))
             return None
         self.sql_error = ""
-        if not report.library_loaded and not self._library_missed:
+        if not report.library_loaded and self._node.server.library_loaded is not False:
             logger.warning('postgres has not loaded "neon_refresh", it will not ask by itself')
-        self._library_missed = not report.library_loaded
+        self._node.server.library_loaded = report.library_loaded
         self._worker_exists = self._worker_exists or report.library_loaded
         return report
 

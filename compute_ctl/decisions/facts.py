@@ -181,6 +181,7 @@ class Snapshot:
     """The node at one moment, for `views`, metrics and tests."""
 
     status: Status
+    status_since: datetime | None
     start_time: datetime
     tenant: str | None
     timeline: str | None
@@ -200,7 +201,14 @@ class Snapshot:
     requests_total: int
     postgres_pid: int | None
     postgres_ready: bool
+    postgres_since: datetime | None
+    """When that last changed, as far as this daemon has seen."""
+    postgres_silent_since: datetime | None
+    """It accepts connections, but has not answered over SQL since then."""
+    postgres_silent_because: str
     postgres_version: str | None
+    library_loaded: bool | None
+    """Whether it has loaded ours, so that it asks by itself; None: unknown."""
     pending_restart: tuple[PendingRestart, ...]
     drift: tuple[Complaint, ...]
     catalog_error: str | None = None

@@ -1,6 +1,6 @@
 """The state machine: one literal table, (status, event) → status. Pure.
 
-Rules. All that may happen to the status stands in `TRANSITIONS`; only `node.Node.move` uses it. An
+Rules. All that may happen to the status stands in `TRANSITIONS`; only `node.life.Life` uses it. An
 event without a row raises and changes nothing. The spellings of `Status` are API (they are the
 reference's). What depends on circumstances comes as three events: `home_ready`, `home_not_ready`,
 `home_failed` (see `home_event`), so that the table stays literal.

@@ -115,6 +115,13 @@ class PostgresView(Struct, frozen=True, kw_only=True):
     version: str | None
     """Major version of the data directory."""
     ready: bool
+    since: datetime | None
+    """When `ready` last changed; null where it has not since the daemon started."""
+    silent_since: datetime | None
+    """It is ready, but has not answered over SQL since then; null while it does."""
+    silent_because: str | None
+    library_loaded: bool | None
+    """Whether it has loaded `neon_refresh`, so that it asks by itself; null: unknown yet."""
     pending_restart: list[PendingRestartView]
     drift: list[DriftView]
     catalog_error: str | None
@@ -133,6 +140,8 @@ class StatusBody(Struct, frozen=True, kw_only=True):
     config: ConfigView
     refresh: RefreshView
     postgres: PostgresView
+    status_since: datetime | None
+    """When `status` last changed; a look that finds nothing does not count."""
 
 
 class RefreshBody(Struct, frozen=True, kw_only=True):

@@ -53,11 +53,11 @@ async def terminate(call: Call) -> Answer:
         raise RequestError(400, 'parameter "mode" must be fast or immediate')
     node = call.api.node
     if node.status is Status.TERMINATED:
-        return say(LsnBody(lsn=node.lsn), 201)
+        return say(LsnBody(lsn=node.server.lsn), 201)
     node.terminate(mode, who=call.who)
     limit = call.api.deadlines.stop_fast + TERMINATE_MARGIN_S
     try:
         await asyncio.wait_for(node.stopped.wait(), limit)
     except TimeoutError:
         raise RequestError(504, f"postgres has not ended within {limit:g} s") from None
-    return say(LsnBody(lsn=node.lsn))
+    return say(LsnBody(lsn=node.server.lsn))

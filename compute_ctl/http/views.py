@@ -74,10 +74,15 @@ def status_body(snapshot: Snapshot) -> StatusBody:
             pid=snapshot.postgres_pid,
             version=snapshot.postgres_version,
             ready=snapshot.postgres_ready,
+            since=snapshot.postgres_since,
+            silent_since=snapshot.postgres_silent_since,
+            silent_because=redact(snapshot.postgres_silent_because) or None,
+            library_loaded=snapshot.library_loaded,
             pending_restart=_pending_restart(snapshot.pending_restart),
             drift=_drift(snapshot.drift),
             catalog_error=redact(snapshot.catalog_error) if snapshot.catalog_error else None,
         ),
+        status_since=snapshot.status_since,
     )
 
 

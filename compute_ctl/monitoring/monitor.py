@@ -68,8 +68,9 @@ class Monitor:
     clock: Clock
     on_active: Callable[[datetime], None]
     """Told whenever `last_active` moves."""
-    on_downtime: Callable[[float, float], None]
-    """Told at every look: ms since Postgres last answered (0: it does), ms to add to the total."""
+    on_downtime: Callable[[float, float, str], None]
+    """Told at every look: ms since Postgres last answered (0: it does), ms to add to the total,
+    and why it does not."""
     by_statistics: Callable[[], bool] = lambda: False
     """Whether a change of the statistics counts as activity."""
     interval_s: float = 1.0
@@ -101,7 +102,7 @@ class Monitor:
     async def check(self) -> None:
         """Look once; never raises."""
         if not self.postgres.ready:
-            self._is_up(up=False)
+            self._is_up(why="it does not accept connections")
             return
         if self._up_at is None:
             self._up_at = self._checked_at = self.clock.monotonic()
@@ -109,16 +110,17 @@ class Monitor:
             activity = await self._look()
         except (ProbeError, TimeoutError) as error:
             logger.debug("the monitor got no answer: %s", error)
-            self._is_up(up=False)
+            self._is_up(why=str(error) or "no answer in time")
             return
         except Exception:  # a mistake of ours here must not cost a heal
             logger.exception("the monitor could not look")
             return
-        self._is_up(up=True)
+        self._is_up()
         self._take(activity)
 
-    def _is_up(self, *, up: bool) -> None:
-        """Keep the books of downtime."""
+    def _is_up(self, *, why: str = "") -> None:
+        """Keep the books of downtime; *why* Postgres is not up, empty where it is."""
+        up = not why
         if self._up_at is None:
             return
         now = self.clock.monotonic()
@@ -127,7 +129,7 @@ class Monitor:
         self._checked_at = now
         if up:
             self._up_at = now
-        self.on_downtime((now - self._up_at) * 1000, added_s * 1000)
+        self.on_downtime((now - self._up_at) * 1000, added_s * 1000, why)
 
     def _take(self, activity: Activity) -> None:
         now = self.clock.wall()

@@ -9,9 +9,7 @@ act is woken by `wake`.
 from __future__ import annotations
 
 import asyncio
-import logging
 from dataclasses import replace
-from datetime import datetime, timedelta
 from typing import Final
 
 import msgspec
@@ -30,19 +28,18 @@ from compute_ctl.decisions.facts import (
 )
 from compute_ctl.decisions.proof import Proof, Verdict
 from compute_ctl.decisions.recovery import State
-from compute_ctl.decisions.state import RESTING, TERMINATING, Event, Status, home_event, next_status
+from compute_ctl.decisions.state import RESTING, TERMINATING, Event, Status, home_event
 from compute_ctl.document.spec import ComputeCtlConfig, decode_document
 from compute_ctl.errors import RequestError
+from compute_ctl.node import picture
 from compute_ctl.node.acks import Acks
+from compute_ctl.node.life import Life
 from compute_ctl.node.observer import Observer, Observers
 from compute_ctl.node.push import Push
 from compute_ctl.node.requests import Requests
+from compute_ctl.node.server_notes import ServerNotes
 from compute_ctl.ports import Clock, Postgres
 
-logger = logging.getLogger(__name__)
-
-ASKING_AGAIN: Final = {Status.REFRESH_CONFIGURATION_PENDING, Status.REFRESH_CONFIGURATION}
-"""To and fro between these is the heartbeat of an outage, and no news."""
 EXIT_EMPTY: Final = 3
 """Exit status after an orderly stop because the control plane detached the compute."""
 
@@ -54,9 +51,7 @@ class Node:
         self._clock = clock
         self._postgres = postgres
         self._observers = Observers()
-        self.status = Status.EMPTY
-        self._looks_from: Status | None = None
-        """Where a look that nobody asked for began; to return there is no news."""
+        self._life = Life(clock=clock, observer=self._observers)
         self.start_time = clock.wall()
         self.wake = asyncio.Event()
         """Set whenever the configurator may have something to do."""
@@ -64,10 +59,9 @@ class Node:
         """Set when the first attempt has ended."""
         self.configured = asyncio.Event()
         """Set while there is a configuration that Postgres has not failed to start with."""
-        self.ending = asyncio.Event()
-        """Set with the terminating statuses."""
-        self.stopped = asyncio.Event()
-        """Set with the status `terminated`."""
+        self.ending = self._life.ending
+        self.stopped = self._life.stopped
+        self.server = ServerNotes()
         self.requests = Requests()
         self.acks = Acks()
         self.push: Push | None = None
@@ -85,14 +79,6 @@ class Node:
         self.tenant: str | None = None
         self.timeline: str | None = None
         self.terminate_mode: str | None = None
-        self.last_active: datetime | None = None
-        """When a client last did something in Postgres."""
-        self.catalog_error: str | None = None
-        """Why roles, databases and extensions are not as wanted; None while they are."""
-        self.lsn: str | None = None
-        """Where the write-ahead log of a primary ended, once it has."""
-        self.postgres_version: str | None = None
-        """Of the data directory: the major version."""
         self.start_failure: str | None = None
         """Postgres did not start; the configurator has not dealt with it yet."""
         self.exit_code: int | None = None
@@ -110,22 +96,18 @@ class Node:
         Raises:
             IllegalTransitionError: nothing was changed.
         """
-        old, new = self.status, next_status(self.status, event)
-        if new is old:
-            return
-        self.status = new
-        own = event is Event.REFRESH and not why  # a look that nobody asked for
-        quiet = own or new is self._looks_from or {old, new} == ASKING_AGAIN
-        if own or new in RESTING:
-            self._looks_from = old if own else None
-        level = logging.DEBUG if quiet else logging.INFO
-        logger.log(level, "status changed from %s to %s%s", old, new, f": {why}" if why else "")
-        self._observers.on_move(old, new, why)
-        if new in TERMINATING:
-            self.ending.set()
-        if new is Status.TERMINATED:
-            self.stopped.set()
-        self.wake.set()
+        if self._life.move(event, why):
+            self.wake.set()
+
+    @property
+    def status(self) -> Status:
+        """Where the compute is."""
+        return self._life.status
+
+    @property
+    def status_since(self) -> float:
+        """When the status last changed, in monotonic seconds."""
+        return self._life.since
 
     def go_home(self, why: str = "") -> None:
         """Return from an attempt to where the node rests."""
@@ -276,12 +258,14 @@ class Node:
 
     def postgres_ready(self) -> None:
         """Postgres accepts connections; what was written while it did not can be proven now."""
+        self.server.changed_at = self._clock.monotonic()
         self.move(Event.PG_READY, "postgres accepts connections")
         if self.written is not None and not self.proven and not self.terminating:
             self.request_refresh(who="postgres", source=Source.CLOCK)
 
     def postgres_lost(self) -> None:
         """Postgres does not accept connections any more."""
+        self.server.changed_at = self._clock.monotonic()
         self.move(Event.PG_LOST, "postgres does not accept connections")
 
     def start_failed(self, reason: str) -> None:
@@ -317,36 +301,4 @@ class Node:
 
     def snapshot(self) -> Snapshot:
         """Return everything there is to show."""
-        now = self._clock.monotonic()
-        suspected = self.requests.suspected(now)
-        verdict = self.verdict or Verdict(proof=Proof.NONE)
-        return Snapshot(
-            status=self.status,
-            start_time=self.start_time,
-            tenant=self.tenant,
-            timeline=self.timeline,
-            last_active=self.last_active,
-            error=self.error,
-            desired=self.desired,
-            applied=self.state.applied,
-            last_known_good=self.state.last_known_good,
-            quarantined=self.state.quarantine,
-            in_sync=self.in_sync,
-            pending=self.requests.requested > self.requests.served,
-            suspected_since=self._at(self.requests.suspected_since) if suspected else None,
-            suspicion=self.requests.suspicion if suspected else None,
-            last_attempt=self.last_attempt,
-            next_attempt_at=self._at(self.next_attempt_at),
-            requests_total=self.requests.requested,
-            postgres_pid=self._postgres.pid,
-            postgres_ready=self._postgres.ready,
-            postgres_version=self.postgres_version,
-            pending_restart=verdict.pending_restart,
-            drift=verdict.shadowed,
-            catalog_error=self.catalog_error,
-        )
-
-    def _at(self, monotonic: float | None) -> datetime | None:
-        if monotonic is None:
-            return None
-        return self._clock.wall() + timedelta(seconds=monotonic - self._clock.monotonic())
+        return picture.take(self, postgres=self._postgres, clock=self._clock)

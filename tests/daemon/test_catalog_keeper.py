@@ -178,7 +178,10 @@ async def test_failure_is_told_and_tried_again(server: Postgres) -> None:
     async with staged(server, retry_max_s=0.1) as stage:
         result = await stage.apply(wish)
         assert (CatalogEnd.FAILED, True) == (result.end, "missing" in result.reason)
-        assert (result.reason, "") == (stage.node.catalog_error, stage.node.state.catalog_sha256)
+        assert (result.reason, "") == (
+            stage.node.server.catalog_error,
+            stage.node.state.catalog_sha256,
+        )
         server.query("CREATE ROLE missing")
         await asyncio.to_thread(
             wait_until, "the work to be done", lambda: stage.node.state.catalog_sha256

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -39,7 +40,7 @@ async def test_status_by_data_directory(
     assert body["status"] == "running"
     assert await command("status", "-D", str(tmp_path)) == 0
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
-    assert ["status", "running"] in lines
+    assert ["status", "running"] in [line[:2] for line in lines]
 
 
 async def test_status_tells_what_is_wrong(
@@ -52,13 +53,43 @@ async def test_status_tells_what_is_wrong(
         suspicion=Suspicion(source="pageserver", shard=2, trouble="dead", text="refused"),
     )
     served.end_attempt(Outcome.REJECTED, "no good")
-    served.node.catalog_error = "could not make role r"
+    served.node.server.catalog_error = "could not make role r"
     served.node.move(Event.HOME_FAILED)
     assert await command("status", "-D", str(tmp_path)) == 1
     out = capsys.readouterr().out
-    assert "pageserver shard 2 dead, 1 times: refused" in out
+    assert "pageserver shard 2 dead: refused" in out
     assert "rejected in 1.5 ms (no good)" in out
     assert "could not make role r" in out
+
+
+async def test_status_tells_since_when(
+    served: Served, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """How long the status and the server have been as they are; and that nobody can ask it."""
+    served.node.postgres_ready()
+    served.node.server.silent(served.node.status_since - 90, "wrong password")
+    served.node.server.library_loaded = False
+    await command("status", "-D", str(tmp_path))
+    out = capsys.readouterr().out
+    for expected in (
+        r"status +running for [0-9.]+ s",
+        r"postgres +accepts connections for [0-9.]+ s, pid 4711",
+        r"sql +answers nothing for 2 min: wrong password",
+        r"library +neon_refresh is not loaded: .+",
+    ):
+        assert re.search(rf"^{expected} *$", out, re.MULTILINE), expected
+    served.postgres.ready = False
+    await command("status", "-D", str(tmp_path))
+    assert "answers nothing" not in capsys.readouterr().out
+
+
+async def test_status_shows_no_suspicion_of_an_operator(served: Served) -> None:
+    """Who asks for a refresh suspects nothing: only Postgres does."""
+    await served.loopback("POST", "/refresh_configuration")
+    refresh = (await served.loopback("GET", "/status")).json["refresh"]
+    assert (True, None) == (refresh["pending"], refresh["suspected_since"])
+    await served.loopback("POST", "/refresh_configuration", headers={"X-Refresh-Source": "worker"})
+    assert (await served.loopback("GET", "/status")).json["refresh"]["suspected_since"] is not None
 
 
 async def test_environment_finds_the_socket(

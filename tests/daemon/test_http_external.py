@@ -180,7 +180,7 @@ async def test_push_from_outside_brings_its_keys(served: Served) -> None:
 
 async def test_terminate_from_outside(served: Served) -> None:
     """Who may push may also end the compute, and learns where its log ended."""
-    served.node.lsn = "0/1234"
+    served.node.server.lsn = "0/1234"
     served.node.move(Event.TERMINATE_FAST)
     served.node.move(Event.STOPPED)
     reply = await served.external("POST", "/terminate", token=token())

@@ -60,7 +60,7 @@ async def watching(server: Postgres, *, by_statistics: bool = False) -> AsyncIte
         postgres=Attached(server.data),
         clock=clock,
         on_active=active.append,
-        on_downtime=lambda current, added: downtime.append((current, added)),
+        on_downtime=lambda current, added, _: downtime.append((current, added)),
         by_statistics=lambda: by_statistics,
     )
     try:

@@ -7,6 +7,7 @@ from compute_ctl.decisions.state import Status
 
 NOTHING = Snapshot(
     status=Status.EMPTY,
+    status_since=None,
     start_time=datetime(2026, 1, 1, tzinfo=UTC),
     tenant=None,
     timeline=None,
@@ -25,7 +26,11 @@ NOTHING = Snapshot(
     requests_total=0,
     postgres_pid=None,
     postgres_ready=False,
+    postgres_since=None,
+    postgres_silent_since=None,
+    postgres_silent_because="",
     postgres_version=None,
+    library_loaded=None,
     pending_restart=(),
     drift=(),
 )

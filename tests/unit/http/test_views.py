@@ -51,10 +51,15 @@ def test_an_empty_node() -> None:
             "pid": None,
             "version": None,
             "ready": False,
+            "since": None,
+            "silent_since": None,
+            "silent_because": None,
+            "library_loaded": None,
             "pending_restart": [],
             "drift": [],
             "catalog_error": None,
         },
+        "status_since": None,
     }
 
 
@@ -171,6 +176,10 @@ def test_postgres() -> None:
             postgres_pid=9,
             postgres_version="15",
             postgres_ready=True,
+            postgres_since=AT,
+            postgres_silent_since=AT,
+            postgres_silent_because="no, password=x is wrong",
+            library_loaded=False,
             pending_restart=(waits,),
             drift=(drift,),
             catalog_error="could not create role: password=x",
@@ -180,6 +189,10 @@ def test_postgres() -> None:
         "pid": 9,
         "version": "15",
         "ready": True,
+        "since": SHOWN_AT,
+        "silent_since": SHOWN_AT,
+        "silent_because": "no, password=******** is wrong",
+        "library_loaded": False,
         "pending_restart": [
             {
                 "name": "primary_conninfo",

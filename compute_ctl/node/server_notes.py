@@ -1,0 +1,34 @@
+"""What the daemon has noticed of Postgres, beside what the process itself says.
+
+Written by whoever notices it: the watcher of the process, the monitor, the prover, the catalog.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(kw_only=True, slots=True)
+class ServerNotes:
+    """Notes about one server; times without a date are monotonic seconds."""
+
+    version: str | None = None
+    """Of the data directory: the major version."""
+    changed_at: float | None = None
+    """When it began to accept connections, or ceased to; None: not since the daemon started."""
+    silent_since: float | None = None
+    """Since when nobody could ask it over SQL; None while it answers."""
+    silent_because: str = ""
+    library_loaded: bool | None = None
+    """Whether it has loaded ours, so that it asks by itself; None: it could not be asked yet."""
+    last_active: datetime | None = None
+    """When a client last did something."""
+    catalog_error: str | None = None
+    """Why roles, databases and extensions are not as wanted; None while they are."""
+    lsn: str | None = None
+    """Where the write-ahead log of a primary ended, once it has."""
+
+    def silent(self, since: float | None, because: str = "") -> None:
+        """Note whether it answers over SQL; None: it does."""
+        self.silent_since, self.silent_because = since, because if since is not None else ""
