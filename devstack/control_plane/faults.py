@@ -2,11 +2,11 @@
 
 import asyncio
 import dataclasses
-from collections import Counter
 from typing import Any
 
 from aiohttp import web
 
+from devstack.faults import Order, OrderBook
 from devstack.serve import Handler
 
 ROUTES = ("spec", "notify")
@@ -18,21 +18,17 @@ GARBAGE = b"\x00\xff<html>not what you asked for"
 
 
 @dataclasses.dataclass(kw_only=True)
-class Fault:
-    """One order. `count` None: until cleared. `cleared` is set when the order is withdrawn."""
+class Fault(Order):
+    """One order to a route."""
 
-    kind: str
     route: str = "spec"
-    count: int | None = None
     code: int = 503
     retry_after: int | None = None
-    delay_ms: int = 0
-    cleared: asyncio.Event = dataclasses.field(default_factory=asyncio.Event, repr=False)
 
-    def describe(self) -> dict[str, Any]:
-        """The order as JSON; `count` is what is left."""
-        names = ("kind", "route", "count", "code", "retry_after", "delay_ms")
-        return {name: getattr(self, name) for name in names}
+    @property
+    def place(self) -> tuple[str, str]:
+        """One of a kind and route."""
+        return (self.kind, self.route)
 
 
 def parse_fault(order: dict[str, Any]) -> Fault:
@@ -55,35 +51,8 @@ def parse_fault(order: dict[str, Any]) -> Fault:
     return Fault(**given)
 
 
-class FaultBook:
-    """The orders in force, in the order of their arrival."""
-
-    def __init__(self) -> None:
-        self.fired: Counter[str] = Counter()
-        self._orders: list[Fault] = []
-        self._spent: list[Fault] = []  # used up, but requests may still hang because of them
-
-    def add(self, fault: Fault) -> None:
-        """Take an order; it replaces one of the same kind and route."""
-        for old in list(self._orders):
-            if (old.kind, old.route) == (fault.kind, fault.route):
-                self._orders.remove(old)
-                old.cleared.set()
-        self._orders.append(fault)
-
-    def clear(self, kind: str | None = None) -> int:
-        """Withdraw all orders, or those of one kind; the number of those still in force."""
-        gone = [order for order in self._orders if kind in (None, order.kind)]
-        self._orders = [order for order in self._orders if order not in gone]
-        for order in [*gone, *self._spent]:
-            if kind in (None, order.kind):
-                order.cleared.set()
-        self._spent = [order for order in self._spent if not order.cleared.is_set()]
-        return len(gone)
-
-    def describe(self) -> list[dict[str, Any]]:
-        """All orders in force."""
-        return [order.describe() for order in self._orders]
+class FaultBook(OrderBook[Fault]):
+    """The orders in force."""
 
     def take(self, route: str) -> list[Fault]:
         """What strikes now: at most one delay, then at most one other fault."""
@@ -93,15 +62,6 @@ class FaultBook:
         for order in [*slow, *other]:
             self._strike(order)
         return [*slow, *other]
-
-    def _strike(self, order: Fault) -> None:
-        self.fired[order.kind] += 1
-        if order.count is None:
-            return
-        order.count -= 1
-        if order.count == 0:
-            self._orders.remove(order)
-            self._spent.append(order)
 
 
 async def answer_wrongly(  # noqa: PLR0911 - a table

@@ -3,11 +3,10 @@
 The order book only; who carries a fault out is `server` (connections) and `mangle` (answers).
 """
 
-import asyncio
 import dataclasses
-from collections import Counter
 from typing import Any
 
+from devstack.faults import Order, OrderBook
 from devstack.pageserver.messages import RESPONSE_TAGS
 
 PHASES = ("accept", "startup", "auth", "pagestream", "response")
@@ -47,23 +46,19 @@ class FaultError(ValueError):
 
 
 @dataclasses.dataclass(kw_only=True)
-class Fault:
-    """One order. `count` None: until cleared. `cleared` is set when the order is withdrawn."""
+class Fault(Order):
+    """One order in a phase."""
 
-    kind: str
     phase: str
-    count: int | None = None
-    delay_ms: int = 0
     request: str | None = None
     field: str | None = None
     text: str | None = None
     end: str = "silence"
-    cleared: asyncio.Event = dataclasses.field(default_factory=asyncio.Event, repr=False)
 
-    def describe(self) -> dict[str, Any]:
-        """The order as JSON; `count` is what is left."""
-        names = ("kind", "phase", "count", "delay_ms", "request", "field", "text", "end")
-        return {name: getattr(self, name) for name in names}
+    @property
+    def place(self) -> tuple[str, str, str | None]:
+        """One of a kind, phase and kind of request."""
+        return (self.kind, self.phase, self.request)
 
     def strikes(self, phase: str, request: str | None) -> bool:
         """Whether this order is meant for the phase and the kind of request."""
@@ -105,43 +100,8 @@ def _one_of(order: dict[str, Any], name: str, allowed: tuple[str, ...]) -> None:
         raise FaultError(f'{name} must be one of {", ".join(allowed)}, not "{value}"')
 
 
-class FaultBook:
-    """The orders in force, in the order of their arrival."""
-
-    def __init__(self) -> None:
-        self.fired: Counter[str] = Counter()
-        self._orders: list[Fault] = []
-        self._spent: list[
-            Fault
-        ] = []  # used up, but connections may still be silent because of them
-
-    def add(self, fault: Fault) -> None:
-        """Take an order; it replaces one of the same kind, phase and request."""
-        same = (fault.kind, fault.phase, fault.request)
-        for old in [o for o in self._orders if (o.kind, o.phase, o.request) == same]:
-            self._orders.remove(old)
-            old.cleared.set()
-        self._orders.append(fault)
-
-    def clear(self, kind: str | None = None) -> int:
-        """Withdraw all orders, or those of one kind; the number of those still in force."""
-        gone = [order for order in self._orders if kind in (None, order.kind)]
-        for order in gone:
-            self._orders.remove(order)
-        for order in [*gone, *self._spent]:
-            if kind in (None, order.kind):
-                order.cleared.set()
-        self._spent = [order for order in self._spent if not order.cleared.is_set()]
-        return len(gone)
-
-    def reset(self) -> None:
-        """Withdraw everything and forget what has fired."""
-        self.clear()
-        self.fired.clear()
-
-    def describe(self) -> list[dict[str, Any]]:
-        """All orders in force."""
-        return [order.describe() for order in self._orders]
+class FaultBook(OrderBook[Fault]):
+    """The orders in force."""
 
     def active(self, kind: str) -> bool:
         """Whether an order of this kind is in force."""
@@ -168,12 +128,3 @@ class FaultBook:
                 self._strike(order)
                 return order
         return None
-
-    def _strike(self, order: Fault) -> None:
-        self.fired[order.kind] += 1
-        if order.count is None:
-            return
-        order.count -= 1
-        if order.count == 0:
-            self._orders.remove(order)
-            self._spent.append(order)
