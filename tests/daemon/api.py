@@ -7,7 +7,7 @@ import json
 import secrets
 import socket
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -25,6 +25,7 @@ from compute_ctl.http.guard import Limits
 from compute_ctl.monitoring.metrics import Metrics
 from compute_ctl.node import Node
 from compute_ctl.settings import Settings
+from devstack.wait import until
 
 DEADLINE_S = 5.0
 
@@ -146,16 +147,6 @@ class Served:
     async def requested(self, count: int = 1) -> None:
         """Wait until the node has had *count* refresh requests."""
         await until(f"{count} requests", lambda: self.node.requests.requested >= count)
-
-
-async def until(what: str, predicate: Callable[[], bool]) -> None:
-    """Wait until *predicate* is true, while the loop that both sides share goes on."""
-    try:
-        async with asyncio.timeout(DEADLINE_S):
-            while not predicate():  # noqa: ASYNC110 -- what is awaited has no event of its own
-                await asyncio.sleep(0.001)
-    except TimeoutError:
-        raise AssertionError(f"not within {DEADLINE_S:g} s: {what}") from None
 
 
 class Wire:

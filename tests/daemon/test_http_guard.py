@@ -6,7 +6,8 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from compute_ctl.http.guard import Limits
-from tests.daemon.api import Wire, serve, until
+from devstack.wait import until
+from tests.daemon.api import Wire, serve
 
 SHORT = Limits(header=0.1, body=0.1, idle=0.1)
 SLOW_CLIENTS = 200

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from compute_ctl.decisions.facts import Outcome, Suspicion
-from tests.daemon.api import Served, Wire, serve, until
+from devstack.wait import until
+from tests.daemon.api import Served, Wire, serve
 
 REFRESH = "/refresh_configuration"
 ACK = "/configuration_ack"

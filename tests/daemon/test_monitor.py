@@ -12,7 +12,7 @@ import pytest
 from compute_ctl.monitoring.monitor import APPLICATION, Monitor
 from compute_ctl.postgres import Attached
 from devstack.postgres import Postgres, Template
-from devstack.wait import wait_until
+from devstack.wait import until, wait_until
 from tests.support.fixtures import PostgresFactory
 
 
@@ -211,18 +211,16 @@ async def test_the_loop_never_stops(make_postgres: PostgresFactory) -> None:
         watched.monitor.interval_s = 0.01
         task = asyncio.create_task(watched.monitor.run())
 
-        async def seen(*, up: bool) -> None:
-            async with asyncio.timeout(10):
-                while not watched.downtime or (0.0 == watched.downtime[-1][0]) != up:
-                    watched.clock.now += 0.01
-                    await asyncio.sleep(0.01)
+        def seen(*, up: bool) -> bool:
+            watched.clock.now += 0.01
+            return bool(watched.downtime) and (watched.downtime[-1][0] == 0.0) == up
 
         try:
-            await seen(up=True)
+            await until("it is seen up", lambda: seen(up=True))
             await asyncio.to_thread(server.kill)
-            await seen(up=False)
+            await until("it is seen down", lambda: seen(up=False))
             await asyncio.to_thread(server.start)
-            await seen(up=True)
+            await until("it is seen up", lambda: seen(up=True))
             assert not task.done()
         finally:
             task.cancel()
