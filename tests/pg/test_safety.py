@@ -4,7 +4,6 @@ import os
 import shutil
 import signal
 import subprocess
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -54,12 +53,6 @@ def test_death_of_the_postmaster_ends_the_worker(make_neon: MakeNeon, daemon: Da
     server.process.kill()
     server.process.wait(5)
     wait_until("the worker's end", lambda: ended(pid), 3)
-
-
-def held_by(pid: int) -> tuple[int, int]:
-    """Return how many descriptors and resident pages a process has."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-    return len(list(Path(f"/proc/{pid}/fd").iterdir())), pages
 
 
 def standby_of(primary: Postgres, server: Postgres, primary_conninfo: str) -> None:
@@ -115,33 +108,6 @@ def test_drop_database_does_not_wait_for_the_worker(
 
     with server.connect(options="-c statement_timeout=3s") as connection:
         connection.execute("DROP DATABASE victim")
-
-
-def test_many_reloads_leak_nothing(make_neon: MakeNeon, daemon: DaemonStub) -> None:
-    """Neither memory nor descriptors of the worker and the postmaster grow with reloads."""
-    server = make_neon({"neon_refresh.config_generation": "0.a.b"}, daemon=daemon)
-
-    def acknowledged(marker: str) -> bool:
-        return bool(daemon.of(ACK)[-1].body["marker"] == marker)
-
-    def reload_many(first: int, last: int) -> list[tuple[int, int]]:
-        for generation in range(first, last):
-            marker = f"{generation}.a.b"
-            server.configure(
-                {
-                    "neon.pageserver_connstring": f"host=127.0.0.1 port={generation % 7 + 1}",
-                    "neon_refresh.config_generation": marker,
-                }
-            )
-            server.reload()
-            wait_until(marker, partial(acknowledged, marker))
-        return [held_by(pid) for pid in (server.value(WORKER), server.pid)]
-
-    daemon.wait_for(ACK)
-    before = reload_many(1, 40)
-    for (fds, pages), (fds_after, pages_after) in zip(before, reload_many(40, 160), strict=True):
-        assert fds_after <= fds + 1
-        assert pages_after <= pages + 64
 
 
 def test_pg_upgrade_accepts_the_library(make_neon: MakeNeon) -> None:
