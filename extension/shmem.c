@@ -35,6 +35,7 @@ init_worker(NrWorkerState *worker)
 	pg_atomic_init_u64(&worker->requests, 0);
 	pg_atomic_init_u64(&worker->requests_failed, 0);
 	pg_atomic_init_u64(&worker->coalesced, 0);
+	pg_atomic_init_u32(&worker->in_flight, 0);
 	pg_atomic_init_u64(&worker->last_request, 0);
 	pg_atomic_init_u32(&worker->last_result, PGH_OK);
 	pg_atomic_init_u32(&worker->last_status, 0);

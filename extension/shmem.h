@@ -37,6 +37,7 @@ typedef struct NrWorkerState
 	pg_atomic_uint64 requests;
 	pg_atomic_uint64 requests_failed;
 	pg_atomic_uint64 coalesced;
+	pg_atomic_uint32 in_flight;    /* 1 = a request is out and not answered */
 	pg_atomic_uint64 last_request; /* TimestampTz */
 	pg_atomic_uint32 last_result;  /* enum pgh_result */
 	pg_atomic_uint32 last_status;  /* HTTP; 0 = no answer */

@@ -1,12 +1,16 @@
 /*
  * The functions behind the views, and request(). They read shared memory only; nothing here
  * waits, so the views answer while all upstream servers are dead.
+ *
+ * New columns are added at the end only: a database whose SQL objects are of an older version
+ * gets those that it knows, until ALTER EXTENSION UPDATE.
  */
 #include "prelude.h"
 
 #include "guc.h"
 #include "published.h"
 #include "shmem.h"
+#include "worker.h"
 
 NR_SQL_FUNCTION(neon_refresh_stat_row);
 NR_SQL_FUNCTION(neon_refresh_shard_rows);
@@ -116,11 +120,10 @@ begin_rows(FunctionCallInfo fcinfo, TupleDesc *descriptor)
 static void
 put(Tuplestorestate *store, TupleDesc descriptor, Row *row)
 {
-	/* an old SQL definition may stay behind a new library; never write past it */
-	if (row->count != descriptor->natts)
+	if (row->count < descriptor->natts)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-		                errmsg("the SQL objects of neon_refresh do not fit the loaded library"),
-		                errhint("Run ALTER EXTENSION neon_refresh UPDATE.")));
+		                errmsg("the SQL objects of neon_refresh are newer than the loaded library"),
+		                errhint("Restart the server, so that it loads the new library.")));
 	tuplestore_putvalues(store, descriptor, row->values, row->nulls);
 }
 
@@ -170,7 +173,36 @@ add_worker(Row *row)
 		add(row, Int32GetDatum((int32) ack_status));
 }
 
-/* stat_row(): one row, see neon_refresh--1.0.sql for the columns */
+/* As ps shows it. */
+static const char *
+worker_title(void)
+{
+	if (cluster_name[0] == '\0')
+		return "postgres: " NR_WORKER_NAME;
+	return psprintf("postgres: %s: " NR_WORKER_NAME, cluster_name);
+}
+
+static void
+add_since_1_1(Row *row)
+{
+	NrWorkerState *worker = &nr_shared->worker;
+
+	if (pg_atomic_read_u32(&worker->pid) == 0)
+	{
+		add_null(row);
+		add_null(row);
+	}
+	else
+	{
+		add_text(row, worker_title());
+		add(row, DirectFunctionCall2(timestamp_mi, TimestampTzGetDatum(GetCurrentTimestamp()),
+		                             TimestampTzGetDatum(pg_atomic_read_u64(&worker->since))));
+	}
+	add(row, BoolGetDatum(pg_atomic_read_u32(&worker->in_flight) != 0));
+	add_count(row, &nr_shared->events.dropped);
+}
+
+/* stat_row(): one row, its columns in the order in which the SQL files have brought them */
 Datum
 neon_refresh_stat_row(PG_FUNCTION_ARGS)
 {
@@ -190,6 +222,7 @@ neon_refresh_stat_row(PG_FUNCTION_ARGS)
 	add(&row, Int32GetDatum((int32) map->shard_count));
 	add(&row, Int32GetDatum((int32) map->stripe_size_pages));
 	add_worker(&row);
+	add_since_1_1(&row);
 	put(store, descriptor, &row);
 	return (Datum) 0;
 }

@@ -53,8 +53,8 @@ nr_worker_register(void)
 	worker.bgw_restart_time = RESTART_SECONDS;
 	strlcpy(worker.bgw_library_name, LIBRARY, sizeof(worker.bgw_library_name));
 	strlcpy(worker.bgw_function_name, ENTRY_POINT, sizeof(worker.bgw_function_name));
-	strlcpy(worker.bgw_name, "neon refresh worker", BGW_MAXLEN);
-	strlcpy(worker.bgw_type, "neon refresh worker", BGW_MAXLEN);
+	strlcpy(worker.bgw_name, NR_WORKER_NAME, BGW_MAXLEN);
+	strlcpy(worker.bgw_type, NR_WORKER_NAME, BGW_MAXLEN);
 	RegisterBackgroundWorker(&worker);
 	if (!nr_worker_registered(LIBRARY, ENTRY_POINT))
 		ereport(WARNING,
@@ -67,6 +67,7 @@ sign_off(int code pg_attribute_unused(), Datum argument pg_attribute_unused())
 {
 	pg_atomic_write_u32(&nr_shared->worker.proc_number, NR_NO_PROC);
 	pg_atomic_write_u32(&nr_shared->worker.pid, 0);
+	pg_atomic_write_u32(&nr_shared->worker.in_flight, 0);
 }
 
 static void
@@ -130,6 +131,7 @@ note_refresh_outcome(Worker *worker, enum pgh_result result, int status, const c
 
 	pg_atomic_write_u32(&state->last_result, result);
 	pg_atomic_write_u32(&state->last_status, (uint32) status);
+	pg_atomic_write_u32(&state->in_flight, 0);
 	if (result != PGH_OK || status / 100 != 2)
 		pg_atomic_fetch_add_u64(&state->requests_failed, 1);
 	if (result != worker->refresh_logged || status != worker->refresh_logged_status)
@@ -156,6 +158,7 @@ send_refresh(Worker *worker, uint64 now_us)
 	worker->complained = true;
 	pg_atomic_fetch_add_u64(&state->requests, 1);
 	pg_atomic_write_u64(&state->last_request, (uint64) GetCurrentTimestamp());
+	pg_atomic_write_u32(&state->in_flight, 1);
 	if (!nr_post_start(&worker->refresh, &body, &result))
 	{
 		note_refresh_outcome(worker, result, 0, "");

@@ -13,6 +13,8 @@
 #include "pg_hook.h"
 #include "shmem.h"
 
+#define NR_WORKER_NAME "neon refresh worker" /* in its process title too */
+
 typedef struct NrIntake
 {
 	struct pgh_policy policy;
