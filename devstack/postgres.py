@@ -11,7 +11,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -125,12 +125,18 @@ class Postgres:
         give_away(temporary)
         temporary.replace(self.data / "test.conf")
 
-    def start(self, *, env: Mapping[str, str] | None = None, wait: bool = True) -> Self:
+    def start(
+        self,
+        *,
+        env: Mapping[str, str] | None = None,
+        arguments: Sequence[str] = (),
+        wait: bool = True,
+    ) -> Self:
         """Start the server and wait until it accepts connections (a standby: read-only ones)."""
         (self.data / "postmaster.pid").unlink(missing_ok=True)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [binary("postgres"), "-D", str(self.data)],
+                [binary("postgres"), "-D", str(self.data), *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -51,6 +51,26 @@ nr_wait_event_set_create(int events)
 #endif
 }
 
+/* Does the value of a setting come from above the configuration files (a command line)? */
+static inline bool
+nr_setting_overrides_file(const char *name)
+{
+#if PG_VERSION_NUM >= 160000
+	const struct config_generic *setting = find_option(name, false, true, ERROR);
+
+	return setting != NULL && setting->source > PGC_S_FILE;
+#else
+	struct config_generic **settings = get_guc_variables();
+
+	for (int i = 0; i < GetNumConfigOptions(); i++)
+	{
+		if (strcmp(settings[i]->name, name) == 0)
+			return settings[i]->source > PGC_S_FILE;
+	}
+	return false;
+#endif
+}
+
 /* Wait events with names of their own exist from 17 on; each process looks a name up once. */
 static inline uint32
 nr_wait_event(uint32 *cache, const char *name)

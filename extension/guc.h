@@ -8,6 +8,8 @@
 
 #include "pg_hook.h"
 
+#define NR_CONNSTRING "neon.pageserver_connstring"
+
 /* neon_refresh.* */
 extern bool nr_enabled;
 extern char *nr_endpoint;

@@ -180,10 +180,8 @@ define_numbers(void)
 void
 nr_define_neon_settings(void)
 {
-	static const char *const name = "neon.pageserver_connstring";
-
-	nr_beside_neon = GetConfigOption(name, true, false) != NULL &&
-	                 (GetConfigOptionFlags(name, true) & GUC_CUSTOM_PLACEHOLDER) == 0;
+	nr_beside_neon = GetConfigOption(NR_CONNSTRING, true, false) != NULL &&
+	                 (GetConfigOptionFlags(NR_CONNSTRING, true) & GUC_CUSTOM_PLACEHOLDER) == 0;
 	if (nr_beside_neon)
 		return;
 	define_names();

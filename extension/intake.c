@@ -12,12 +12,28 @@
 #define EVENTS_AT_ONCE 1000
 #define UNREADABLE_AGE 16 /* an event this many behind the newest will not become readable */
 
+/*
+ * Who still needs a shard fails again and again, at most this far apart: the longest pause, a
+ * connection that is not made, an answer that does not come. Twice as long without a failure
+ * means that nobody waits any more. Nothing is lost by asking no more: the next failure raises
+ * suspicion anew, and then the daemon is asked at once.
+ */
+static uint64
+quiet_of_our_client_us(void)
+{
+	uint64 apart_ms =
+		PGH_RECONNECT_MAX_MS + (uint64) nr_connect_timeout_ms + nr_response_suspect_after_ms;
+
+	return 2 * apart_ms * 1000;
+}
+
 void
 nr_intake_configure(NrIntake *intake)
 {
 	pgh_policy_config_init(&intake->config);
 	intake->config.retry_min_us = (uint64) nr_retry_min_ms * 1000;
 	intake->config.retry_max_us = (uint64) Max(nr_retry_max_ms, nr_retry_min_ms) * 1000;
+	intake->config.own_quiet_us = quiet_of_our_client_us();
 }
 
 void
@@ -123,6 +139,18 @@ nr_intake_take(NrIntake *intake, uint64 now_us)
 		take_suspect(intake, index, now_us);
 }
 
+/*
+ * Nothing was heard of it for long. What others reported is taken for over; our own client knows
+ * only that nobody asks any more, so its failures stay counted until the next useful answer.
+ */
+static void
+suspect_expired(NrSuspect *suspect)
+{
+	pg_atomic_write_u32(&suspect->suspected, 0);
+	if (pg_atomic_read_u32(&suspect->reported) != 0)
+		pg_atomic_write_u32(&suspect->failures, 0);
+}
+
 /* Is a request due? What ended by silence is over in shared memory too. */
 bool
 nr_intake_due(NrIntake *intake, uint64 now_us)
@@ -140,8 +168,7 @@ nr_intake_due(NrIntake *intake, uint64 now_us)
 		if (!intake->known[index] || suspected)
 			continue;
 		intake->known[index] = false;
-		pg_atomic_write_u32(&nr_shared->suspects[index].suspected, 0);
-		pg_atomic_write_u32(&nr_shared->suspects[index].failures, 0);
+		suspect_expired(&nr_shared->suspects[index]);
 	}
 	pg_atomic_write_u64(&worker->coalesced, policy->coalesced_total);
 	if (!pgh_policy_suspects(policy))

@@ -13,8 +13,9 @@
  *
  * List and stripe size are one: hooks run one by one in the order of the file. The list's hook
  * notes the time of the last reload, which changes at the end of a pass only; the stripe's hook
- * publishes only if the list's came before it in this same pass. The marker is the last line of
- * the file, so it is published after the map it belongs to.
+ * publishes only if the list's came before it in this same pass, or cannot come in any, since
+ * the list stands on the postmaster's command line. The marker is the last line of the file, so
+ * it is published after the map it belongs to.
  */
 #include "prelude.h"
 
@@ -116,7 +117,9 @@ nr_publish_list(const char *list)
 void
 nr_publish_stripe(int stripe_size)
 {
-	if (hooks_publish() && list_seen_in_pass == PgReloadTime && nr_pageserver_connstring != NULL)
+	if (!hooks_publish() || nr_pageserver_connstring == NULL)
+		return;
+	if (list_seen_in_pass == PgReloadTime || nr_setting_overrides_file(NR_CONNSTRING))
 		publish_map(nr_pageserver_connstring, stripe_size);
 }
 
@@ -150,7 +153,7 @@ nr_publish_limit(NrLimit limit, int value)
 void
 nr_publish_from_neon(void)
 {
-	const char *list = GetConfigOption("neon.pageserver_connstring", true, false);
+	const char *list = GetConfigOption(NR_CONNSTRING, true, false);
 	const char *stripe = GetConfigOption("neon.stripe_size", true, false);
 
 	publish_map(list != NULL ? list : "", stripe != NULL ? atoi(stripe) : PGH_DEFAULT_STRIPE_SIZE);

@@ -1,21 +1,24 @@
 /*
  * Host names without blocking: libpq would call getaddrinfo in PQconnectStart and not return
  * for as long as a resolver is silent. A detached thread does it instead. It blocks all signals
- * and touches nothing of the server: its malloc'ed struct and a pipe only. The backend waits on
- * the pipe until its deadline; an unfinished resolution stays with the connection, so that the
- * next attempt waits for the same thread and there is at most one a shard.
+ * and touches nothing of the server: its malloc'ed struct and an eventfd only. The backend waits
+ * on that until its deadline; an unfinished resolution stays with the connection, so that the
+ * next attempt waits for the same thread and there is at most one a shard. The descriptor is
+ * counted as the server's for as long as the backend has it (a thread that was abandoned closes
+ * it at its end).
  */
 #include "prelude.h"
 
 #include <arpa/inet.h>
-#include <fcntl.h>
 #include <netdb.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 
 #include "client.h"
+#include "report.h"
 #include "shmem.h"
 
 #define MAX_ADDRESSES 8
@@ -24,8 +27,7 @@
 struct NrResolution
 {
 	atomic_int owners; /* the backend and the thread; the last one frees */
-	int wait_fd;       /* the backend's end */
-	int done_fd;       /* the thread's end: closed when it is done */
+	int done;          /* eventfd: readable when the thread is done */
 	int error;         /* of getaddrinfo */
 	int count;
 	char address[MAX_ADDRESSES][NR_ADDRESS_SIZE];
@@ -35,10 +37,18 @@ struct NrResolution
 static uint32 wait_name = 0;
 
 static void
+dispose(NrResolution *resolution)
+{
+	if (resolution->done >= 0)
+		close(resolution->done);
+	free(resolution);
+}
+
+static void
 leave(NrResolution *resolution)
 {
 	if (atomic_fetch_sub(&resolution->owners, 1) == 1)
-		free(resolution);
+		dispose(resolution);
 }
 
 static void
@@ -67,7 +77,7 @@ resolve_in_thread(void *argument)
 		keep_addresses(resolution, list);
 		freeaddrinfo(list);
 	}
-	close(resolution->done_fd); /* the backend reads end of file: all above is visible to it */
+	(void) eventfd_write(resolution->done, 1); /* whoever sees it sees all above */
 	leave(resolution);
 	return NULL;
 }
@@ -96,28 +106,22 @@ start_thread(NrResolution *resolution)
 static NrResolution *
 start(const char *host)
 {
-	NrResolution *resolution = calloc(1, sizeof(*resolution));
-	int fds[2];
+	NrResolution *resolution;
 
-	if (resolution == NULL)
-		return NULL;
-	if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) != 0)
+	if (!AcquireExternalFD())
+		nr_error_no_descriptor();
+	resolution = calloc(1, sizeof(*resolution));
+	if (resolution != NULL)
 	{
-		free(resolution);
-		return NULL;
+		atomic_init(&resolution->owners, 2);
+		strlcpy(resolution->host, host, sizeof(resolution->host));
+		resolution->done = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		if (resolution->done >= 0 && start_thread(resolution))
+			return resolution;
+		dispose(resolution);
 	}
-	atomic_init(&resolution->owners, 2);
-	resolution->wait_fd = fds[0];
-	resolution->done_fd = fds[1];
-	strlcpy(resolution->host, host, sizeof(resolution->host));
-	if (!start_thread(resolution))
-	{
-		close(fds[0]);
-		close(fds[1]);
-		free(resolution);
-		return NULL;
-	}
-	return resolution;
+	ReleaseExternalFD();
+	return NULL;
 }
 
 void
@@ -128,7 +132,7 @@ nr_resolution_abandon(NrConnection *connection)
 	if (resolution == NULL)
 		return;
 	connection->resolution = NULL;
-	close(resolution->wait_fd);
+	ReleaseExternalFD();
 	leave(resolution);
 }
 
@@ -164,7 +168,7 @@ nr_resolve(NrTask *task, const char *host, uint64 begin_us, char address[NR_ADDR
 	if (resolution == NULL)
 		return nr_fail(task, PGH_PHASE_CONNECT, PGH_CAUSE_CONNECTION, NULL,
 		               "could not start name resolution");
-	what.socket = resolution->wait_fd;
+	what.socket = resolution->done;
 	switch (nr_wait(task, &what, 0))
 	{
 		case NR_WAIT_MOVED: return NR_MOVED;

@@ -1,7 +1,7 @@
 /*
  * SQL functions that read from pageservers. Each is VOLATILE and PARALLEL UNSAFE, since most
- * background processes do not see a reload. Raw pages ignore every row-level rule: EXECUTE is
- * the superuser's only, until somebody grants it.
+ * background processes do not see a reload. Raw pages ignore every rule about rows and columns,
+ * so that only superusers read them, EXECUTE or not; the rest may be granted.
  */
 #include "prelude.h"
 
@@ -29,6 +29,15 @@ check_usable(void)
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 		                errmsg("the library \"neon\" owns the connections to pageservers"),
 		                errhint("Read pages through the tables themselves.")));
+}
+
+/* The rule of pageinspect. */
+static void
+check_may_read_raw_pages(void)
+{
+	if (!superuser())
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+		                errmsg("must be superuser to read raw pages")));
 }
 
 static uint8
@@ -96,6 +105,7 @@ neon_refresh_read_page(PG_FUNCTION_ARGS)
 {
 	struct pgh_request request = newest(PGH_REQUEST_GET_PAGE);
 
+	check_may_read_raw_pages();
 	check_usable();
 	relation_argument(fcinfo, 0, &request);
 	request.block = block_argument(fcinfo, 1);
@@ -109,6 +119,7 @@ neon_refresh_read_page_at(PG_FUNCTION_ARGS)
 {
 	struct pgh_request request = { .type = PGH_REQUEST_GET_PAGE };
 
+	check_may_read_raw_pages();
 	check_usable();
 	request.tablespace_oid = PG_GETARG_OID(0);
 	request.database_oid = PG_GETARG_OID(1);

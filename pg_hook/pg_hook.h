@@ -331,6 +331,7 @@ uint64_t pgh_reconnect_delay_us(uint32_t consecutive_failures, uint64_t random);
 
 enum
 {
+	PGH_RECONNECT_MAX_MS = 1000,
 	PGH_POLICY_BURST = 12,          /* requests of one outage in any 2 * retry_max */
 	PGH_POLICY_REPORT_QUIET_S = 30, /* default of report_quiet_us, in seconds */
 	PGH_POLICY_RETRY_MIN_MS = 50,

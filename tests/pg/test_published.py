@@ -43,6 +43,17 @@ def test_the_stripe_size_may_stand_behind_the_list(make_neon: MakeNeon) -> None:
     wait_until("the pair", lambda: server.query(MAP)[0][1:] == (2, 64))
 
 
+def test_the_stripe_size_changes_under_a_list_of_the_command_line(make_neon: MakeNeon) -> None:
+    """A list that no reload brings does not hold up the stripe size."""
+    server = make_neon({"neon.stripe_size": 16}, start=False)
+    server.start(arguments=["-c", f"neon.pageserver_connstring={TWO}"])
+    assert server.query(MAP)[0] == (1, 2, 16)
+
+    server.configure({"neon.stripe_size": 32, "neon.pageserver_connstring": ONE})
+    server.reload()
+    wait_until("generation 2", lambda: server.query(MAP)[0] == (2, 2, 32))
+
+
 def test_a_crash_publishes_the_map_again(make_neon: MakeNeon, daemon: DaemonStub) -> None:
     """After a crash restart, where no setting is assigned, map and marker are there again."""
     server = make_neon(

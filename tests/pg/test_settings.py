@@ -11,6 +11,8 @@ from devstack.postgres import Postgres
 from devstack.wait import wait_until
 from tests.pg.conftest import MakeNeon
 
+ONE = "host=127.0.0.1 port=1"
+
 OURS = {
     "neon_refresh.auth_token_file": ("", "sighup"),
     "neon_refresh.config_generation": ("", "sighup"),
@@ -150,6 +152,20 @@ def test_what_an_ordinary_user_may_do(make_neon: MakeNeon) -> None:
         for name in ("neon.pageserver_connstring", "neon_refresh.endpoint"):
             with pytest.raises(errors.InsufficientPrivilege):
                 connection.execute(f"SHOW {name}".encode())
+
+
+def test_raw_pages_are_the_superusers_even_if_granted(make_neon: MakeNeon) -> None:
+    """As with pageinspect a grant does not open raw pages; sizes may be granted."""
+    server = make_neon({"neon_refresh.query_cancel_after": "1ms"}, pageservers=ONE)
+    server.query("CREATE ROLE nobody LOGIN")
+    server.query("GRANT USAGE ON SCHEMA neon_refresh TO nobody")
+    server.query("GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA neon_refresh TO nobody")
+    with server.connect(user="nobody") as connection:
+        for call in ("read_page('pg_class', 0)", "read_page_at(1, 1, 1, 'main', 0, '0/1')"):
+            with pytest.raises(errors.InsufficientPrivilege, match="must be superuser"):
+                connection.execute(f"SELECT neon_refresh.{call}".encode())
+        with pytest.raises(errors.ConnectionFailure):
+            connection.execute("SELECT neon_refresh.rel_nblocks('pg_class')")
 
 
 def test_passwords_are_shown_to_nobody(make_neon: MakeNeon) -> None:

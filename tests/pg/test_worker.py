@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from psycopg import errors
 
 from devstack.wait import wait_until
 from tests.pg.conftest import MakeNeon, MakePageserver
@@ -28,7 +29,30 @@ def test_the_worker_is_seen_by_pid_title_and_age(make_neon: MakeNeon) -> None:
 
     assert worker_title(pid) == "postgres: neon refresh worker"
     assert server.value("SELECT count(*) FROM pg_stat_activity WHERE pid = %s", pid) == 0
-    assert server.value("SELECT worker_since > now() - interval '1 min' FROM neon_refresh.stat")
+    seen = "SELECT worker_title, worker_age < interval '1 min' AND worker_age > interval '0', "
+    seen += "worker_since > now() - interval '1 min' FROM neon_refresh.stat"
+    assert server.query(seen) == [("postgres: neon refresh worker", True, True)]
+
+
+def test_the_title_of_a_named_cluster(make_neon: MakeNeon) -> None:
+    """cluster_name stands in the process title, and in the view."""
+    server = make_neon({"cluster_name": "blue"})
+    title = server.value("SELECT worker_title FROM neon_refresh.stat")
+    assert title == "postgres: blue: neon refresh worker"
+    assert worker_title(server.value(WORKER)) == title
+
+
+def test_a_request_in_flight_is_seen(make_neon: MakeNeon, daemon: DaemonStub) -> None:
+    """The view tells that the daemon has a request and has not answered."""
+    server = make_neon({"neon_refresh.request_timeout": "60s"}, daemon=daemon)
+    in_flight = "SELECT request_in_flight FROM neon_refresh.stat"
+    assert server.value(in_flight) is False
+    daemon.hang()
+    server.value("SELECT neon_refresh.request('now')")
+    daemon.wait_for(REFRESH)
+    assert server.value(in_flight) is True
+    daemon.answer()
+    wait_until("the answer", lambda: server.value(in_flight) is False)
 
 
 def test_sigterm_in_mid_request_ends_it_within_a_second(
@@ -150,6 +174,32 @@ def test_requests_go_on_while_the_trouble_lasts(make_neon: MakeNeon, daemon: Dae
     assert expected == {key: posts[0].body[key] for key in expected}
     assert "Connection refused" in posts[0].body["text"]
     assert posts[0].body["count"] >= 1
+
+
+def test_trouble_that_nobody_suffers_any_more_is_forgotten(
+    make_neon: MakeNeon, daemon: DaemonStub
+) -> None:
+    """After the last reader has gone the daemon is asked no more; the next reader starts anew."""
+    quick = {"neon_refresh.connect_timeout": "10ms", "neon_refresh.response_suspect_after": "10ms"}
+    server = make_neon(quick, daemon=daemon, pageservers=DEAD)
+    since = "SELECT suspected_since FROM neon_refresh.stat"
+    with Blocked(server, "SELECT neon_refresh.read_page('t', 0)") as query:
+        daemon.wait_for(REFRESH)
+        query.wait_blocked()
+        query.cancel()
+        with pytest.raises(errors.QueryCanceled):
+            query.join()
+    assert server.value(since) is not None
+    wait_until("the end of suspicion", lambda: server.value(since) is None)
+    shard = "SELECT state, consecutive_failures > 0, last_class FROM neon_refresh.shards"
+    assert server.query(shard) == [("failing", True, "dead")]
+    server.value("SELECT neon_refresh.request('flush')")
+    wait_until("flush", lambda: daemon.of(REFRESH)[-1].body["text"] == "flush")
+
+    daemon.clear()
+    with Blocked(server, "SELECT neon_refresh.read_page('t', 0)"):
+        body = daemon.wait_for(REFRESH)[0].body
+        assert (body["source"], body["class"]) == ("pageserver", "dead")
 
 
 @pytest.mark.parametrize("trouble", ["hang", "refuse"])
