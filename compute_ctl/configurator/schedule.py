@@ -40,11 +40,10 @@ class Schedule:
     def due(self, now: float, *, held: bool) -> pacing.Due:
         """Return when the next fetch shall begin, and why.
 
-        *held*: the source holds a long poll of ours, so it tells by itself what is new.
+        *held*: the source holds a long poll of ours, as far as we know.
         """
         requests = self._node.requests
         suspected = requests.suspected(now)
-        asks = suspected and not held
         # A complaint that came during the attempt which ended the trouble: look once more.
         orphaned = requests.pending and not suspected
         return pacing.Pacing(
@@ -53,10 +52,11 @@ class Schedule:
             next_tick_at=self._next_look(),
             last_fetch_at=self._last_fetch_at,
             last_end_at=self._last_end_at,
-            suspected_since=requests.suspected_since if asks else None,
-            last_signal_at=requests.last_signal if asks else None,
+            suspected_since=requests.suspected_since if suspected else None,
+            last_signal_at=requests.last_signal if suspected else None,
             operator_at=now if orphaned else requests.asked_at,
             forced_at=requests.forced_at,
+            held=held,
             failures=self._failures,
             nothing_in_force=self._node.written is None,
             retry_after_until=self._retry_after_until,

@@ -25,6 +25,8 @@ RETRY_AFTER_MAX_S: Final = 60.0
 _SUSPECT_CAP_S: Final = (0.05, 5.0)
 _SUSPECT_AGE_SHARE: Final = 0.25
 _FAILURE_CAP_S: Final = (0.1, 5.0)
+_BESIDE_LONG_POLL_S: Final = (5.0, 10.0)
+"""Pause between fetches beside a long poll: it may have died without a word."""
 
 
 class Why(StrEnum):
@@ -72,6 +74,8 @@ class Pacing:
     """An operator's request that no fetch has taken."""
     forced_at: float | None = None
     """The same with force: not even Retry-After counts."""
+    held: bool = False
+    """The source holds a long poll of ours, so it tells by itself what is new."""
     failures: int = 0
     """Fetches that the source failed to answer, in a row."""
     nothing_in_force: bool = False
@@ -107,8 +111,10 @@ class Pacing:
         if begun is None or base is None or begun < self.suspected_since:
             yield Due(at=self.suspected_since, why=Why.FIRST_SIGNAL)
             return
-        cap = max(suspect_cap(base - self.suspected_since), failure_cap(self.failures))
-        at = base + self.random * cap
+        low, cap = 0.0, max(suspect_cap(base - self.suspected_since), failure_cap(self.failures))
+        if self.held:
+            low, cap = _BESIDE_LONG_POLL_S
+        at = base + low + self.random * (cap - low)
         if self.last_signal_at is None or at < suspicion_over_at(self.last_signal_at):
             yield Due(at=at, why=Why.SUSPICION)
 

@@ -48,6 +48,11 @@ SUSPECTED = replace(FETCHED, suspected_since=83.0, last_signal_at=90.5)
         (replace(SUSPECTED, failures=1), Due(at=92.0, why=Why.SUSPICION)),
         (replace(SUSPECTED, suspected_since=90.0, failures=7), Due(at=93.5, why=Why.SUSPICION)),
         (replace(SUSPECTED, last_end_at=90.0, random=0.0), Due(at=90.02, why=Why.SUSPICION)),
+        # a long poll is open, and may be dead
+        (replace(SUSPECTED, held=True), Due(at=98.5, why=Why.SUSPICION)),
+        (replace(SUSPECTED, held=True, random=0.0), Due(at=96.0, why=Why.SUSPICION)),
+        (replace(SUSPECTED, held=True, last_signal_at=61.0), Due(at=1000.0, why=Why.TICK)),
+        (replace(FETCHED, held=True), Due(at=1000.0, why=Why.TICK)),
         # nobody has complained for 30 s
         (replace(SUSPECTED, last_signal_at=61.0), Due(at=1000.0, why=Why.TICK)),
         # an operator does not wait for the pause
