@@ -68,9 +68,13 @@ class Daemon:
 
     def start(self) -> Self:
         """Start it, and wait until its API answers. Raises ChildError or AssertionError."""
-        self.child = Child(self._argv, stderr=self.log, ready=False, env=self.env)
+        self.spawn()
         wait_until("compute_ctl to answer", self._answers, START_TIMEOUT)
         return self
+
+    def spawn(self) -> None:
+        """Start it and wait for nothing."""
+        self.child = Child(self._argv, stderr=self.log, ready=False, env=self.env)
 
     def _answers(self) -> bool:
         if self.child is not None and self.child.poll() is not None:

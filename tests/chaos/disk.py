@@ -1,0 +1,54 @@
+"""A small disk of its own for the daemon, which can be filled."""
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from devstack.installation import give_away, make_folder
+
+SIZE = "1m"
+
+
+class Disk:
+    """A mounted folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._filler = folder / "filler"
+
+    def fill(self) -> None:
+        """Take all that is left."""
+        with self._filler.open("ab", buffering=0) as file:
+            for size in (4096, 1):
+                try:
+                    while file.write(b"\0" * size):
+                        pass
+                except OSError:
+                    continue
+
+    def free(self) -> None:
+        """Give it back."""
+        self._filler.unlink(missing_ok=True)
+
+
+@contextmanager
+def small_disk() -> Iterator[Disk | str]:
+    """Mount one; where that cannot be done, the reason comes in its place."""
+    folder = make_folder("chaos-disk")
+    command = ["mount", "-t", "tmpfs", "-o", f"size={SIZE},mode=0755", "tmpfs", str(folder)]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+        failure = done.stderr.strip() if done.returncode else ""
+    except OSError as error:
+        failure = str(error)
+    if failure:
+        folder.rmdir()
+        yield f"cannot mount a small disk: {failure}"
+        return
+    give_away(folder)
+    try:
+        yield Disk(folder)
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], timeout=10, check=True)
+        folder.rmdir()

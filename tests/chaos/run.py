@@ -1,0 +1,83 @@
+"""One run: a stage, a load, and as many rounds as asked for."""
+
+import shutil
+import tempfile
+import time
+from collections.abc import Iterable
+from itertools import count
+from pathlib import Path
+from random import Random
+
+from devstack.postgres import Template
+from tests.chaos.disk import Disk, small_disk
+from tests.chaos.figures import Figures
+from tests.chaos.load import Expected, Load
+from tests.chaos.play import Note, Player
+from tests.chaos.schedule import Cast, plan
+from tests.chaos.stage import CANCEL_AFTER_S, Stage
+
+SESSIONS = 4
+
+
+def cast_of(seed: int, *, disk: bool) -> Cast:
+    """Return who plays in a run of this seed."""
+    rng = Random(f"cast {seed}")
+    return Cast(pageservers=rng.choice((2, 3, 3)), shards=rng.choice((2, 4, 4, 8)), disk=disk)
+
+
+def run(
+    template: Template,
+    *,
+    seed: int,
+    rounds: Iterable[int] | None = None,
+    seconds: float | None = None,
+    round_seconds: float = 4.0,
+    faults: int = 8,
+    note: Note = lambda _: None,
+    keep: bool = True,
+) -> Figures:
+    """Play rounds (all from 1 on, or these) until they or `seconds` are over.
+
+    `keep`: the logs of a run that failed are copied to a folder, which is noted.
+    """
+    begun = time.monotonic()
+    figures = Figures(seed)
+    with small_disk() as disk:
+        usable = disk if isinstance(disk, Disk) else None
+        if isinstance(disk, str):
+            figures.skipped.append(f"disk_full: {disk}")
+        cast = cast_of(seed, disk=True)
+        with Stage(template, cast, usable) as stage:
+            wanted = Expected(pages=stage.fill(), cancel_after=CANCEL_AFTER_S)
+            load = Load(
+                stage.postgres,
+                wanted,
+                count=SESSIONS,
+                seed=seed,
+                last_crash=lambda: stage.last_crash,
+            )
+            load.start()
+            player = Player(stage, load, figures, note)
+            try:
+                for number in rounds if rounds is not None else count(1):
+                    planned = plan(seed, number, cast, seconds=round_seconds, faults=faults)
+                    note(f"round {number}, {len(planned.faults)} faults")
+                    player.play(planned)
+                    if seconds is not None and time.monotonic() - begun > seconds:
+                        break
+            finally:
+                figures.violations += [f"{name} did not end" for name in load.end()]
+                figures.violations += load.take_trouble()
+                figures.tally = load.total()
+                figures.seconds = time.monotonic() - begun
+                if figures.failed and keep:
+                    note(f"logs: {_keep_logs(stage.folder, seed)}")
+    return figures
+
+
+def _keep_logs(folder: Path, seed: int) -> Path:
+    kept = Path(tempfile.mkdtemp(prefix=f"chaos-{seed}-"))
+    for path in (*folder.glob("*.log"), folder / "log", folder / "control-plane.json"):
+        if path.exists():
+            shutil.copy(path, kept)
+    return kept
