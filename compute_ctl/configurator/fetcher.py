@@ -27,12 +27,13 @@ class Fetcher:
         self._last: Document | None = None
         self._long_poll: asyncio.Task[News | None] | None = None
         self._long_poll_works = True
-        self._was_held = False
+        self._at_source = False
+        self._holds = False
 
     @property
     def held(self) -> bool:
-        """Whether a long poll is open at a source that has held one before."""
-        return self._was_held and self._long_poll is not None and not self._long_poll.done()
+        """Whether a long poll is open at a source that has held the last one."""
+        return self._holds and self._at_source and self.open_long_poll is not None
 
     @property
     def name(self) -> str:
@@ -82,9 +83,15 @@ class Fetcher:
 
     async def _wait_for_news(self, *, wait_s: int, delay_s: float) -> News | None:
         await asyncio.sleep(delay_s)  # spreads a fleet that lost its long polls together
-        self._was_held = False
-        fetched = await self._source.fetch(etag=self._etag, wait_s=wait_s)
-        self._long_poll_works = self._was_held = fetched.long_polled
+        self._at_source = True
+        try:
+            fetched = await self._source.fetch(etag=self._etag, wait_s=wait_s)
+        except FetchError:
+            self._holds = False
+            raise
+        finally:
+            self._at_source = False
+        self._long_poll_works = self._holds = fetched.long_polled
         return None if fetched.status is FetchStatus.NOT_MODIFIED else self._news(fetched)
 
     @property
