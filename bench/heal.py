@@ -1,208 +1,237 @@
 """How long a heal takes, beside the floor of this machine and beside the reference's policy.
 
-Three things in one run, so that only their ratios count:
+All in one run and in turns, since only ratios travel:
 
-- *ours*: pageserver A is killed while the new document is published already; from the kill to the
-  first page from B, in a session that reads all the time;
-- the *floor*: what such a heal cannot do without, each step done alone: a refused connect, a
-  loopback POST, reading the document, write + fsync + rename, SIGHUP until the new shard map is
-  visible in shared memory, and one connect with one page;
-- the *reference policy*: attempts 1 ms apart, doubling to 1 s; the daemon is asked from the 17th
-  failure on (as Neon's libpagestore does it).
+- *cases*: a pageserver ceases to serve in one of several ways while the control plane names the
+  next one already; from then to the first page, in a session that reads;
+- *late*: the control plane learns of the next one a while after; from then to the first page,
+  where it is asked again and again (poll), and where it holds the request open (long poll);
+- the *floor*: `bench.floor`;
+- the *reference policy*: `bench.reference`, a few rounds, since each takes ten seconds.
 
-    .venv/bin/python -m bench.heal [--rounds 50] [--reference-rounds 2] [--json]
+    .venv/bin/python -m bench.heal [--rounds 200] [--reference-rounds 2] [--json FILE]
 """
 
 import argparse
-import http.client
-import json
-import os
-import socket
-import statistics
 import sys
-import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from time import sleep
 
+from bench import patient, reference
+from bench.figures import Goal, median, quantile, summary
+from bench.floor import Floor
+from bench.outcome import Outcome, add_json_argument
+from bench.patient import Patient
 from devstack.compute import Compute
-from devstack.launch import Pageserver
-from devstack.postgres import Postgres, Template
+from devstack.postgres import Template
 
-FIRST_PAGE = b"select length(neon_refresh.read_page('story', 0))"
-REFERENCE_ASKS_AFTER = 17
-REFERENCE_DELAYS_S = (0.001, 1.0)
+SUSPECT_AFTER_MS = 200.0
+LATE_S = (0.2, 0.5, 1.0)
+CASES = (
+    patient.KILLED,
+    patient.REFUSED_FRESH,
+    patient.RESET,
+    patient.SILENT,
+    patient.WRONG,
+)
+EIGHT = "one of eight shards"
+POLL, LONG_POLL = "published later, poll", "published later, long poll"
+REFERENCE_LATE_S = 0.5
+COLUMNS = ("case", "rounds", "median ms", "p99 ms", "worst ms", "x floor")
 
-
-def timed(step: Callable[[], object]) -> float:
-    """Return how many milliseconds *step* took."""
-    begun = time.perf_counter()
-    step()
-    return (time.perf_counter() - begun) * 1000
-
-
-def refused(port: int) -> None:
-    """Connect to a port where nobody listens."""
-    with socket.socket() as probe:
-        if probe.connect_ex(("127.0.0.1", port)) == 0:
-            raise RuntimeError(f"somebody listens on port {port}")
+Times = dict[str, list[float]]
 
 
-class Ours:
-    """A compute that loses one pageserver after the other."""
+class Ward:
+    """All computes of the benchmark; use it as a context manager."""
 
-    def __init__(self, compute: Compute) -> None:
-        self._compute = compute
-        self._started = 0
-        compute.fill(2000)
-        self._current = self._next()
-        compute.publish(self._current)
-        compute.start_daemon()
-        self._session = compute.postgres.connect()
-        self._session.execute(FIRST_PAGE)
+    def __init__(self) -> None:
+        self._stack = ExitStack()
 
-    def _next(self) -> Pageserver:
-        self._started += 1
-        return self._compute.pageserver(f"pageserver-{self._started}")
+    def __enter__(self) -> "Ward":
+        template = Template()
+        self._stack.callback(template.remove)
+        suspect = {"neon_refresh.response_suspect_after": f"{SUSPECT_AFTER_MS:g}ms"}
+        polls, holds, many, empty = (
+            self._stack.enter_context(
+                Compute(template, name=name, source="control_plane", settings=settings)
+            )
+            for name, settings in (("poll", suspect), ("hold", {}), ("many", {}), ("floor", {}))
+        )
+        if polls.control_plane is not None:
+            polls.control_plane.admin.set_long_poll(False)
+        self.floor = self._stack.enter_context(Floor(empty))
+        self.one, self.held, self.many = Patient(polls), Patient(holds), Patient(many, shards=8)
+        self._empty = empty
+        self._dead = empty.pageserver("dead")
+        self._dead.kill()
+        self._healthy = empty.pageserver("healthy")
+        return self
 
-    def heal(self) -> float:
-        """Return the milliseconds from the death of a pageserver to the first page of the next."""
-        new = self._next()
-        self._compute.publish(new)
-        self._current.kill()
-        self._current = new
-        taken = timed(lambda: self._session.execute(FIRST_PAGE))
-        self._compute.wait_in_sync()
-        return taken
+    def __exit__(self, *error: object) -> None:
+        self._stack.close()
 
-    def first_page(self) -> float:
-        """Return the milliseconds of one connect to a pageserver and one page."""
-        with self._compute.postgres.connect() as fresh:
-            return timed(lambda: fresh.execute(FIRST_PAGE))
-
-    def ask(self) -> float:
-        """Return the milliseconds of one request to the daemon."""
-        connection = http.client.HTTPConnection("127.0.0.1", self._compute.port, timeout=5)
-        try:
-            return timed(lambda: self._exchange(connection))
-        finally:
-            connection.close()
-
-    @staticmethod
-    def _exchange(connection: http.client.HTTPConnection) -> None:
-        connection.request("GET", "/livez")
-        connection.getresponse().read()
-
-
-class Floor:
-    """The steps that no heal can do without, each alone."""
-
-    def __init__(self, ours: Ours, server: Postgres) -> None:
-        self._ours = ours
-        self._server = server
-        self._watcher = server.connect()
-        self._watcher.execute("create extension neon_refresh")
-        self._ports = [1, 2]
-
-    def round(self) -> float:
-        """Return the sum of all steps in milliseconds."""
-        return (
-            timed(lambda: refused(self._ports[0]))
-            + self._ours.ask()
-            + timed(self._replace)
-            + self._publish()
-            + self._ours.first_page()
+    def reference(self, rounds: int, *, stream_open: bool, late_s: float) -> list[reference.Course]:
+        """Let the reference's policy heal."""
+        return reference.run(
+            self._empty,
+            self._dead,
+            self._healthy,
+            rounds,
+            stream_open=stream_open,
+            late_s=late_s,
         )
 
-    def _replace(self) -> None:
-        temporary = self._server.folder / "floor.tmp"
-        with temporary.open("wb") as file:
-            file.write(b"x" * 1000)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self._server.folder / "floor")
 
-    def _publish(self) -> float:
-        """SIGHUP until a session that does nothing else sees the new map in shared memory."""
-        self._ports.reverse()
-        url = f"postgresql://no_user@127.0.0.1:{self._ports[0]}"
-        self._server.configure({"neon.pageserver_connstring": url})
-        query = b"select map_generation from neon_refresh.stat"
-        before = self._watcher.execute(query).fetchone()
-
-        def visible() -> None:
-            self._server.reload()
-            while self._watcher.execute(query).fetchone() == before:
-                pass
-
-        return timed(visible)
+def heal_at_once(ward: Ward, rounds: int) -> tuple[Times, Times]:
+    """Return the times of each case, and of each step of the floor."""
+    cases, steps = defaultdict(list), defaultdict(list)
+    for _ in range(rounds):
+        for step, taken in ward.floor.round().items():
+            steps[step].append(taken)
+        for trouble in CASES:
+            cases[trouble.name].append(ward.one.heal(trouble))
+        cases[EIGHT].append(ward.many.heal(patient.CUT))
+    return cases, steps
 
 
-def reference_policy(dead_port: int) -> float:
-    """Return the milliseconds until the reference's policy asks its daemon for the first time.
-
-    Everything after that (fetch, reload, next attempt) comes on top.
-    """
-    begun = time.perf_counter()
-    delay, failures, last = REFERENCE_DELAYS_S[0], 0, -1.0
-    while True:
-        pause = last + delay - time.perf_counter()
-        if last >= 0 and pause > 0:
-            time.sleep(pause)
-        if last >= 0:
-            delay = min(2 * delay, REFERENCE_DELAYS_S[1])
-        if failures >= REFERENCE_ASKS_AFTER:
-            return (time.perf_counter() - begun) * 1000
-        last = time.perf_counter()
-        refused(dead_port)
-        failures += 1
+def heal_late(ward: Ward, rounds: int, delays: Sequence[float]) -> Times:
+    """Return the times since the publication; two computes wait together, and heal in turns."""
+    late = defaultdict(list)
+    waiting = [(POLL, ward.one), (LONG_POLL, ward.held)]
+    for number in range(rounds):
+        for _, ill in waiting:
+            ill.fall_ill()
+        sleep(delays[number % len(delays)])
+        for name, ill in waiting:
+            late[name].append(ill.heal_late())
+        waiting.reverse()
+    return late
 
 
-def summary(times: list[float]) -> dict[str, float]:
-    """Return median, p99 and worst of *times*."""
-    ordered = sorted(times)
-    p99 = ordered[min(len(ordered) - 1, round(0.99 * (len(ordered) - 1)))]
+def run_reference(ward: Ward, rounds: int) -> dict[str, list[reference.Course]]:
+    """Return the courses of outages under the reference's policy."""
     return {
-        "rounds": len(ordered),
-        "median_ms": round(statistics.median(ordered), 3),
-        "p99_ms": round(p99, 3),
-        "worst_ms": round(ordered[-1], 3),
+        "no stream open": ward.reference(rounds, stream_open=False, late_s=0),
+        "stream open": ward.reference(rounds, stream_open=True, late_s=0),
+        f"stream open, published {REFERENCE_LATE_S:g} s later": ward.reference(
+            min(rounds, 1), stream_open=True, late_s=REFERENCE_LATE_S
+        ),
     }
 
 
-def measure(rounds: int, reference_rounds: int) -> dict[str, dict[str, float]]:
-    """Run everything, ours and the floor taking turns."""
-    template = Template()
-    try:
-        with Compute(template, name="bench") as compute, Postgres(template, name="floor") as server:
-            server.configure({"shared_preload_libraries": "neon_refresh"})
-            floor = Floor(ours := Ours(compute), server.start())
-            pairs = [(ours.heal(), floor.round()) for _ in range(rounds)]
-    finally:
-        template.remove()
-    return {
-        "floor": summary([pair[1] for pair in pairs]),
-        "ours": summary([pair[0] for pair in pairs]),
-        "reference policy": summary([reference_policy(1) for _ in range(reference_rounds)]),
-    }
+def rows(times: Times, floor: float) -> list[tuple[object, ...]]:
+    """Return a row of the table for each case."""
+    found = []
+    for name, taken in times.items():
+        row = summary(taken)
+        found.append((name, *row.values(), row["median_ms"] / floor))
+    return found
+
+
+def goals(cases: Times, late: Times, floor: float, reference_asks: float) -> list[Goal]:
+    """Return what was wanted and what was measured."""
+    found = []
+    for name, taken in cases.items():
+        middle, last = median(taken), quantile(taken, 0.99)
+        found += [
+            Goal(what=f"{name}: median", relation="<=", limit=10, measured=middle),
+            Goal(
+                what=f"{name}: median beside the floor",
+                relation="<=",
+                limit=3,
+                measured=middle / floor,
+                unit="x",
+            ),
+            Goal(what=f"{name}: p99", relation="<=", limit=40, measured=last),
+        ]
+    fresh = median(cases[patient.REFUSED_FRESH.name])
+    found.append(
+        Goal(
+            what="reference policy until it first asks, beside our heal (no stream open)",
+            relation=">=",
+            limit=500,
+            measured=reference_asks / fresh,
+            unit="x",
+        )
+    )
+    for name, limit in ((POLL, 150), (LONG_POLL, 30)):
+        found.append(
+            Goal(what=f"{name}: median", relation="<=", limit=limit, measured=median(late[name]))
+        )
+    return found
+
+
+def report(
+    outcome: Outcome,
+    cases: Times,
+    steps: Times,
+    late: Times,
+    courses: dict[str, list[reference.Course]],
+) -> None:
+    """Print everything."""
+    sums = [sum(taken) for taken in zip(*steps.values(), strict=True)]
+    floor = median(sums)
+    without_deadline = dict(cases)
+    silent = f"silent, beyond its deadline of {SUSPECT_AFTER_MS:g} ms"
+    without_deadline[silent] = [taken - SUSPECT_AFTER_MS for taken in cases["silent"]]
+    del without_deadline["silent"]
+    outcome.table("floor", "floor of this machine", COLUMNS, rows({**steps, "floor": sums}, floor))
+    outcome.table(
+        "cases",
+        "trouble until the first page, news published",
+        COLUMNS,
+        rows({**cases, silent: without_deadline[silent]}, floor),
+    )
+    outcome.table("late", "publication until the first page", COLUMNS, rows(late, floor))
+    outcome.table(
+        "reference",
+        "reference policy, run for real",
+        ("case", "rounds", "first asks after, ms", "heals after, ms"),
+        [
+            (
+                name,
+                len(found),
+                median([it.asked for it in found]),
+                median([it.healed for it in found]),
+            )
+            for name, found in courses.items()
+        ],
+    )
+    asks = median([course.asked for course in courses["no stream open"]])
+    outcome.goals(goals(without_deadline, late, floor, asks))
+    outcome.keep("samples", {**steps, "floor": sums, **cases, **late})
 
 
 def main() -> int:
     """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m bench.heal", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=50)
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.heal",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--rounds", type=int, default=200, help="of each case")
     parser.add_argument("--reference-rounds", type=int, default=2)
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
-    arguments = parser.parse_args()
-    found = measure(arguments.rounds, arguments.reference_rounds)
-    if arguments.json:
-        print(json.dumps(found))
-        return 0
-    floor = found["floor"]["median_ms"]
-    print(f"{'':18}{'median':>12}{'p99':>12}{'worst':>12}{'x floor':>10}")
-    for name, row in found.items():
-        cells = "".join(f"{row[key]:>9.1f} ms" for key in ("median_ms", "p99_ms", "worst_ms"))
-        print(f"{name:18}{cells}{row['median_ms'] / floor:>10.1f}")
-    ratio = found["reference policy"]["median_ms"] / found["ours"]["median_ms"]
-    print(f"ours heals {ratio:.0f} times as fast as the reference's policy begins to ask")
+    parser.add_argument(
+        "--late",
+        type=float,
+        nargs="+",
+        default=LATE_S,
+        metavar="SECONDS",
+        help="from the death to the publication, in turns",
+    )
+    add_json_argument(parser, "heal")
+    given = parser.parse_args()
+    outcome = Outcome("heal")
+    with Ward() as ward, ThreadPoolExecutor(1) as beside:
+        cases, steps = heal_at_once(ward, given.rounds)
+        courses = beside.submit(run_reference, ward, given.reference_rounds)
+        late = heal_late(ward, given.rounds, given.late)
+        report(outcome, cases, steps, late, courses.result())
+    outcome.save(given.json)
     return 0
 
 

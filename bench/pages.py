@@ -9,15 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from psycopg import pq
 
 from bench.comparison import Row, Sample, compare_samples, take_turns
-from devstack.compute import TENANT, TIMELINE
+from bench.pagestream import must_connect, page_requests, read_page
 from devstack.postgres import Postgres
-from pg_hook.pagestream import Request, RequestType, encode_request, pagestream_query
-
-TABLESPACE_OID = 1663  # pg_default
-PAGE_ANSWER = 102
 
 
 def in_own_session(step: Callable[[], Sample]) -> Sample:
@@ -47,46 +42,23 @@ def in_own_session(step: Callable[[], Sample]) -> Sample:
 
 
 class PlainClient:
-    """A pagestream over libpq that asks for the pages of a table, one after the other."""
+    """Asks for the pages of a table over libpq, one after the other."""
 
     def __init__(self, url: str, server: Postgres, table: str, pages: int) -> None:
-        self._pg = pq.PGconn.connect(url.encode())
-        if self._pg.status != pq.ConnStatus.OK:
-            raise RuntimeError(f"no connection to the pageserver: {self._pg.get_error_message()}")
-        result = self._pg.exec_(pagestream_query(TENANT, TIMELINE).encode())
-        if result.status != pq.ExecStatus.COPY_BOTH:
-            raise RuntimeError(f"no pagestream: {result.get_error_message()}")
-        database = server.value("select oid::int from pg_database where datname = 'postgres'")
-        node = server.value(f"select pg_relation_filenode('{table}')::int")
-        self._messages = [
-            encode_request(
-                Request(
-                    type=RequestType.GET_PAGE,
-                    request_id=block + 1,
-                    tablespace_oid=TABLESPACE_OID,
-                    database_oid=database,
-                    rel_number=node,
-                    block=block,
-                )
-            )
-            for block in range(pages)
-        ]
+        self._stream = must_connect(url)
+        self._requests = page_requests(server, table, pages)
 
     def read(self) -> Sample:
         """Read every page once."""
         begun, cpu = time.perf_counter(), time.process_time()
-        for message in self._messages:
-            self._pg.put_copy_data(message)
-            self._pg.flush()
-            _, data = self._pg.get_copy_data(0)
-            if data[0] != PAGE_ANSWER:
-                raise RuntimeError(f"no page, but {bytes(data)[:100]!r}")
+        for request in self._requests:
+            read_page(self._stream, request)
         taken, cpu = time.perf_counter() - begun, time.process_time() - cpu
-        return len(self._messages) / taken, cpu / len(self._messages) * 1e6
+        return len(self._requests) / taken, cpu / len(self._requests) * 1e6
 
     def close(self) -> None:
         """End the stream."""
-        self._pg.finish()
+        self._stream.finish()
 
 
 class SqlClient:
