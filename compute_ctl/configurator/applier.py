@@ -103,6 +103,7 @@ class Applier:
 
     async def _take_up(self, marker: Marker, body: str) -> None:
         """Make the generation in the live file the one to prove."""
+        self._journal.take_up(marker.generation)
         kept = await self._journal.kept(marker.generation)
         document = kept[0] if kept else None
         rendered = self._render(document) if document is not None else None
@@ -179,8 +180,7 @@ class Applier:
         """Conclude; what turns out to be bad only now is refused as it would have been at first."""
         written = self._node.written
         if verdict.rejected and written is not None and not written.is_fallback:
-            kept = await self._journal.kept(written.marker.generation)
-            document = kept[0] if kept else None
+            document = await self._installer.document(written)
             rendered = self._render(document) if document is not None else None
             if document is not None and rendered is not None:
                 return await self._refusals.refuse(document, rendered, verdict.bad)

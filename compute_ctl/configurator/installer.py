@@ -35,6 +35,8 @@ class Installer:
         self._clock = clock
         self._ran: Written | None = None
         """The last generation proven before the one that is written."""
+        self._document: Document | None = None
+        """Of the last generation written: a full disk may not have kept it."""
 
     async def install(
         self, body: str, document: Document, token: str | None, *, is_fallback: bool = False
@@ -47,6 +49,7 @@ class Installer:
         marker = await self._journal.install(
             body, document=document.json, token=token, state=self._node.state
         )
+        self._document = document
         self._ran = self._node.written if self._node.proven else self._ran
         self.contains(marker, body, None if is_fallback else document, is_fallback=is_fallback)
         logger.info("wrote generation %d to %s", marker.generation, self._journal.path)
@@ -71,8 +74,15 @@ class Installer:
         )
         self._node.now_written(written)
 
+    async def document(self, written: Written) -> Document | None:
+        """Return the document that *written*, which is in the live file, was made for."""
+        kept = await self._journal.kept(written.marker.generation)
+        return kept[0] if kept else self._document
+
     def conclude(self, verdict: Verdict) -> Result:
         """Record what *verdict* proves; return how the application ended."""
+        if verdict.rejected:
+            return Result(outcome=Outcome.REJECTED, reason=reasons(verdict.bad), broken=True)
         if verdict.proof is Proof.NONE:
             if verdict.blocked:
                 return Result(outcome=Outcome.BLOCKED, reason=reasons(verdict.blocked))

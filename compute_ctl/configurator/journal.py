@@ -47,7 +47,7 @@ class Journal:
         self._nonce = nonce
         self._saved: State | None = None
         self._unsynced: int | None = None
-        """A generation that would not survive a power failure yet."""
+        """A generation that may not survive a power failure yet."""
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="files")
 
     @property
@@ -90,20 +90,27 @@ class Journal:
         return None if text is None else LiveFile.parse(text)
 
     async def kept(self, generation: int) -> tuple[Document | None, LiveFile] | None:
-        """Return a kept generation; without its document where that cannot be read any more."""
+        """Return a kept generation; without its document where that cannot be read any more.
+
+        None where its file is gone, or torn by a power failure.
+        """
         try:
             found = await self._call(lambda: self._state.get_generation(generation))
         except StoreError as error:
             logger.warning("could not read generation %d: %s", generation, error)
             return None
-        if found is None:
+        live = LiveFile.parse(found[1]) if found is not None else None
+        if found is None or live is None:
+            return None
+        if not live.intact:
+            logger.warning("the file of generation %d is torn", generation)
             return None
         try:
             document = decode_document(found[0])
         except SpecError as error:
             logger.warning("the document of generation %d cannot be read: %s", generation, error)
             document = None
-        return document, LiveFile.parse(found[1])
+        return document, live
 
     async def check(self, body: str) -> tuple[Complaint, ...]:
         """Ask the server's binary what it thinks of *body*."""
@@ -150,6 +157,10 @@ class Journal:
             text = file_text(live.body, live.marker)
             await self._call(lambda: self._conf.swap(text))
 
+    def take_up(self, generation: int) -> None:
+        """Take over the live file of an earlier daemon, which may have died before `sync`."""
+        self._unsynced = generation
+
     async def sync(self) -> None:
         """Make the last swap durable; a failure is only logged, the file is in force already."""
         failpoint.reach("before-sync")
@@ -168,6 +179,8 @@ class Journal:
         """
         if state == self._saved:
             return
+        if self._unsynced is not None:  # what a state names must be there as long as it is
+            await self.sync()
         failpoint.reach("before-save")
         keep = frozenset(fact.generation for fact in (state.applied, state.last_known_good) if fact)
         try:

@@ -7,6 +7,7 @@ import logging
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from compute_ctl.decisions.facts import Written
 from compute_ctl.decisions.proof import Proof, SqlReport, Verdict, judge
 from compute_ctl.errors import ProbeError
 from compute_ctl.node import Node
@@ -116,7 +117,7 @@ class Prover:
 
     def _judge(self, report: SqlReport | None) -> Verdict:
         written = self._node.written
-        if written is None:
+        if written is None or (report is None and self._was_refused(written)):
             return Verdict(proof=Proof.NONE)
         if report is not None and report.conf_load_time > self._clock.wall() + LOADED_JUST_NOW:
             # The clock was set back: the server loaded before that, so the time proves nothing.
@@ -129,3 +130,8 @@ class Prover:
             swapped_at=self._signalled_at or written.at,
             names=written.names,
         )
+
+    def _was_refused(self, written: Written) -> bool:
+        """Whether Postgres has refused this content: it acknowledges the servers all the same."""
+        refused = (entry.content_sha256 for entry in self._node.state.quarantine)
+        return bool(written.content_sha256) and written.content_sha256 in refused
