@@ -2,7 +2,8 @@
 
 Files are replaced as the daemon's own `ReplacedFile` does it: temporary file, fsync, rename, fsync
 of the folder. Every primitive may be the last one before a crash (`crash_in`), in the middle of a
-write too. A rename that no fsync of the folder followed may be undone by a power failure.
+write too. A power failure may undo a rename that no fsync of the folder followed, and tear a file
+whose content was not synchronized.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ class Disk:
         """Files whose next replacement has its blocks already."""
         self._unsynced: dict[str, str | None] = {}
         """What a name pointed to before renames that may not survive a power failure."""
+        self._unwritten: set[str] = set()
+        """Files whose content may not survive it either."""
 
     def _step(self) -> None:
         if self.crash_in is not None:
@@ -55,8 +58,11 @@ class Disk:
         if not self.full:
             self._reserved.add(name)
 
-    def replace(self, name: str, text: str) -> None:
-        """Replace a file as a whole, or raise OSError and leave the old one."""
+    def replace(self, name: str, text: str, *, durable: bool = True) -> None:
+        """Replace a file as a whole, or raise OSError and leave the old one.
+
+        Without *durable* the content is not synchronized before the rename.
+        """
         folder, _, base = name.rpartition("/")
         temporary = f"{folder}/.{base}.next" if folder else f".{base}.next"
         self._step()
@@ -70,6 +76,7 @@ class Disk:
         self._reserved.discard(name)
         self._unsynced.setdefault(name, self.files.get(name))
         self.files[name] = self.files.pop(temporary)
+        (self._unwritten.discard if durable else self._unwritten.add)(name)
         self.on_change(name)
         self._step()
 
@@ -88,6 +95,11 @@ class Disk:
             self.files[name] = text
         self.on_change(name)
 
+    def sync_content(self, name: str) -> None:
+        """Make the content of a file durable."""
+        self._step()
+        self._unwritten.discard(name)
+
     def sync(self, folder: str) -> None:
         """Make the renames in *folder* durable."""
         self._step()
@@ -95,14 +107,17 @@ class Disk:
             del self._unsynced[name]
 
     def lose_power(self, rng: random.Random) -> None:
-        """Undo some of the renames that are not durable yet."""
+        """Undo some of the renames that are not durable yet, and tear what is not written."""
         for name, old in self._unsynced.items():
             if rng.random() < 0.5:
-                self.put_back(name, old)
+                self._put_back(name, old)
+                self._unwritten.discard(name)
+        for name in sorted(self._unwritten & self.files.keys()):
+            self.files[name] = rng.choice([self.files[name][: rng.randrange(400)], ""])
         self._unsynced.clear()
+        self._unwritten.clear()
 
-    def put_back(self, name: str, old: str | None) -> None:
-        """Undo a rename."""
+    def _put_back(self, name: str, old: str | None) -> None:
         if old is None:
             self.files.pop(name, None)
         else:
@@ -202,14 +217,16 @@ class SimStateStore:
         """Keep a generation."""
         self._fence.check()
         try:
-            self._disk.replace(f"{GENERATIONS}{number}.json", document.decode())
-            self._disk.replace(f"{GENERATIONS}{number}.conf", conf)
+            self._disk.replace(f"{GENERATIONS}{number}.json", document.decode(), durable=False)
+            self._disk.replace(f"{GENERATIONS}{number}.conf", conf, durable=False)
         except OSError as error:
             raise StoreError(f"could not keep generation {number}: {error}") from error
 
     def sync_generation(self, number: int) -> None:
         """Make a generation survive a power failure."""
         self._fence.check()
+        for suffix in ("json", "conf"):
+            self._disk.sync_content(f"{GENERATIONS}{number}.{suffix}")
         self._disk.sync(GENERATIONS.rstrip("/"))
 
     def get_generation(self, number: int) -> tuple[bytes, str] | None:

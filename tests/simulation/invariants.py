@@ -12,7 +12,7 @@ from compute_ctl.document.generation import LiveFile
 from compute_ctl.document.spec import decode_document
 from compute_ctl.document.versions import Version, is_older
 from tests.simulation import rules
-from tests.simulation.disk import CONF
+from tests.simulation.disk import CONF, GENERATIONS
 from tests.simulation.documents import url
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ class Invariants:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self.requests = 0
         self.fetches = 0
         self.empties: list[float] = []
         """When the source said so, with no document between."""
@@ -84,19 +83,20 @@ class Invariants:
             self.allow(A_SUSPICION if since is not None else 0)
         state = life.node.state
         if state.applied is not self._applied:
-            self._applied = state.applied
+            before, self._applied = self._applied, state.applied
             if state.applied is not None and life.restored:
-                self._check_applied(state.applied)
+                self._check_applied(state.applied, before)
         if state.last_known_good is not self._good:
             self._good = state.last_known_good
             if self._good is not None and life.restored:
                 self._check_good(self._good)
 
-    def _check_applied(self, fact: Fact) -> None:
+    def _check_applied(self, fact: Fact, before: Fact | None) -> None:
         world = self._world
         last = world.loop.now if world.postgres.marker == fact.marker else None
         last = world.postgres.ran.get(fact.marker) if last is None else last
-        if last is None or world.loop.now - last > RAN_LATELY_S:
+        same_file = before is not None and before.marker == fact.marker
+        if not same_file and (last is None or world.loop.now - last > RAN_LATELY_S):
             world.fail(f"generation {fact.generation} is called applied, but never ran")
         if is_older(fact.version, self.highest):
             world.fail(f"version {fact.version} applied after {self.highest}")
@@ -181,8 +181,11 @@ class Invariants:
     def can_fall_back(self) -> bool:
         """Whether there is something to go back to."""
         life = self._world.life
-        good = life is not None and life.node.state.last_known_good is not None
-        return good and self._world.postgres.ready
+        good = life.node.state.last_known_good if life is not None else None
+        if good is None or not self._world.postgres.ready:
+            return False
+        kept = self._world.disk.files.get(f"{GENERATIONS}{good.generation}.conf", "")
+        return LiveFile.parse(kept).intact
 
     def salvaged(self) -> str:
         """Return what is missing to the upstream of a refused document being in force."""

@@ -12,6 +12,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from heapq import heappop
 from typing import Any
 
 START = 1000.0
@@ -28,20 +29,6 @@ class Crash(BaseException):
     """The daemon's process is killed inside a call of its file thread."""
 
 
-class _Jump:
-    """What the loop takes for a selector: nothing is ever ready, time passes at once."""
-
-    def __init__(self, loop: SimLoop) -> None:
-        self._loop = loop
-
-    def select(self, timeout: float | None) -> list[Any]:
-        """Let *timeout* seconds pass."""
-        if timeout is None:
-            raise DeadlockError("everybody waits, and no timer is set")
-        self._loop.now += max(timeout, 0.0) + STEP_S
-        return []
-
-
 class SimLoop(asyncio.BaseEventLoop):
     """The loop; `after_step` is called whenever all that was ready has run."""
 
@@ -53,20 +40,39 @@ class SimLoop(asyncio.BaseEventLoop):
         self.job_time: Callable[[], float] = lambda: 0.0
         """How long the next call of a thread takes, in seconds."""
         self.on_crash: Callable[[], None] = lambda: None
-        self._selector = _Jump(self)
         self._threads: dict[int, _Thread] = {}
+        # asyncio's own queues: private, but there since Python 3.4.
+        self._ready: deque[asyncio.Handle]
+        self._scheduled: list[asyncio.TimerHandle]
+        self._stopping: bool
 
     def time(self) -> float:
         """Return the virtual time."""
         return self.now
 
     def _run_once(self) -> None:
-        super()._run_once()  # type: ignore[misc]  # private, but there since Python 3.4
+        """Run all that is ready; where nothing is, jump to the next timer. A step."""
+        ready, scheduled = self._ready, self._scheduled
+        while scheduled and scheduled[0].cancelled():
+            heappop(scheduled)
+        if not ready and not self._stopping:
+            if not scheduled:
+                raise DeadlockError("everybody waits, and no timer is set")
+            self.now = max(self.now, scheduled[0].when())
+        self.now += STEP_S
+        while scheduled and scheduled[0].when() <= self.now:
+            timer = heappop(scheduled)
+            if not timer.cancelled():
+                ready.append(timer)
+        for _ in range(len(ready)):
+            handle = ready.popleft()
+            if not handle.cancelled():
+                handle._run()
         self.steps += 1
         self.after_step()
 
-    def _process_events(self, _events: list[Any]) -> None:
-        """Do nothing: there are no sockets."""
+    def _timer_handle_cancelled(self, _timer: asyncio.TimerHandle) -> None:
+        """Do nothing: a cancelled timer is passed over when its time has come."""
 
     def _write_to_self(self) -> None:
         """Do nothing: there are no other threads."""

@@ -13,7 +13,11 @@ from tests.simulation.disk import CONF, STATE
 from tests.simulation.documents import Kind, url
 
 if TYPE_CHECKING:
+    from tests.simulation.daemon import Life
     from tests.simulation.world import World
+
+
+YEAR_S: Final = 365 * 86400.0
 
 
 async def play(world: World) -> None:
@@ -65,14 +69,18 @@ def push(world: World) -> None:
     kind = world.choose_kind()
     raw = world.writer.write(world.place, kind, behind=world.rng.choice([0, 0, 2]))
     world.note(f"  {kind}")
-    life = world.life
-    if life is not None and life.serving:
-        life.tasks.add(life.spawn(_push(world, raw), "push"))
+    for late in world.rng.choice([[0.0], [0.0], [0.0, 0.0], [0.0, 3.0], [3.0]]):
+        world.later(world.rng.uniform(0.0, late), _pushed, world, raw)
 
 
-async def _push(world: World, raw: bytes) -> None:
+def _pushed(world: World, raw: bytes) -> None:
+    """A push comes through: late, so that another overtakes it, or for a second time."""
     life = world.life
-    assert life is not None
+    if life is not None and life.serving and not world.quiet:
+        _ = life.spawn(_push(world, life, raw), "push")
+
+
+async def _push(world: World, life: Life, raw: bytes) -> None:
     world.invariants.allow(1)
     with suppress(ComputeError):
         await life.node.configure(raw, who="a test")
@@ -135,8 +143,11 @@ def network(world: World) -> None:
 
 
 def loopback(world: World) -> None:
-    """What the worker sends gets lost."""
-    name, amount = world.rng.choice([("acks_lost", True), ("ack_loss", 0.7), ("request_loss", 0.8)])
+    """What the worker sends gets lost, arrives late and out of order, or twice."""
+    name, amount = world.rng.choice(
+        [("acks_lost", True), ("ack_loss", 0.7), ("request_loss", 0.8), ("overtaken", 0.5),
+         ("doubled", 0.5)]
+    )  # fmt: skip
     _fault(world, name, amount)
 
 
@@ -195,7 +206,7 @@ def typo(world: World) -> None:
 
 def clock(world: World) -> None:
     """Somebody sets the clock."""
-    world.wall_offset += world.rng.choice([-3600.0, -5.0, 5.0, 3600.0])
+    world.wall_offset += world.rng.choice([-YEAR_S, -3600.0, -5.0, 5.0, 3600.0, YEAR_S])
 
 
 def forge(world: World) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 CONNSTRING: Final = "neon.pageserver_connstring"
@@ -37,7 +38,8 @@ class Row:
         return self.error is not None and (self.name is None or self.error.startswith("unrec"))
 
 
-def rows(text: str) -> list[Row]:
+@lru_cache(maxsize=64)
+def rows(text: str) -> tuple[Row, ...]:
     """Return what *text* sets, in order."""
     found = []
     for number, line in enumerate(text.split("\n"), 1):
@@ -50,7 +52,7 @@ def rows(text: str) -> list[Row]:
         name = match[1].lower()
         value = match[2].replace("''", "'").replace("\\\\", "\\")
         found.append(Row(number, name, value, _error(name, value)))
-    return found
+    return tuple(found)
 
 
 def _error(name: str, value: str) -> str | None:

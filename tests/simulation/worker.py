@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from compute_ctl.decisions.facts import AckMessage, Source, Suspicion
 from compute_ctl.errors import RequestError
+from compute_ctl.node import Node
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
 RETRY_MIN_S = 0.05
 RETRY_MAX_S = 5.0
+LATE_S = 4.0
 
 
 class SimWorker:
@@ -33,6 +36,10 @@ class SimWorker:
             wait = RETRY_MIN_S
             while world.postgres.up and world.postgres.marker:
                 await asyncio.sleep(world.rng.uniform(0.0005, 0.004))
+                if world.postgres.changed.is_set():
+                    world.postgres.changed.clear()
+                    world.worker_looks.set()
+                    wait = RETRY_MIN_S
                 if self.send_ack():
                     break
                 await self._pause(wait * world.rng.random())
@@ -45,19 +52,15 @@ class SimWorker:
     def send_ack(self) -> bool:
         """Send one; return whether it was answered."""
         world = self._world
-        life = world.life
-        lost = world.faults.acks_lost or world.rng.random() < world.faults.ack_loss
-        if life is None or not life.serving or lost:
+        if world.faults.acks_lost or world.rng.random() < world.faults.ack_loss:
             return False
-        life.node.acknowledge(
-            AckMessage(
-                marker=world.postgres.marker,
-                map_sha256=world.postgres.map_sha256(),
-                shard_count=1,
-                suspects=world.troubled,
-            )
+        message = AckMessage(
+            marker=world.postgres.marker,
+            map_sha256=world.postgres.map_sha256(),
+            shard_count=1,
+            suspects=world.troubled,
         )
-        return True
+        return self._transmit(lambda node: node.acknowledge(message))
 
     async def complain(self) -> None:
         """Ask for a refresh while the pageserver is not there; say when it is over."""
@@ -82,12 +85,29 @@ class SimWorker:
         self._world.worker_looks.clear()
 
     def _send(self) -> None:
-        life = self._world.life
-        lost = self._world.rng.random() < self._world.faults.request_loss
-        if life is None or not life.serving or lost or not self._world.troubled:
+        world = self._world
+        if world.rng.random() < world.faults.request_loss or not world.troubled:
             return
         suspicion = Suspicion(source="pageserver", shard=0, trouble="dead")
+        self._complained = True
+        self._transmit(
+            lambda node: node.request_refresh(
+                who="postgres", source=Source.WORKER, suspicion=suspicion
+            )
+        )
+
+    def _transmit(self, message: Callable[[Node], object]) -> bool:
+        """Bring a message to the daemon, as the network lets it; return whether it answers."""
+        world = self._world
+        late = world.rng.random() < world.faults.overtaken
+        if late or world.rng.random() < world.faults.doubled:
+            world.later(world.rng.uniform(0.001, LATE_S), self._arrives, message)
+        return not late and self._arrives(message)
+
+    def _arrives(self, message: Callable[[Node], object]) -> bool:
+        life = self._world.life
+        if life is None or not life.serving:
+            return False
         with suppress(RequestError):
-            life.node.request_refresh(who="postgres", source=Source.WORKER, suspicion=suspicion)
-            self._complained = True
-            self._world.invariants.requests += 1
+            message(life.node)
+        return True
