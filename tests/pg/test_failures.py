@@ -1,11 +1,13 @@
 """Every kind of trouble, in every phase, as the client, the views and the daemon see it.
 
 A row of a table is a situation at the pageserver that lasts: the request must be suspected with
-the right class and reason, the daemon must be asked, and when the situation ends the query ends
-with its answer (or has ended at once in an error, where the answer was nonsense).
+the right class, SQLSTATE and text, the daemon must be asked once, and when the situation ends the
+query ends with its answer (or has ended at once in an error, where the answer was nonsense), and
+one connection is left.
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from devstack.postgres import Postgres
 from devstack.wait import wait_until
 from tests.pg.conftest import BASE, TENANT, TIMELINE
 from tests.pg.queries import Blocked
-from tests.pg.situations import HANDSHAKE, RESPONSE, TENANTS, Situation
+from tests.pg.situations import HANDSHAKE, RESPONSE, TENANTS, Seen, Situation
 from tests.support.daemon_stub import REFRESH, DaemonStub
 
 KINDS = {
@@ -31,6 +33,7 @@ EVENTS = """
     SELECT class, phase, sqlstate, certainty, text FROM neon_refresh.events
     WHERE number > %s AND source = 'pageserver' ORDER BY number
 """
+IN_FLIGHT = "SELECT request_in_flight FROM neon_refresh.stat"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,11 +70,18 @@ class Rig:
         )
         return [post.body["source"] for post in self.daemon.of(REFRESH)]
 
-    def heal(self) -> None:
-        """Bring everything back to health and forget the past."""
-        self.pageserver.admin.clear_faults()
-        self.pageserver.admin.set_tenant("active")
-        self.server.value(self.sql("exists"))
+    def requests_total(self) -> int:
+        """Return how many requests the worker has begun."""
+        total: int = self.server.value("SELECT requests_total FROM neon_refresh.stat")
+        return total
+
+    def open_connections(self) -> int:
+        """Return how many connections the pageserver has."""
+        now: int = self.pageserver.admin.stats()["connections"]["now"]
+        return now
+
+    def wait_healthy(self) -> None:
+        """Wait until nothing is suspected."""
         wait_until(
             "health",
             lambda: (
@@ -82,6 +92,16 @@ class Rig:
                 == [("healthy", None)]
             ),
         )
+
+    def heal(self) -> None:
+        """Bring everything back to health and forget the past."""
+        self.daemon.answer()
+        self.pageserver.admin.clear_faults()
+        self.pageserver.admin.set_tenant("active")
+        self.server.value(self.sql("exists"))
+        self.wait_healthy()
+        wait_until("idle servers", lambda: self.open_connections() == 0)
+        wait_until("an idle worker", lambda: not self.server.value(IN_FLIGHT))
         self.daemon.clear()
 
 
@@ -106,6 +126,7 @@ def shared_rig(neon_template: Path, tmp_path_factory: pytest.TempPathFactory) ->
                 "neon_refresh.connect_timeout": "250ms",
                 "neon_refresh.response_suspect_after": "250ms",
                 "neon_refresh.query_cancel_after": "20s",
+                "neon_refresh.request_timeout": "20s",
             }
         )
         yield Rig(server=server.start(), pageserver=pageserver, daemon=daemon)
@@ -118,57 +139,67 @@ def rig(shared_rig: Rig) -> Rig:
     return shared_rig
 
 
-def check(rig: Rig, situation: Situation, kind: str) -> None:
-    """Let *situation* last until the daemon was asked, then end it."""
+def outage(rig: Rig, kind: str, seen: Seen, *, end: Callable[[], object]) -> None:
+    """Run a request into the trouble that has begun, *end* it once the daemon is asked.
+
+    The daemon answers late, so that one request must do for the whole outage.
+    """
     mark = rig.mark()
-    rig.pageserver.admin.set_fault(situation.kind, phase=situation.phase, **situation.more)
+    rig.daemon.hang()
+    before = rig.requests_total()
     with Blocked(rig.server, rig.sql(kind)) as query:
         post = rig.daemon.wait_for(REFRESH)[0]
-        if situation.error is not None:
-            with pytest.raises(psycopg.Error) as caught:
+        if seen.error is None:
+            assert not query.done
+            if seen.kept:
+                assert rig.open_connections() == 1
+        else:
+            with pytest.raises(psycopg.Error, match=seen.error_text) as caught:
                 query.join()
-            assert caught.value.sqlstate == situation.error
-            rig.pageserver.admin.clear_faults()
+            assert caught.value.sqlstate == seen.error
+            wait_until("the drop of the connection", lambda: rig.open_connections() == 0)
+        end()
+        if seen.error is None:
+            assert query.join() == [(True,)]
+        else:
             again = query.connection.execute(rig.sql(kind).encode()).fetchall()
             assert again == [(True,)]
-        else:
-            assert not query.done
-            rig.pageserver.admin.clear_faults()
-            assert query.join() == [(True,)]
+        assert rig.open_connections() == 1
+        rig.wait_healthy()
+    rig.daemon.answer()
+    wait_until("the worker to be idle", lambda: not rig.server.value(IN_FLIGHT))
+    assert rig.requests_total() == before + 1
+    assert len(rig.daemon.of(REFRESH)) == 1
 
-    trouble, phase, sqlstate, certainty = situation.seen
     events = rig.events_after(mark)
-    assert events[0][:1] + events[0][2:4] == (trouble, sqlstate, certainty), events
-    assert events[0][1] in phase.split("|")
-    assert events[0][4], "an event without a reason"
-    expected = {"source": "pageserver", "shard": 0, "class": trouble, "sqlstate": sqlstate or ""}
-    assert expected == {key: post.body[key] for key in expected}
-
-
-@pytest.mark.parametrize("situation", HANDSHAKE, ids=str)
-def test_trouble_before_the_request(rig: Rig, situation: Situation) -> None:
-    """Dead, silent, wrong and nonsense in each phase of the handshake."""
-    check(rig, situation, "getpage")
+    assert events[0][:1] + events[0][2:4] == (seen.trouble, seen.sqlstate, seen.certainty), events
+    assert events[0][1] in seen.phase.split("|")
+    assert re.fullmatch(seen.text, events[0][4])
+    expected = {
+        "source": "pageserver",
+        "shard": 0,
+        "class": seen.trouble,
+        "sqlstate": seen.sqlstate or "",
+        "text": events[0][4],
+    }
+    assert {key: post.body[key] for key in expected} == expected
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("situation", RESPONSE, ids=str)
-def test_trouble_with_the_answer(rig: Rig, situation: Situation, kind: str) -> None:
-    """Dead, silent, wrong and nonsense in place of the answer, for each kind of request."""
-    check(rig, situation, kind)
+@pytest.mark.parametrize("situation", HANDSHAKE + RESPONSE, ids=str)
+def test_trouble_in_every_phase(rig: Rig, situation: Situation, kind: str) -> None:
+    """Dead, silent, wrong and nonsense, before the request and in place of its answer."""
+    rig.pageserver.admin.set_fault(situation.kind, phase=situation.phase, **situation.more)
+    outage(rig, kind, situation.seen, end=rig.pageserver.admin.clear_faults)
 
 
-@pytest.mark.parametrize(("state", "kind"), TENANTS)
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("state", TENANTS)
 def test_a_tenant_that_is_elsewhere(rig: Rig, state: str, kind: str) -> None:
     """What a real pageserver says in each state of a tenant that moves."""
-    mark = rig.mark()
     rig.pageserver.admin.set_tenant(state)
-    with Blocked(rig.server, rig.sql(kind)) as query:
-        rig.daemon.wait_for(REFRESH)
-        assert not query.done
-        rig.pageserver.admin.set_tenant("active")
-        assert query.join() == [(True,)]
-    assert rig.events_after(mark)[0][:4] == TENANTS[state, kind]
+    seen = TENANTS[state][0 if kind == "getpage" else 1]
+    outage(rig, kind, seen, end=lambda: rig.pageserver.admin.set_tenant("active"))
 
 
 @pytest.mark.parametrize("text", ["Read error", "Bad request: tried to read a page at 0/1"])
@@ -209,6 +240,22 @@ def test_an_idle_connection_that_ends_is_no_trouble(rig: Rig, how: str) -> None:
     assert rig.requests_so_far() == ["manual"]
 
 
+@pytest.mark.parametrize("how", ["fin", "rst", "timed_out", "shutdown"])
+def test_an_idle_connection_that_cannot_be_made_again_is_trouble(rig: Rig, how: str) -> None:
+    """A request that finds its connection gone, and no server behind it, asks the daemon."""
+    mark = rig.mark()
+    with rig.server.connect() as connection:
+        connection.execute(rig.sql("getpage").encode())
+        rig.pageserver.admin.set_fault("refuse")
+        rig.pageserver.admin.disconnect(how, idle_only=True)  # type: ignore[arg-type]
+        with Blocked(rig.server, rig.sql("getpage"), connection=connection) as query:
+            body = rig.daemon.wait_for(REFRESH)[0].body
+            assert (body["class"], body["shard"]) == ("dead", 0)
+            rig.pageserver.admin.clear_faults()
+            assert query.join() == [(True,)]
+    assert rig.events_after(mark)[0][:2] == ("dead", "connect")
+
+
 @pytest.mark.parametrize("kind", ["shutdown", "timed_out"])
 def test_one_orderly_end_in_mid_request_is_no_trouble(rig: Rig, kind: str) -> None:
     """A pageserver that restarts while a request is out is given one free reconnect."""
@@ -221,9 +268,10 @@ def test_one_orderly_end_in_mid_request_is_no_trouble(rig: Rig, kind: str) -> No
     assert rig.requests_so_far() == ["manual"]
 
 
-def test_a_refused_query_does_not_spin(rig: Rig) -> None:
-    """A pageserver that logs in and refuses the query is asked with growing pauses."""
-    rig.pageserver.admin.set_fault("refuse_query")
+@pytest.mark.parametrize("no", ["refuse_query", "reconnect", "not_found"])
+def test_a_server_that_logs_us_in_and_says_no_is_asked_with_pauses(rig: Rig, no: str) -> None:
+    """A login that succeeds does not make the next attempt come at once."""
+    rig.pageserver.admin.set_fault(no)
     before = rig.pageserver.admin.stats()["connections"]["total"]
     with Blocked(rig.server, rig.sql("getpage")) as query:
         wait_until(

@@ -166,9 +166,9 @@ def test_a_source_that_does_not_count_asks_for_nothing(
 def test_requests_go_on_while_the_trouble_lasts(make_neon: MakeNeon, daemon: DaemonStub) -> None:
     """The first goes out at once, the next ones with backoff, whatever the daemon answers."""
     daemon.statuses[REFRESH] = 500
-    server = make_neon(daemon=daemon, pageservers=DEAD)
+    server = make_neon({"neon.max_reconnect_attempts": 1}, daemon=daemon, pageservers=DEAD)
     with Blocked(server, "SELECT neon_refresh.read_page('t', 0)") as query:
-        posts = daemon.wait_for(REFRESH, 4)
+        posts = daemon.wait_for(REFRESH, 6)
         assert not query.done
     expected = {"source": "pageserver", "shard": 0, "class": "dead", "sqlstate": ""}
     assert expected == {key: posts[0].body[key] for key in expected}
