@@ -9,7 +9,7 @@ from devstack.pageserver.connection import Connection, Context, Farewell
 from devstack.pageserver.link import FLUSH_SECONDS, Link
 from devstack.pageserver.tenant import Tenant, TenantState
 
-BACKLOG = 128
+BACKLOG = 1024  # a herd of backends comes at once; whom the queue has no room for waits a second
 
 log = logging.getLogger(__name__)
 
