@@ -75,6 +75,13 @@ class ConfStore(Protocol):
     def path(self) -> Path:
         """Absolute path of that file."""
 
+    def ensure_included(self) -> bool:
+        """Make the operator's main file include it, where it does not; whether that was changed.
+
+        Raises:
+            SettingsError: the line is missing and cannot be added.
+        """
+
     def read(self) -> str | None:
         """Return its text, None if there is none. Raises StoreError."""
 
@@ -115,6 +122,16 @@ class StateStore(Protocol):
 
     def get_generation(self, number: int) -> tuple[bytes, str] | None:
         """Return (document, file text) of a kept generation, None if gone or unreadable."""
+
+    def has_generation(self, number: int) -> bool:
+        """Return whether a generation is kept."""
+
+    def remake_if_lost(self) -> bool:
+        """Make the folder again if somebody has removed it; return whether that was so.
+
+        Raises:
+            SettingsError: it cannot be made, or is another daemon's by now.
+        """
 
     @property
     def token_path(self) -> Path:

@@ -96,8 +96,7 @@ class Assembly:
             config_file=settings.config_file,
             check_timeout_s=settings.deadlines.check,
         )
-        if settings.attach:
-            conf.ensure_included()
+        conf.ensure_included()
         conf.prepare()
         return Journal(
             conf=conf,

@@ -13,6 +13,7 @@ import random
 import signal
 
 from compute_ctl.app.assembly import Assembly, SystemClock
+from compute_ctl.app.folder_watch import FolderWatch
 from compute_ctl.app.supervisor import Supervisor
 from compute_ctl.app.tasks import Tasks
 from compute_ctl.catalog import Desk
@@ -104,6 +105,8 @@ class _App:
         self._tasks.spawn("configurator", configurator.run())
         self._tasks.spawn("catalog", keeper.run())
         self._tasks.spawn("monitor", self._make.monitor(node, postgres, clock, metrics).run())
+        watch = FolderWatch(node=node, journal=journal, doors=doors)
+        self._tasks.spawn("folder watch", watch.run())
         self._watch(node, postgres, store)
         notifier.send(READY)
         node.subscribe(SystemdStatus(notifier))

@@ -24,6 +24,7 @@ from compute_ctl.cli.diff import context_for
 from compute_ctl.document.render import Rendered, render
 from compute_ctl.document.spec import decode_document
 from compute_ctl.errors import SpecError
+from compute_ctl.files import history as past
 from compute_ctl.settings import Settings
 
 
@@ -62,9 +63,7 @@ def _refused_by_server(
         )
     live = folder / ("compute_ctl.conf" if attached else "postgresql.conf")
     found = ConfStore(live, pgdata=folder, pgbin=pgbin, attach=attached).check(rendered.body)
-    return [
-        {"path": one.name or one.file or "", "reason": one.reason, "hint": None} for one in found
-    ]
+    return [{"path": one.name or one.file or "", "reason": one.said, "hint": None} for one in found]
 
 
 def _judgement(
@@ -121,8 +120,6 @@ def history(
     *, pgdata: str | None, state_dir: str | None, limit: int, as_json: bool, watch: bool
 ) -> None:
     """Show past attempts: when, why, with what outcome. Needs no daemon."""
-    from compute_ctl.files.state_store import StateStore  # noqa: PLC0415
-
     if not pgdata and not state_dir:
         raise click.UsageError("Missing option -D (or $PGDATA, or --state-dir)")
     folder = Path(state_dir) if state_dir else Path(str(pgdata)) / "compute_ctl"
@@ -132,7 +129,7 @@ def history(
     except PermissionError as error:
         raise may_not_read(folder) from error
     while True:
-        entries = StateStore(folder).history(limit)
+        entries = past.read(folder, limit)
         if as_json:
             print_json(entries, compact=watch)
         else:

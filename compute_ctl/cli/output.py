@@ -78,7 +78,7 @@ def _summary(body: Mapping[str, Any], door: str, now: datetime) -> Table:
     if refresh["suspicion"]:
         grid.add_row("suspicion", Text(_suspicion(refresh["suspicion"])))
     if refresh["last_attempt"]:
-        grid.add_row("last attempt", _attempt(refresh["last_attempt"], now))
+        grid.add_row("last attempt", _attempt(refresh["last_attempt"], now, known=body["error"]))
     if refresh["next_attempt_at"]:
         grid.add_row("next attempt", _ahead(refresh["next_attempt_at"], now))
     grid.add_row("asked at", door)
@@ -209,11 +209,13 @@ def _coloured(word: str) -> Text:
     return Text(word, style=style)
 
 
-def _attempt(attempt: Mapping[str, Any], now: datetime) -> Text:
+def _attempt(attempt: Mapping[str, Any], now: datetime, *, known: str | None) -> Text:
+    """Return how an attempt ended; *known* is the reason that has been told already."""
     text = Text(f"{_ago(attempt['finished_at'], now)}, for {attempt['who']}: ")
     text.append(_coloured(attempt["outcome"]))
     text.append(f" in {attempt['duration_ms']:.1f} ms")
-    return text.append(f" ({attempt['reason']})") if attempt["reason"] else text
+    told = attempt["reason"] in ("", known)
+    return text if told else text.append(f" ({attempt['reason']})")
 
 
 def _suspicion(one: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ import logging
 from compute_ctl.configurator.installer import Installer
 from compute_ctl.configurator.journal import Journal
 from compute_ctl.configurator.ledger import DISK, Ledger
+from compute_ctl.configurator.means import Means
 from compute_ctl.configurator.prover import Prover
 from compute_ctl.configurator.refusals import Refusals
 from compute_ctl.configurator.rollback import Rollback
@@ -49,27 +50,21 @@ class Applier:
         self._prover = prover
         self._clock = clock
         self._context = context
+        self._warned: tuple[str, ...] = ()
+        """Of the last document: what the next one has too is no news."""
         self._installer = Installer(
             node=node, journal=journal, ledger=self._ledger, prover=prover, clock=clock
         )
-        self._refusals = Refusals(
+        means = Means(
             node=node,
             journal=journal,
             ledger=self._ledger,
             prover=prover,
             installer=self._installer,
             context=context,
-            deadlines=deadlines,
         )
-        self._rollback = Rollback(
-            node=node,
-            journal=journal,
-            ledger=self._ledger,
-            prover=prover,
-            installer=self._installer,
-            refusals=self._refusals,
-            context=context,
-        )
+        self._refusals = Refusals(means, deadlines=deadlines)
+        self._rollback = Rollback(means, refusals=self._refusals)
 
     async def restore(self) -> Start:
         """Take up what an earlier daemon left: adopt it, prove it again, or write it anew.
@@ -152,14 +147,16 @@ class Applier:
     async def _take(
         self, step: Step, document: Document, rendered: Rendered, source: str
     ) -> Result:
-        if step is Step.NOTHING:
+        if step is Step.NOTHING and not await self._journal.include():
             return Result(outcome=Outcome.UNCHANGED)
-        if step is Step.PROVE:
+        if step in (Step.NOTHING, Step.PROVE):
             return await self.prove_again()
         if step is Step.ADOPT:
             return self._adopt(document, source)
         for warning in rendered.warnings:
-            logger.warning("%s", warning)
+            if warning not in self._warned:
+                logger.warning("the document: %s", warning)
+        self._warned = rendered.warnings
         complaints = await self._precheck(rendered)
         self._ledger.desire(document, source)
         if complaints:
@@ -195,6 +192,9 @@ class Applier:
         ):
             logger.warning('"%s" is not as it was left, writing it again', self._journal.path)
             await self._journal.reinstate(LiveFile(marker=written.marker, body=written.body))
+            await self.prove_again()
+            return
+        if await self._journal.include():
             await self.prove_again()
             return
         verdict = await self._prover.inspect()

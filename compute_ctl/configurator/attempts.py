@@ -48,7 +48,7 @@ class Attempts:
         if self._catalog is not None:
             self._catalog.look()
         good = result.outcome in GOOD_OUTCOMES or result.excused
-        level = logging.INFO if good else logging.WARNING
+        level = logging.INFO if good else logging.ERROR if result.lasting else logging.WARNING
         if attempt.repeats(node.last_attempt):
             level = logging.DEBUG
         node.attempt_ended(attempt, served=served, good=good)

@@ -12,6 +12,8 @@ import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,13 +21,23 @@ from compute_ctl.decisions.proof import Complaint
 from compute_ctl.decisions.recovery import Identity, State, next_generation
 from compute_ctl.document.generation import LiveFile, Marker, file_text
 from compute_ctl.document.spec import Document, decode_document
-from compute_ctl.errors import SpecError, StoreError
+from compute_ctl.errors import SettingsError, SpecError, StoreError
 from compute_ctl.ports import ConfStore, StateStore
 from compute_ctl.settings import Deadlines
 from compute_ctl.system import failpoint
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Newest:
+    """The generation in the live file, as it is to be kept."""
+
+    number: int
+    document: bytes
+    conf: str
+    token: str | None
 
 
 class Journal:
@@ -46,6 +58,7 @@ class Journal:
         self._deadlines = deadlines
         self._nonce = nonce
         self._saved: State | None = None
+        self._newest: _Newest | None = None
         self._unsynced: int | None = None
         """A generation that may not survive a power failure yet."""
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="files")
@@ -80,7 +93,8 @@ class Journal:
         state = self._state.load()
         if not self._identity.fits(state):
             aside = self._state.set_aside()
-            logger.warning('the state folder is of another cluster, moved it to "%s"', aside)
+            other = self._identity.differs(state)
+            logger.warning('the state is of another compute (%s), moved it to "%s"', other, aside)
             state = State()
         return self._identity.put_into(state)
 
@@ -137,6 +151,7 @@ class Journal:
         )
         marker = Marker.of(generation=number, nonce=self._nonce(), body=body)
         new = file_text(body, marker)
+        self._include()
         failpoint.reach("before-generation")
         try:
             self._state.put_generation(number, document=document, conf=new)
@@ -148,8 +163,49 @@ class Journal:
             self._state.put_token(token)
         failpoint.reach("before-swap")
         self._conf.swap(new)
+        self._newest = _Newest(number=number, document=document, conf=new, token=token)
         failpoint.reach("before-signal")
         return marker
+
+    async def include(self) -> bool:
+        """Make the main file include ours again, where somebody wrote it anew; whether one did."""
+        return await self._call(self._include)
+
+    def _include(self) -> bool:
+        try:
+            added = self._conf.ensure_included()
+        except SettingsError as error:
+            logger.warning("%s", error)
+            return False
+        if added:
+            logger.warning('nothing included "%s" any more, added the line again', self._conf.path)
+        return added
+
+    async def remake(self, state: State) -> bool:
+        """Make the state folder again if somebody has removed it; return whether one did.
+
+        Raises:
+            SettingsError: it cannot be made.
+            StoreError: the disk does not answer.
+        """
+        if not await self._call(self._state.remake_if_lost):
+            return False
+        logger.warning("the state folder was gone, made it again")
+        self._saved = None
+        await self.save(state)
+        return True
+
+    def _keep_newest(self) -> None:
+        """Keep what could not be kept when it was written, or has been removed since."""
+        newest = self._newest
+        if newest is None or self._state.has_generation(newest.number):
+            return
+        with suppress(StoreError):  # it has been said
+            self._state.put_generation(newest.number, document=newest.document, conf=newest.conf)
+            self._state.sync_generation(newest.number)
+            if newest.token != self._state.token():
+                self._state.put_token(newest.token)
+            logger.info("generation %d is kept now", newest.number)
 
     async def reinstate(self, live: LiveFile) -> None:
         """Write a kept generation again, as it was. Raises StoreError."""
@@ -177,6 +233,10 @@ class Journal:
 
         What is kept already is not written again: while an outage lasts, nothing changes but time.
         """
+        try:
+            await self._call(self._keep_newest)
+        except StoreError as error:
+            logger.warning("%s", error)
         if state == self._saved:
             return
         if self._unsynced is not None:  # what a state names must be there as long as it is

@@ -216,7 +216,8 @@ class Configurator:
         """Count the failure; what is written but not proven is no worse for it."""
         self._schedule.failed(error)
         await self._unchanged()
-        return Result(outcome=Outcome.FETCH_FAILED, reason=str(error))
+        lasting = isinstance(error, FetchError) and error.lasting
+        return Result(outcome=Outcome.FETCH_FAILED, reason=str(error), lasting=lasting)
 
     def _empty(self) -> Result:
         """Believe a detach only when it is said twice, at least the grace period apart."""

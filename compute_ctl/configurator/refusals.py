@@ -8,20 +8,16 @@ from __future__ import annotations
 
 import logging
 
-from compute_ctl.configurator.installer import Installer
-from compute_ctl.configurator.journal import Journal
-from compute_ctl.configurator.ledger import Ledger
-from compute_ctl.configurator.prover import Prover
+from compute_ctl.configurator.means import Means
 from compute_ctl.decisions.attempt import Result, fall_back, reasons
 from compute_ctl.decisions.facts import PUSH, Outcome
 from compute_ctl.decisions.proof import Complaint
 from compute_ctl.decisions.recovery import Quarantined
-from compute_ctl.document.render import RenderContext, Rendered, render_upstream
+from compute_ctl.document.render import Rendered, render_upstream
 from compute_ctl.document.spec import Document
 from compute_ctl.document.spec_sources import UPSTREAM_SETTINGS
 from compute_ctl.document.versions import is_older
 from compute_ctl.errors import SpecError, StoreError
-from compute_ctl.node import Node
 from compute_ctl.settings import Deadlines
 
 logger = logging.getLogger(__name__)
@@ -30,34 +26,21 @@ logger = logging.getLogger(__name__)
 class Refusals:
     """Keeps what was refused out, and what was good in force."""
 
-    def __init__(
-        self,
-        *,
-        node: Node,
-        journal: Journal,
-        ledger: Ledger,
-        prover: Prover,
-        installer: Installer,
-        context: RenderContext,
-        deadlines: Deadlines,
-    ) -> None:
-        self._node = node
-        self._journal = journal
-        self._ledger = ledger
-        self._prover = prover
-        self._installer = installer
-        self._context = context
+    def __init__(self, means: Means, *, deadlines: Deadlines) -> None:
+        self._means = means
         self._deadlines = deadlines
 
     async def refuse(
         self, document: Document, rendered: Rendered, bad: tuple[Complaint, ...]
     ) -> Result:
         """Quarantine the document, and bring a good generation (back) into force."""
-        reason = reasons(bad)
+        reason = reasons(bad, places=False)
         logger.error("configuration refused: %s", reason)
         servers_too = any(complaint.name in UPSTREAM_SETTINGS for complaint in bad)
-        self._ledger.quarantine(document, reason, servers_too=servers_too)
-        body = fall_back(upstream=rendered.upstream, bad=bad, good=await self._installer.good())
+        self._means.ledger.quarantine(document, reason, servers_too=servers_too)
+        body = fall_back(
+            upstream=rendered.upstream, bad=bad, good=await self._means.installer.good()
+        )
         return await self.fall_back_to(body, document, rendered.storage_token, reason)
 
     async def refuse_again(
@@ -68,13 +51,13 @@ class Refusals:
         The fallback that brings them may have failed on a full disk.
         """
         reason = f"quarantined: {entry.reason}"
-        written, good = self._node.written, await self._installer.good()
+        written, good = self._means.node.written, await self._means.installer.good()
         if (
             written is None
             or good is None
             or entry.servers_too
             or written.upstream == rendered.upstream
-            or not self._node.requests.worker_complains
+            or not self._means.node.requests.worker_complains
         ):
             return Result(outcome=Outcome.REJECTED, reason=reason)
         body = good.rest + rendered.upstream
@@ -85,18 +68,18 @@ class Refusals:
 
         Only while Postgres itself suffers: else bad input is refused without touching anything.
         """
-        known = self._ledger.known(document, PUSH)
-        good = await self._installer.good()
+        known = self._means.ledger.known(document, PUSH)
+        good = await self._means.installer.good()
         result = Result(outcome=Outcome.REJECTED, reason=str(error), invalid=True)
-        suffers = self._node.requests.worker_complains
+        suffers = self._means.node.requests.worker_complains
         if good is None or not suffers or is_older(document.version, known.floor):
             return result
         try:
-            upstream, token = render_upstream(document, self._context)
+            upstream, token = render_upstream(document, self._means.context)
         except SpecError:
             return result
-        self._ledger.desire(document, "refused")
-        self._ledger.quarantine(document, str(error))
+        self._means.ledger.desire(document, "refused")
+        self._means.ledger.quarantine(document, str(error))
         body = good.rest + upstream
         return await self.fall_back_to(body, document, token, str(error), invalid=True)
 
@@ -112,20 +95,20 @@ class Refusals:
         """Bring *body* into force in place of a refused document."""
         if body is None:
             return Result(outcome=Outcome.REJECTED, reason=reason, broken=True)
-        if self._node.written is not None and self._node.written.body == body:
+        if self._means.node.written is not None and self._means.node.written.body == body:
             return Result(outcome=Outcome.REJECTED, reason=reason, invalid=invalid)
         try:
-            await self._installer.install(body, document, token, is_fallback=True)
+            await self._means.installer.install(body, document, token, is_fallback=True)
         except StoreError as error:
             reason = f"{reason}; the fallback could not be written: {error}"
             return Result(outcome=Outcome.REJECTED, reason=reason, broken=True)
-        verdict = await self._prover.prove(within_s=self._deadlines.fallback)
-        await self._journal.sync()
+        verdict = await self._means.prover.prove(within_s=self._deadlines.fallback)
+        await self._means.journal.sync()
         if verdict.rejected:
-            reason = f"{reason}; the fallback too: {reasons(verdict.bad)}"
+            reason = f"{reason}; the fallback too: {reasons(verdict.bad, places=False)}"
             return Result(outcome=Outcome.REJECTED, reason=reason, broken=True)
-        self._installer.conclude(verdict)
-        await self._journal.save(self._node.state)
+        self._means.installer.conclude(verdict)
+        await self._means.journal.save(self._means.node.state)
         return Result(outcome=Outcome.REJECTED, reason=reason, invalid=invalid)
 
     async def retreat(self, reason: str) -> bool:
@@ -136,17 +119,17 @@ class Refusals:
         Raises:
             StoreError: it cannot be written.
         """
-        node = self._node
+        node = self._means.node
         good = node.state.last_known_good
-        kept = await self._journal.kept(good.generation) if good else None
+        kept = await self._means.journal.kept(good.generation) if good else None
         if node.written is None or kept is None or kept[0] is None:
             return False
         if node.written.body == kept[1].body:
             return False
-        refused = await self._journal.kept(node.written.marker.generation)
+        refused = await self._means.journal.kept(node.written.marker.generation)
         if refused is not None and refused[0] is not None:
-            self._ledger.quarantine(refused[0], reason)
-        _, token = render_upstream(kept[0], self._context)
-        await self._installer.install(kept[1].body, kept[0], token, is_fallback=True)
-        await self._journal.save(node.state)
+            self._means.ledger.quarantine(refused[0], reason)
+        _, token = render_upstream(kept[0], self._means.context)
+        await self._means.installer.install(kept[1].body, kept[0], token, is_fallback=True)
+        await self._means.journal.save(node.state)
         return True

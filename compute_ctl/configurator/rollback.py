@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from compute_ctl.configurator.installer import Installer
-from compute_ctl.configurator.journal import Journal
-from compute_ctl.configurator.ledger import Ledger
-from compute_ctl.configurator.prover import Prover
+from compute_ctl.configurator.means import Means
 from compute_ctl.configurator.refusals import Refusals
 from compute_ctl.decisions.attempt import Result, reasons
 from compute_ctl.decisions.facts import Outcome, Written
 from compute_ctl.decisions.recovery import Fact
-from compute_ctl.document.render import RenderContext, Rendered, render, render_upstream
+from compute_ctl.document.render import Rendered, render, render_upstream
 from compute_ctl.document.spec import Document
 from compute_ctl.errors import SpecError, StoreError
-from compute_ctl.node import Node
 
 LOOK_BACK: Final = 32
 """How many generations back a rollback looks; the last five are kept, and the good one."""
@@ -24,24 +20,9 @@ LOOK_BACK: Final = 32
 class Rollback:
     """Finds the generation to go back to, and brings it into force."""
 
-    def __init__(
-        self,
-        *,
-        node: Node,
-        journal: Journal,
-        ledger: Ledger,
-        prover: Prover,
-        installer: Installer,
-        refusals: Refusals,
-        context: RenderContext,
-    ) -> None:
-        self._node = node
-        self._journal = journal
-        self._ledger = ledger
-        self._prover = prover
-        self._installer = installer
+    def __init__(self, means: Means, *, refusals: Refusals) -> None:
+        self._means = means
         self._refusals = refusals
-        self._context = context
 
     async def roll_back(self, *, old_upstream: bool) -> Result:
         """Quarantine what is applied, and bring the generation before it into force.
@@ -49,8 +30,8 @@ class Rollback:
         Its servers stay behind unless *old_upstream*: they may be the dead ones. If Postgres
         refuses it, what ran before is written again.
         """
-        before, applied = self._node.written, self._node.state.applied
-        current = await self._journal.kept(applied.generation) if applied else None
+        before, applied = self._means.node.written, self._means.node.state.applied
+        current = await self._means.journal.kept(applied.generation) if applied else None
         if before is None or applied is None or current is None or current[0] is None:
             return _nowhere("nothing is applied, or its document is not kept")
         earlier = await self._earlier(applied, before, old_upstream=old_upstream)
@@ -60,32 +41,36 @@ class Rollback:
         document, rendered = earlier
         body = rendered.rest + (rendered.upstream if old_upstream else before.upstream)
         try:
-            _, token = render_upstream(document if old_upstream else current[0], self._context)
-            self._ledger.go_back(document, instead_of=current[0])
-            await self._installer.install(body, document, token, is_fallback=body != rendered.body)
+            _, token = render_upstream(
+                document if old_upstream else current[0], self._means.context
+            )
+            self._means.ledger.go_back(document, instead_of=current[0])
+            await self._means.installer.install(
+                body, document, token, is_fallback=body != rendered.body
+            )
         except (SpecError, StoreError) as error:
             return Result(outcome=Outcome.WRITE_FAILED, reason=str(error))
-        verdict = await self._prover.prove()
-        await self._journal.sync()
+        verdict = await self._means.prover.prove()
+        await self._means.journal.sync()
         if verdict.rejected:
-            reason = reasons(verdict.bad)
+            reason = reasons(verdict.bad, places=False)
             return await self._refusals.fall_back_to(before.body, current[0], token, reason)
-        result = self._installer.conclude(verdict)
-        await self._journal.save(self._node.state)
+        result = self._means.installer.conclude(verdict)
+        await self._means.journal.save(self._means.node.state)
         return result
 
     async def _earlier(
         self, applied: Fact, before: Written, *, old_upstream: bool
     ) -> tuple[Document, Rendered] | None:
         """Return the newest generation below *applied* that nobody has refused and that differs."""
-        refused = {entry.content_sha256 for entry in self._node.state.quarantine}
+        refused = {entry.content_sha256 for entry in self._means.node.state.quarantine}
         for number in range(applied.generation - 1, max(applied.generation - LOOK_BACK, 0), -1):
-            kept = await self._journal.kept(number)
+            kept = await self._means.journal.kept(number)
             document = kept[0] if kept else None
             if document is None or document.content_sha256 in refused | {applied.content_sha256}:
                 continue
             try:
-                rendered = render(document, self._context)
+                rendered = render(document, self._means.context)
             except SpecError:
                 continue
             upstream = rendered.upstream if old_upstream else before.upstream

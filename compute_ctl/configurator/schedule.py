@@ -26,6 +26,7 @@ class Schedule:
         self._settings = settings
         self._rng = rng
         self._failures = 0
+        self._lasting = False
         self._retry_after_until: float | None = None
         self._empty_since: float | None = None
         self._last_fetch_at: float | None = None
@@ -58,6 +59,7 @@ class Schedule:
             forced_at=requests.forced_at,
             held=held,
             failures=self._failures,
+            lasting=self._lasting,
             nothing_in_force=self._node.written is None,
             retry_after_until=self._retry_after_until,
         ).due()
@@ -101,7 +103,7 @@ class Schedule:
 
     def answered(self) -> None:
         """The source has answered."""
-        self._failures, self._retry_after_until = 0, None
+        self._failures, self._lasting, self._retry_after_until = 0, False, None
 
     def attached(self) -> None:
         """It said that there is a document for us."""
@@ -116,6 +118,7 @@ class Schedule:
     def failed(self, error: FetchError | SyntaxSpecError) -> None:
         """It has not answered, or with nonsense."""
         self._failures += 1
+        self._lasting = isinstance(error, FetchError) and error.lasting
         if isinstance(error, FetchError) and error.retry_after_s is not None:
             self._retry_after_until = pacing.retry_after_until(
                 self._clock.monotonic(), error.retry_after_s, self._rng.random()

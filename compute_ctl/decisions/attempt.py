@@ -57,6 +57,8 @@ class Result:
     """Neither the document nor a good generation runs."""
     invalid: bool = False
     """Refused by our own checks."""
+    lasting: bool = False
+    """The source refuses us, and will go on doing so until a person does something."""
     excused: bool = False
     """Not proven, but nobody is to blame: Postgres is not up."""
 
@@ -109,12 +111,16 @@ def fall_back(*, upstream: str, bad: tuple[Complaint, ...], good: Good | None) -
     return good.rest + upstream
 
 
-def reasons(complaints: tuple[Complaint, ...]) -> str:
-    """Return *complaints* as one line for log and status."""
-    return "; ".join(_reason(complaint) for complaint in complaints)
+def reasons(complaints: tuple[Complaint, ...], *, places: bool = True) -> str:
+    """Return *complaints* as one line for log and status.
+
+    Without *places* where they are about a text that is not, or will not stay, in the live file:
+    whoever opens that would find something innocent in the line named.
+    """
+    return "; ".join(_reason(complaint, place=places) for complaint in complaints)
 
 
-def _reason(complaint: Complaint) -> str:
-    where = f" ({complaint.file}:{complaint.line})" if complaint.file else ""
+def _reason(complaint: Complaint, *, place: bool) -> str:
+    where = f" ({complaint.file}:{complaint.line})" if complaint.file and place else ""
     what = f"{complaint.name}: " if complaint.name else ""
-    return f"{what}{complaint.reason}{where}"
+    return f"{what}{complaint.said}{where}"

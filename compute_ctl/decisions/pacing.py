@@ -78,6 +78,8 @@ class Pacing:
     """The source holds a long poll of ours, so it tells by itself what is new."""
     failures: int = 0
     """Fetches that the source failed to answer, in a row."""
+    lasting: bool = False
+    """The last answer was a refusal that another request soon will not change."""
     nothing_in_force: bool = False
     """Postgres has no configuration yet: go on asking without any suspicion."""
     retry_after_until: float | None = None
@@ -104,7 +106,7 @@ class Pacing:
         base = begun if ended is None else ended
         if self.nothing_in_force:
             cap = failure_cap(self.failures) if self.failures else _FAILURE_CAP_S[1]
-            at = -inf if base is None else base + self.random * cap
+            at = -inf if base is None else base + self._pause(cap)
             yield Due(at=at, why=Why.NOTHING_IN_FORCE)
         if self.suspected_since is None:
             return
@@ -114,9 +116,15 @@ class Pacing:
         low, cap = 0.0, max(suspect_cap(base - self.suspected_since), failure_cap(self.failures))
         if self.held:
             low, cap = _BESIDE_LONG_POLL_S
-        at = base + low + self.random * (cap - low)
+        at = base + self._pause(cap, low)
         if self.last_signal_at is None or at < suspicion_over_at(self.last_signal_at):
             yield Due(at=at, why=Why.SUSPICION)
+
+    def _pause(self, cap: float, low: float = 0.0) -> float:
+        """Return how long to wait, *low* to *cap*; slowly where it is no use."""
+        if self.lasting:
+            low, cap = _FAILURE_CAP_S[1] / 2, _FAILURE_CAP_S[1]
+        return low + self.random * (cap - low)
 
 
 def suspect_cap(age: float) -> float:

@@ -9,13 +9,16 @@ Bad, waiting for a restart, shadowed by a later source and broken elsewhere look
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 from compute_ctl.document.generation import MARKER_SETTING
 from compute_ctl.document.spec_sources import UPSTREAM_SETTINGS
+
+_BY_COMMAND_LINE: Final = "overridden by the server's command line (-c, pg_ctl -o)"
 
 
 class Proof(StrEnum):
@@ -37,6 +40,11 @@ class Complaint:
     reason: str
     file: str | None = None
     line: int | None = None
+
+    @property
+    def said(self) -> str:
+        """The reason, for a reader who has been told the setting already."""
+        return self.reason.replace(f' for parameter "{self.name}"', "", 1)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,6 +82,8 @@ class SqlReport:
     """Whether neon_refresh really defines the marker (a placeholder proves nothing)."""
     settings: tuple[FileSetting, ...]
     pending_restart: tuple[PendingRestart, ...]
+    command_line: Mapping[str, str] = field(default_factory=dict)
+    """Settings that the server's command line has fixed (lower case), and their values."""
     notices: tuple[str, ...] = ()
     """Messages of the server while it read the files: the reasons."""
 
@@ -203,22 +213,27 @@ class _Files:
                 )
 
     def shadowed(self) -> tuple[tuple[Complaint, ...], bool]:
-        """Return our settings that another file overrides, and whether an upstream one has lost."""
+        """Return our settings that something overrides, and whether an upstream one has lost."""
         if not self.marker_found:
             reason = f"no configuration file includes {self._our_file}"
             return (Complaint(name="include_if_exists", reason=reason),), True
         found, lost = [], False
         for row in self._report.settings:
-            if row.name is None or row.applied or row.error or not self.ours(row.file):
+            if row.name is None or row.error or not self.ours(row.file):
                 continue
-            winner = self._winner[row.name.lower()]
-            if self.ours(winner.file):
+            name = row.name.lower()
+            winner = self._winner[name]
+            if name in self._report.command_line:  # for the server's view of its files, ours counts
+                value: str | None = self._report.command_line[name]
+                found.append(Complaint(name=row.name, reason=_BY_COMMAND_LINE))
+            elif not row.applied and not self.ours(winner.file):
+                value, reason = winner.value, f"overridden by {winner.file}:{winner.line}"
+                found.append(
+                    Complaint(name=row.name, reason=reason, file=winner.file, line=winner.line)
+                )
+            else:
                 continue
-            reason = f"overridden by {winner.file}:{winner.line}"
-            found.append(
-                Complaint(name=row.name, reason=reason, file=winner.file, line=winner.line)
-            )
-            if row.name.lower() in UPSTREAM_SETTINGS and winner.value != row.value:
+            if name in UPSTREAM_SETTINGS and value != row.value:
                 lost = True
         return tuple(found), lost
 

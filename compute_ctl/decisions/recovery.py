@@ -72,6 +72,15 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
         """Whether *state* was written for this one; an empty one was written for nobody."""
         return not state.system_identifier or self.put_into(state) == state
 
+    def differs(self, state: State) -> str:
+        """Return in what *state* is not this one's, for people."""
+        facts = (
+            ("compute ID", state.compute_id, self.compute_id),
+            ("system identifier", state.system_identifier, self.system_identifier),
+            ("device and inode of the data directory", state.data_dir_inode, self.data_dir_inode),
+        )
+        return ", ".join(f'{name} "{old}" is now "{new}"' for name, old, new in facts if old != new)
+
     def put_into(self, state: State) -> State:
         """Return *state* as this one's."""
         return msgspec.structs.replace(

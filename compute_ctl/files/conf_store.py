@@ -124,9 +124,13 @@ class ConfStore:
     def ensure_included(self) -> bool:
         """Attached: make the operator's main file include ours; return whether it was changed.
 
+        Supervised, ours is the main file.
+
         Raises:
             SettingsError: the line is missing and cannot be added; the hint is the line.
         """
+        if not self._attach:
+            return False
         main = self._main_file()
         line = include_line(self._path)
         try:

@@ -20,18 +20,18 @@ import stat
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from compute_ctl.decisions.recovery import State
 from compute_ctl.errors import SettingsError, StoreError
+from compute_ctl.files import history
 from compute_ctl.system.atomic_file import ReplacedFile, read_regular, sync_file, sync_folder
 
 _log = logging.getLogger(__name__)
 
 KEPT_GENERATIONS: Final = 5
-HISTORY_BYTES: Final = 1024 * 1024
 MAX_FILE_BYTES: Final = 16 * 1024 * 1024
 
 
@@ -66,6 +66,25 @@ class StateStore:
             ) from error
         with suppress(OSError):  # a full disk is no reason not to start
             self._state.prepare()
+
+    def remake_if_lost(self) -> bool:
+        """Make folder and lock again if somebody has removed them; return whether that was so.
+
+        Raises:
+            SettingsError: it cannot be made, or is another daemon's by now.
+        """
+        if self._lock_fd is not None and self._has_lock_file(os.fstat(self._lock_fd)):
+            return False
+        self.close()
+        self.open()
+        return True
+
+    def _has_lock_file(self, held: os.stat_result) -> bool:
+        try:
+            found = (self._folder / "lock").lstat()
+            return self._generations.is_dir() and os.path.samestat(found, held)
+        except OSError:
+            return False
 
     def close(self) -> None:
         """Release the lock."""
@@ -163,6 +182,10 @@ class StateStore:
             return None
         return document, conf
 
+    def has_generation(self, number: int) -> bool:
+        """Return whether both files of a generation are kept."""
+        return all((self._generations / f"{number}.{end}").is_file() for end in ("json", "conf"))
+
     def highest_generation(self) -> int:
         """Return the highest number ever kept in the folder, 0 for none."""
         return max(self._numbers(), default=0)
@@ -176,34 +199,8 @@ class StateStore:
                     (self._generations / f"{number}.{suffix}").unlink(missing_ok=True)
 
     def add_history(self, entry: Mapping[str, object]) -> None:
-        """Append a line to the advisory history; about 2 MiB are kept. Never raises."""
-        path = self._folder / "history.jsonl"
-        try:
-            line = msgspec.json.encode(dict(entry)) + b"\n"
-            if path.exists() and path.stat().st_size + len(line) > HISTORY_BYTES:
-                path.replace(path.with_name("history.jsonl.1"))
-            fd = os.open(
-                path,
-                os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC,
-                0o600,
-            )
-            try:
-                os.write(fd, line)
-            finally:
-                os.close(fd)
-        except (OSError, TypeError, msgspec.MsgspecError) as error:
-            reason = getattr(error, "strerror", None) or error
-            _log.warning('could not write file "%s": %s', path, reason)
-
-    def history(self, limit: int = 100) -> list[dict[str, Any]]:
-        """Return the last *limit* entries, oldest first; broken lines are left out."""
-        entries: list[dict[str, Any]] = []
-        for name in ("history.jsonl.1", "history.jsonl"):
-            with suppress(OSError):
-                for line in _read(self._folder / name).splitlines():
-                    with suppress(msgspec.DecodeError, UnicodeDecodeError):
-                        entries.append(msgspec.json.decode(line, type=dict[str, Any]))
-        return entries[-limit:]
+        """Append a line to the advisory history. Never raises."""
+        history.append(self._folder, entry)
 
     def set_aside(self) -> Path | None:
         """Move everything but the lock into a folder of its own and begin anew.

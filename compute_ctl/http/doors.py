@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 from collections.abc import Callable
 from contextlib import suppress
@@ -33,6 +34,7 @@ class _Open:
     """A door that is open."""
 
     server: web.Server
+    guard: Guard
     listeners: list[asyncio.Server]
 
 
@@ -59,7 +61,7 @@ class Doors:
             startup=startup,
             catalog=catalog,
         )
-        self._open: list[_Open] = []
+        self._open: dict[Door, _Open] = {}
         self.internal_port = settings.internal_http_port
         """Port of the loopback door; the one in use after `start`."""
         self.socket_path: Path = settings.state_path / SOCKET_NAME
@@ -106,9 +108,26 @@ class Doors:
             logger.info("listening on %s", f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
         logger.info('listening on unix socket "%s"', self.socket_path)
 
+    async def remake_socket(self) -> bool:
+        """Bind the unix socket again if somebody has removed it; return whether that was so.
+
+        Raises:
+            SettingsError: it cannot be had.
+        """
+        opened = self._open.get(Door.SOCKET)
+        if opened is None or _exists(self.socket_path):
+            return False
+        sock = unix_socket(self.socket_path, group=self._settings.socket_group)
+        for listener in opened.listeners:
+            listener.close()  # nobody can reach it any more
+        loop = asyncio.get_running_loop()
+        opened.listeners = [await loop.create_server(opened.guard, sock=sock)]
+        logger.warning('unix socket "%s" was gone, listening on a new one', self.socket_path)
+        return True
+
     async def stop(self, deadline_s: float) -> None:
         """Close the doors; requests being worked on get *deadline_s* seconds to end."""
-        for door in self._open:
+        for door in self._open.values():
             for listener in door.listeners:
                 listener.close()
             door.server.pre_shutdown()  # idle connections end at once
@@ -117,7 +136,9 @@ class Doors:
             with suppress(OSError):
                 self.socket_path.unlink()
         # aiohttp spends its limit twice: on waiting for a handler, and again after cancelling it
-        await asyncio.gather(*(door.server.shutdown(deadline_s / 2) for door in self._open))
+        await asyncio.gather(
+            *(door.server.shutdown(deadline_s / 2) for door in self._open.values())
+        )
         self._open.clear()
 
     async def _serve(self, door: Door, sockets: list[socket.socket], gate: Gate) -> None:
@@ -127,7 +148,11 @@ class Doors:
         guard = Guard(server, limits=self._limits, on_dropped=self._counter(door))
         loop = asyncio.get_running_loop()
         listeners = [await loop.create_server(guard, sock=sock) for sock in sockets]
-        self._open.append(_Open(server=server, listeners=listeners))
+        self._open[door] = _Open(server=server, guard=guard, listeners=listeners)
 
     def _counter(self, door: Door) -> Callable[[str], None]:
         return lambda reason: self._api.meter.on_dropped(door.value, reason)
+
+
+def _exists(path: Path) -> bool:
+    return os.path.lexists(path)

@@ -33,6 +33,11 @@ CONNECT_TIMEOUT_S: Final = 2.0
 TOTAL_TIMEOUT_S: Final = 10.0
 LONG_POLL_GRACE_S: Final = 5.0
 _LASTING: Final = frozenset({401, 403, 404})
+_HINTS: Final = {
+    401: "is NEON_CONTROL_PLANE_TOKEN right?",
+    403: "is NEON_CONTROL_PLANE_TOKEN of this compute?",
+    404: "is the compute ID, -i, right?",
+}
 _RPC: Final = "GetConfig"
 
 
@@ -186,7 +191,9 @@ class ControlPlane:
         if 300 <= response.status < 400 and response.status != HTTPStatus.NOT_MODIFIED:
             reason += " (redirects are not followed)"
         elif said := _said(raw):
-            reason += f': "{said}"'
+            reason += f": {said}"
+        if hint := _HINTS.get(response.status):
+            reason += f" ({hint})"
         return self._error(
             reason,
             retry_after_s=retry_after(

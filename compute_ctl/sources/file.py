@@ -31,6 +31,8 @@ class FileSource:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._found: str | None = None
+        """Hash of what was read last: a broken document is read again and again."""
 
     @property
     def name(self) -> str:
@@ -54,7 +56,9 @@ class FileSource:
         found = hashlib.sha256(raw).hexdigest()
         if found == etag:
             return Fetched(status=FetchStatus.NOT_MODIFIED, etag=found)
-        _log.info("reloading config.json from path: %s", self._path)
+        if found != self._found:
+            _log.info("reloading config.json from path: %s", self._path)
+        self._found = found
         if self._is_empty(raw):
             return Fetched(status=FetchStatus.EMPTY, etag=found)
         return Fetched(status=FetchStatus.ATTACHED, raw=raw, etag=found)

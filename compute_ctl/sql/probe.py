@@ -30,6 +30,9 @@ RESET_DEBUG: Final = "SET client_min_messages = warning"
 PENDING_RESTART: Final = """
 SELECT name, pg_catalog.current_setting(name), boot_val
 FROM pg_catalog.pg_settings WHERE pending_restart ORDER BY name"""
+COMMAND_LINE: Final = """
+SELECT name, pg_catalog.current_setting(name)
+FROM pg_catalog.pg_settings WHERE source = 'command line'"""
 SERVER: Final = """
 SELECT (extract(epoch FROM pg_catalog.pg_conf_load_time()) * 1000000)::bigint,
        pg_catalog.current_setting('neon_refresh.config_generation', true),
@@ -80,6 +83,7 @@ def _report(connstr: str, deadline: float) -> SqlReport:
         notices = tuple(session.notices)
         session.query(RESET_DEBUG)
         pending = session.query(PENDING_RESTART)
+        fixed = session.query(COMMAND_LINE)
         ((load_time, marker, defined),) = session.query(SERVER)
     finally:
         session.close()
@@ -89,6 +93,7 @@ def _report(connstr: str, deadline: float) -> SqlReport:
         library_loaded=defined == "t",
         settings=settings,
         pending_restart=tuple(_pending(row, settings) for row in pending),
+        command_line={(name or "").lower(): value or "" for name, value in fixed},
         notices=notices,
     )
 

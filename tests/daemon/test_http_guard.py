@@ -5,6 +5,7 @@ import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+from compute_ctl.http.api import Door
 from compute_ctl.http.guard import Limits
 from devstack.wait import until
 from tests.daemon.api import Wire, serve
@@ -103,6 +104,6 @@ async def test_client_that_does_not_read_is_closed(tmp_path: Path) -> None:
     async with serve(tmp_path, limits=SHORT) as served, Wire.tcp(served.port) as wire:
         wire.reader._transport.pause_reading()  # type: ignore[attr-defined]
         wire.writer.write(b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 2000)
-        loopback = served.doors._open[0].server
+        loopback = served.doors._open[Door.LOOPBACK].server
         await until("it is counted", lambda: dropped(served.exposition(), "slow"))
         await until("the socket is closed", lambda: not loopback.connections)

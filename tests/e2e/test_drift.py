@@ -1,9 +1,13 @@
 """Somebody else keeps what is written out of force: the status never says otherwise."""
 
+import os
+import shutil
+from pathlib import Path
 from typing import Any
 
 from devstack.compute import Compute
 from devstack.daemon import Daemon
+from devstack.installation import make_folder
 from devstack.wait import wait_until
 
 
@@ -46,24 +50,79 @@ def test_overridden_servers_are_not_in_sync(compute: Compute) -> None:
     assert wait_drift(compute, daemon, [])["config"]["in_sync"] is True
 
 
-def test_lost_include_is_not_in_sync(compute: Compute) -> None:
-    """A main file written anew without the include line: said, also by the next document."""
+def without_include(main: Path) -> str:
+    """Write the main file anew without the line that includes ours; return it as it was."""
+    kept = main.read_text()
+    lines = kept.splitlines(keepends=True)
+    main.write_text("".join(line for line in lines if "compute_ctl.conf" not in line))
+    return kept
+
+
+def test_lost_include_is_added_again(compute: Compute) -> None:
+    """A program that writes the main file anew costs the next look nothing, nor the next heal."""
     a, b = compute.pageserver("a"), compute.pageserver("b")
     compute.publish(a)
     daemon = compute.start_daemon()
     main = compute.postgres.data / "postgresql.conf"
-    kept = main.read_text()
-    lines = kept.splitlines(keepends=True)
-    main.write_text("".join(line for line in lines if "compute_ctl.conf" not in line))
+
+    kept = without_include(main)
+    compute.postgres.query("SELECT pg_reload_conf()")
+    assert daemon.refresh() == "applied"
+    assert (kept, a.url) == (main.read_text(), compute.setting("neon.pageserver_connstring"))
+
+    without_include(main)
+    compute.publish(b)
+    assert daemon.refresh() == "applied"
+    assert (kept, b.url) == (main.read_text(), compute.setting("neon.pageserver_connstring"))
+
+
+def test_lost_include_is_not_in_sync(compute: Compute) -> None:
+    """Where the main file is not ours to write: said, also by the next document."""
+    a, b = compute.pageserver("a"), compute.pageserver("b")
+    compute.publish(a)
+    folder = make_folder("etc")
+    main = compute.postgres.data / "postgresql.conf"
+    ours = folder / "postgresql.conf"
+    data = compute.postgres.data
+    ours.write_text(f"include '{data}/test.conf'\ninclude_if_exists = '{data}/compute_ctl.conf'\n")
+    ours.chmod(0o644)
+    folder.chmod(0o555)
+    os.chown(folder, os.getuid(), os.getgid())
+    main.unlink()
+    main.symlink_to(ours)
+    daemon = compute.start_daemon()
+    kept = without_include(ours)
 
     status = wait_drift(compute, daemon, ["include_if_exists"])
-    reason = f"no configuration file includes {compute.postgres.data / 'compute_ctl.conf'}"
+    reason = f"no configuration file includes {data / 'compute_ctl.conf'}"
     assert status["postgres"]["drift"][0]["reason"] == reason
     assert status["config"]["in_sync"] is False
     compute.publish(b)
     assert daemon.refresh() == "unproven"
     assert daemon.status()["error"] == f"not in force: {reason}"
 
-    main.write_text(kept)
+    ours.write_text(kept)
     assert wait_drift(compute, daemon, [])["config"]["in_sync"] is True
+    assert compute.setting("neon.pageserver_connstring") == b.url
+    folder.chmod(0o755)
+    shutil.rmtree(folder)
+
+
+def test_command_line_beats_the_document(compute: Compute) -> None:
+    """A server list given to the server at its start is drift, and no document is in force."""
+    a, b = compute.pageserver("a"), compute.pageserver("b")
+    compute.postgres.stop()
+    compute.postgres.start(arguments=("-c", f"neon.pageserver_connstring={a.url}"))
+    compute.publish(b)
+    daemon = compute.start_daemon(in_sync=False)
+
+    daemon.wait_status("drift", lambda found: drift(found) == ["neon.pageserver_connstring"])
+    status = daemon.status()
+    assert (False, None) == (status["config"]["in_sync"], status["config"]["applied"])
+    reason = "overridden by the server's command line (-c, pg_ctl -o)"
+    assert status["postgres"]["drift"][0]["reason"] == reason
+
+    compute.postgres.stop()
+    compute.postgres.start()
+    compute.wait_in_sync()
     assert compute.setting("neon.pageserver_connstring") == b.url

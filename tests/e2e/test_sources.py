@@ -25,7 +25,7 @@ def test_refresh_from_failed(compute: Compute) -> None:
     compute.publish_document(document(a.url, settings={"work_mem": "banana"}))
     daemon = compute.start_daemon(in_sync=False)
     failed = daemon.wait_status("failed", lambda found: found["status"] == "failed" and found)
-    assert 'work_mem: invalid value for parameter "work_mem": "banana"' in failed["error"]
+    assert 'work_mem: invalid value: "banana"' in failed["error"]
     assert failed["config"]["applied"] is None
 
     compute.publish(a, settings={"work_mem": "5MB"})

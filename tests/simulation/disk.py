@@ -146,6 +146,10 @@ class SimConfStore:
         self._check_answers = check_answers
         self.path = Path("/pgdata") / CONF
 
+    def ensure_included(self) -> bool:
+        """Never do anything: nobody removes the line."""
+        return False
+
     def prepare(self) -> None:
         """Allocate the blocks of the next swap."""
         self._disk.reserve(CONF)
@@ -235,6 +239,14 @@ class SimStateStore:
         document = self._disk.files.get(f"{GENERATIONS}{number}.json")
         conf = self._disk.files.get(f"{GENERATIONS}{number}.conf")
         return None if document is None or conf is None else (document.encode(), conf)
+
+    def has_generation(self, number: int) -> bool:
+        """Return whether both files are there."""
+        return self.get_generation(number) is not None
+
+    def remake_if_lost(self) -> bool:
+        """Never do anything: nobody removes the folder."""
+        return False
 
     def token(self) -> str | None:
         """Return the storage token."""

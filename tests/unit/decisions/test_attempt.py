@@ -161,3 +161,20 @@ def test_reasons_name_setting_reason_and_place() -> None:
     complaints = (*bad("work_mem"), Complaint(name=None, reason="syntax error"))
 
     assert reasons(complaints) == "work_mem: invalid value (c.conf:3); syntax error"
+    assert reasons(complaints, places=False) == "work_mem: invalid value; syntax error"
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [
+        ('invalid value for parameter "work_mem": "x"', 'work_mem: invalid value: "x"'),
+        (
+            '1 kB is outside the valid range for parameter "work_mem" (64 .. 9)',
+            "work_mem: 1 kB is outside the valid range (64 .. 9)",
+        ),
+        ('invalid value for parameter "other"', 'work_mem: invalid value for parameter "other"'),
+    ],
+)
+def test_reasons_name_the_setting_once(said: str, shown: str) -> None:
+    """The server repeats the name of the setting; a reader has seen it already."""
+    assert shown == reasons((Complaint(name="work_mem", reason=said),))

@@ -53,6 +53,16 @@ SUSPECTED = replace(FETCHED, suspected_since=83.0, last_signal_at=90.5)
         (replace(SUSPECTED, held=True, random=0.0), Due(at=96.0, why=Why.SUSPICION)),
         (replace(SUSPECTED, held=True, last_signal_at=61.0), Due(at=1000.0, why=Why.TICK)),
         (replace(FETCHED, held=True), Due(at=1000.0, why=Why.TICK)),
+        # the source refuses us: slowly, but an operator may try
+        (replace(SUSPECTED, failures=1, lasting=True), Due(at=94.75, why=Why.SUSPICION)),
+        (
+            replace(FETCHED, failures=1, lasting=True, nothing_in_force=True),
+            Due(at=94.75, why=Why.NOTHING_IN_FORCE),
+        ),
+        (
+            replace(SUSPECTED, failures=1, lasting=True, operator_at=91.1),
+            Due(at=91.1, why=Why.OPERATOR),
+        ),
         # nobody has complained for 30 s
         (replace(SUSPECTED, last_signal_at=61.0), Due(at=1000.0, why=Why.TICK)),
         # an operator does not wait for the pause

@@ -1,6 +1,6 @@
 """Bad, waiting, shadowed and broken elsewhere are told apart, and nothing is believed too early."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -126,6 +126,24 @@ def test_file_that_is_not_included_proves_nothing() -> None:
     reason = f"no configuration file includes {OURS}"
     complaint = Complaint(name="include_if_exists", reason=reason)
     assert judged(without) == Verdict(proof=Proof.NONE, shadowed=(complaint,), lost=True)
+
+
+@pytest.mark.parametrize(
+    ("fixed", "lost"),
+    [("elsewhere", True), ("host=a", False)],
+)
+def test_command_line_beats_every_file(fixed: str, lost: bool) -> None:
+    """The server's view of its files does not know its command line; what it fixes is drift."""
+    ours = row("neon.pageserver_connstring", "host=a")
+    found = replace(
+        report(ours, row("work_mem")),
+        command_line={"neon.pageserver_connstring": fixed, "port": "1"},
+    )
+    reason = "overridden by the server's command line (-c, pg_ctl -o)"
+    shadowed = (Complaint(name="neon.pageserver_connstring", reason=reason),)
+
+    proof = Proof.NONE if lost else Proof.FULL
+    assert judged(found) == Verdict(proof=proof, shadowed=shadowed, lost=lost)
 
 
 def test_bad_value() -> None:

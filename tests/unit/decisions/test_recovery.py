@@ -7,6 +7,7 @@ import pytest
 
 from compute_ctl.decisions.recovery import (
     Fact,
+    Identity,
     Quarantined,
     Start,
     State,
@@ -35,6 +36,20 @@ def fact(generation: int, nonce: str = "a") -> Fact:
     return Fact(
         generation=generation, marker=str(marker(generation, nonce)), content_sha256="", at=NOW
     )
+
+
+def test_identity_says_what_differs() -> None:
+    """A state of another compute is told from ours, and an operator is told by what."""
+    ours = Identity(compute_id="a", system_identifier="7", data_dir_inode="1:2")
+    theirs = msgspec.structs.replace(ours.put_into(State()), compute_id="b", data_dir_inode="1:3")
+
+    assert (True, True, False) == (
+        ours.fits(State()), ours.fits(ours.put_into(State())), ours.fits(theirs)
+    )  # fmt: skip
+    expected = (
+        'compute ID "b" is now "a", device and inode of the data directory "1:3" is now "1:2"'
+    )
+    assert expected == ours.differs(theirs)
 
 
 EDITED = LiveFile(marker=marker(2), body="g = 3\n")

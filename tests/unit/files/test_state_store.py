@@ -1,6 +1,7 @@
 """The state folder: lock, generations, state, history."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,7 +10,8 @@ import pytest
 
 from compute_ctl.decisions.recovery import Fact, State
 from compute_ctl.errors import SettingsError, StoreError
-from compute_ctl.files.state_store import HISTORY_BYTES, StateStore
+from compute_ctl.files import history
+from compute_ctl.files.state_store import StateStore
 from tests.support.files import names
 
 STATE = State(
@@ -122,19 +124,19 @@ def test_history_is_bounded(store: StateStore) -> None:
     """The newest entries are read back in order, and the files never pass twice the limit."""
     for number in range(300):
         store.add_history({"n": number, "text": "x" * 10_000})
-    assert [entry["n"] for entry in store.history(3)] == [297, 298, 299]
+    assert [entry["n"] for entry in history.read(store.folder, 3)] == [297, 298, 299]
     sizes = [path.stat().st_size for path in store.folder.glob("history.jsonl*")]
     assert len(sizes) == 2
-    assert max(sizes) <= HISTORY_BYTES
+    assert max(sizes) <= history.FILE_BYTES
 
 
 def test_history_never_raises(store: StateStore) -> None:
     """An entry that cannot be written, or a folder that is gone, costs the entry only."""
     store.add_history({"bad": object()})
-    assert store.history() == []
+    assert history.read(store.folder) == []
     (store.folder / "history.jsonl").mkdir()
     store.add_history({"n": 1})
-    assert store.history() == []
+    assert history.read(store.folder) == []
 
 
 def test_set_aside_begins_anew(store: StateStore) -> None:
@@ -161,3 +163,17 @@ def test_strange_folder_is_refused(tmp_path: Path) -> None:
         with pytest.raises(SettingsError, match="state directory"):
             StateStore(tmp_path / name).open()
     assert names(tmp_path / "real") == []
+
+
+def test_a_folder_that_was_removed_is_made_again(tmp_path: Path) -> None:
+    """Folder, g/ and the lock come back; while all is there nothing is touched."""
+    store = StateStore(tmp_path / "state")
+    store.open()
+    assert store.remake_if_lost() is False
+    shutil.rmtree(store.folder)
+    assert store.remake_if_lost() is True
+    store.put_generation(1, document=b"{}", conf="a = 1\n")
+    assert (True, False) == (store.has_generation(1), store.has_generation(2))
+    with pytest.raises(SettingsError, match="another compute_ctl"):
+        StateStore(store.folder).open()
+    store.close()

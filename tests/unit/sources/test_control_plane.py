@@ -149,7 +149,8 @@ async def test_refusals_are_told_apart(server: Server, status: int, lasting: boo
     error = await failure(server)
     assert (error.lasting, error.retry_after_s) == (lasting, 7.0)
     assert f"HTTP status {status} " in str(error)
-    assert str(error).endswith(': "no luck with ***"')
+    assert ": no luck with ***" in str(error)
+    assert lasting == str(error).endswith("?)"), "says what to look at"
 
 
 async def test_redirect_is_not_followed(server: Server) -> None:

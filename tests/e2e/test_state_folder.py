@@ -1,0 +1,53 @@
+"""Somebody removes what the daemon keeps, while it runs."""
+
+import shutil
+
+from devstack.compute import Compute
+from devstack.wait import wait_until
+
+
+def test_a_removed_state_folder_comes_back(compute: Compute) -> None:
+    """Socket, lock, state and the generation in force are there again, without a restart."""
+    compute.publish(compute.pageserver("a"))
+    daemon = compute.start_daemon()
+    folder = daemon.socket.parent
+    before = daemon.status()["config"]
+
+    shutil.rmtree(folder)
+
+    wait_until("the socket", daemon.socket.exists)
+    assert before == daemon.status()["config"]
+    generation = before["applied"]["generation"]
+    found = {path.name for path in (folder / "g").iterdir()}
+    assert {f"{generation}.json", f"{generation}.conf"} == found
+    assert f"{daemon.pid}\n" == (folder / "lock").read_text()
+    daemon.kill()
+    daemon.start()
+    compute.wait_in_sync()
+    assert generation == daemon.status()["config"]["applied"]["generation"]
+
+
+def test_a_removed_socket_comes_back(compute: Compute) -> None:
+    """A program that tidies up takes the socket alone: it is made again."""
+    compute.publish(compute.pageserver("a"))
+    daemon = compute.start_daemon()
+    daemon.socket.unlink()
+    wait_until("the socket", daemon.socket.exists)
+    assert daemon.status()["config"]["in_sync"] is True
+
+
+def test_a_generation_is_kept_as_soon_as_it_can_be(compute: Compute) -> None:
+    """A heal does not wait for the copy; the copy is made when the folder can be written again."""
+    compute.publish(compute.pageserver("a"))
+    daemon = compute.start_daemon()
+    folder = daemon.socket.parent / "g"
+    folder.chmod(0o500)
+    compute.publish(compute.pageserver("b"))
+    assert daemon.refresh() == "applied"
+    kept = folder / f"{daemon.status()['config']['applied']['generation']}.conf"
+    assert not kept.exists()
+
+    folder.chmod(0o700)
+
+    assert daemon.refresh() == "unchanged"
+    assert (compute.postgres.data / "compute_ctl.conf").read_text() == kept.read_text()
