@@ -1,17 +1,19 @@
 # Start here: make demo, make test, make check. Each of them does the set-up first; what is up to date is skipped.
 #
 #   ARGS=...       goes to the demo or to pytest:  make test ARGS='tests/unit -x'
+#   SECONDS=...    how long make chaos goes on (default: 60)
 #   PG_CONFIG=...  the PostgreSQL to build for and install into (default: Debian's 15)
 #   PYTHON=...     the interpreter behind .venv, 3.11 or newer, in a folder that every user can read
 
 PG_CONFIG ?= /usr/lib/postgresql/15/bin/pg_config
 PYTHON ?= /usr/bin/python3
 ARGS ?=
+SECONDS ?= 60
 BIN := .venv/bin
 
 export PG_CONFIG PYTHON ARGS
 
-.PHONY: build demo test test-all-pg sanitize bench check fmt clean
+.PHONY: build demo test test-all-pg sanitize bench chaos mutations check fmt clean
 .DEFAULT_GOAL := build
 
 build: # Debian packages, .venv, the C core and its Python binding, the extension in PostgreSQL
@@ -33,6 +35,15 @@ bench: build # what the library costs, heal time beside the floor, the daemon's 
 	@$(BIN)/python -m bench.cost
 	@$(BIN)/python -m bench.heal $(ARGS)
 	@$(BIN)/python -m bench.daemon
+
+chaos: build # half of SECONDS in simulation, half on real processes that are killed, stopped and cut off
+	@half=$$(( $(SECONDS) / 2 )); status=0; \
+	$(BIN)/python -m tests.simulation --seeds 1000000000 --seconds $$half || status=1; \
+	$(BIN)/python -m tests.chaos --quiet --seconds $$half $(ARGS) || status=1; \
+	exit $$status
+
+mutations: build # breaks the product in many ways: some test must notice each
+	@$(BIN)/python -m tests.mutations $(ARGS)
 
 check: build # format, lint, types, layers, docs; C warnings are errors in the build
 	@tools/check

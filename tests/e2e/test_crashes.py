@@ -162,3 +162,22 @@ def test_a_full_disk_costs_neither_the_old_file_nor_the_heal(
     assert "applied" == daemon.refresh()
     assert c.url == compute.setting("neon.pageserver_connstring")
     daemon.stop()
+
+
+def test_a_crash_forgets_nothing_that_was_learnt(compute: Compute) -> None:
+    """What was refused, what is good and what runs, the next daemon knows without a source."""
+    a = compute.pageserver("a")
+    compute.publish(a, settings={"work_mem": "5MB"})
+    daemon = compute.start_daemon()
+    compute.publish(a, settings={"work_mem": "a lot"})
+    assert "rejected" == daemon.refresh()
+    before = daemon.status()["config"]
+    assert 1 == len(before["quarantined"])
+    daemon.kill()
+
+    compute.publish_document("{")
+    daemon.start()
+    after = daemon.wait_status("what was learnt", lambda found: found["config"])
+    assert before["quarantined"] == after["quarantined"]
+    assert before["last_known_good"] == after["last_known_good"]
+    assert before["applied"] == after["applied"]

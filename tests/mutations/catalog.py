@@ -1,0 +1,288 @@
+"""The ways in which the product is broken, each with the smallest tests that must notice. Pure.
+
+A mutation is a text that stands exactly once in its file, and another in its place. Where the
+source has moved on, `mutated` fails, and so does a test of the suite: no mutation rots.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+CORE: Final = "pg_hook/"
+
+
+class MovedError(Exception):
+    """The source is no longer as the mutation knows it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mutation:
+    """One way to break the product."""
+
+    name: str
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+    """Arguments for pytest."""
+
+    @property
+    def core(self) -> bool:
+        """Whether the C core must be built again."""
+        return self.file.startswith(CORE)
+
+
+def mutated(mutation: Mutation, root: Path) -> str:
+    """Return the whole text of the mutation's file in *root*, broken. Raises MovedError."""
+    text = (root / mutation.file).read_text("utf-8")
+    if (found := text.count(mutation.old)) != 1:
+        raise MovedError(
+            f'mutation "{mutation.name}": its text stands {found} times in {mutation.file}'
+        )
+    return text.replace(mutation.old, mutation.new)
+
+
+def named(names: Sequence[str]) -> list[Mutation]:
+    """Return the mutations with these names, all for none. Raises ValueError."""
+    known = {mutation.name: mutation for mutation in MUTATIONS}
+    if unknown := [name for name in names if name not in known]:
+        raise ValueError(f'there is no mutation "{unknown[0]}"')
+    return [known[name] for name in names] or list(MUTATIONS)
+
+
+MUTATIONS: Final = (
+    # files
+    Mutation(
+        name="no fsync of the live file",
+        file="compute_ctl/system/atomic_file.py",
+        old="                if durable:\n",
+        new="                if not target.name:\n",
+        tests=("tests/unit/system/test_durability.py",),
+    ),
+    Mutation(
+        name="written in place",
+        file="compute_ctl/system/atomic_file.py",
+        old="            temporary.replace(target)\n",
+        new="            target.write_bytes(data)\n            temporary.unlink()\n",
+        tests=("tests/unit/system/test_atomic_file.py",),
+    ),
+    Mutation(
+        name="state not saved",
+        file="compute_ctl/configurator/journal.py",
+        old="            await self._call(lambda: self._state.save(state))\n",
+        new="            await self._call(lambda: None)\n",
+        tests=("tests/e2e/test_crashes.py", "-k", "forgets_nothing"),
+    ),
+    Mutation(
+        name="two daemons for one data directory",
+        file="compute_ctl/files/claim.py",
+        old="        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
+        new="        fcntl.flock(fd, fcntl.LOCK_UN)\n",
+        tests=("tests/unit/files/test_claim.py",),
+    ),
+    # what a document is worth
+    Mutation(
+        name="compared with what is desired",
+        file="compute_ctl/decisions/attempt.py",
+        old="    if written is None or written.body != body:\n",
+        new="    if desired is None or desired.content_sha256 != document.content_sha256:\n",
+        tests=("tests/unit/decisions/test_attempt.py",),
+    ),
+    Mutation(
+        name="no version check",
+        file="compute_ctl/document/versions.py",
+        old="        return version.generation < floor.generation\n",
+        new="        return False\n",
+        tests=("tests/unit/document/test_versions.py",),
+    ),
+    Mutation(
+        name="no quarantine",
+        file="compute_ctl/decisions/attempt.py",
+        old="    if not force and known.quarantined and not",
+        new="    if document is None and known.quarantined and not",
+        tests=("tests/unit/decisions/test_attempt.py",),
+    ),
+    Mutation(
+        name="no fallback",
+        file="compute_ctl/decisions/attempt.py",
+        old="    return good.rest + upstream\n",
+        new="    return None\n",
+        tests=("tests/unit/decisions/test_attempt.py",),
+    ),
+    Mutation(
+        name="one empty answer detaches",
+        file="compute_ctl/configurator/schedule.py",
+        old="        return now - self._empty_since >= self._settings.deadlines.empty_grace\n",
+        new="        return True\n",
+        tests=("tests/e2e/test_sources.py", "-k", "one_empty_answer"),
+    ),
+    # proof
+    Mutation(
+        name="no acknowledgement needed",
+        file="compute_ctl/decisions/proof.py",
+        old="Proof.UPSTREAM if ack and ack.map_matches else Proof.NONE",
+        new="Proof.UPSTREAM",
+        tests=("tests/unit/decisions/test_proof.py", "-k", "not real_server"),
+    ),
+    Mutation(
+        name="forged acknowledgement taken",
+        file="compute_ctl/node/acks.py",
+        old="        if current is None or message.marker != str(current.marker):\n",
+        new="        if current is None:\n",
+        tests=("tests/unit/node/test_acks.py",),
+    ),
+    Mutation(
+        name="another shard map acknowledged",
+        file="compute_ctl/node/acks.py",
+        old='current.map_sha256 in ("", message.map_sha256)',
+        new="True",
+        tests=("tests/unit/node/test_acks.py",),
+    ),
+    Mutation(
+        name="no signal after the swap",
+        file="compute_ctl/configurator/prover.py",
+        old="        if not self._postgres.reload():\n",
+        new="        if not self._postgres.running:\n",
+        tests=("tests/simulation/test_simulation.py", "-k", "ends_well"),
+    ),
+    # when
+    Mutation(
+        name="request forgotten during a refresh",
+        file="compute_ctl/node/requests.py",
+        old="        self.served = max(self.served, served)\n",
+        new="        self.served = self.taken = self.requested\n",
+        tests=("tests/unit/node/test_requests.py",),
+    ),
+    Mutation(
+        name="no pause while it is suspected",
+        file="compute_ctl/decisions/pacing.py",
+        old="        at = base + low + self.random * (cap - low)\n",
+        new="        at = base\n",
+        tests=("tests/unit/decisions/test_pacing.py",),
+    ),
+    Mutation(
+        name="Retry-After ignored",
+        file="compute_ctl/decisions/pacing.py",
+        old="at=max(patient.at, self.retry_after_until)",
+        new="at=patient.at",
+        tests=("tests/unit/decisions/test_pacing.py",),
+    ),
+    Mutation(
+        name="a long poll is trusted for ever",
+        file="compute_ctl/decisions/pacing.py",
+        old="            low, cap = _BESIDE_LONG_POLL_S\n",
+        new="            return\n",
+        tests=("tests/unit/decisions/test_pacing.py",),
+    ),
+    Mutation(
+        name="no deadline for SQL",
+        file="compute_ctl/sql/session.py",
+        old="poll.poll(max(self.left_s, 0) * 1000)",
+        new="poll.poll(None)",
+        tests=("tests/daemon/test_sql_probe.py", "-k", "silence_ends"),
+    ),
+    Mutation(
+        name="no deadline for a fetch",
+        file="compute_ctl/sources/control_plane.py",
+        old="aiohttp.ClientTimeout(total=total, connect=self._connect_timeout_s)",
+        new="aiohttp.ClientTimeout(total=None)",
+        tests=("tests/unit/sources/test_control_plane.py", "-k", "silence_has_an_end"),
+    ),
+    Mutation(
+        name="catalog before the heal",
+        file="compute_ctl/catalog/keeper.py",
+        old="            and self.node.proven\n"
+        "            and applied is not None\n"
+        "            and applied.content_sha256 == wish.document.content_sha256\n",
+        new="            and (applied is None or applied is not None)\n",
+        tests=("tests/daemon/test_catalog_keeper.py", "-k", "not_before_the_proof"),
+    ),
+    # processes
+    Mutation(
+        name="SIGTERM swallowed",
+        file="compute_ctl/app/main.py",
+        old="loop.add_signal_handler(number, self._signalled.set)",
+        new="loop.add_signal_handler(number, loop.time)",
+        tests=("tests/e2e/test_supervise.py", "-k", "killed_daemon_adopts"),
+    ),
+    Mutation(
+        name="pid without its start time",
+        file="compute_ctl/postgres/postmaster.py",
+        old="    if _is_postmaster(noted, pgdata) and process.alive:\n",
+        new="    if process.alive:\n",
+        tests=("tests/daemon/test_postgres.py", "-k", "recycled_pid"),
+    ),
+    # doors and secrets
+    Mutation(
+        name="Origin allowed",
+        file="compute_ctl/http/gates.py",
+        old='    if "Origin" in request.headers:\n',
+        new='    if "Origin" in ():\n',
+        tests=("tests/daemon/test_http_doors.py", "-k", "origin"),
+    ),
+    Mutation(
+        name="any Host allowed",
+        file="compute_ctl/http/gates.py",
+        old="    if _LOCAL_HOST.fullmatch(hosts[0].strip()) is None:\n",
+        new="    if not hosts:\n",
+        tests=("tests/daemon/test_http_doors.py", "-k", "host"),
+    ),
+    Mutation(
+        name="token in an error",
+        file="compute_ctl/sources/control_plane.py",
+        old='            reason = reason.replace(self._token, "***")\n',
+        new="            pass\n",
+        tests=("tests/unit/sources/test_control_plane.py",),
+    ),
+    Mutation(
+        name="redaction off",
+        file="compute_ctl/redact.py",
+        old="    if _SUSPECT.search(text) is None:\n",
+        new="    if text is not None:\n",
+        tests=("tests/unit/test_redact.py",),
+    ),
+    Mutation(
+        name="log lines not redacted",
+        file="compute_ctl/log.py",
+        old="        text = escape(redact(record.getMessage() + pairs))\n",
+        new="        text = escape(record.getMessage() + pairs)\n",
+        tests=("tests/unit/test_log.py",),
+    ),
+    # the C core
+    Mutation(
+        name="echo not checked",
+        file="pg_hook/pagestream.c",
+        old="	if (cursor->echo_differs)\n",
+        new="	if (cursor->echo_differs && cursor->short_read)\n",
+        tests=("tests/core/test_pagestream.py",),
+    ),
+    Mutation(
+        name="wrong shard not counted",
+        file="pg_hook/suspicion.c",
+        old='	{ STREAM, "08006", "reconnect", true, false, WRONG, CERTAIN },\n',
+        new="",
+        tests=("tests/core/test_suspicion.py",),
+    ),
+    Mutation(
+        name="suspicion asks only once",
+        file="pg_hook/policy.c",
+        old="	if (policy->asked || pgh_policy_suspects(policy))\n		plan",
+        new="	if (policy->asked)\n		plan",
+        tests=("tests/core/test_policy.py",),
+    ),
+    Mutation(
+        name="no jitter in the worker",
+        file="pg_hook/pacing.c",
+        old="	return span == 0 ? random : min_us + random % span;\n",
+        new="	return span == 0 ? random : ceiling;\n",
+        tests=("tests/core/test_pacing.py",),
+    ),
+    Mutation(
+        name="an empty list divides by zero",
+        file="pg_hook/shard_map.c",
+        old="	if (shard_count < 2 || stripe_size_pages == 0)\n",
+        new="	if (shard_count == 1 || stripe_size_pages == 0)\n",
+        tests=("tests/core/test_shard_map.py",),
+    ),
+)
