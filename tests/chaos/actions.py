@@ -140,11 +140,15 @@ def _reload(stage: Stage, fault: Fault) -> None:
 
 
 def _refresh(stage: Stage, fault: Fault) -> None:
-    """Ask once, and do not wait for long: the daemon may be down or stopped."""
+    """Ask once, and do not wait for long: the daemon may be down or stopped.
+
+    As an operator. Who asks without a name is taken for Postgres, and only Postgres can say that
+    its trouble is over.
+    """
     del fault
     connection = http.client.HTTPConnection("127.0.0.1", stage.port, timeout=0.05)
     with suppress(OSError, http.client.HTTPException):
-        connection.request("POST", "/refresh_configuration")
+        connection.request("POST", "/refresh_configuration", headers={"User-Agent": "chaos"})
         connection.getresponse().read()
     connection.close()
 

@@ -157,8 +157,8 @@ MUTATIONS: Final = (
     Mutation(
         name="no pause while it is suspected",
         file="compute_ctl/decisions/pacing.py",
-        old="        at = base + low + self.random * (cap - low)\n",
-        new="        at = base\n",
+        old="        at = base + self._pause(cap, low)\n",
+        new="        at = base + low\n",
         tests=("tests/unit/decisions/test_pacing.py",),
     ),
     Mutation(
