@@ -83,6 +83,7 @@ class Applier:
                 await self._journal.reinstate(live)
         if live is not None and live.marker is not None:
             await self._take_up(live.marker, live.body)
+        node.restored = True
         return start
 
     async def _kept_for_rewrite(self) -> LiveFile | None:

@@ -233,12 +233,15 @@ class Journal:
 
         What is kept already is not written again: while an outage lasts, nothing changes but time.
         """
-        try:
-            await self._call(self._keep_newest)
-        except StoreError as error:
-            logger.warning("%s", error)
-        if state == self._saved:
-            return
+        if state != self._saved:
+            await self._save(state)
+        if state == self._saved:  # else there is no space for a copy either
+            try:
+                await self._call(self._keep_newest)
+            except StoreError as error:
+                logger.warning("%s", error)
+
+    async def _save(self, state: State) -> None:
         if self._unsynced is not None:  # what a state names must be there as long as it is
             await self.sync()
         failpoint.reach("before-save")

@@ -74,6 +74,8 @@ class TokenGate:
         """Let *request* in; what is open, or not there, needs no token."""
         if isinstance(found, Answer) or found.open:
             return "external"
+        if not self._node.restored:  # the keys are not known yet: a good token is no wrong one
+            raise RequestError(503, "the daemon is starting", hint="Try again.")
         claims = authorize(
             bearer(request.headers.getall("Authorization", [])),
             await self._current_keys(),

@@ -109,7 +109,7 @@ def _body_schema(body: Body) -> dict[str, Any]:
 def _responses(route: Route) -> dict[str, Any]:
     answers: dict[int, type[Struct] | str] = dict.fromkeys((400, 403, 500), ErrorBody)
     if Door.EXTERNAL in route.doors and not route.open:
-        answers[401] = ErrorBody
+        answers.update(dict.fromkeys((401, 503), ErrorBody))
     if route.body is not None:
         answers.update(dict.fromkeys(_READING_A_BODY, ErrorBody))
         if route.body.required:

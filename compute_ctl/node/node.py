@@ -59,6 +59,8 @@ class Node:
         """Set when the first attempt has ended."""
         self.configured = asyncio.Event()
         """Set while there is a configuration that Postgres has not failed to start with."""
+        self.restored = False
+        """Whether what an earlier daemon knew is known here, if there was one."""
         self.ending = self._life.ending
         self.stopped = self._life.stopped
         self.server = ServerNotes()
@@ -285,19 +287,6 @@ class Node:
     def proven(self) -> bool:
         """Whether Postgres runs what is in the live file."""
         return self.written is not None and self.written.proven
-
-    @property
-    def in_sync(self) -> bool:
-        """Whether the document desired is the one in force."""
-        applied = self.state.applied
-        return (
-            self.desired is not None
-            and applied is not None
-            and self.written is not None
-            and not self.written.is_fallback
-            and self.desired.content_sha256 == applied.content_sha256
-            and not (self.verdict is not None and self.verdict.lost)
-        )
 
     def snapshot(self) -> Snapshot:
         """Return everything there is to show."""

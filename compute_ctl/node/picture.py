@@ -36,7 +36,7 @@ def take(node: Node, *, postgres: Postgres, clock: Clock) -> Snapshot:
         applied=node.state.applied,
         last_known_good=node.state.last_known_good,
         quarantined=node.state.quarantine,
-        in_sync=node.in_sync,
+        in_sync=in_sync(node),
         pending=requests.requested > requests.served,
         suspected_since=at(requests.suspected_since) if complains else None,
         suspicion=requests.suspicion if complains else None,
@@ -53,4 +53,17 @@ def take(node: Node, *, postgres: Postgres, clock: Clock) -> Snapshot:
         pending_restart=verdict.pending_restart,
         drift=verdict.shadowed,
         catalog_error=server.catalog_error,
+    )
+
+
+def in_sync(node: Node) -> bool:
+    """Return whether the document desired is the one in force."""
+    applied, written = node.state.applied, node.written
+    return (
+        node.desired is not None
+        and applied is not None
+        and written is not None
+        and not written.is_fallback
+        and node.desired.content_sha256 == applied.content_sha256
+        and not (node.verdict is not None and node.verdict.lost)
     )

@@ -246,6 +246,7 @@ async def serve(
     postgres = StillPostgres()
     node = Node(clock=RealClock(), postgres=postgres)
     node.subscribe(metrics)
+    node.restored = True
     doors = Doors(node=node, settings=settings, meter=metrics, catalog=catalog, limits=limits)
     await doors.start()
     try:

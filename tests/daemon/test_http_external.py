@@ -293,3 +293,13 @@ async def test_all_addresses_or_none(tmp_path: Path) -> None:
     assert str(caught.value) == f"could not listen on 0.0.0.0:{port}: address already in use"
     assert caught.value.hint is not None
     assert caught.value.hint.endswith("Choose another --external-http-port.")
+
+
+async def test_no_token_is_judged_before_the_keys_are_known(served: Served) -> None:
+    """While the daemon takes up what an earlier one knew, it says so: a client tries again."""
+    trust(served, KEY)
+    served.node.restored = False
+    assert (await served.external("GET", "/status", token=token())).code == 503
+    assert (await served.external("GET", "/livez")).code == 200
+    served.node.restored = True
+    assert (await served.external("GET", "/status", token=token())).code == 200

@@ -173,7 +173,7 @@ class Invariants:
             and not self._waits(world.disk.files.get(CONF, "")),
             f"error: {node.error}": node.error is not None,
             "drift": node.verdict is not None and bool(node.verdict.shadowed),
-            "not in sync": not node.in_sync,
+            "not in sync": not node.snapshot().in_sync,
         }
         return self._at_rest() or ", ".join(what for what, is_so in missing.items() if is_so)
 
