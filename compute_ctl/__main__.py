@@ -25,7 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     if _is_run(words):
         return _run(words[1:] if words[:1] == ["run"] else words)
-    from compute_ctl.cli.commands import run_command  # noqa: PLC0415 -- not for the daemon
+    from compute_ctl.cli.commands import run_command
 
     return run_command(words)
 
@@ -39,8 +39,8 @@ def _is_run(words: list[str]) -> bool:
 
 
 def _run(words: list[str]) -> int:
-    from compute_ctl.cli.checks import check  # noqa: PLC0415 -- not for the other commands
-    from compute_ctl.cli.run import parse  # noqa: PLC0415
+    from compute_ctl.cli.checks import check
+    from compute_ctl.cli.run import parse
 
     try:
         options = parse(words, os.environ)
@@ -48,7 +48,7 @@ def _run(words: list[str]) -> int:
         log.configure(options.settings.log_format, level=options.settings.log_level)
         for warning in options.warnings:
             logging.getLogger(PROGRAM).warning(warning)
-        from compute_ctl import app  # noqa: PLC0415 -- after the checks: it is most of the start
+        from compute_ctl import app  # most of the start: a wrong flag is told before
 
         return app.run(options.settings)
     except SettingsError as error:

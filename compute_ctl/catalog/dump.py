@@ -60,7 +60,7 @@ class Dump:
                 await _end(process)
 
     async def _start(self, database: str) -> asyncio.subprocess.Process:
-        from psycopg.conninfo import make_conninfo  # noqa: PLC0415
+        from psycopg.conninfo import make_conninfo
 
         try:
             given, password = without_password(self._connstr)

@@ -127,7 +127,7 @@ def status(as_json: bool, watch: bool, **where: Any) -> int:
 
 
 def _show_status(answer: Answer, *, clear: bool) -> None:
-    from compute_ctl.cli import output  # noqa: PLC0415 -- rich
+    from compute_ctl.cli import output
 
     if clear:
         click.clear()
@@ -157,7 +157,7 @@ def refresh(as_json: bool, wait: str | None, force: bool, **where: Any) -> int:
     if as_json:
         print_json(answer.body)
     else:
-        from compute_ctl.cli import output  # noqa: PLC0415 -- rich
+        from compute_ctl.cli import output
 
         output.show(output.refresh(answer.body))
     return 0 if answer.body.get("outcome", GOOD[0]) in GOOD else EXIT_FAILED
@@ -177,7 +177,7 @@ def rollback(as_json: bool, old_upstream: bool, **where: Any) -> int:
     if as_json:
         print_json(answer.body)
     else:
-        from compute_ctl.cli import output  # noqa: PLC0415 -- rich
+        from compute_ctl.cli import output
 
         output.show(output.facts(answer.body["config"]))
     return 0

@@ -97,7 +97,7 @@ def diff(
 
 def _show(sides: list[Side], *, as_json: bool) -> int:
     """Print how each side differs from the next."""
-    from compute_ctl.cli import output  # noqa: PLC0415 -- rich
+    from compute_ctl.cli import output
 
     found = []
     for old, new in pairwise(sides):
@@ -114,7 +114,7 @@ def _show(sides: list[Side], *, as_json: bool) -> int:
 
 def _running(state: Path) -> list[Side]:
     """Return the generation that Postgres runs, or nothing where that is not known."""
-    from compute_ctl.files.state_store import StateStore  # noqa: PLC0415
+    from compute_ctl.files.state_store import StateStore
 
     try:
         applied = msgspec.json.decode((state / "state.json").read_bytes(), type=State).applied
@@ -142,8 +142,8 @@ def _wanted(name: str, raw: bytes, context: RenderContext) -> Side:
 
 async def _ask(uri: str, compute_id: str, ca: str | None) -> bytes:
     """Fetch the document as the daemon would. Raises FetchError."""
-    from compute_ctl.ports import FetchStatus  # noqa: PLC0415
-    from compute_ctl.sources.control_plane import ControlPlane  # noqa: PLC0415 -- aiohttp
+    from compute_ctl.ports import FetchStatus
+    from compute_ctl.sources.control_plane import ControlPlane
 
     plane = ControlPlane(
         uri,

@@ -59,7 +59,7 @@ def explain(setting: str, connstr: str, pgdata: str | None, as_json: bool) -> No
     if as_json:
         print_json(msgspec.to_builtins(explanation))
         return
-    from compute_ctl.cli import output  # noqa: PLC0415 -- rich
+    from compute_ctl.cli import output
 
     output.show(output.explanation(explanation))
 

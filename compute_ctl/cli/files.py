@@ -55,7 +55,7 @@ def _refused_by_server(
     rendered: Rendered, folder: Path, pgbin: str, attached: bool
 ) -> list[dict[str, str | None]]:
     """Return what the binary *pgbin* has against the file that would be written."""
-    from compute_ctl.files.conf_store import ConfStore  # noqa: PLC0415 -- not needed without -D
+    from compute_ctl.files.conf_store import ConfStore
 
     if shutil.which(pgbin) is None:
         raise ClientError(
@@ -133,7 +133,7 @@ def history(
         if as_json:
             print_json(entries, compact=watch)
         else:
-            from compute_ctl.cli import output  # noqa: PLC0415 -- rich
+            from compute_ctl.cli import output
 
             if watch:
                 click.clear()

@@ -84,7 +84,7 @@ class KeySet:
         """Return what *token* carries if one of the keys has signed it."""
         if not self.keys:
             return None
-        from jwt import PyJWS, PyJWTError  # noqa: PLC0415
+        from jwt import PyJWS, PyJWTError
 
         for key in self.keys:
             try:
@@ -98,7 +98,7 @@ class KeySet:
 
 
 def _read(jwk: Mapping[str, Any]) -> _Key:
-    from jwt import PyJWK  # noqa: PLC0415
+    from jwt import PyJWK
 
     kty, crv = jwk.get("kty"), jwk.get("crv", "")
     known = _ALGORITHMS.get((kty, crv)) if isinstance(kty, str) and isinstance(crv, str) else None

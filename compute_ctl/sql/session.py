@@ -60,7 +60,7 @@ class PgSession:
         Raises:
             ProbeError: there is none by the deadline.
         """
-        from psycopg import Error  # noqa: PLC0415
+        from psycopg import Error
 
         try:
             self._connect()
@@ -68,7 +68,7 @@ class PgSession:
             raise ProbeError(f"could not connect to postgres: {_one_line(str(error))}") from None
 
     def _connect(self) -> None:
-        from psycopg import pq  # noqa: PLC0415
+        from psycopg import pq
 
         connection = pq.PGconn.connect_start(self._conninfo())
         self._connection = connection
@@ -94,7 +94,7 @@ class PgSession:
             SqlError: the server refused; the message never quotes *sql*.
             ProbeError: no answer by the deadline, or the connection is lost.
         """
-        from psycopg import Error  # noqa: PLC0415
+        from psycopg import Error
 
         try:
             return self._query(sql)
@@ -102,7 +102,7 @@ class PgSession:
             raise ProbeError(f"could not ask postgres: {_one_line(str(error))}") from None
 
     def _query(self, sql: str) -> list[Row]:
-        from psycopg import pq  # noqa: PLC0415
+        from psycopg import pq
 
         connection = self._connection
         assert connection is not None  # noqa: S101 (connect came first)
@@ -135,8 +135,8 @@ class PgSession:
         return self.deadline - time.monotonic()
 
     def _conninfo(self) -> bytes:
-        from psycopg import ProgrammingError  # noqa: PLC0415
-        from psycopg.conninfo import conninfo_to_dict, make_conninfo  # noqa: PLC0415
+        from psycopg import ProgrammingError
+        from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
         try:
             given = conninfo_to_dict(self.connstr)
@@ -174,7 +174,7 @@ class PgSession:
 
 
 def _refusal(result: pq.abc.PGresult) -> SqlError:
-    from psycopg import pq  # noqa: PLC0415
+    from psycopg import pq
 
     state = result.error_field(pq.DiagnosticField.SQLSTATE)
     # Not the whole message: it has a line of the statement, which may hold a password.
