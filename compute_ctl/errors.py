@@ -10,6 +10,7 @@
      ├── ProbeError           Postgres did not answer over SQL within the deadline
      │    └── SqlError          it answered with an error
      ├── CatalogError         roles, databases or extensions could not be made as wanted
+     │    └── MigrationError    a migration of the cluster failed
      ├── IllegalTransitionError  the state table has no such row
      └── RequestError         a caller of the API asked for something it cannot have
 
@@ -86,6 +87,14 @@ class SqlError(ProbeError):
 
 class CatalogError(ComputeError):
     """Roles, databases or extensions could not be made as wanted; the configuration stays."""
+
+
+class MigrationError(CatalogError):
+    """A migration failed; `number` says which, None where none was reached."""
+
+    def __init__(self, message: str, *, number: int | None) -> None:
+        super().__init__(message)
+        self.number = number
 
 
 class IllegalTransitionError(ComputeError):

@@ -73,6 +73,10 @@ class Settings:
     """The role that all roles of a document are members of."""
     monitor_interval: float = 1.0
     """Seconds between two looks at whether anybody uses Postgres."""
+    installed_extensions_interval: float = 3600.0
+    """Seconds between two counts of the extensions in all databases."""
+    instance_id: str | None = None
+    """INSTANCE_ID: a label of a metric, no more."""
     refresh_min_interval: float = 0.02
     """Seconds between two fetches at least."""
     reconcile_interval: float = 300.0

@@ -17,6 +17,7 @@ from compute_ctl.document.render import RenderContext
 from compute_ctl.errors import SettingsError
 from compute_ctl.files.conf_store import ConfStore
 from compute_ctl.files.state_store import StateStore
+from compute_ctl.monitoring.extensions import AuditLog, ExtensionCount
 from compute_ctl.monitoring.metrics import Metrics
 from compute_ctl.monitoring.monitor import Monitor
 from compute_ctl.node import Node
@@ -78,7 +79,7 @@ class Assembly:
             ca=settings.control_plane_ca,
             connect_timeout_s=settings.deadlines.fetch_connect,
             total_timeout_s=settings.deadlines.fetch_total,
-            on_request=metrics.on_fetch,
+            on_request=metrics.neon.on_fetch,
         )
 
     def journal(self, store: StateStore) -> Journal:
@@ -168,7 +169,7 @@ class Assembly:
         """Return what watches the activity in Postgres."""
 
         def is_down(current_ms: float, added_ms: float, why: str) -> None:
-            metrics.on_downtime(current_ms, added_ms)
+            metrics.neon.on_downtime(current_ms, added_ms)
             since = clock.monotonic() - current_ms / 1000 if current_ms else None
             node.server.silent(since, why)
 
@@ -183,6 +184,35 @@ class Assembly:
             on_downtime=is_down,
             by_statistics=lambda: "activity_monitor_experimental" in node.features,
             interval_s=self._settings.monitor_interval,
+        )
+
+    def extension_count(
+        self, node: Node, postgres: Attached | Supervised, metrics: Metrics
+    ) -> ExtensionCount:
+        """Return what counts the extensions, while nothing else is wanted of the server."""
+
+        def quiet() -> bool:
+            suspected = node.requests.suspected(time.monotonic())
+            idle = node.proven and not node.requests.pending and not suspected
+            return idle and not node.terminating and postgres.ready
+
+        def interval_s() -> float:
+            wanted, suspend = self._settings.installed_extensions_interval, node.suspend_timeout_s
+            return min(wanted, suspend) if suspend > 0 else wanted
+
+        return ExtensionCount(
+            connstr=self._settings.connstr,
+            quiet=quiet,
+            on_extensions=metrics.neon.on_extensions,
+            interval_s=interval_s,
+        )
+
+    def audit_log(self, node: Node, metrics: Metrics) -> AuditLog:
+        """Return what measures the audit log, where the live file asks for one."""
+        return AuditLog(
+            folder=self._settings.pgdata / "log",
+            kept=lambda: node.written is not None and "pgaudit.log" in node.written.names,
+            on_size=metrics.neon.on_audit_log,
         )
 
 

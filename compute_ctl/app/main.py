@@ -76,7 +76,7 @@ class _App:
     async def _serve(self, postgres: Attached | Supervised, store: StateStore) -> int:
         settings, clock = self._settings, SystemClock()
         notifier = Notifier.from_environment()
-        metrics = Metrics()
+        metrics = Metrics(instance_id=settings.instance_id, compute_id=settings.compute_id)
         node = Node(clock=clock, postgres=postgres)
         node.server.version = major_version(settings.pgdata)
         node.subscribe(metrics)
@@ -107,6 +107,8 @@ class _App:
         self._tasks.spawn("monitor", self._make.monitor(node, postgres, clock, metrics).run())
         watch = FolderWatch(node=node, journal=journal, doors=doors)
         self._tasks.spawn("folder watch", watch.run())
+        self._tasks.spawn("extensions", self._make.extension_count(node, postgres, metrics).run())
+        self._tasks.spawn("audit log", self._make.audit_log(node, metrics).run())
         self._watch(node, postgres, store)
         notifier.send(READY)
         node.subscribe(SystemdStatus(notifier))

@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 
 MAX_CONCURRENCY: Final = 16
 """A document may ask for more; connections are scarce."""
+QUERY_CANCELED: Final = "57014"
 
 
 @dataclass(kw_only=True)
@@ -42,6 +43,8 @@ class Executor:
     """Set from outside to end the run after the statements that run now."""
     done: int = 0
     """Steps that have succeeded."""
+    timeouts: int = 0
+    """Statements that the server has cancelled at the deadline."""
     _failures: list[str] = field(default_factory=list)
 
     def run(self, wanted: Wanted) -> bool:
@@ -123,6 +126,7 @@ class Executor:
             try:
                 self._step(session, step)
             except SqlError as error:
+                self.timeouts += error.sqlstate == QUERY_CANCELED
                 self._failed(step.what, error)
             except ProbeError as error:
                 self._failed(step.what, error)

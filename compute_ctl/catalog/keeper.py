@@ -2,15 +2,15 @@
 
 A wish waits until the configuration of its document is proven. Work that is done is remembered by
 the hash of the wish in state.json, so a refresh that moves pageservers costs no SQL; a delta
-operation is remembered by its operation, so it never runs again for another reason. Nothing here
-holds up the configurator.
+operation is remembered by its operation, so it never runs again for another reason. The cluster's
+migrations come after that, once in the life of a daemon; nobody waits for them. Nothing here holds
+up the configurator.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import threading
 import time
 from collections.abc import Awaitable, Callable
@@ -21,38 +21,25 @@ from typing import Final
 
 import msgspec
 
+from compute_ctl.catalog.bench import Bench
 from compute_ctl.catalog.executor import Executor
+from compute_ctl.catalog.migrations import migrate
 from compute_ctl.catalog.sessions import open_session
 from compute_ctl.catalog.size_limit import SizeLimit
+from compute_ctl.catalog.tasks import Stopwatch, Task, Wish, resolved, unanswered
 from compute_ctl.catalog.wanted import Wanted, names_size_limit
+from compute_ctl.decisions.facts import CatalogKind
 from compute_ctl.document.spec import Document
-from compute_ctl.errors import CatalogError, ProbeError, StoreError
+from compute_ctl.errors import CatalogError, MigrationError, ProbeError, StoreError
 from compute_ctl.node import Node
 from compute_ctl.ports import CatalogEnd, CatalogResult, Clock, Postgres
-from compute_ctl.system.daemon_thread import in_thread
 
 logger = logging.getLogger(__name__)
 
 KEPT_OPERATIONS: Final = 100
 LOOK_S: Final = 1.0
 """How often to look whether the configuration is proven, where nobody says so."""
-RETRY_MIN_S: Final = 5.0
 THREAD_MARGIN_S: Final = 5.0
-
-
-@dataclass(kw_only=True, slots=True)
-class _Wish:
-    document: Document
-    wanted: Wanted
-    sha256: str
-    answer: asyncio.Future[CatalogResult]
-    failures: int = 0
-    retry_at: float = 0.0
-    """Monotonic seconds."""
-
-    def end(self, result: CatalogResult) -> None:
-        if not self.answer.done():
-            self.answer.set_result(result)
 
 
 @dataclass(kw_only=True)
@@ -71,13 +58,14 @@ class Keeper:
     """Also where a document lists nothing: the privileged role and the health check."""
     deadline_s: float = 300.0
     retry_max_s: float = 300.0
-    _wish: _Wish | None = None
+    _wish: Wish | None = None
+    _migrations: Task | None = None
+    _migrated: bool = False
     _poke: asyncio.Event = field(default_factory=asyncio.Event)
     _stopped: threading.Event = field(default_factory=threading.Event)
-    _ended: threading.Event = field(default_factory=threading.Event)
+    _bench: Bench = field(default_factory=Bench)
 
     def __post_init__(self) -> None:
-        self._ended.set()
         self._size_limit = SizeLimit(self.pgdata, reload=self.postgres.reload)
 
     # What the configurator asks for
@@ -90,17 +78,18 @@ class Keeper:
         """
         desired = self.node.desired
         if desired is None or desired.content_sha256 != document.content_sha256:
-            return _resolved(CatalogEnd.SUPERSEDED)
+            return resolved(CatalogEnd.SUPERSEDED)
         try:
             wanted = Wanted.of(document)
         except CatalogError as error:
             self._drop_wish()
             self.node.server.catalog_error = str(error)
             logger.error("catalog: %s", error)
-            return _resolved(CatalogEnd.FAILED, str(error))
+            return resolved(CatalogEnd.FAILED, str(error))
         if wanted is None or (wanted.nothing and not self.always):
             self._drop_wish()
-            return _resolved(CatalogEnd.SKIPPED)
+            self._migrations = None
+            return resolved(CatalogEnd.SKIPPED)
         sha256 = wanted.sha256
         if not force:
             if self._wish is not None and self._wish.sha256 == sha256:
@@ -108,15 +97,21 @@ class Keeper:
                 return self._wish.answer
             if self.node.state.catalog_sha256 == sha256:
                 self._drop_wish()
-                return _resolved(CatalogEnd.UNCHANGED)
+                self._then_migrate(document)
+                return resolved(CatalogEnd.UNCHANGED)
         self._drop_wish()
-        self._wish = _Wish(document=document, wanted=wanted, sha256=sha256, answer=_future())
+        self._wish = Wish(document=document, wanted=wanted, sha256=sha256, answer=unanswered())
         self.look()
         return self._wish.answer
 
     def look(self) -> None:
         """Look again whether work can begin."""
         self._poke.set()
+
+    def _then_migrate(self, document: Document) -> None:
+        if not self._migrated:
+            self._migrations = Task(document=document)
+            self.look()
 
     def _drop_wish(self) -> None:
         if self._wish is not None:
@@ -143,16 +138,20 @@ class Keeper:
     def _pause(self) -> float | None:
         if self._size_limit.doubtful:
             return LOOK_S
-        if self._wish is None:
-            return None
-        return max(self._wish.retry_at - self.clock.monotonic(), LOOK_S)
+        task = self._wish or self._migrations
+        return max(task.retry_at - self.clock.monotonic(), LOOK_S) if task else None
 
     async def _turn(self) -> None:
         if self._size_limit.doubtful and self.postgres.ready:
             await self._verify_size_limit()
-        wish = self._wish
-        if wish is None or not self._may_begin(wish):
-            return
+        wish, migrations = self._wish, self._migrations
+        if wish is not None:
+            if self._may_begin(wish):
+                await self._fulfil(wish)
+        elif migrations is not None and self._may_begin(migrations):
+            await self._migrate(migrations)
+
+    async def _fulfil(self, wish: Wish) -> None:
         result = await self._attempt(wish)
         wish.end(result)
         if self._wish is not wish:
@@ -160,26 +159,25 @@ class Keeper:
         if result.good:
             self._wish = None
             self.node.server.catalog_error = None
+            if result.end is CatalogEnd.DONE:
+                self._then_migrate(wish.document)
             return
         self.node.server.catalog_error = result.reason
-        wish.failures += 1
-        pause = min(RETRY_MIN_S * 2 ** min(wish.failures - 1, 16), self.retry_max_s)
-        jitter = random.uniform(0.5, 1.0)  # noqa: S311 (no secret)
-        wish.retry_at = self.clock.monotonic() + pause * jitter
+        wish.failed(self.clock.monotonic(), at_most_s=self.retry_max_s)
 
-    def _may_begin(self, wish: _Wish) -> bool:
+    def _may_begin(self, task: Task) -> bool:
         applied = self.node.state.applied
         return (
             self.postgres.ready
             and not self.node.terminating
-            and wish.retry_at <= self.clock.monotonic()
+            and task.retry_at <= self.clock.monotonic()
             and self.node.proven
             and applied is not None
-            and applied.content_sha256 == wish.document.content_sha256
+            and applied.content_sha256 == task.document.content_sha256
         )
 
-    async def _attempt(self, wish: _Wish) -> CatalogResult:
-        begun = self.clock.monotonic()
+    async def _attempt(self, wish: Wish) -> CatalogResult:
+        watch = Stopwatch(self.clock)
         self._stopped = threading.Event()
         executor = Executor(
             connstr=self.connstr,
@@ -197,11 +195,16 @@ class Keeper:
         except Exception as error:  # a mistake of ours here must not cost a heal
             logger.exception("catalog work ended unexpectedly")
             reason = f"unexpected {type(error).__name__}"
-        result = CatalogResult(
-            end=end,
+        run = watch.run(
+            CatalogKind.CATALOG,
+            end,
             reason=reason,
-            steps=executor.done,
-            duration_ms=(self.clock.monotonic() - begun) * 1000,
+            statements=executor.done,
+            timeouts=executor.timeouts,
+        )
+        self.node.catalog_ran(run)
+        result = CatalogResult(
+            end=end, reason=reason, steps=executor.done, duration_ms=run.duration_ms
         )
         if reason:
             logger.error("catalog work failed: %s", reason)
@@ -209,29 +212,18 @@ class Keeper:
             logger.info("catalog work: %s, %d statements", end, executor.done)
         return result
 
-    async def _execute(self, executor: Executor, wish: _Wish) -> CatalogEnd:
-        if not self._ended.is_set():
-            raise CatalogError("an earlier run has not ended yet")
-        self._ended.clear()
+    async def _execute(self, executor: Executor, wish: Wish) -> CatalogEnd:
         wanted = wish.wanted.without(self.node.state.done_operations)
-
-        def work() -> bool:
-            try:
-                return executor.run(wanted)
-            finally:
-                self._ended.set()
-
         limit = self.deadline_s + THREAD_MARGIN_S
-        try:
-            possible = await in_thread(work, name="catalog", within_s=limit)
-        except TimeoutError:
-            raise CatalogError(f"it has not ended within {limit:g} s") from None
+        possible = await self._bench.run(
+            lambda: executor.run(wanted), name="catalog", within_s=limit
+        )
         if not possible:
             return CatalogEnd.SKIPPED
         await self._remember(wish)
         return CatalogEnd.DONE
 
-    async def _remember(self, wish: _Wish) -> None:
+    async def _remember(self, wish: Wish) -> None:
         state = self.node.state
         done = state.done_operations
         if wish.wanted.operation and wish.wanted.operation not in done:
@@ -244,6 +236,32 @@ class Keeper:
         except StoreError as error:
             logger.warning("%s", error)
 
+    async def _migrate(self, task: Task) -> None:
+        """Bring the cluster to the last migration, unless it is there."""
+        watch, deadline = Stopwatch(self.clock), time.monotonic() + self.deadline_s
+        try:
+            count = await self._bench.run(
+                lambda: migrate(self.connstr, deadline=deadline, privileged=self.privileged),
+                name="migrations",
+                within_s=self.deadline_s + THREAD_MARGIN_S,
+            )
+        except CatalogError as error:
+            number = error.number if isinstance(error, MigrationError) else None
+            kind, end = CatalogKind.MIGRATIONS, CatalogEnd.FAILED
+            run = watch.run(kind, end, reason=str(error), failed_migration=number)
+            self.node.catalog_ran(run)
+            logger.error("%s", error)
+            self.node.server.catalog_error = str(error)
+            task.failed(self.clock.monotonic(), at_most_s=self.retry_max_s)
+            return
+        self._migrated = True
+        if self._migrations is task:
+            self._migrations = None
+            self.node.server.catalog_error = None
+        if count:
+            run = watch.run(CatalogKind.MIGRATIONS, CatalogEnd.DONE, statements=count)
+            self.node.catalog_ran(run)
+
     async def _verify_size_limit(self) -> None:
         def verify() -> None:
             self._size_limit.remove()
@@ -254,16 +272,6 @@ class Keeper:
                 session.close()
 
         try:
-            await in_thread(verify, name="catalog-limit", within_s=3 * THREAD_MARGIN_S)
-        except (CatalogError, ProbeError, TimeoutError) as error:
+            await self._bench.run(verify, name="catalog-limit", within_s=3 * THREAD_MARGIN_S)
+        except (CatalogError, ProbeError) as error:
             logger.error("could not see the size limit put back: %s", error)
-
-
-def _future() -> asyncio.Future[CatalogResult]:
-    return asyncio.get_running_loop().create_future()
-
-
-def _resolved(end: CatalogEnd, reason: str = "") -> asyncio.Future[CatalogResult]:
-    answer = _future()
-    answer.set_result(CatalogResult(end=end, reason=reason))
-    return answer

@@ -125,11 +125,11 @@ def refresh(body: Mapping[str, Any]) -> RenderableType:
 
 
 def history(entries: Iterable[Mapping[str, Any]]) -> RenderableType:
-    """Return past attempts, oldest first."""
+    """Return past attempts and work on the catalog, oldest first."""
     rows = (
         (
             str(one.get("started_at", ""))[:19].replace("T", " "),
-            one.get("number"),
+            one.get("number") or one.get("kind"),
             one.get("who"),
             _coloured(str(one.get("outcome", ""))),
             one.get("generation"),

@@ -23,7 +23,6 @@ UNUSED: Final[tuple[tuple[str, ...], ...]] = (
     ("--filecache-connstr",),
     ("--vm-monitor-addr",),
     ("--set-disk-quota-for-fs",),
-    ("--installed-extensions-collection-interval",),
     ("--pg-init-timeout",),
 )
 """Flags with a value that mean nothing here."""
@@ -91,6 +90,8 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> RunOption
         extensions_on_loopback=given.extensions_on_loopback,
         socket_group=given.socket_group,
         privileged_role=given.privileged_role_name,
+        installed_extensions_interval=given.installed_extensions_collection_interval,
+        instance_id=environment.get("INSTANCE_ID"),
         refresh_min_interval=given.refresh_min_interval,
         reconcile_interval=given.reconcile_interval,
         log_format=given.log_format,
@@ -190,6 +191,13 @@ def _add_server(parser: _Parser) -> None:
         default=Settings.privileged_role,
         help="the role that all roles of a document join (default: %(default)s)",
     )
+    add(
+        "--installed-extensions-collection-interval",
+        metavar="SECONDS",
+        type=_whole_seconds,
+        default=Settings.installed_extensions_interval,
+        help="between two counts of the extensions in all databases (default: %(default)s)",
+    )
     add("--attach", action="store_true", help="Postgres is run by somebody else")
     add("--config-file", metavar="FILE", help="with --attach: the server's main configuration file")
 
@@ -275,6 +283,12 @@ def _seconds(text: str) -> float:
     if not 0 < value <= 86400:
         raise argparse.ArgumentTypeError(f'"{text}" is no number of seconds up to 86400')
     return value
+
+
+def _whole_seconds(text: str) -> float:
+    if text.isascii() and text.isdigit() and int(text) < 2**64:
+        return float(text)
+    raise argparse.ArgumentTypeError(f'"{text}" is no whole number of seconds')
 
 
 def _boolean(text: str) -> bool:

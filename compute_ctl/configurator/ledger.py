@@ -64,6 +64,7 @@ class Ledger:
         """Make *document* the one desired, and its version the floor."""
         node = self._node
         node.features = frozenset(document.spec.features)
+        node.suspend_timeout_s = document.spec.suspend_timeout_seconds
         node.desired = Desired(
             content_sha256=document.content_sha256,
             version=document.version,

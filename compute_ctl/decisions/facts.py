@@ -131,6 +131,41 @@ class Attempt:
         )
 
 
+class CatalogKind(StrEnum):
+    """What is done to the catalog of the cluster."""
+
+    CATALOG = "catalog"
+    """Roles, databases and extensions as a document wants them."""
+    MIGRATIONS = "migrations"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CatalogRun:
+    """One run of work on the catalog, after the configuration was proven."""
+
+    kind: CatalogKind
+    started_at: datetime
+    finished_at: datetime
+    duration_ms: float
+    outcome: str
+    """``done``, ``failed`` or ``skipped``."""
+    reason: str = ""
+    statements: int = 0
+    """Steps, or migrations, that succeeded."""
+    timeouts: int = 0
+    """Statements that the server cancelled at the deadline."""
+    failed_migration: int | None = None
+
+    def repeats(self, earlier: CatalogRun | None) -> bool:
+        """Whether it says nothing that *earlier* has not said: the history leaves it out."""
+        return (
+            earlier is not None
+            and self.statements == 0
+            and (self.kind, self.outcome, self.reason)
+            == (earlier.kind, earlier.outcome, earlier.reason)
+        )
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Written:
     """The generation in the live file."""
@@ -213,3 +248,5 @@ class Snapshot:
     drift: tuple[Complaint, ...]
     catalog_error: str | None = None
     """Why roles, databases and extensions are not as the document in force wants them."""
+    last_catalog: CatalogRun | None = None
+    """The last work on them."""

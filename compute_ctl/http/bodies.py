@@ -10,7 +10,7 @@ from datetime import datetime
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from compute_ctl.decisions.facts import Outcome
+from compute_ctl.decisions.facts import CatalogKind, Outcome
 from compute_ctl.decisions.state import Status
 
 
@@ -108,6 +108,18 @@ class DriftView(Struct, frozen=True, kw_only=True):
     line: int | None
 
 
+class CatalogRunView(Struct, frozen=True, kw_only=True):
+    """One run of work on roles, databases and extensions, or of the cluster's migrations."""
+
+    kind: CatalogKind
+    started_at: datetime
+    finished_at: datetime
+    duration_ms: float
+    outcome: str
+    reason: str
+    statements: int
+
+
 class PostgresView(Struct, frozen=True, kw_only=True):
     """The server as last seen."""
 
@@ -126,6 +138,7 @@ class PostgresView(Struct, frozen=True, kw_only=True):
     drift: list[DriftView]
     catalog_error: str | None
     """Why roles, databases and extensions are not as wanted."""
+    last_catalog: CatalogRunView | None
 
 
 class StatusBody(Struct, frozen=True, kw_only=True):

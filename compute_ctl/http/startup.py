@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from compute_ctl.decisions.facts import AckAnswer, Attempt, Outcome, Source
+from compute_ctl.decisions.facts import AckAnswer, Attempt, CatalogRun, Outcome, Source
 from compute_ctl.decisions.state import Status
 from compute_ctl.http.bodies import ComputeMetricsBody
 
@@ -54,6 +54,9 @@ class Startup:
 
     def on_ack(self, answer: AckAnswer) -> None:
         """Nor is an acknowledgement."""
+
+    def on_catalog(self, run: CatalogRun) -> None:
+        """Nor is work on the catalog."""
 
 
 def _ms(seconds: float | None) -> int:

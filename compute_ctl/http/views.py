@@ -13,6 +13,7 @@ from msgspec import UNSET
 from compute_ctl.decisions.facts import (
     GOOD_OUTCOMES,
     Attempt,
+    CatalogRun,
     Desired,
     Outcome,
     Snapshot,
@@ -24,6 +25,7 @@ from compute_ctl.decisions.recovery import Fact, Quarantined
 from compute_ctl.decisions.state import Status
 from compute_ctl.http.bodies import (
     AttemptView,
+    CatalogRunView,
     ConfigView,
     DesiredView,
     DriftView,
@@ -81,6 +83,7 @@ def status_body(snapshot: Snapshot) -> StatusBody:
             pending_restart=_pending_restart(snapshot.pending_restart),
             drift=_drift(snapshot.drift),
             catalog_error=redact(snapshot.catalog_error) if snapshot.catalog_error else None,
+            last_catalog=_catalog_run(snapshot.last_catalog),
         ),
         status_since=snapshot.status_since,
     )
@@ -165,6 +168,20 @@ def _attempt(attempt: Attempt | None) -> AttemptView | None:
         reason=redact(attempt.reason),
         generation=attempt.generation,
         who=attempt.who,
+    )
+
+
+def _catalog_run(run: CatalogRun | None) -> CatalogRunView | None:
+    if run is None:
+        return None
+    return CatalogRunView(
+        kind=run.kind,
+        started_at=run.started_at,
+        finished_at=run.finished_at,
+        duration_ms=round(run.duration_ms, 3),
+        outcome=run.outcome,
+        reason=redact(run.reason),
+        statements=run.statements,
     )
 
 

@@ -21,8 +21,17 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from compute_ctl.decisions.facts import GOOD_OUTCOMES, AckAnswer, Attempt, Outcome, Snapshot, Source
+from compute_ctl.decisions.facts import (
+    GOOD_OUTCOMES,
+    AckAnswer,
+    Attempt,
+    CatalogRun,
+    Outcome,
+    Snapshot,
+    Source,
+)
 from compute_ctl.decisions.state import Status
+from compute_ctl.monitoring.neon_metrics import NeonMetrics
 
 BUCKETS_S: Final = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0)
 """Upper bounds of the attempts' durations, in seconds."""
@@ -52,20 +61,21 @@ class _Families(Collector):
 class Metrics:
     """Counts what happens to a node."""
 
-    def __init__(self, *, build_tag: str = "latest") -> None:
+    def __init__(
+        self, *, build_tag: str = "latest", instance_id: str | None = None, compute_id: str = ""
+    ) -> None:
         self._build_tag = build_tag
+        self.neon = NeonMetrics(instance_id=instance_id, compute_id=compute_id)
         self._requests: Counter[str] = Counter({source.value: 0 for source in Source})
         self._attempts: Counter[str] = Counter({outcome.value: 0 for outcome in Outcome})
         self._acks: Counter[str] = Counter({answer.value: 0 for answer in AckAnswer})
         self._moves: Counter[str] = Counter()
-        self._fetches: Counter[tuple[str, str]] = Counter()
+        self._catalog: Counter[tuple[str, str]] = Counter()
         self._http: Counter[tuple[str, str]] = Counter()
         self._dropped: Counter[tuple[str, str]] = Counter()
         self._buckets = [0] * (len(BUCKETS_S) + 1)
         self._seconds = 0.0
         self._last_apply_successful: bool | None = None
-        self._downtime_ms = 0.0
-        self._downtime_ms_total = 0.0
 
     # What the node tells
 
@@ -93,16 +103,12 @@ class Metrics:
         """Count an acknowledgement."""
         self._acks[answer.value] += 1
 
+    def on_catalog(self, run: CatalogRun) -> None:
+        """Count work on the catalog."""
+        self._catalog[run.kind.value, run.outcome] += 1
+        self.neon.on_catalog(run)
+
     # What the adapters tell
-
-    def on_fetch(self, rpc: str, status: str) -> None:
-        """Count a request to the control plane; *status* is like ``200 OK``, or ``unknown``."""
-        self._fetches[rpc, status] += 1
-
-    def on_downtime(self, current_ms: float, added_ms: float) -> None:
-        """Take how long Postgres has not answered, and what that adds to the total."""
-        self._downtime_ms = current_ms
-        self._downtime_ms_total += added_ms
 
     def on_http(self, door: str, code: int) -> None:
         """Count an answer of the HTTP API."""
@@ -120,7 +126,8 @@ class Metrics:
 
     def _families(self, snapshot: Snapshot, now: datetime) -> Iterator[Metric]:
         yield self._up(snapshot.status)
-        yield from self._of_the_reference()
+        asked = self._requests[Source.WORKER] + self._requests[Source.OPERATOR]
+        yield from self.neon.families(snapshot, asked)
         yield from self._refreshes()
         yield from _configuration(snapshot)
         yield from _trouble(snapshot, now)
@@ -134,36 +141,19 @@ class Metrics:
         up.add_metric([self._build_tag, status.kebab], 1)
         return up
 
-    def _of_the_reference(self) -> Iterator[Metric]:
-        fetches = CounterMetricFamily(
-            "compute_ctl_cplane_requests",
-            "Requests to the control plane",
-            labels=["rpc", "http_status"],
-        )
-        for labels, count in self._fetches.items():
-            fetches.add_metric(labels, count)
-        yield fetches
-        yield CounterMetricFamily(
-            "pg_cctl_pagestream_request_errors",
-            "Refresh requests over HTTP, whoever sent them",
-            value=self._requests[Source.WORKER] + self._requests[Source.OPERATOR],
-        )
-        yield _gauge(
-            "compute_pg_current_downtime_ms",
-            "Time since Postgres last answered; 0: it does",
-            self._downtime_ms,
-        )
-        yield CounterMetricFamily(
-            "compute_pg_downtime_ms",
-            "Time in which Postgres did not answer",
-            value=self._downtime_ms_total,
-        )
-
     def _refreshes(self) -> Iterator[Metric]:
         yield _counter("compute_ctl_refresh_requests", "Refresh requests", "source", self._requests)
         yield _counter("compute_ctl_refresh_attempts", "Attempts", "outcome", self._attempts)
         yield _counter("compute_ctl_acks", "Acknowledgements by Postgres", "answer", self._acks)
         yield _counter("compute_ctl_status_changes", "Changes of status", "status", self._moves)
+        runs = CounterMetricFamily(
+            "compute_ctl_catalog_runs",
+            "Runs of work on the catalog",
+            labels=["kind", "outcome"],
+        )
+        for labels, count in self._catalog.items():
+            runs.add_metric(labels, count)
+        yield runs
         total, buckets = 0, []
         for bound, count in zip((*map(str, BUCKETS_S), "+Inf"), self._buckets, strict=True):
             total += count

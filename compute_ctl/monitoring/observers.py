@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from compute_ctl.decisions.facts import AckAnswer, Attempt, Source
+from compute_ctl.decisions.facts import AckAnswer, Attempt, CatalogRun, Source
 from compute_ctl.decisions.state import Status
 from compute_ctl.redact import redact
 from compute_ctl.system.sd_notify import READY, Notifier
@@ -30,19 +30,29 @@ class _Silent:
     def on_attempt(self, attempt: Attempt) -> None:
         """Ignore an attempt."""
 
+    def on_catalog(self, run: CatalogRun) -> None:
+        """Ignore work on the catalog."""
+
 
 class History(_Silent):
-    """Writes the attempts down; a repetition is no history."""
+    """Writes attempts and work on the catalog down; a repetition is no history."""
 
     def __init__(self, add: Callable[[dict[str, Any]], None]) -> None:
         self._add = add
         self._last: Attempt | None = None
+        self._last_run: CatalogRun | None = None
 
     def on_attempt(self, attempt: Attempt) -> None:
         """Append *attempt*."""
         if not attempt.repeats(self._last):
             self._add(msgspec.to_builtins(attempt))
         self._last = attempt
+
+    def on_catalog(self, run: CatalogRun) -> None:
+        """Append *run*."""
+        if not run.repeats(self._last_run):
+            self._add(msgspec.to_builtins(run))
+        self._last_run = run
 
 
 class SystemdStatus(_Silent):

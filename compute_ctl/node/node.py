@@ -18,6 +18,7 @@ from compute_ctl.decisions.facts import (
     AckAnswer,
     AckMessage,
     Attempt,
+    CatalogRun,
     Desired,
     Outcome,
     Snapshot,
@@ -71,6 +72,9 @@ class Node:
         self.desired: Desired | None = None
         self.features: frozenset[str] = frozenset()
         """What the newest document accepted switches on."""
+        self.suspend_timeout_s = -1
+        """After how long without activity the compute is ended, as that document says; <= 0: never,
+        or as is usual."""
         self.written: Written | None = None
         self.verdict: Verdict | None = None
         self.last_attempt: Attempt | None = None
@@ -255,6 +259,11 @@ class Node:
         """Show the drift that a look has found which proved nothing."""
         if verdict.shadowed:
             self.verdict = verdict
+
+    def catalog_ran(self, run: CatalogRun) -> None:
+        """Record a run of work on the catalog."""
+        self._observers.on_catalog(run)
+        self.server.last_catalog = run
 
     # What Postgres does
 

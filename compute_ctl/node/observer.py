@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from compute_ctl.decisions.facts import AckAnswer, Attempt, Source
+from compute_ctl.decisions.facts import AckAnswer, Attempt, CatalogRun, Source
 from compute_ctl.decisions.state import Status
 
 
@@ -22,6 +22,9 @@ class Observer(Protocol):
 
     def on_ack(self, answer: AckAnswer) -> None:
         """Postgres acknowledged something."""
+
+    def on_catalog(self, run: CatalogRun) -> None:
+        """Work on the catalog ended."""
 
 
 class Observers:
@@ -53,3 +56,8 @@ class Observers:
         """Postgres acknowledged something."""
         for observer in self._observers:
             observer.on_ack(answer)
+
+    def on_catalog(self, run: CatalogRun) -> None:
+        """Work on the catalog ended."""
+        for observer in self._observers:
+            observer.on_catalog(run)

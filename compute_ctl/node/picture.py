@@ -53,6 +53,7 @@ def take(node: Node, *, postgres: Postgres, clock: Clock) -> Snapshot:
         pending_restart=verdict.pending_restart,
         drift=verdict.shadowed,
         catalog_error=server.catalog_error,
+        last_catalog=server.last_catalog,
     )
 
 

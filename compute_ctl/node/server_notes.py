@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from compute_ctl.decisions.facts import CatalogRun
+
 
 @dataclass(kw_only=True, slots=True)
 class ServerNotes:
@@ -26,6 +28,8 @@ class ServerNotes:
     """When a client last did something."""
     catalog_error: str | None = None
     """Why roles, databases and extensions are not as wanted; None while they are."""
+    last_catalog: CatalogRun | None = None
+    """The last work on them."""
     lsn: str | None = None
     """Where the write-ahead log of a primary ended, once it has."""
 

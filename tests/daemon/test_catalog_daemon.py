@@ -164,3 +164,24 @@ def test_document_that_differs_in_roles_alone(compute: Compute) -> None:
     assert (True, config["desired"]["sha256"]) == (config["in_sync"], config["applied"]["sha256"])
     assert 1 == config["applied"]["generation"]
     wait_until("the role", lambda: has_role(compute, "alone"))
+
+
+def test_what_was_done_is_in_status_and_history(compute: Compute) -> None:
+    """Work on the catalog has a time, a duration and an outcome; what it made is counted."""
+    compute.publish_document(json.dumps(document("recorded")))
+    daemon = compute.start_daemon()
+
+    def last() -> Any:
+        return daemon.status()["postgres"]["last_catalog"]
+
+    wait_until("the migrations", lambda: last() and last()["kind"] == "migrations")
+    assert ("done", 12, "") == tuple(last()[key] for key in ("outcome", "statements", "reason"))
+    lines = (compute.postgres.data / "compute_ctl/history.jsonl").read_text().splitlines()
+    entries = [json.loads(line) for line in lines]
+    runs = [one for one in entries if one.get("kind")]
+    assert [("catalog", "done"), ("migrations", "done")] == [
+        (one["kind"], one["outcome"]) for one in runs
+    ]
+    assert all(one["duration_ms"] > 0 and one["started_at"] for one in runs)
+    databases = compute.postgres.value("SELECT count(*) FROM pg_database WHERE datallowconn")
+    wait_until("the count", lambda: daemon.metric("compute_installed_extensions") >= databases)

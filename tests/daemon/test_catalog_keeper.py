@@ -12,12 +12,13 @@ import msgspec
 import pytest
 
 from compute_ctl.catalog import Keeper
-from compute_ctl.decisions.facts import Desired, Written
+from compute_ctl.decisions.facts import CatalogRun, Desired, Written
 from compute_ctl.decisions.proof import Proof, Verdict
 from compute_ctl.decisions.recovery import State
 from compute_ctl.document.generation import Marker
 from compute_ctl.document.render import SIZE_LIMIT_OVERRIDE as FILE_NAME
 from compute_ctl.document.spec import Document, decode_document
+from compute_ctl.monitoring.metrics import Metrics
 from compute_ctl.node import Node
 from compute_ctl.ports import CatalogEnd, CatalogResult
 from compute_ctl.postgres import Attached
@@ -282,3 +283,58 @@ async def test_override_left_by_a_crash_is_removed(make_postgres: PostgresFactor
             wait_until, "the limit to be put back", lambda: server.value(NOW) == "512"
         )
         assert not (server.data / FILE_NAME).exists()
+
+
+REACHED = "SELECT id FROM neon_migration.migration_id"
+PREPARED = "SELECT count(*) FROM pg_namespace WHERE nspname = 'neon_migration'"
+
+
+async def test_migrations_come_after_the_roles(make_postgres: PostgresFactory) -> None:
+    """They run once the document's own work is done, and the record says what was done when."""
+    server = make_postgres({})
+    async with staged(server) as stage:
+        skipped = document("unborn", skip_pg_catalog_updates=True)
+        assert CatalogEnd.SKIPPED == (await stage.apply(skipped)).end
+        assert 0 == server.value(PREPARED)
+        runs = recorded(stage.node)
+        assert CatalogEnd.DONE == (await stage.apply(document("migrated"))).end
+        await asyncio.to_thread(wait_until, "the migrations", lambda: len(runs) == 2)
+        assert 12 == server.value(REACHED)
+        assert [("catalog", "done", True), ("migrations", "done", True)] == [
+            (run.kind.value, run.outcome, run.statements > 0) for run in runs
+        ]
+        assert runs[0].finished_at <= runs[1].started_at <= runs[1].finished_at
+        assert runs[1] == stage.node.snapshot().last_catalog
+
+
+async def test_failed_migration_costs_nobody_the_roles(make_postgres: PostgresFactory) -> None:
+    """Who asked for roles has them; the failure is told, counted, and tried again."""
+    server = make_postgres({})
+    server.query("CREATE SCHEMA neon_migration")
+    server.query("CREATE TABLE neon_migration.migration_id (key int PRIMARY KEY, id bigint)")
+    server.query("INSERT INTO neon_migration.migration_id VALUES (0, 0)")
+    server.query("ALTER TABLE neon_migration.migration_id ADD CONSTRAINT stuck CHECK (id < 4)")
+    async with staged(server, retry_max_s=0.1) as stage:
+        runs = recorded(stage.node)
+        assert CatalogEnd.DONE == (await stage.apply(document("served"))).end
+        await asyncio.to_thread(wait_until, "the failure", lambda: stage.node.server.catalog_error)
+        error = stage.node.server.catalog_error or ""
+        assert ("could not run migration 4:", 3) == (error[:26], server.value(REACHED))
+        assert 4 == runs[1].failed_migration
+        server.query("ALTER TABLE neon_migration.migration_id DROP CONSTRAINT stuck")
+        await asyncio.to_thread(
+            wait_until, "the last migration", lambda: runs[-1].outcome == "done"
+        )
+        assert (None, 12) == (stage.node.server.catalog_error, server.value(REACHED))
+
+
+def recorded(node: Node) -> list[CatalogRun]:
+    """The work that the node is told of from now on."""
+
+    class Observer(Metrics):
+        def on_catalog(self, run: CatalogRun) -> None:
+            runs.append(run)
+
+    runs: list[CatalogRun] = []
+    node.subscribe(Observer())
+    return runs

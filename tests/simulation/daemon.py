@@ -16,7 +16,7 @@ from compute_ctl.configurator.applier import Applier
 from compute_ctl.configurator.fetcher import Fetcher
 from compute_ctl.configurator.journal import Journal
 from compute_ctl.configurator.prover import Prover
-from compute_ctl.decisions.facts import AckAnswer, Attempt, Source
+from compute_ctl.decisions.facts import AckAnswer, Attempt, CatalogRun, Source
 from compute_ctl.decisions.recovery import Identity
 from compute_ctl.decisions.state import Event, Status
 from compute_ctl.document.render import RenderContext
@@ -192,6 +192,9 @@ class Life:
 
     def on_ack(self, answer: AckAnswer) -> None:
         """Acknowledgements are counted elsewhere."""
+
+    def on_catalog(self, run: CatalogRun) -> None:
+        """There is no catalog here."""
 
 
 def settings() -> Settings:

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from compute_ctl.__main__ import main
 from compute_ctl.cli.run import parse
-from compute_ctl.decisions.facts import AckAnswer, Attempt, Outcome, Source
+from compute_ctl.decisions.facts import AckAnswer, Attempt, CatalogKind, CatalogRun, Outcome, Source
 from compute_ctl.decisions.state import Status
 from compute_ctl.monitoring.metrics import Metrics
 from tests.unit.snapshots import NOTHING
@@ -24,7 +25,7 @@ RULES = DEPLOY / "prometheus/compute_ctl.rules.yml"
 DASHBOARD = DEPLOY / "grafana/compute_ctl.json"
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
 EXAMPLES = sorted((DEPLOY / "examples").glob("*.json"))
-NAME = re.compile(r"\b((?:compute_ctl|compute_pg|pg_cctl)_\w+)")
+NAME = re.compile(r"\b((?:compute_ctl|compute_pg|compute_installed|compute_audit|pg_cctl)_\w+)")
 MATCHER = re.compile(r'(\w+)=~?"([^"$]+)"')
 NOT_OURS = {"job", "instance"}  # Prometheus adds these
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
@@ -32,7 +33,7 @@ NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
 def exposed() -> dict[str, dict[str, set[str]]]:
     """Every sample that the daemon can show: its labels and their values."""
-    metrics = Metrics()
+    metrics = Metrics(instance_id="i", compute_id="c")
     for status in Status:
         metrics.on_move(Status.EMPTY, status, "")
     for source in Source:
@@ -50,12 +51,26 @@ def exposed() -> dict[str, dict[str, set[str]]]:
                 outcome=outcome,
             )
         )
-    metrics.on_fetch("GetConfig", "200 OK")
+    metrics.neon.on_fetch("GetConfig", "200 OK")
+    metrics.neon.on_extensions({("plpgsql", "1.0", True): 1})
+    for kind in CatalogKind:
+        for end in ("done", "failed", "skipped"):
+            metrics.on_catalog(
+                CatalogRun(
+                    kind=kind,
+                    started_at=NOW,
+                    finished_at=NOW,
+                    duration_ms=1.0,
+                    outcome=end,
+                    failed_migration=1,
+                )
+            )
     metrics.on_http("loopback", 200)
     for reason in ("slow", "full"):
         metrics.on_dropped("loopback", reason)
+    snapshot = replace(NOTHING, tenant="t", timeline="u")
     found: dict[str, dict[str, set[str]]] = {}
-    for family in text_string_to_metric_families(metrics.exposition(NOTHING, now=NOW).decode()):
+    for family in text_string_to_metric_families(metrics.exposition(snapshot, now=NOW).decode()):
         found.setdefault(family.name, {})  # one without samples as yet
         for sample in family.samples:
             labels = found.setdefault(sample.name, {})

@@ -93,7 +93,7 @@ def test_flags_without_effect_are_named_once() -> None:
     expected = (
         "these options have no effect here: --remote-ext-base-url, "
         "--cgroup, --filecache-connstr, --vm-monitor-addr, --set-disk-quota-for-fs, "
-        "--installed-extensions-collection-interval, --pg-init-timeout, --resize-swap-on-bind, "
+        "--pg-init-timeout, --resize-swap-on-bind, "
         "--dev"
     )
     assert options.warnings == (expected,)

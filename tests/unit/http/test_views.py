@@ -4,7 +4,16 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from compute_ctl.decisions.facts import Attempt, Desired, Outcome, Snapshot, Suspicion, Ticket
+from compute_ctl.decisions.facts import (
+    Attempt,
+    CatalogKind,
+    CatalogRun,
+    Desired,
+    Outcome,
+    Snapshot,
+    Suspicion,
+    Ticket,
+)
 from compute_ctl.decisions.proof import Complaint, PendingRestart
 from compute_ctl.decisions.recovery import Fact, Quarantined
 from compute_ctl.decisions.state import Status
@@ -58,6 +67,7 @@ def test_an_empty_node() -> None:
             "pending_restart": [],
             "drift": [],
             "catalog_error": None,
+            "last_catalog": None,
         },
         "status_since": None,
     }
@@ -183,6 +193,15 @@ def test_postgres() -> None:
             pending_restart=(waits,),
             drift=(drift,),
             catalog_error="could not create role: password=x",
+            last_catalog=CatalogRun(
+                kind=CatalogKind.CATALOG,
+                started_at=AT,
+                finished_at=AT,
+                duration_ms=1.23456,
+                outcome="failed",
+                reason="could not create role: password=x",
+                statements=2,
+            ),
         )
     )
     assert body["postgres"] == {
@@ -211,6 +230,15 @@ def test_postgres() -> None:
             }
         ],
         "catalog_error": "could not create role: password=********",
+        "last_catalog": {
+            "kind": "catalog",
+            "started_at": SHOWN_AT,
+            "finished_at": SHOWN_AT,
+            "duration_ms": 1.235,
+            "outcome": "failed",
+            "reason": "could not create role: password=********",
+            "statements": 2,
+        },
     }
 
 

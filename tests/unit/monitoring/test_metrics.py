@@ -102,7 +102,7 @@ def test_acks_moves_and_fetches() -> None:
     metrics = Metrics()
     metrics.on_ack(AckAnswer.UNKNOWN)
     metrics.on_move(Status.INIT, Status.RUNNING, "ready")
-    metrics.on_fetch("GetConfig", "503 Service Unavailable")
+    metrics.neon.on_fetch("GetConfig", "503 Service Unavailable")
     samples = scrape(metrics)
     assert samples['compute_ctl_acks_total{answer="unknown"}'] == 1
     assert samples['compute_ctl_acks_total{answer="taken"}'] == 0
@@ -144,7 +144,7 @@ def test_downtime_adds_up() -> None:
     """The present downtime is what was told last; the total keeps all of it."""
     metrics = Metrics()
     for current, added in ((1000, 1000), (3000, 2000), (0, 500)):
-        metrics.on_downtime(current, added)
+        metrics.neon.on_downtime(current, added)
     samples = scrape(metrics)
     found = ("compute_pg_current_downtime_ms", "compute_pg_downtime_ms_total")
     assert (0, 3500) == tuple(samples[name] for name in found)
@@ -172,5 +172,5 @@ def test_clean_text() -> None:
     text = Metrics().exposition(NOTHING, now=NOW).decode()
     names = [line.split()[2] for line in text.splitlines() if line.startswith("# HELP")]
     assert len(names) == len(set(names))
-    assert all(name.startswith(("compute_ctl_", "compute_pg_", "pg_cctl_")) for name in names)
+    assert all(name.startswith(("compute_", "pg_cctl_")) for name in names)
     assert "_created" not in text

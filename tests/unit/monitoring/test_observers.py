@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from compute_ctl.decisions.facts import Attempt, Outcome
+from compute_ctl.decisions.facts import Attempt, CatalogKind, CatalogRun, Outcome
 from compute_ctl.decisions.state import Status
 from compute_ctl.monitoring.observers import History, SystemdStatus
 from compute_ctl.system.sd_notify import Notifier
@@ -37,6 +37,30 @@ def test_history_leaves_out_repetitions() -> None:
         ("applied", ""),
         ("applied", ""),
     ]
+
+
+def test_history_has_work_on_the_catalog() -> None:
+    """What was done, when, how long it took and how it ended; the same failure once."""
+    kept: list[dict[str, Any]] = []
+    history = History(kept.append)
+    failed = CatalogRun(
+        kind=CatalogKind.MIGRATIONS,
+        started_at=NOW,
+        finished_at=NOW,
+        duration_ms=2.5,
+        outcome="failed",
+        reason="migration 4",
+        failed_migration=4,
+    )
+    done = replace(failed, outcome="done", reason="", statements=9, failed_migration=None)
+    for run in (failed, failed, done):
+        history.on_catalog(run)
+
+    assert [(one["kind"], one["outcome"], one["statements"]) for one in kept] == [
+        ("migrations", "failed", 0),
+        ("migrations", "done", 9),
+    ]
+    assert (kept[0]["started_at"], kept[0]["duration_ms"]) == ("2026-01-02T00:00:00Z", 2.5)
 
 
 def test_systemd_hears_of_a_change_and_of_its_end(tmp_path: Path) -> None:
