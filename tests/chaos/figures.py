@@ -2,10 +2,12 @@
 
 from collections import Counter
 from statistics import median
-from typing import Any
+from typing import Any, Final
 
 from tests.chaos.schedule import Fault, Round
 from tests.chaos.verdict import Tally
+
+SHOWN: Final = 20
 
 
 class Figures:
@@ -102,6 +104,8 @@ class Figures:
         heal = found["heal_s"]
         if self.heals:
             lines += [f"healed after     median {heal['median']:.2f} s, max {heal['max']:.2f} s"]
-        lines += self.violations
+        lines += self.violations[:SHOWN]
+        if len(self.violations) > SHOWN:
+            lines += [f"and {len(self.violations) - SHOWN} more like these"]
         lines += [f"replay: {command}" for command in self.replay()]
         return "\n".join(lines)

@@ -20,7 +20,7 @@ LIES: Final = (
 NONSENSE: Final = ("status", "garbage", "half_json", "drop", "silent", "older", "unauthorized")
 """Faults of the control plane stand-in."""
 BACK: Final = -1
-"""In place of a pageserver's number: where the shard came from."""
+"""In place of a number of pageservers: where the shard came from."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,8 +67,8 @@ KINDS: Final = (
 class Fault:
     """One fault: begins at `at`, ends `lasts` later (seconds of the round).
 
-    `target` is a role, with a number for a pageserver; a `move` names the shard in `number` and the
-    new pageserver in `to`, and lasts until the control plane is told.
+    `target` is a role, with a number for a pageserver; a `move` names the shard, goes to the
+    pageserver `to` numbers further on, and lasts until the control plane is told.
     """
 
     at: float
@@ -92,7 +92,7 @@ class Fault:
     def __str__(self) -> str:
         words = [f"{self.at:.3f}", self.kind, self.target, f"for {self.lasts:.3f}", self.what]
         words += [f"number {self.number}"] if self.number else []
-        words += [f"to {self.to}"] if self.kind == "move" else []
+        words += [f"by {self.to}" if self.to != BACK else "back"] if self.kind == "move" else []
         return " ".join(word for word in words if word)
 
 
@@ -172,7 +172,7 @@ def _fault(
         case "reload_storm" | "refresh_storm":
             number = rng.randint(5, 40)
         case "move":
-            to = rng.randrange(cast.pageservers)
+            to = rng.randrange(1, cast.pageservers)
             lasts = lasts if rng.random() < 0.6 else 0.0
         case _:
             pass

@@ -170,9 +170,10 @@ class Stage:
     # The tenant
 
     def move(self, shard: int, to: int) -> None:
-        """Let another pageserver have a shard; nobody is told where it is."""
-        to = self._before[shard] if to == BACK else to
-        self._before[shard], self.owners[shard] = self.owners[shard], to
+        """Let the pageserver *to* numbers further on have a shard; nobody is told where it is."""
+        old = self.owners[shard]
+        new = self._before[shard] if to == BACK else (old + to) % self.cast.pageservers
+        self._before[shard], self.owners[shard] = old, new
         for number in range(len(self.pageservers)):
             self._tell_shards(number)
 

@@ -31,9 +31,9 @@ def test_a_round_as_it_is_today() -> None:
     first = plan(1, 1, CAST, seconds=1.0, faults=2).faults
 
     assert [
-        "0.312 move tenant-0 for 0.518 to 1",
+        "0.312 move tenant-0 for 0.518 by 2",
         "0.381 half pageserver-1 for 0.431 rst number 1461",
-        "0.739 move tenant-0 for 0.225 to -1",
+        "0.739 move tenant-0 for 0.225 back",
     ] == [str(fault) for fault in first]
 
 
