@@ -98,7 +98,7 @@ def judge(found: Found) -> Explanation:
             line=int(row[3] or 0),
             value=_shown(name, row[1]),
             owner=_owner_of_file(name, row[2], ours),
-            applied=row[4] == "t",
+            applied=row[4] == "t" and source != "command line",
             error=row[5],
         )
         for row in found.files
@@ -119,7 +119,9 @@ def judge(found: Found) -> Explanation:
         owner=owner,
         file=file,
         line=int(line) if line else None,
-        changes_by=_CHANGES.get(str(context), str(context)),
+        changes_by="restart without it on the command line"
+        if source == "command line"
+        else _CHANGES.get(str(context), str(context)),
         pending_restart=pending == "t",
         lines=lines,
         overrides=tuple(

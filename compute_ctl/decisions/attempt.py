@@ -86,7 +86,8 @@ def weigh(document: Document, body: str, known: Known, *, now: datetime, force: 
 
 def _may_retry(document: Document, entry: Quarantined, now: datetime) -> bool:
     is_new = document.version != entry.version or document.operation_uuid != entry.operation_uuid
-    return is_new and now - entry.at >= QUARANTINE_RETRY
+    just_now = timedelta(0) <= now - entry.at < QUARANTINE_RETRY  # not where the clock was set back
+    return is_new and not just_now
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -26,6 +26,7 @@ from yarl import URL
 
 from compute_ctl.errors import FetchError, SettingsError
 from compute_ctl.ports import Fetched, FetchStatus
+from compute_ctl.sources.connection_error import connection_error
 
 MAX_BYTES: Final = 16 * 1024 * 1024
 MAX_REASON: Final = 200
@@ -107,6 +108,10 @@ class ControlPlane:
                 return await self._answer(response, etag)
         except TimeoutError as error:
             raise self._error("no answer in time") from error
+        except aiohttp.ClientConnectorError as error:
+            if isinstance(error, aiohttp.ClientConnectorCertificateError):
+                await self.close()  # the authorities are read again: somebody may replace the file
+            raise self._error(connection_error(error)) from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise self._error(str(error) or type(error).__name__) from error
         finally:

@@ -104,6 +104,7 @@ def test_force_does_not_go_backwards() -> None:
         (1, timedelta(hours=1), False, Step.QUARANTINED),
         (2, QUARANTINE_RETRY, False, Step.NEWS),
         (2, QUARANTINE_RETRY - timedelta(seconds=1), False, Step.QUARANTINED),
+        (2, timedelta(seconds=-1), False, Step.NEWS),  # the clock was set back
         (1, timedelta(), True, Step.NEWS),
     ],
 )

@@ -193,7 +193,9 @@ async def test_nobody_listens(unused_tcp_port: int) -> None:
         compute_id="c",
         on_request=lambda rpc, status: counted.append((rpc, status)),
     )
-    with pytest.raises(FetchError, match=r"control plane .*Connect call failed") as caught:
+    with pytest.raises(
+        FetchError, match=r"control plane .*could not connect: connection refused"
+    ) as caught:
         await client.fetch()
     await client.close()
     assert caught.value.lasting is False

@@ -3,6 +3,8 @@
 import asyncio
 import ipaddress
 import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from cryptography.x509.oid import NameOID
 from compute_ctl.errors import FetchError
 from compute_ctl.ports import FetchStatus
 from compute_ctl.sources.control_plane import ControlPlane
+from devstack.installation import free_port
 
 EMPTY = b'{"status": "empty", "spec": null}'
 KEEP_ALIVE = (
@@ -23,7 +26,7 @@ KEEP_ALIVE = (
 )
 
 
-def certificate(folder: Path) -> tuple[Path, Path]:
+def certificate(folder: Path, *, lasts_h: float = 1.0) -> tuple[Path, Path]:
     """Make a self-signed certificate for 127.0.0.1; return its file and the key's."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "control plane of a test")])
@@ -34,8 +37,8 @@ def certificate(folder: Path) -> tuple[Path, Path]:
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(1)
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
+        .not_valid_before(now - timedelta(hours=2))
+        .not_valid_after(now + timedelta(hours=lasts_h))
         .add_extension(
             x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False
         )
@@ -54,9 +57,9 @@ def certificate(folder: Path) -> tuple[Path, Path]:
     return pem, private
 
 
-async def test_only_the_given_authority_is_trusted(tmp_path: Path) -> None:
-    """With the authority named the answer is taken; without it the server is a stranger."""
-    pem, private = certificate(tmp_path)
+@asynccontextmanager
+async def tls_server(pem: Path, private: Path) -> AsyncIterator[str]:
+    """Serve empty computes; yield the URI."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem, private)
 
@@ -67,21 +70,64 @@ async def test_only_the_given_authority_is_trusted(tmp_path: Path) -> None:
     application.router.add_get("/{path:.*}", empty)
     runner = web.AppRunner(application, shutdown_timeout=0.1)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
-    uri = f"https://127.0.0.1:{runner.addresses[0][1]}"
-    knowing = ControlPlane(uri, compute_id="c", ca=pem)
-    stranger = ControlPlane(uri, compute_id="c")
-    lost = ControlPlane(uri, compute_id="c", ca=tmp_path / "absent.pem")
     try:
-        assert (await knowing.fetch()).status == FetchStatus.EMPTY
-        with pytest.raises(FetchError, match="CERTIFICATE_VERIFY_FAILED"):
-            await stranger.fetch()
-        with pytest.raises(FetchError, match="could not read authorities"):
-            await lost.fetch()
+        await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
+        yield f"https://127.0.0.1:{runner.addresses[0][1]}"
     finally:
-        for client in (knowing, stranger, lost):
-            await client.close()
         await runner.cleanup()
+
+
+async def failure(uri: str, ca: Path | None = None) -> str:
+    """Return what a fetch from *uri* says went wrong."""
+    client = ControlPlane(uri, compute_id="c", ca=ca)
+    try:
+        with pytest.raises(FetchError) as caught:
+            await client.fetch()
+    finally:
+        await client.close()
+    return str(caught.value).removeprefix(
+        f'could not get the configuration from control plane "{uri}": '
+    )
+
+
+async def test_only_the_given_authority_is_trusted(tmp_path: Path) -> None:
+    """Without the authority named the server is a stranger; one put in its place later is read."""
+    pem, private = certificate(tmp_path)
+    ca = tmp_path / "ca.pem"
+    invalid = "its certificate is not valid: {} (is --control-plane-ca right?)"
+    async with tls_server(pem, private) as uri:
+        assert invalid.format("self-signed certificate") == await failure(uri)
+        absent = f'could not read authorities "{ca}"'
+        assert (await failure(uri, ca)).startswith(absent)
+        (tmp_path / "other").mkdir()
+        ca.write_bytes(certificate(tmp_path / "other")[0].read_bytes())
+        client = ControlPlane(uri, compute_id="c", ca=ca)
+        with pytest.raises(FetchError, match="its certificate is not valid: "):
+            await client.fetch()
+        ca.write_bytes(pem.read_bytes())
+        assert (await client.fetch()).status == FetchStatus.EMPTY
+        await client.close()
+
+
+async def test_an_expired_certificate_is_called_so(tmp_path: Path) -> None:
+    """The reason is OpenSSL's, without the rest of its words."""
+    pem, private = certificate(tmp_path, lasts_h=-1.0)
+    async with tls_server(pem, private) as uri:
+        said = await failure(uri, pem)
+    assert said.startswith("its certificate is not valid: certificate has expired (")
+
+
+async def test_nobody_there_is_said_shortly(tmp_path: Path) -> None:
+    """No server, no such host, and a server that speaks no TLS: the system's own words."""
+    port = free_port()
+    for scheme in ("http", "https"):
+        said = await failure(f"{scheme}://127.0.0.1:{port}")
+        assert said == "could not connect: connection refused"
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+    async with server:
+        plain = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        said = await failure(plain)
+    assert said.startswith(("could not connect: ", "Server disconnected")), said
 
 
 async def test_connection_closed_meanwhile_is_made_anew() -> None:

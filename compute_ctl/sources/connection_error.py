@@ -1,0 +1,27 @@
+"""Why there is no connection, in the system's own words instead of asyncio's and OpenSSL's."""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+
+import aiohttp
+
+
+def connection_error(error: aiohttp.ClientConnectorError) -> str:
+    """Return the reason in our style, with what to look at where that is known."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        said = str(cause := error.certificate_error)
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            said = cause.verify_message
+        return f"its certificate is not valid: {said} (is --control-plane-ca right?)"
+    return f"could not connect: {_said(error.os_error).lower()}"
+
+
+def _said(cause: OSError) -> str:
+    if isinstance(cause, ssl.SSLError):  # its number is OpenSSL's
+        return (cause.reason or str(cause)).replace("_", " ")
+    if isinstance(cause, socket.gaierror) or not cause.errno:
+        return cause.strerror or str(cause)
+    return os.strerror(cause.errno)
