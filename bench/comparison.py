@@ -5,6 +5,7 @@ import statistics
 from collections.abc import Callable
 from typing import Any
 
+COLUMNS = ("measured", "ours", "beside", "ratio", "middle half", "remark")
 Row = dict[str, Any]
 Sample = tuple[float, float]
 """How many a second, and microseconds of CPU time for each."""
@@ -53,20 +54,15 @@ def take_turns(
     return mine, others
 
 
-def show(row: Row) -> None:
-    """Print one row of the table, and what is known beyond it."""
+def cells(row: Row) -> tuple[object, ...]:
+    """Return what the table shows of a row, in the order of COLUMNS."""
     if "skipped" in row:
-        print(f"{row['what']:24} skipped: {row['skipped']}")
-        return
-    low, high = row["spread"]
-    print(
-        f"{row['what']:24}{row['ours']:>10.1f}{row['beside']:>10.1f}{row['ratio']:>9.3f}"
-        f"   {low:.3f} to {high:.3f}",
-        end="",
-    )
-    if row.get("noise"):
-        print("   noise {:.3f} to {:.3f}".format(*row["noise"]), end="")
-    if "steps" in row:
-        parts = ", ".join(f"{step} {count}" for step, count in row["steps"].items())
-        print(f"   {parts}", end="")
-    print()
+        return (row["what"], None, None, None, None, f"skipped: {row['skipped']}")
+    noise = row.get("noise")
+    steps = ", ".join(f"{step} {count}" for step, count in row.get("steps", {}).items())
+    remark = f"noise {_range(noise)}" if noise else steps
+    return (row["what"], row["ours"], row["beside"], row["ratio"], _range(row["spread"]), remark)
+
+
+def _range(ends: list[float]) -> str:
+    return f"{ends[0]:.3f} to {ends[1]:.3f}"

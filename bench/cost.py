@@ -9,13 +9,12 @@ machine does not. Rates suffer from whatever else runs; CPU time hardly does.
   same pageserver and looks at no answer. CPU time is that of the backend and of the client.
 - instructions of the core for one page request, counted by callgrind, beside one page copied.
 
-    .venv/bin/python -m bench.cost [--pairs 12] [--selects 15000] [--pages 1000] [--json]
+    .venv/bin/python -m bench.cost [--pairs 12] [--selects 15000] [--pages 1000] [--json FILE]
 
 What a tool is missing for is said and left out.
 """
 
 import argparse
-import json
 import os
 import re
 import shutil
@@ -26,8 +25,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench.comparison import Row, Sample, compare, compare_samples, show, take_turns
+from bench.comparison import COLUMNS, Row, Sample, cells, compare, compare_samples, take_turns
+from bench.outcome import Outcome, add_json_argument
 from bench.pages import measure_pages
+from bench.unavailable import UnavailableError
 from devstack.compute import TENANT, TIMELINE
 from devstack.installation import binary
 from devstack.launch import Pageserver, start_pageserver
@@ -43,10 +44,6 @@ CALLGRIND = ("valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null")
 COMPILER = ("gcc", "-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", f"-I{ROOT / 'pg_hook'}")
 COUNTS = (1000, 3000)
 STEPS = ("shard", "encode", "decode")
-
-
-class UnavailableError(Exception):
-    """A tool is missing; the text says which."""
 
 
 def pgbench(server: Postgres, *options: str) -> float:
@@ -116,6 +113,8 @@ def measure_instructions() -> list[Row]:
     if shutil.which("valgrind") is None:
         raise UnavailableError("there is no valgrind")
     archive = ROOT / "build" / "pg_hook" / "libpg_hook.a"
+    if not archive.exists():
+        raise UnavailableError("the core is not built: make build")
     with tempfile.TemporaryDirectory() as scratch:
         driver = Path(scratch) / "core_cost"
         subprocess.run(
@@ -184,18 +183,17 @@ def measure(pairs: int, count: int, pages: int) -> list[Row]:
 def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m bench.cost", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--pairs", type=int, default=12, help="rounds of each comparison")
     parser.add_argument("--selects", type=int, default=15000, help="of one pgbench run")
     parser.add_argument("--pages", type=int, default=1000, help="of one round")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    add_json_argument(parser, "cost")
     arguments = parser.parse_args()
+    outcome = Outcome("cost")
     rows = measure(arguments.pairs, arguments.selects, arguments.pages)
-    if arguments.json:
-        print(json.dumps({row["what"]: row for row in rows}))
-        return 0
-    print(f"{'':24}{'ours':>10}{'beside':>10}{'ratio':>9}   middle half")
-    for row in rows:
-        show(row)
+    outcome.table("cost", "what the library costs while all is well", COLUMNS, map(cells, rows))
+    outcome.keep("rows", {row["what"]: row for row in rows})
+    outcome.save(arguments.json)
     return 0
 
 

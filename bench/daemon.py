@@ -1,8 +1,13 @@
-"""How heavy and how fast the daemon is: `python -m bench.daemon [--requests N]`.
+"""How heavy and how fast the daemon is.
 
-A real Postgres, compute_ctl attached to it, and N refresh requests over 64 kept-open connections.
-The same client then asks a bare aiohttp server, so that the numbers can be read on any machine.
-Goals: ready within 500 ms, under 55 MB after 10,000 requests and not growing, thousands a second.
+A real Postgres, compute_ctl attached to it, and refresh requests over 64 kept-open connections.
+The same client then asks a bare aiohttp server, so that the rates can be read on any machine. A
+changed setting is timed from the order until a session of Postgres sees it, at rest and under that
+load; and with Patroni on the same server in the same run, where it is asked for.
+
+    .venv/bin/python -m bench.daemon [--requests 10000] [--changes 20] [--patroni] [--json FILE]
+
+`--patroni` installs Patroni into `build/bench/patroni` first.
 """
 
 from __future__ import annotations
@@ -10,11 +15,19 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import socket
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from bench import patroni
+from bench.changes import SETTING, Publisher, seen_after_ms
+from bench.figures import Goal, median, summary
+from bench.load import Load, load
+from bench.outcome import Outcome, add_json_argument
+from bench.unavailable import UnavailableError
 from devstack.compute import Compute
 from devstack.daemon import Daemon
 from devstack.installation import free_port
@@ -22,51 +35,13 @@ from devstack.postgres import Template
 from devstack.process import Child
 from devstack.wait import wait_until
 
-CONNECTIONS = 64
-PATH = "/refresh_configuration"
 START_TIMEOUT_S = 20.0
-ANSWER_TIMEOUT_S = 30.0
-BODY = b'{"status":"running","refresh_id":1,"coalesced":false}\n'
-
-
-@dataclass(frozen=True, kw_only=True)
-class Load:
-    """What the client saw."""
-
-    requests: int
-    seconds: float
-    worst_ms: float
-
-    @property
-    def rate(self) -> float:
-        """Answers a second."""
-        return self.requests / self.seconds
-
-
-async def post(port: int, count: int, worst: list[float]) -> None:
-    """Send *count* requests over one connection, each after the answer to the last."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    request = f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nUser-Agent: bench\r\n\r\n".encode()
-    try:
-        for _ in range(count):
-            begin = time.perf_counter()
-            async with asyncio.timeout(ANSWER_TIMEOUT_S):
-                writer.write(request)
-                head = await reader.readuntil(b"\r\n\r\n")
-                if not head.startswith(b"HTTP/1.1 200"):
-                    raise RuntimeError(f"refused: {head.splitlines()[0].decode()}")
-                length = head.lower().split(b"content-length:")[1].split(b"\r\n")[0]
-                await reader.readexactly(int(length))
-            worst[0] = max(worst[0], (time.perf_counter() - begin) * 1000)
-    finally:
-        writer.close()
-
-
-async def load(port: int, requests: int) -> Load:
-    """Send *requests* over 64 connections."""
-    each, worst, begin = requests // CONNECTIONS, [0.0], time.perf_counter()
-    await asyncio.gather(*(post(port, each, worst) for _ in range(CONNECTIONS)))
-    return Load(requests=each * CONNECTIONS, seconds=time.perf_counter() - begin, worst_ms=worst[0])
+STARTS = 5
+LOADS = 3
+LOAD_WITHOUT_END = 10_000_000
+SERVERS = ("server", "starts in ms", "MB", "requests", "a second", "p50 ms", "p99 ms", "worst ms")
+CHANGES = ("a changed setting", "rounds", "median ms", "p99 ms", "worst ms")
+NO_PATRONI = "not asked for: --patroni, or make bench PATRONI=1"
 
 
 def memory_mb(pid: int) -> float:
@@ -85,88 +60,136 @@ def start_to_ready_ms(daemon: Daemon) -> float:
     return (time.perf_counter() - begin) * 1000
 
 
-def serve_bare(port: int) -> None:
-    """Be the server to compare with: the same library, one constant answer."""
-    from aiohttp import web  # noqa: PLC0415 -- not in the client
+def start_often(compute: Compute) -> list[float]:
+    """Start the daemon some times; it runs in the end."""
+    found = []
+    for number in range(STARTS):
+        if number:
+            compute.daemon.stop()
+        found.append(start_to_ready_ms(compute.daemon))
+        compute.wait_in_sync()
+    return found
 
-    async def answer(_: web.Request) -> web.Response:
-        return web.Response(body=BODY, content_type="application/json")
 
-    application = web.Application()
-    application.router.add_post(PATH, answer)
-    web.run_app(application, host="127.0.0.1", port=port, access_log=None, print=None)
+def row(name: str, starts_ms: float | None, pid: int, found: Load) -> tuple[object, ...]:
+    """Return one row of the table of servers."""
+    latencies = (found.latency_ms(share) for share in (0.5, 0.99, 1.0))
+    return (name, starts_ms, memory_mb(pid), found.requests, found.rate, *latencies)
 
 
-def bare(requests: int) -> tuple[Load, float, float]:
-    """Measure the bare server; its load, memory, and how long it took to start."""
-    port = free_port()
-    argv = [sys.executable, "-m", "bench.daemon", "--serve-bare", str(port)]
-    begin = time.perf_counter()
-    child = Child(argv, stderr=Path(os.devnull), ready=False)
-    try:
+def measure_servers(compute: Compute, requests: int) -> list[tuple[object, ...]]:
+    """Put the daemon and the bare server under the same load."""
+    starts = start_often(compute)
+    rows: list[tuple[object, ...]] = [
+        ("compute_ctl, at rest", median(starts), memory_mb(compute.daemon.pid), *[None] * 5)
+    ]
+    for _ in range(LOADS):
+        found = asyncio.run(load(compute.port, requests))
+        rows.append(row("compute_ctl, loaded", None, compute.daemon.pid, found))
+    compute.daemon.wait_status("rest", lambda status: not status["refresh"]["pending"])
+    port, begun = free_port(), time.perf_counter()
+    with Child(
+        [sys.executable, "-m", "bench.load", "--bare", str(port)],
+        stderr=Path(os.devnull),
+        ready=False,
+    ) as child:
         wait_until("the bare server", lambda: listens(port), START_TIMEOUT_S)
-        ready_ms = (time.perf_counter() - begin) * 1000
-        return asyncio.run(load(port, requests)), memory_mb(child.pid), ready_ms
-    finally:
-        child.stop()
+        started = (time.perf_counter() - begun) * 1000
+        found = asyncio.run(load(port, requests))
+        rows.append(row("bare aiohttp, loaded", started, child.pid, found))
+    return rows
 
 
 def listens(port: int) -> bool:
     """Whether somebody listens on *port*."""
-    import socket  # noqa: PLC0415 -- only here
-
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def measure(requests: int) -> None:
+@contextmanager
+def under_load(port: int) -> Iterator[None]:
+    """Have another process send requests all the time."""
+    argv = [sys.executable, "-m", "bench.load", "--at", str(port)]
+    argv += ["--requests", str(LOAD_WITHOUT_END)]
+    with Child(argv, stderr=Path(os.devnull), ready=False) as child:
+        yield
+        child.kill()
+
+
+def measure_changes(compute: Compute, publisher: Publisher, rounds: int) -> dict[str, list[float]]:
+    """Time our changes, at rest and under load."""
+    server, found = compute.postgres, {}
+    found["compute_ctl, seen"] = seen_after_ms(server, publisher.order, rounds)
+    found["compute_ctl, proven"] = publisher.prove_often(rounds)
+    with under_load(compute.port):
+        found["compute_ctl under load, seen"] = seen_after_ms(server, publisher.order, rounds)
+    return found
+
+
+def measure_patroni(compute: Compute, rounds: int) -> list[float]:
+    """Time Patroni's changes on the same server. Raises UnavailableError."""
+    with patroni.running(compute.postgres) as rival:
+        return seen_after_ms(compute.postgres, lambda value: rival.patch({SETTING: value}), rounds)
+
+
+def goals(servers: list[tuple[object, ...]]) -> list[Goal]:
+    """Return what was wanted and what was measured."""
+    cells = [dict(zip(SERVERS, found, strict=True)) for found in servers]
+    loaded = [cell for cell in cells if cell["server"] == "compute_ctl, loaded"]
+    limits = (
+        ("ready, median", "<=", 500, cells[0]["starts in ms"], "ms"),
+        ("memory after all requests", "<=", 55, loaded[-1]["MB"], "MB"),
+        ("requests", ">=", 1000, loaded[-1]["a second"], "a second"),
+    )
+    return [
+        Goal(what=what, relation=relation, limit=limit, measured=float(str(value)), unit=unit)
+        for what, relation, limit, value, unit in limits
+    ]
+
+
+def measure(outcome: Outcome, requests: int, changes: int, *, with_patroni: bool) -> None:
     """Measure and print."""
-    template = Template()
-    try:
-        with Compute(template, name="bench") as compute:
-            compute.publish(compute.pageserver("a"))
-            daemon = compute.daemon
+    with ExitStack() as stack:
+        template = Template()
+        stack.callback(template.remove)
+        compute = stack.enter_context(Compute(template, name="bench"))
+        pageserver = compute.pageserver("a")
+        compute.publish(pageserver)
+        try:
+            servers = measure_servers(compute, requests)
+            outcome.table("servers", "refresh requests over 64 connections", SERVERS, servers)
+            seen = measure_changes(compute, Publisher(compute, pageserver), changes)
+            fetches = compute.daemon.metric("compute_ctl_refresh_attempts_total")
+            outcome.note(f"fetches for all that: {fetches:.0f}")
+        finally:
+            compute.daemon.stop()
+        skipped = NO_PATRONI
+        if with_patroni:
             try:
-                starts = []
-                for _ in range(3):
-                    starts.append(start_to_ready_ms(daemon))
-                    compute.wait_in_sync()
-                    if len(starts) < 3:
-                        daemon.stop()
-                report(daemon, compute.port, requests, starts)
-            finally:
-                daemon.stop()
-    finally:
-        template.remove()
-
-
-def report(daemon: Daemon, port: int, requests: int, starts: list[float]) -> None:
-    """Put the daemon and the bare server under the same load, and print all numbers."""
-    print(f"start to ready       {min(starts):8.0f} ms   (best of {len(starts)})")
-    print(f"memory, started      {memory_mb(daemon.pid):8.1f} MB")
-    for part in range(1, 4):
-        found = asyncio.run(load(port, requests))
-        print(
-            f"after {part * found.requests:6} requests {memory_mb(daemon.pid):7.1f} MB   "
-            f"{found.rate:6.0f} requests/s, worst {found.worst_ms:.0f} ms"
-        )
-    daemon.wait_status("rest", lambda status: not status["refresh"]["pending"])
-    print(f"fetches for all that {daemon.metric('compute_ctl_refresh_attempts_total'):8.0f}")
-    found, megabytes, ready_ms = bare(requests)
-    print(f"bare aiohttp         {megabytes:8.1f} MB   {found.rate:6.0f} requests/s, ", end="")
-    print(f"worst {found.worst_ms:.0f} ms, started in {ready_ms:.0f} ms")
+                seen["Patroni, PATCH until seen"] = measure_patroni(compute, changes)
+                skipped = ""
+            except UnavailableError as error:
+                skipped = str(error)
+        if skipped:
+            outcome.note(f"Patroni skipped: {skipped}")
+        rows = [(name, *summary(times).values()) for name, times in seen.items()]
+        outcome.table("changes", "from the order until a session sees it", CHANGES, rows)
+        outcome.goals(goals(servers))
+        outcome.keep("samples", seen)
 
 
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m bench.daemon", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--requests", type=int, default=10_000, metavar="N")
-    parser.add_argument("--serve-bare", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--changes", type=int, default=20, metavar="N")
+    parser.add_argument("--patroni", action="store_true", help="compare with it")
+    add_json_argument(parser, "daemon")
     given = parser.parse_args()
-    if given.serve_bare:
-        serve_bare(given.serve_bare)
-    else:
-        measure(given.requests)
+    outcome = Outcome("daemon")
+    measure(outcome, given.requests, given.changes, with_patroni=given.patroni)
+    outcome.save(given.json)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 import asyncio
 
-from bench.daemon import load, memory_mb
+from bench.daemon import memory_mb
+from bench.load import load
 from devstack.compute import Compute
 
 MORE_MB = 2.0

@@ -1,0 +1,57 @@
+"""A changed setting, from the order until a session of Postgres sees it."""
+
+import time
+from collections.abc import Callable
+
+from devstack.compute import Compute
+from devstack.launch import Pageserver
+from devstack.postgres import Postgres
+
+SETTING = "work_mem"
+VALUES = ("5MB", "6MB")
+SEEN_WITHIN_S = 60.0
+LOOK_EVERY_S = 0.0005
+
+
+def seen_after_ms(server: Postgres, order: Callable[[str], object], rounds: int) -> list[float]:
+    """Order a new value *rounds* times; the milliseconds until a session has it."""
+    found = []
+    with server.connect() as session:
+        for number in range(rounds):
+            value = VALUES[number % len(VALUES)]
+            begun = time.perf_counter()
+            order(value)
+            while session.execute(f"show {SETTING}".encode()).fetchone() != (value,):
+                if time.perf_counter() - begun > SEEN_WITHIN_S:
+                    raise TimeoutError(f"{SETTING} is not {value} after {SEEN_WITHIN_S:g} s")
+                time.sleep(LOOK_EVERY_S)
+            found.append((time.perf_counter() - begun) * 1000)
+    return found
+
+
+class Publisher:
+    """Orders by a document in the daemon's source and a request to the daemon."""
+
+    def __init__(self, compute: Compute, pageserver: Pageserver) -> None:
+        self._compute = compute
+        self._pageserver = pageserver
+
+    def order(self, value: str) -> None:
+        """Publish; the daemon's answer is that it has been asked."""
+        self._compute.publish(self._pageserver, settings={SETTING: value})
+        code, answer = self._compute.daemon.call("POST", "/refresh_configuration", tcp=True)
+        if code != 200:
+            raise RuntimeError(f"the daemon answered {code}: {answer}")
+
+    def prove_often(self, rounds: int) -> list[float]:
+        """Publish *rounds* times and wait for the proof of each."""
+        return [self._prove(VALUES[number % len(VALUES)]) for number in range(rounds)]
+
+    def _prove(self, value: str) -> float:
+        """Publish; the milliseconds until the daemon says that Postgres has proven it."""
+        begun = time.perf_counter()
+        self._compute.publish(self._pageserver, settings={SETTING: value})
+        outcome = self._compute.daemon.refresh()
+        if outcome != "applied":
+            raise RuntimeError(f'the outcome is "{outcome}"')
+        return (time.perf_counter() - begun) * 1000
