@@ -3,6 +3,8 @@
 import time
 from collections.abc import Callable
 
+import psycopg
+
 from devstack.compute import Compute
 from devstack.launch import Pageserver
 from devstack.postgres import Postgres
@@ -13,12 +15,18 @@ SEEN_WITHIN_S = 60.0
 LOOK_EVERY_S = 0.0005
 
 
+def another(session: psycopg.Connection[tuple[object, ...]]) -> str:
+    """Return a value that is not in force."""
+    row = session.execute(f"show {SETTING}".encode()).fetchone()
+    return VALUES[1] if row == (VALUES[0],) else VALUES[0]
+
+
 def seen_after_ms(server: Postgres, order: Callable[[str], object], rounds: int) -> list[float]:
     """Order a new value *rounds* times; the milliseconds until a session has it."""
     found = []
     with server.connect() as session:
-        for number in range(rounds):
-            value = VALUES[number % len(VALUES)]
+        for _ in range(rounds):
+            value = another(session)
             begun = time.perf_counter()
             order(value)
             while session.execute(f"show {SETTING}".encode()).fetchone() != (value,):
@@ -45,7 +53,8 @@ class Publisher:
 
     def prove_often(self, rounds: int) -> list[float]:
         """Publish *rounds* times and wait for the proof of each."""
-        return [self._prove(VALUES[number % len(VALUES)]) for number in range(rounds)]
+        with self._compute.postgres.connect() as session:
+            return [self._prove(another(session)) for _ in range(rounds)]
 
     def _prove(self, value: str) -> float:
         """Publish; the milliseconds until the daemon says that Postgres has proven it."""

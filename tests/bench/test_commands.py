@@ -1,0 +1,85 @@
+"""Each benchmark runs from end to end, with a round or two."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+LIMIT_S = 100  # on a machine that is busy with other tests
+
+pytestmark = pytest.mark.timeout(150)
+
+
+def run(name: str, *arguments: str) -> str:
+    """Run a benchmark; what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-m", f"bench.{name}", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=LIMIT_S,
+        check=False,
+        cwd=ROOT,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def results(file: Path) -> dict[str, Any]:
+    """What a benchmark has saved."""
+    found: dict[str, Any] = json.loads(file.read_text())
+    return found
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where the results go."""
+    return tmp_path
+
+
+def test_heal(folder: Path) -> None:
+    """Every case heals once, beside the floor, and the distributions are drawn."""
+    file = folder / "heal.json"
+    run("heal", "--rounds=1", "--late=0.1", "--reference-rounds=0", f"--json={file}")
+    found = results(file)
+
+    assert len(found["cases"]) == 7
+    assert {row["rounds"] for table in ("floor", "cases", "late") for row in found[table]} == {1}
+    assert len(found["goals"]) == 20
+    run("plots", f"--from={folder}", f"--to={folder}")
+    assert "one of eight shards" in (folder / "heal.svg").read_text()
+
+
+def test_herd(folder: Path) -> None:
+    """Three backends on two shards are served, and ask once where the news is there already."""
+    file = folder / "herd.json"
+    run("herd", "--backends=3", "--shards=2", "--rounds=1", f"--json={file}")
+    at_once, late = results(file)["herd"]
+
+    assert (at_once["requests"], at_once["fetches"]) == (1, 1)
+    assert late["last served after, ms"] > 0
+    run("plots", f"--from={folder}", f"--to={folder}")
+    assert "plain clients" in (folder / "herd.svg").read_text()
+
+
+def test_daemon(folder: Path) -> None:
+    """Daemon and bare server answer all requests; without Patroni the reason is told."""
+    file = folder / "daemon.json"
+    text = run("daemon", "--requests=128", "--changes=1", f"--json={file}")
+    found = results(file)
+
+    assert [row["requests"] for row in found["servers"]] == [None, 128, 128, 128, 128]
+    assert [row["rounds"] for row in found["changes"]] == [1, 1, 1]
+    assert "Patroni skipped: not asked for" in text
+
+
+def test_cost(folder: Path) -> None:
+    """Selects and pages are compared, or it is told what is missing for that."""
+    file = folder / "cost.json"
+    run("cost", "--pairs=1", "--selects=200", "--pages=20", f"--json={file}")
+    found = results(file)["rows"]
+
+    assert any(row.startswith("pages") or "skipped" in found[row] for row in found)
