@@ -6,6 +6,7 @@
  *   request.c     the loop of a task, and what to do after a failure
  *   map.c         this process's copy of the shard map
  *   wait.c        every wait: latch, socket, deadline, new map
+ *   failure.c     what failed, in whose words
  *   resolve.c     a host name to addresses, in a thread
  *   conninfo.c    an entry of the list to libpq's parameters
  *   connection.c  resolve, connect, log in, enter pagestream; drop
@@ -30,9 +31,9 @@ typedef struct NrConnection
 	bool ready; /* in pagestream, nothing outstanding */
 	int protocol_version;
 	uint64 last_used_us;
-	NrResolution *resolution; /* may still run after its task gave up */
-	uint32 tries;             /* takes turns among the addresses of a name */
-	char endpoint[PGH_ENDPOINT_SIZE];
+	NrResolution *resolution;         /* may still run after its task gave up */
+	uint32 tries;                     /* takes turns among the addresses of a name */
+	char endpoint[PGH_ENDPOINT_SIZE]; /* to which it was made or tried last */
 } NrConnection;
 
 typedef struct NrTask
@@ -84,7 +85,8 @@ void nr_run_task(NrTask *task);
 
 /* map.c */
 const struct pgh_shard_map *nr_map(void);
-bool nr_map_moved(NrTask *task); /* refreshes; drops what has another endpoint now */
+uint64 nr_map_generation(void);
+bool nr_map_moved(NrTask *task); /* refreshes */
 void nr_map_refresh(void);
 
 /* wait.c: deadline_us 0 = none. */
@@ -104,13 +106,13 @@ PGconn *nr_conninfo_start(const char *conninfo, const char *address);
 NrConnection *nr_connection(uint32 shard);
 NrOutcome nr_connect(NrTask *task);
 void nr_connection_drop(NrConnection *connection);
-void nr_connections_prune(const struct pgh_shard_map *map);
+void nr_connections_prune(void);
 
 /* exchange.c */
 NrOutcome nr_exchange(NrTask *task);
 NrOutcome nr_stream_ended(NrTask *task, enum pgh_phase phase);
 
-/* Fill task->failure; always NR_FAILED. text is cut at its first line. */
+/* failure.c: fill task->failure; always NR_FAILED. text is cut at its first line. */
 NrOutcome nr_fail(NrTask *task, enum pgh_phase phase, enum pgh_cause cause, const char *sqlstate,
                   const char *text);
 

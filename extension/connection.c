@@ -25,8 +25,8 @@ nr_connection(uint32 shard)
 	return &connections[shard];
 }
 
-static void
-close_stream(NrConnection *connection)
+void
+nr_connection_drop(NrConnection *connection)
 {
 	if (connection->set != NULL)
 		FreeWaitEventSet(connection->set);
@@ -40,26 +40,24 @@ close_stream(NrConnection *connection)
 	connection->ready = false;
 }
 
-void
-nr_connection_drop(NrConnection *connection)
-{
-	close_stream(connection);
-	connection->endpoint[0] = '\0';
-}
-
 /* Drop the connections whose endpoint the map does not give to their shard any more. */
 void
-nr_connections_prune(const struct pgh_shard_map *map)
+nr_connections_prune(void)
 {
+	static uint64 pruned_generation = 0;
+
+	if (pruned_generation == nr_map_generation())
+		return;
+	pruned_generation = nr_map_generation();
 	for (uint32 shard = 0; connections != NULL && shard < PGH_MAX_SHARDS; shard++)
 	{
 		NrConnection *connection = &connections[shard];
 
-		if (connection->endpoint[0] == '\0' ||
-		    strcmp(connection->endpoint, map->endpoint[shard]) == 0)
+		if (strcmp(connection->endpoint, nr_map()->endpoint[shard]) == 0)
 			continue;
 		nr_connection_drop(connection);
 		nr_resolution_abandon(connection);
+		connection->endpoint[0] = '\0';
 	}
 }
 

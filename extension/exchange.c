@@ -21,22 +21,6 @@
 static uint32 wait_name = 0;
 static uint32 request_counter = 0;
 
-NrOutcome
-nr_fail(NrTask *task, enum pgh_phase phase, enum pgh_cause cause, const char *sqlstate,
-        const char *text)
-{
-	NrFailure *failure = &task->failure;
-
-	memset(failure, 0, sizeof(*failure));
-	failure->phase = phase;
-	failure->cause = cause;
-	nr_sqlstate_copy(failure->sqlstate, sqlstate);
-	/* before it is cut: half a URL does not show where its password ends */
-	if (text != NULL)
-		(void) pgh_redact(text, strcspn(text, "\n"), failure->text, sizeof(failure->text));
-	return NR_FAILED;
-}
-
 static NrWaitResult
 wait_for_stream(NrTask *task, bool writing, uint64 silent_since_us, uint64 deadline_us)
 {
@@ -53,8 +37,7 @@ wait_for_stream(NrTask *task, bool writing, uint64 silent_since_us, uint64 deadl
 	ModifyWaitEvent(connection->set, connection->socket_position,
 	                WL_SOCKET_READABLE | WL_SOCKET_WRITEABLE, NULL);
 	result = nr_wait(task, &what, deadline_us);
-	if (connection->set != NULL)
-		ModifyWaitEvent(connection->set, connection->socket_position, WL_SOCKET_READABLE, NULL);
+	ModifyWaitEvent(connection->set, connection->socket_position, WL_SOCKET_READABLE, NULL);
 	return result;
 }
 

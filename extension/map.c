@@ -16,13 +16,18 @@ nr_map(void)
 	return &map;
 }
 
+uint64
+nr_map_generation(void)
+{
+	return map_generation;
+}
+
 void
 nr_map_refresh(void)
 {
 	if (nr_published_generation() == map_generation)
 		return;
 	nr_published_read(&map, &map_generation, NULL);
-	nr_connections_prune(&map);
 }
 
 /* Is there another endpoint for the request now than when the task took its connection? */

@@ -5,7 +5,7 @@
  *   shared memory   shmem.c published.c events.c
  *   suspicion       trouble.c log_hook.c rendezvous.c walreceiver.c
  *   the worker      worker.c intake.c post.c payload.c
- *   the client      request.c map.c wait.c resolve.c conninfo.c connection.c exchange.c
+ *   the client      request.c map.c wait.c failure.c resolve.c conninfo.c connection.c exchange.c
  *   reports, SQL    report.c sql_pages.c sql_views.c
  *
  * The decisions are in pg_hook/, which knows nothing of the server.
@@ -14,6 +14,7 @@
 
 #include "guc.h"
 #include "log_hook.h"
+#include "published.h"
 #include "rendezvous.h"
 #include "shmem.h"
 #include "worker.h"
@@ -34,7 +35,7 @@ _PG_init(void)
 	nr_define_settings();
 	if (IsBinaryUpgrade)
 		return;
-	nr_shmem_install();
+	nr_shmem_install(nr_publish_all);
 	nr_log_hook_install();
 	nr_rendezvous_offer();
 	nr_worker_register();

@@ -47,17 +47,6 @@ write_end(NrPublished *published)
 	pg_atomic_fetch_add_u64(&published->sequence, 1);
 }
 
-void
-nr_published_init(NrPublished *published)
-{
-	memset(published, 0, sizeof(*published));
-	pg_atomic_init_u64(&published->sequence, 0);
-	pg_atomic_init_u64(&published->generation, 0);
-	for (int i = 0; i < NR_LIMIT_COUNT; i++)
-		pg_atomic_init_u32(&published->limits[i], 0);
-	published->map.stripe_size_pages = PGH_DEFAULT_STRIPE_SIZE;
-}
-
 static bool
 has_password(const struct pgh_shard_map *map)
 {

@@ -28,7 +28,6 @@ typedef struct NrPublished
 } NrPublished;
 
 /* Writers: assign hooks and the start of shared memory in the postmaster. */
-void nr_published_init(NrPublished *published);
 void nr_publish_all(void);
 void nr_publish_list(const char *list);
 void nr_publish_stripe(int stripe_size);

@@ -123,6 +123,7 @@ run(NrTask *task)
 	for (;;)
 	{
 		nr_map_refresh();
+		nr_connections_prune();
 		if (nr_map()->shard_count == 0)
 			nr_error_not_configured();
 		task->shard = pgh_shard_of_request(nr_map(), task->request);

@@ -9,6 +9,7 @@
 NrShared *nr_shared = NULL;
 
 static shmem_startup_hook_type previous_startup = NULL;
+static void (*publish_settings)(void) = NULL;
 
 static void
 init_suspect(NrSuspect *suspect)
@@ -45,12 +46,23 @@ init_worker(NrWorkerState *worker)
 }
 
 static void
+init_published(NrPublished *published)
+{
+	memset(published, 0, sizeof(*published));
+	pg_atomic_init_u64(&published->sequence, 0);
+	pg_atomic_init_u64(&published->generation, 0);
+	for (int i = 0; i < NR_LIMIT_COUNT; i++)
+		pg_atomic_init_u32(&published->limits[i], 0);
+	published->map.stripe_size_pages = PGH_DEFAULT_STRIPE_SIZE;
+}
+
+static void
 init_area(NrShared *shared)
 {
 	pg_atomic_init_u32(&shared->wake, 0);
 	pg_atomic_init_u32(&shared->manual_request, 0);
 	nr_event_init(&shared->manual);
-	nr_published_init(&shared->published);
+	init_published(&shared->published);
 	init_worker(&shared->worker);
 	nr_event_ring_init(&shared->events);
 	for (int i = 0; i < NR_SUSPECTS; i++)
@@ -76,7 +88,7 @@ startup(void)
 
 	/* Children run this hook too where they do not inherit memory by fork. */
 	if (!found && !IsUnderPostmaster)
-		nr_publish_all();
+		publish_settings();
 }
 
 static void
@@ -98,8 +110,9 @@ request_hook(void)
 #endif
 
 void
-nr_shmem_install(void)
+nr_shmem_install(void (*publish)(void))
 {
+	publish_settings = publish;
 #if NR_HAVE_SHMEM_REQUEST_HOOK
 	previous_request = shmem_request_hook;
 	shmem_request_hook = request_hook;

@@ -62,7 +62,8 @@ typedef struct NrShared
 /* NULL until the hook has run, and in processes without shared memory. */
 extern NrShared *nr_shared;
 
-void nr_shmem_install(void);
+/* publish: fills a new area with what the postmaster's settings say. */
+void nr_shmem_install(void (*publish)(void));
 
 /* Index into suspects; shard is -1 where there is none. */
 static inline uint32
