@@ -1,3 +1,4 @@
+import re
 import struct
 from dataclasses import replace
 
@@ -276,3 +277,10 @@ def test_query_refused(tenant: str, timeline: str, version: int, name: str) -> N
     with pytest.raises(HookError) as caught:
         pagestream_query(tenant, timeline, version=version)
     assert caught.value.name == name
+
+
+@given(st.one_of(st.text("0123456789abcdefABCDEFg -", max_size=40), st.from_regex(r"[0-9a-f]{32}")))
+def test_an_id_is_32_hexadecimal_digits(text: str) -> None:
+    """Nothing shorter, longer or with any other character is a tenant or a timeline."""
+    expected = re.fullmatch(r"[0-9a-fA-F]{32}", text) is not None
+    assert lib.pgh_id_valid(text.encode()) is expected

@@ -19,12 +19,13 @@ TENANT = "11111111111111111111111111111111"
 TIMELINE = "22222222222222222222222222222222"
 TABLE_PAGES = 200
 
-BASE = {
+BASE: dict[str, Setting] = {
     "shared_preload_libraries": "neon_refresh",
     "neon.tenant_id": TENANT,
     "neon.timeline_id": TIMELINE,
     "neon_refresh.retry_min": "20ms",
     "neon_refresh.retry_max": "200ms",
+    "autovacuum": False,  # after a minute it would change pages that are compared
 }
 
 # for a server without contrib modules

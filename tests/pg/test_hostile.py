@@ -39,7 +39,7 @@ def test_a_view_never_shows_invalid_text(make_neon: MakeNeon, encoding: str) -> 
     said = b"Not found: Tenant \xff " + "é".encode() * 120
     with RawServer(answer=page_error(said)) as pageserver:
         server = make_neon(
-            {**V2, "neon_refresh.query_cancel_after": "200ms"}, pageservers=pageserver.url
+            {**V2, "neon_refresh.query_cancel_after": "1s"}, pageservers=pageserver.url
         )
         with pytest.raises(errors.ConnectionFailure):
             server.value(READ)
@@ -68,7 +68,7 @@ def test_notices_do_not_reach_the_log(make_neon: MakeNeon) -> None:
 def test_a_sqlstate_that_is_none_is_not_shown(make_neon: MakeNeon) -> None:
     """Five bytes that are no SQLSTATE do not reach the views."""
     refusal = message(b"E", b"SERROR\0C\xff\xfe\x01zz\0Mno\0\0") + message(b"Z", b"I")
-    settings = {**V2, "neon_refresh.query_cancel_after": "200ms"}
+    settings = {**V2, "neon_refresh.query_cancel_after": "1s"}
     with RawServer(answer=refusal) as pageserver:
         server = make_neon(settings, pageservers=pageserver.url)
         with pytest.raises(errors.ConnectionFailure):

@@ -6,6 +6,7 @@ import pytest
 from psycopg import errors
 
 from devstack.postgres import Postgres
+from devstack.wait import wait_until
 from tests.pg.conftest import MakeNeon
 
 NEWEST = "1.1"
@@ -76,7 +77,7 @@ def test_an_update_makes_what_a_fresh_install_makes(server: Postgres, old: str) 
 def test_the_library_serves_older_objects(server: Postgres, old: str) -> None:
     """Between the new library and the update every view and function goes on working."""
     server.query(f"CREATE EXTENSION neon_refresh VERSION '{old}'")
-    assert server.value("SELECT worker_pid > 0 FROM neon_refresh.stat") is True
+    wait_until("the worker", lambda: server.value("SELECT worker_pid FROM neon_refresh.stat"))
     for view in ("stat", "shards", "events"):
         server.query(f"SELECT * FROM neon_refresh.{view}")
     assert server.value("SELECT neon_refresh.request('from the past')") is True

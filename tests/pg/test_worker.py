@@ -25,7 +25,7 @@ def worker_title(pid: int) -> str:
 def test_the_worker_is_seen_by_pid_title_and_age(make_neon: MakeNeon) -> None:
     """It has no database connection, so the view and the process list show it."""
     server = make_neon()
-    pid = server.value(WORKER)
+    pid = wait_until("the worker", lambda: server.value(WORKER))
 
     assert worker_title(pid) == "postgres: neon refresh worker"
     assert server.value("SELECT count(*) FROM pg_stat_activity WHERE pid = %s", pid) == 0
@@ -37,7 +37,9 @@ def test_the_worker_is_seen_by_pid_title_and_age(make_neon: MakeNeon) -> None:
 def test_the_title_of_a_named_cluster(make_neon: MakeNeon) -> None:
     """cluster_name stands in the process title, and in the view."""
     server = make_neon({"cluster_name": "blue"})
-    title = server.value("SELECT worker_title FROM neon_refresh.stat")
+    title = wait_until(
+        "the worker", lambda: server.value("SELECT worker_title FROM neon_refresh.stat")
+    )
     assert title == "postgres: blue: neon refresh worker"
     assert worker_title(server.value(WORKER)) == title
 
