@@ -194,7 +194,7 @@ MUTATIONS: Final = (
         file="compute_ctl/catalog/keeper.py",
         old="            and self.node.proven\n"
         "            and applied is not None\n"
-        "            and applied.content_sha256 == wish.document.content_sha256\n",
+        "            and applied.content_sha256 == task.document.content_sha256\n",
         new="            and (applied is None or applied is not None)\n",
         tests=("tests/daemon/test_catalog_keeper.py", "-k", "not_before_the_proof"),
     ),
