@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from compute_ctl.document.spec import Document, decode_document
@@ -61,15 +62,18 @@ class Fetcher:
             raise FetchError(f"{self.name} answered that nothing changed, but nothing was known")
         return News(document=self._last)
 
-    def long_poll(self, *, wait_s: int, delay_s: float) -> asyncio.Task[News | None] | None:
+    def long_poll(
+        self, *, wait_s: int, delay_s: float, left_alone: Callable[[], float] = lambda: 0.0
+    ) -> asyncio.Task[News | None] | None:
         """Return the task that waits for news, opening one where the source may hold requests.
 
         Its result is None where nothing new came; it raises what `fetch` raises. A source that
-        answered at once is not asked to wait again before `drop_long_poll`.
+        answered at once is not asked to wait again before `drop_long_poll`. *left_alone* tells for
+        how many more seconds the source wants not to be asked.
         """
         if self._long_poll is None and self._long_poll_works and self._etag:
             self._long_poll = asyncio.create_task(
-                self._wait_for_news(wait_s=wait_s, delay_s=delay_s), name="long poll"
+                self._wait_for_news(wait_s, delay_s, left_alone), name="long poll"
             )
             self._long_poll.add_done_callback(_look_at_error)
         return self._long_poll
@@ -81,8 +85,12 @@ class Fetcher:
         ended, self._long_poll = self._long_poll, None
         return ended
 
-    async def _wait_for_news(self, *, wait_s: int, delay_s: float) -> News | None:
+    async def _wait_for_news(
+        self, wait_s: int, delay_s: float, left_alone: Callable[[], float]
+    ) -> News | None:
         await asyncio.sleep(delay_s)  # spreads a fleet that lost its long polls together
+        while (pause := left_alone()) > 0.0:  # noqa: ASYNC110 (time is what is waited for)
+            await asyncio.sleep(pause)
         self._at_source = True
         try:
             fetched = await self._source.fetch(etag=self._etag, wait_s=wait_s)

@@ -125,6 +125,7 @@ class Configurator:
         return self._fetcher.long_poll(
             wait_s=pacing.long_poll_wait_s(self._rng.random()),
             delay_s=pacing.long_poll_reopen_s(self._rng.random()),
+            left_alone=self._schedule.left_alone,
         )
 
     # One attempt

@@ -86,6 +86,11 @@ class Schedule:
         requests = self._node.requests
         return requests.pending or requests.suspected(now) or self._empty_since is not None
 
+    def left_alone(self) -> float:
+        """Return for how many more seconds the source wants not to be asked."""
+        now = self._clock.monotonic()
+        return max(0.0, (self._retry_after_until or now) - now)
+
     def quiet_at(self, now: float) -> float:
         """Return when the present suspicion ends if nobody complains any more."""
         requests = self._node.requests
