@@ -51,6 +51,7 @@ class Invariants:
         self._allowed: deque[float] = deque()
         """When each fetch was allowed that is no part of the steady pace."""
         self._suspected: float | None = None
+        self._leave_alone_until = 0.0
         self._last_plain = -1.0
         self._applied: Fact | None = None
         self._good: Fact | None = None
@@ -59,6 +60,7 @@ class Invariants:
     def new_life(self) -> None:
         """Another process: it remembers only what is on disk."""
         self._last_plain = -1.0
+        self._leave_alone_until = 0.0
         self._applied = self._good = None
         self.empties.clear()
         self.allow(3)
@@ -138,6 +140,8 @@ class Invariants:
         """Count a fetch, and check the pace."""
         now = self._world.loop.now
         self.fetches += 1
+        if now < self._leave_alone_until:
+            self._world.fail("asked again before the end of Retry-After")
         if plain:
             interval = self._world.settings.refresh_min_interval
             if now - self._last_plain < interval - 1e-6:
@@ -149,6 +153,16 @@ class Invariants:
                 times.popleft()
         if len(self._recent) > MAX_FETCHES + len(self._allowed):
             self._world.fail(f"{len(self._recent)} fetches within {WINDOW_S:g} s")
+
+    def answered(self, *, retry_after_s: float = 0.0) -> None:
+        """Note what the source has said: nothing but force may ask it again before that."""
+        life = self._world.life
+        if life is None or life.node.requests.forced_at is None:
+            self._leave_alone_until = self._world.loop.now + retry_after_s
+
+    def forced(self) -> None:
+        """Somebody asks by force."""
+        self._leave_alone_until = 0.0
 
     def detached(self) -> None:
         """Check that the source has said it twice, some time apart."""

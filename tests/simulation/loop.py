@@ -35,6 +35,7 @@ class SimLoop(asyncio.BaseEventLoop):
     def __init__(self) -> None:
         super().__init__()
         self.now = START
+        self.step_s = STEP_S
         self.steps = 0
         self.after_step: Callable[[], None] = lambda: None
         self.job_time: Callable[[], float] = lambda: 0.0
@@ -59,7 +60,7 @@ class SimLoop(asyncio.BaseEventLoop):
             if not scheduled:
                 raise DeadlockError("everybody waits, and no timer is set")
             self.now = max(self.now, scheduled[0].when())
-        self.now += STEP_S
+        self.now += self.step_s
         while scheduled and scheduled[0].when() <= self.now:
             timer = heappop(scheduled)
             if not timer.cancelled():

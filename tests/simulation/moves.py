@@ -93,10 +93,11 @@ def ask(world: World) -> None:
         if life is None or not life.serving:
             return
         world.invariants.allow(1)
+        force = world.rng.random() < 0.3
+        if force:
+            world.invariants.forced()
         with suppress(ComputeError):
-            life.node.request_refresh(
-                who="operator", source=Source.OPERATOR, force=world.rng.random() < 0.3
-            )
+            life.node.request_refresh(who="operator", source=Source.OPERATOR, force=force)
 
 
 def crash(world: World) -> None:

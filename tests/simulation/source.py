@@ -59,7 +59,9 @@ class SimSource:
             await asyncio.sleep(0.0 if rng.random() < 0.6 else 60.0)
             raise FetchError("connection reset by peer")
         if rng.random() < faults.turned_away:
-            raise FetchError("429 too many requests", retry_after_s=rng.uniform(0.1, 20.0))
+            seconds = rng.uniform(0.1, 20.0)
+            world.invariants.answered(retry_after_s=seconds)
+            raise FetchError("429 too many requests", retry_after_s=seconds)
         if rng.random() < faults.nonsense:
             return Fetched(status=FetchStatus.ATTACHED, raw=GARBAGE)
         document = world.control.document
@@ -69,6 +71,7 @@ class SimSource:
             document = None
         answer = await self._answer(document, etag, wait_s)
         await asyncio.sleep(rng.uniform(0.0005, faults.latency))
+        world.invariants.answered()
         if answer.status is FetchStatus.EMPTY:
             world.invariants.empties.append(world.loop.now)
         elif answer.status is FetchStatus.ATTACHED:

@@ -1,0 +1,257 @@
+"""A compute of a fleet: the daemon's real core, and the extension's real trigger policy.
+
+`Configurator`, `Fetcher`, `Applier`, `Journal`, `Prover` and `Node` are those of the daemon, and
+`pgh_policy`, through cffi, decides when its worker asks. Simulated is what is around them: time,
+the network, files, the reload of PostgreSQL.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from bench.fleet_control import DOCUMENTS, ControlPlane, Story, url
+from bench.fleet_files import CONF, Files
+from compute_ctl.configurator import Configurator
+from compute_ctl.configurator.applier import Applier
+from compute_ctl.configurator.fetcher import Fetcher
+from compute_ctl.configurator.journal import Journal
+from compute_ctl.configurator.prover import Prover
+from compute_ctl.decisions import facts
+from compute_ctl.decisions.facts import AckMessage, Suspicion
+from compute_ctl.decisions.proof import FileSetting, SqlReport
+from compute_ctl.decisions.recovery import Identity
+from compute_ctl.document.generation import LiveFile
+from compute_ctl.document.render import RenderContext
+from compute_ctl.errors import FetchError
+from compute_ctl.node import Node
+from compute_ctl.ports import Fetched
+from compute_ctl.settings import Settings
+from pg_hook.suspicion import NEVER, Policy, Source
+from tests.simulation.loop import SimLoop
+
+NETWORK_S: Final = (0.0005, 0.003)
+"""One way to the control plane."""
+LOOPBACK_S: Final = 0.0003
+FSYNC_S: Final = 0.0005
+RELOAD_S: Final = 0.002
+"""From SIGHUP to the acknowledgement."""
+RECONNECT_S: Final = 0.002
+_EPOCH: Final = datetime(2030, 1, 1, tzinfo=UTC)
+
+
+class _Lockstep(random.Random):
+    """What everybody draws who does not draw: the middle."""
+
+    def random(self) -> float:
+        return 0.5
+
+
+class Compute:
+    """One PostgreSQL with its daemon; it is the daemon's `Postgres`, `SqlProbe` and `Source`."""
+
+    ready = running = True
+    pid = 1
+    name = "control_plane"
+
+    def __init__(self, fleet: Fleet, number: int) -> None:
+        self._fleet = fleet
+        self._loop = fleet.loop
+        self.rng = random.Random(fleet.story.seed * 1_000_003 + number)
+        self.place = 0
+        """Index of the document that is published for it."""
+        self.published = asyncio.Event()
+        self.troubled = False
+        self.healed_at = 0.0
+        self._lost = 0
+        self._files = Files()
+        self.node = Node(clock=fleet, postgres=self)
+        jitters = fleet.story.jitter
+        self._policy = Policy(seed=self.rng.getrandbits(64) if jitters else 1)
+        deadlines = fleet.settings.deadlines
+        self._journal = Journal(
+            conf=self._files,
+            state=self._files,
+            identity=Identity(compute_id="c", system_identifier="7", data_dir_inode="1:2"),
+            deadlines=deadlines,
+            nonce=lambda: f"{self.rng.getrandbits(128):032x}",
+        )
+        prover = Prover(
+            node=self.node,
+            postgres=self,
+            probe=self,
+            clock=fleet,
+            conf_path=str(CONF),
+            deadlines=deadlines,
+        )
+        self._applier = Applier(
+            node=self.node,
+            journal=self._journal,
+            prover=prover,
+            clock=fleet,
+            context=RenderContext(attach=True, internal_port=3081, token_file=""),
+            deadlines=deadlines,
+        )
+        self._configurator = Configurator(
+            node=self.node,
+            applier=self._applier,
+            fetcher=Fetcher(self),
+            postgres=self,
+            clock=fleet,
+            settings=fleet.settings,
+            rng=random.Random(self.rng.getrandbits(64)) if jitters else _Lockstep(),
+        )
+
+    async def run(self) -> None:
+        """Be its daemon, from its start on."""
+        await self._applier.restore()
+        await self._configurator.run()
+
+    # What the daemon sees
+
+    async def fetch(self, *, etag: str | None = None, wait_s: int | None = None) -> Fetched:
+        """Ask the control plane, over the network and with the deadline of the real adapter."""
+        limit = self._fleet.settings.deadlines.fetch_total if wait_s is None else wait_s + 5.0
+        try:
+            return await asyncio.wait_for(self._ask(etag, wait_s), limit)
+        except TimeoutError:
+            raise FetchError("no answer in time") from None
+
+    async def _ask(self, etag: str | None, wait_s: int | None) -> Fetched:
+        await asyncio.sleep(self.rng.uniform(*NETWORK_S))
+        try:
+            return await self._fleet.control.ask(self, etag, wait_s)
+        finally:
+            await asyncio.sleep(self.rng.uniform(*NETWORK_S))
+
+    @property
+    def etag(self) -> str:
+        """Name of the document that is published for it."""
+        return str(self.place)
+
+    def reload(self) -> bool:
+        """Take a SIGHUP."""
+        self._later(RELOAD_S, self._reloaded)
+        return True
+
+    async def look(self, *, deadline_s: float) -> SqlReport:
+        """Say over SQL that all is well."""
+        del deadline_s
+        await asyncio.sleep(RELOAD_S)
+        marker = str(LiveFile.parse(self._files.text or "").marker)
+        row = FileSetting(
+            file=str(CONF),
+            line=1,
+            name="neon_refresh.config_generation",
+            value=marker,
+            applied=True,
+            error=None,
+        )
+        return SqlReport(
+            conf_load_time=self._fleet.wall(),
+            marker=marker,
+            library_loaded=True,
+            settings=(row,),
+            pending_restart=(),
+        )
+
+    def move(self) -> None:
+        """Publish its next document."""
+        self.place += 1
+        self.published.set()
+        self.published = asyncio.Event()
+
+    # What its PostgreSQL does
+
+    def _later(self, seconds: float, call: Callable[[], None]) -> None:
+        self._loop.call_later(seconds, call)
+
+    @property
+    def _now_us(self) -> int:
+        return int(self._loop.now * 1e6)
+
+    def suffer(self) -> None:
+        """Its sessions notice that the pageserver is gone."""
+        self.troubled = True
+        text = self._files.text or ""
+        self._lost = next(place for place in range(len(DOCUMENTS)) if url(place) in text)
+        self._policy.event(Source.PAGESERVER, self._now_us, shard=0)
+        self._complain()
+
+    def _complain(self) -> None:
+        if not self.troubled:
+            return
+        if self._policy.due(self._now_us):
+            self._policy.sent(self._now_us)
+            self._later(LOOPBACK_S, self._complained)
+            return
+        wait_us = self._policy.wait_us(self._now_us)
+        if wait_us != NEVER:
+            self._later(max(wait_us, 1) / 1e6, self._complain)
+
+    def _complained(self) -> None:
+        self.node.request_refresh(
+            who="postgres",
+            source=facts.Source.WORKER,
+            suspicion=Suspicion(source="pageserver", shard=0, trouble="dead"),
+        )
+        self._policy.finished(self._now_us)
+        self._complain()
+
+    def _reloaded(self) -> None:
+        if self.troubled and url(self._lost) not in (self._files.text or ""):
+            self._later(RECONNECT_S, self._reconnected)
+        self._acknowledge()
+
+    def _reconnected(self) -> None:
+        if self.troubled:
+            self.troubled = False
+            self._policy.end(Source.PAGESERVER, shard=0)
+            self.healed_at = self._loop.now
+            self._fleet.healed()
+            self._later(LOOPBACK_S, self._acknowledge)
+
+    def _acknowledge(self) -> None:
+        written = self.node.written
+        if written is not None:
+            self.node.acknowledge(
+                AckMessage(
+                    marker=str(LiveFile.parse(self._files.text or "").marker),
+                    map_sha256=written.map_sha256,
+                    shard_count=1,
+                    suspects=self.troubled,
+                )
+            )
+
+
+class Fleet:
+    """All of them, and their clock."""
+
+    def __init__(self, story: Story) -> None:
+        self.story = story
+        self.loop = SimLoop()
+        self.loop.step_s = 1e-9  # thousands act in the same moment
+        self.loop.job_time = lambda: FSYNC_S
+        self.settings = Settings(pgdata=Path("/pgdata"), connstr="", compute_id="c", attach=True)
+        self.control = ControlPlane(self.loop, story)
+        self.unhealed = 0
+        """How many have lost their pageserver and not found it again."""
+        self.all_healed = asyncio.Event()
+
+    def healed(self) -> None:
+        """One compute more is served again."""
+        self.unhealed -= 1
+        if self.unhealed == 0:
+            self.all_healed.set()
+
+    def monotonic(self) -> float:
+        """Return seconds that never go backwards."""
+        return self.loop.now
+
+    def wall(self) -> datetime:
+        """Return the same clock as a date."""
+        return _EPOCH + timedelta(seconds=self.loop.now)
