@@ -20,6 +20,7 @@ from compute_ctl.catalog import Desk
 from compute_ctl.configurator import Configurator
 from compute_ctl.configurator.fetcher import Fetcher
 from compute_ctl.decisions.state import Event
+from compute_ctl.document.body import log_is_elsewhere
 from compute_ctl.files.claim import claimed
 from compute_ctl.files.state_store import StateStore
 from compute_ctl.http import Doors
@@ -163,6 +164,8 @@ class _App:
             deadline_s=self._settings.deadlines.stop_fast,
         )
         if isinstance(postgres, Attached):
+            if node.written is not None and not log_is_elsewhere(node.written.body, attach=True):
+                node.server.lsn = postgres.shutdown_lsn
             node.move(Event.STOPPED, "postgres is stopped")
         else:
             await node.stopped.wait()

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Callable
 
 from compute_ctl.decisions.state import Event
+from compute_ctl.document.body import log_is_elsewhere
 from compute_ctl.errors import PostgresError
 from compute_ctl.node import Node
 from compute_ctl.postgres import Events, Supervised
@@ -66,6 +67,8 @@ class Supervisor:
                 break
         if node.exit_code is None:
             node.exit_code = 1 if self._status is None else self._status
+        if node.written is not None and not log_is_elsewhere(node.written.body, attach=False):
+            node.server.lsn = self._postgres.shutdown_lsn
         node.move(Event.STOPPED, f"postgres ended with status {self._status}")
 
     async def _wait_for_configuration(self) -> None:

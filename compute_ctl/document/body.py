@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from compute_ctl.document.quoting import DIRECTIVES, settings_in
-from compute_ctl.document.spec_sources import CONNSTRING, STRIPE_SIZE
+from compute_ctl.document.spec_sources import CONNSTRING, SAFEKEEPERS, STRIPE_SIZE
 from compute_ctl.document.upstream import DEFAULT_STRIPE_SIZE
 from compute_ctl.errors import SpecError
 
@@ -22,6 +22,17 @@ def split_body(body: str) -> tuple[str, str]:
     return body[:at], body[at:]
 
 
+def log_is_elsewhere(body: str, *, attach: bool) -> bool:
+    """Whether Neon's library may keep the log: then only the safekeepers know where it ends.
+
+    In attach mode a *body* that names safekeepers but no libraries leaves that open: the latter are
+    set elsewhere.
+    """
+    found = Body.read(body)
+    loads = "neon" in found.preload or (attach and not found.preload)
+    return SAFEKEEPERS in found.names and loads
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Body:
     """What a body says that was written here, perhaps by an earlier daemon or as a fallback."""
@@ -33,6 +44,8 @@ class Body:
     names: frozenset[str]
     tenant_id: str | None = None
     timeline_id: str | None = None
+    preload: tuple[str, ...] = ()
+    """The libraries that the server loads at its start."""
 
     @classmethod
     def read(cls, body: str) -> Body:
@@ -54,4 +67,9 @@ class Body:
             names=frozenset(names | servers.keys()),
             tenant_id=found.get("neon.tenant_id"),
             timeline_id=found.get("neon.timeline_id"),
+            preload=tuple(
+                name.strip().strip('"')
+                for name in found.get("shared_preload_libraries", "").split(",")
+                if name.strip()
+            ),
         )

@@ -1,26 +1,26 @@
 """Which cluster a data directory holds, and how it was left: the start of global/pg_control.
 
-The layout of these bytes (system identifier, two version numbers, state) is the same in every
-PostgreSQL that is supported; the file is native-endian.
+The layout of these bytes (system identifier, two version numbers, state, time, latest checkpoint)
+is the same in every PostgreSQL since 11; the file is native-endian.
 """
 
 from __future__ import annotations
 
 import struct
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from compute_ctl.errors import PostgresError
 
-_HEAD: Final = struct.Struct("=QIIi")
+_HEAD: Final = struct.Struct("=QIIi4xqQ")
+_PRIMARY_SHUT_DOWN: Final = 1
 _SHUT_DOWN: Final = (1, 2)
 """DB_SHUTDOWNED and DB_SHUTDOWNED_IN_RECOVERY."""
 
 
 def system_identifier(pgdata: Path) -> str:
     """Return the cluster's system identifier, decimal. Raises PostgresError."""
-    identifier, _version, _catalog, _state = _control(pgdata)
-    return str(identifier)
+    return str(_control(pgdata).identifier)
 
 
 def major_version(pgdata: Path) -> str | None:
@@ -34,9 +34,24 @@ def major_version(pgdata: Path) -> str | None:
 def was_shut_down(pgdata: Path) -> bool:
     """Return whether the cluster ended in good order; False where that cannot be told."""
     try:
-        return _control(pgdata)[3] in _SHUT_DOWN
+        return _control(pgdata).state in _SHUT_DOWN
     except PostgresError:
         return False
+
+
+def shutdown_lsn(pgdata: Path) -> str | None:
+    """Return where the shutdown checkpoint of a primary is in the log, like ``0/1696F10``.
+
+    All that clients have committed lies before it. None where the last server was a standby, has
+    not ended in good order, or this cannot be told.
+    """
+    try:
+        control = _control(pgdata)
+    except PostgresError:
+        return None
+    if control.state != _PRIMARY_SHUT_DOWN:
+        return None
+    return f"{control.checkpoint >> 32:X}/{control.checkpoint & 0xFFFFFFFF:X}"
 
 
 def data_dir_inode(pgdata: Path) -> str:
@@ -50,13 +65,21 @@ def data_dir_inode(pgdata: Path) -> str:
     return f"{found.st_dev}:{found.st_ino}"
 
 
-def _control(pgdata: Path) -> tuple[int, int, int, int]:
+class _Control(NamedTuple):
+    identifier: int
+    version: int
+    catalog: int
+    state: int
+    time: int
+    checkpoint: int
+
+
+def _control(pgdata: Path) -> _Control:
     path = pgdata / "global" / "pg_control"
     try:
         with path.open("rb") as file:
-            identifier, version, catalog, state = _HEAD.unpack(file.read(_HEAD.size))
+            return _Control(*_HEAD.unpack(file.read(_HEAD.size)))
     except OSError as error:
         raise PostgresError(f'could not read file "{path}": {error.strerror}') from error
     except struct.error as error:
         raise PostgresError(f'file "{path}" is too short') from error
-    return identifier, version, catalog, state

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from compute_ctl.errors import PostgresError
+from compute_ctl.postgres.identity import shutdown_lsn
 from compute_ctl.postgres.postmaster import Process, find, read_pid_file
 
 QUICK_POLL_S: Final = 0.1
@@ -69,6 +70,11 @@ class Server:
         """Pid of the verified postmaster, or None."""
         with self._found() as process:
             return process.pid if process else None
+
+    @property
+    def shutdown_lsn(self) -> str | None:
+        """Where the log of a primary ended that was shut down in good order; else None."""
+        return shutdown_lsn(self._pgdata)
 
     def reload(self) -> bool:
         """Send SIGHUP to the verified postmaster; False where there is none.

@@ -4,6 +4,7 @@ import json
 import os
 import pwd
 import stat
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -58,6 +59,14 @@ class Supervised:
         value: str = row[0]
         return value
 
+    def latest_checkpoint(self) -> str:
+        """Return where the server's last checkpoint is in its log, as its own program says."""
+        program = [binary("pg_controldata"), "-D", str(self.data)]
+        told = subprocess.run(program, capture_output=True, check=True, env={"LC_ALL": "C"})
+        return dict(
+            line.split(":", maxsplit=1) for line in told.stdout.decode().splitlines() if ":" in line
+        )["Latest checkpoint location"].strip()
+
     def postmaster(self) -> int:
         """Return the server's pid."""
         return int((self.data / "postmaster.pid").read_text().splitlines()[0])
@@ -97,10 +106,20 @@ def test_from_nothing_to_running_and_back(supervised: Supervised) -> None:
     code, body = supervised.daemon.call("POST", "/terminate")
 
     assert code == 200
-    assert set(body) == {"lsn"}
+    assert body == {"lsn": supervised.latest_checkpoint()}
     assert supervised.daemon.child is not None
     assert supervised.daemon.child.wait(20) == 0
     assert not alive(pid)
+
+
+def test_immediate_end_proves_no_lsn(supervised: Supervised) -> None:
+    """Without a shutdown checkpoint nobody knows where the log ends."""
+    supervised.publish()
+    running(supervised)
+
+    assert supervised.daemon.call("POST", "/terminate?mode=immediate") == (200, {"lsn": None})
+    assert supervised.daemon.child is not None
+    assert supervised.daemon.child.wait(20) == 0
 
 
 def test_reload_without_restart(supervised: Supervised) -> None:

@@ -1,6 +1,8 @@
 """The body of a configuration file tells its parts."""
 
-from compute_ctl.document.body import Body, split_body
+import pytest
+
+from compute_ctl.document.body import Body, log_is_elsewhere, split_body
 from tests.unit.document.rendering import A, B, made
 
 
@@ -44,3 +46,19 @@ def test_body_tells_what_it_says() -> None:
         names=rendered.names,
     )
     assert Body.read("x\n'").names == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("text", "attach", "elsewhere"),
+    [
+        ("neon.safekeepers = 'a:1'\nshared_preload_libraries = 'neon,x'\n", False, True),
+        ("neon.safekeepers = 'a:1'\nshared_preload_libraries = 'x, \"neon\"'\n", True, True),
+        ("neon.safekeepers = 'a:1'\nshared_preload_libraries = 'neon_refresh'\n", True, False),
+        ("neon.safekeepers = 'a:1'\n", False, False),
+        ("neon.safekeepers = 'a:1'\n", True, True),
+        ("shared_preload_libraries = 'neon'\n", False, False),
+    ],
+)
+def test_who_keeps_the_log(text: str, attach: bool, elsewhere: bool) -> None:
+    """Neon's library with safekeepers; what a file beside others does not say is left open."""
+    assert elsewhere == log_is_elsewhere(text, attach=attach)
