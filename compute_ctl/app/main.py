@@ -16,7 +16,7 @@ from compute_ctl.app.assembly import Assembly, SystemClock
 from compute_ctl.app.folder_watch import FolderWatch
 from compute_ctl.app.supervisor import Supervisor
 from compute_ctl.app.tasks import Tasks
-from compute_ctl.catalog import Desk
+from compute_ctl.catalog import Desk, Keeper
 from compute_ctl.configurator import Configurator
 from compute_ctl.configurator.fetcher import Fetcher
 from compute_ctl.decisions.state import Event
@@ -110,7 +110,7 @@ class _App:
         self._tasks.spawn("folder watch", watch.run())
         self._tasks.spawn("extensions", self._make.extension_count(node, postgres, metrics).run())
         self._tasks.spawn("audit log", self._make.audit_log(node, metrics).run())
-        self._watch(node, postgres, store)
+        self._watch(node, postgres, store, keeper)
         notifier.send(READY)
         node.subscribe(SystemdStatus(notifier))
         try:
@@ -126,7 +126,9 @@ class _App:
                 await source.close()
         return self._exit_code(node)
 
-    def _watch(self, node: Node, postgres: Attached | Supervised, store: StateStore) -> None:
+    def _watch(
+        self, node: Node, postgres: Attached | Supervised, store: StateStore, keeper: Keeper
+    ) -> None:
         if isinstance(postgres, Attached):
             events = Events(on_ready=node.postgres_ready, on_lost=node.postgres_lost)
             self._tasks.spawn("postgres watcher", postgres.watch(events))
@@ -136,6 +138,7 @@ class _App:
             postgres=postgres,
             deadlines=self._settings.deadlines,
             environment=lambda: _storage_token(store),
+            before_start=keeper.before_start,
         )
         self._tasks.spawn("postgres watcher", postgres.watch(supervisor.events))
         self._tasks.spawn("supervisor", supervisor.run())

@@ -31,11 +31,13 @@ class Supervisor:
         postgres: Supervised,
         deadlines: Deadlines,
         environment: Callable[[], dict[str, str]],
+        before_start: Callable[[], None],
     ) -> None:
         self._node = node
         self._postgres = postgres
         self._deadlines = deadlines
         self._environment = environment
+        self._before_start = before_start
         self._came_up = False
         self._ended = asyncio.Event()
         self._status: int | None = None
@@ -84,6 +86,8 @@ class Supervisor:
         await node.configured.wait()
 
     def _start(self) -> None:
+        if not self._postgres.running:
+            self._before_start()
         try:
             if self._postgres.start(self._environment()):
                 logger.info("adopted the running postgres (pid %s)", self._postgres.pid)

@@ -26,9 +26,11 @@ from compute_ctl.catalog.executor import Executor
 from compute_ctl.catalog.migrations import migrate
 from compute_ctl.catalog.sessions import open_session
 from compute_ctl.catalog.size_limit import SizeLimit
+from compute_ctl.catalog.subscribers import Subscribers
 from compute_ctl.catalog.tasks import Stopwatch, Task, Wish, resolved, unanswered
-from compute_ctl.catalog.wanted import Wanted, names_size_limit
+from compute_ctl.catalog.wanted import NO_TIMELINE, Wanted, names_size_limit
 from compute_ctl.decisions.facts import CatalogKind
+from compute_ctl.document.render import SUBSCRIBERS_HOLD
 from compute_ctl.document.spec import Document
 from compute_ctl.errors import CatalogError, MigrationError, ProbeError, StoreError
 from compute_ctl.node import Node
@@ -61,12 +63,22 @@ class Keeper:
     _wish: Wish | None = None
     _migrations: Task | None = None
     _migrated: bool = False
+    _as_wanted: bool = False
+    """The newest document's wish is fulfilled, or it has none."""
     _poke: asyncio.Event = field(default_factory=asyncio.Event)
     _stopped: threading.Event = field(default_factory=threading.Event)
     _bench: Bench = field(default_factory=Bench)
 
     def __post_init__(self) -> None:
         self._size_limit = SizeLimit(self.pgdata, reload=self.postgres.reload)
+        self._subscribers = Subscribers(self.pgdata, reload=self.postgres.reload)
+
+    def before_start(self) -> None:
+        """Prepare the start of a server that is ours, with what is written."""
+        node = self.node
+        dropped = node.state.subscriptions_dropped_for == (node.timeline or NO_TIMELINE)
+        if node.written is not None and SUBSCRIBERS_HOLD in node.written.body and not dropped:
+            self._subscribers.hold()
 
     # What the configurator asks for
 
@@ -79,6 +91,7 @@ class Keeper:
         desired = self.node.desired
         if desired is None or desired.content_sha256 != document.content_sha256:
             return resolved(CatalogEnd.SUPERSEDED)
+        self._as_wanted = False
         try:
             wanted = Wanted.of(document)
         except CatalogError as error:
@@ -89,6 +102,7 @@ class Keeper:
         if wanted is None or (wanted.nothing and not self.always):
             self._drop_wish()
             self._migrations = None
+            self._as_wanted = True
             return resolved(CatalogEnd.SKIPPED)
         sha256 = wanted.sha256
         if not force:
@@ -98,6 +112,7 @@ class Keeper:
             if self.node.state.catalog_sha256 == sha256:
                 self._drop_wish()
                 self._then_migrate(document)
+                self._as_wanted = True
                 return resolved(CatalogEnd.UNCHANGED)
         self._drop_wish()
         self._wish = Wish(document=document, wanted=wanted, sha256=sha256, answer=unanswered())
@@ -136,7 +151,7 @@ class Keeper:
             self._stopped.set()
 
     def _pause(self) -> float | None:
-        if self._size_limit.doubtful:
+        if self._size_limit.doubtful or self._subscribers.held:
             return LOOK_S
         task = self._wish or self._migrations
         return max(task.retry_at - self.clock.monotonic(), LOOK_S) if task else None
@@ -144,6 +159,8 @@ class Keeper:
     async def _turn(self) -> None:
         if self._size_limit.doubtful and self.postgres.ready:
             await self._verify_size_limit()
+        if self._subscribers.held and self._as_wanted and self.postgres.ready:
+            await asyncio.to_thread(self._subscribers.release)
         wish, migrations = self._wish, self._migrations
         if wish is not None:
             if self._may_begin(wish):
@@ -158,6 +175,7 @@ class Keeper:
             return
         if result.good:
             self._wish = None
+            self._as_wanted = True
             self.node.server.catalog_error = None
             if result.end is CatalogEnd.DONE:
                 self._then_migrate(wish.document)
@@ -229,7 +247,11 @@ class Keeper:
         if wish.wanted.operation and wish.wanted.operation not in done:
             done = (*done, wish.wanted.operation)[-KEPT_OPERATIONS:]
         self.node.state = msgspec.structs.replace(
-            state, catalog_sha256=wish.sha256, done_operations=done
+            state,
+            catalog_sha256=wish.sha256,
+            done_operations=done,
+            subscriptions_dropped_for=wish.wanted.drop_subscriptions_for
+            or state.subscriptions_dropped_for,
         )
         try:
             await self.save()

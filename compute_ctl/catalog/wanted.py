@@ -19,6 +19,8 @@ from compute_ctl.sql.quoting import check_object_name
 
 PRELOAD: Final = "shared_preload_libraries"
 DELTA_ACTIONS: Final = frozenset({"delete_db", "rename_db", "delete_role", "rename_role"})
+NO_TIMELINE: Final = "none"
+"""The timeline of a document that names none."""
 _RENAMES: Final = frozenset({"rename_db", "rename_role"})
 _AUDIT_EXTENSIONS: Final = {
     "Base": ("pgaudit",),
@@ -136,4 +138,4 @@ def _proxy_roles(spec: ComputeSpec) -> frozenset[str]:
 
 
 def _timeline(spec: ComputeSpec) -> str:
-    return timeline_id(spec) or "none"
+    return timeline_id(spec) or NO_TIMELINE

@@ -59,6 +59,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     """Of what was wanted of roles, databases and extensions, and is done."""
     done_operations: tuple[str, ...] = ()
     """Operations whose delta operations were carried out; the newest last."""
+    subscriptions_dropped_for: str = ""
+    """The timeline in which the subscriptions of its parent were dropped last."""
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):

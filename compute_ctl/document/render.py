@@ -34,6 +34,10 @@ SIZE_LIMIT: Final = "neon.max_cluster_size"
 SIZE_LIMIT_OVERRIDE: Final = "compute_ctl_temp_override.conf"
 """The file beside the configuration of a limited server that lifts its limit for a while."""
 
+SUBSCRIBERS: Final = "neon.disable_logical_replication_subscribers"
+SUBSCRIBERS_HOLD: Final = "compute_ctl_subscribers.conf"
+"""The file beside the configuration that sets it while subscriptions are yet to be dropped."""
+
 _LOGIN_FILE: Final = "neon_refresh.auth_token_file"
 _EXTENSION_SERVER_PORT: Final = "neon.extension_server_port"
 _PRELOAD: Final = "shared_preload_libraries"
@@ -98,6 +102,8 @@ def render(document: Document, context: RenderContext) -> Rendered:
     rest += [setting_line(name, value) for name, value in settings.items()]
     if SIZE_LIMIT in names:
         rest.append(setting_line("include_if_exists", SIZE_LIMIT_OVERRIDE))
+    if _drops_subscriptions(spec, context):
+        rest.append(setting_line("include_if_exists", SUBSCRIBERS_HOLD))
     return Rendered(
         rest="".join(rest),
         upstream=_upstream_text(servers),
@@ -219,7 +225,8 @@ def _defaults(document: Document, context: RenderContext) -> dict[str, str]:
     if not context.attach:
         defaults |= dict.fromkeys(_LOCALE_SETTINGS, "C.UTF-8")
         defaults["neon.privileged_role_name"] = context.privileged_role
-        defaults["neon.disable_logical_replication_subscribers"] = "false"
+        if not _drops_subscriptions(spec, context):
+            defaults[SUBSCRIBERS] = "false"
         tls = document.compute_ctl_config.tls
         if tls is not None and "tls_experimental" in spec.features:
             check_value(tls.cert_path, "compute_ctl_config.tls.cert_path")
@@ -236,6 +243,12 @@ def _defaults(document: Document, context: RenderContext) -> dict[str, str]:
         high, low = (int(half, 16) for half in spec.mode.lsn.split("/"))
         defaults["recovery_target_lsn"] = f"{high:X}/{low:X}"
     return defaults
+
+
+def _drops_subscriptions(spec: ComputeSpec, context: RenderContext) -> bool:
+    """Whether subscribers must not run at first; the server's own default is that they do."""
+    dropped = spec.drop_subscriptions_before_start and not spec.skip_pg_catalog_updates
+    return dropped and spec.mode == "Primary" and not context.attach
 
 
 def _audit(spec: ComputeSpec, settings: dict[str, str]) -> dict[str, str]:

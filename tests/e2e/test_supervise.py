@@ -7,6 +7,7 @@ import stat
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -39,8 +40,8 @@ class Supervised:
             attach=False,
         )
 
-    def publish(self, **settings: str) -> None:
-        """Write the configuration file of the daemon."""
+    def publish(self, spec: dict[str, Any] | None = None, **settings: str) -> None:
+        """Write the configuration file of the daemon; *spec* is for fields of the spec."""
         everything = {
             "port": str(self.port),
             "listen_addresses": "",
@@ -49,6 +50,9 @@ class Supervised:
             **settings,
         }
         document = attached(tenant=TENANT, timeline=TIMELINE, settings=everything)
+        cluster = (spec or {}).pop("cluster", {})
+        document["spec"] |= spec or {}
+        document["spec"]["cluster"] |= cluster
         self.config.write_text(json.dumps(document))
 
     def show(self, name: str) -> str:
@@ -120,6 +124,40 @@ def test_immediate_end_proves_no_lsn(supervised: Supervised) -> None:
     assert supervised.daemon.call("POST", "/terminate?mode=immediate") == (200, {"lsn": None})
     assert supervised.daemon.child is not None
     assert supervised.daemon.child.wait(20) == 0
+
+
+def test_subscribers_wait_until_subscriptions_are_dropped(supervised: Supervised) -> None:
+    """A server starts without them, and has them once the work is done; it is done once."""
+    name, held = "neon.disable_logical_replication_subscribers", "subscribers do not run before"
+
+    def wish(owner: str) -> dict[str, Any]:
+        databases = [{"name": "shop", "owner": owner}]
+        cluster = {"roles": [{"name": "keeper"}], "databases": databases}
+        fields = {"skip_pg_catalog_updates": False, "drop_subscriptions_before_start": True}
+        return {"cluster": cluster, **fields}
+
+    def held_back() -> bool:
+        with psycopg.connect(supervised.connstr) as session:
+            return session.execute(f"SELECT current_setting('{name}', true)").fetchone() == (
+                "true",
+            )
+
+    supervised.publish(wish("nobody"))
+    running(supervised)
+    daemon = supervised.daemon
+    daemon.wait_status("the failure", lambda found: found["postgres"]["catalog_error"])
+    assert held_back()
+
+    supervised.publish(wish("keeper"))
+    daemon.refresh()
+    wait_until("subscribers to run", lambda: "subscribers may run" in daemon.log_text())
+    wait_until("the reload", lambda: not held_back())
+    assert not (supervised.data / "compute_ctl_subscribers.conf").exists()
+
+    before = daemon.log_text().count(held)
+    assert (1, 0) == (before, daemon.stop())
+    running(supervised)
+    assert (1, False) == (daemon.log_text().count(held), held_back())
 
 
 def test_reload_without_restart(supervised: Supervised) -> None:

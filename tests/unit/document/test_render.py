@@ -78,6 +78,27 @@ def test_limited_server_reads_what_lifts_the_limit(where: dict[str, Any]) -> Non
     assert expected not in made({"work_mem": "1MB"}).rest
 
 
+@pytest.mark.parametrize(
+    ("fields", "context", "held"),
+    [
+        ({}, SUPERVISE, True),
+        ({}, ATTACH, False),
+        ({"skip_pg_catalog_updates": True}, SUPERVISE, False),
+        ({"mode": "Replica"}, SUPERVISE, False),
+        ({"drop_subscriptions_before_start": False}, SUPERVISE, False),
+    ],
+)
+def test_subscribers_wait_where_subscriptions_are_dropped(
+    fields: dict[str, Any], context: RenderContext, held: bool
+) -> None:
+    """A server that we start reads the file that holds them; others have the setting's default."""
+    rest = made(context=context, **{"drop_subscriptions_before_start": True, **fields}).rest
+    assert held == ("include_if_exists = 'compute_ctl_subscribers.conf'\n" in rest)
+    setting = "neon.disable_logical_replication_subscribers"
+    expected = [] if held or context is ATTACH else [f"{setting} = 'false'"]
+    assert expected == [line for line in rest.splitlines() if line.startswith(setting)]
+
+
 def test_privileged_role_is_told_to_the_server() -> None:
     """Neon's library learns which role the daemon makes the privileged one."""
     context = RenderContext(attach=False, internal_port=3081, privileged_role="my_superuser")
