@@ -36,11 +36,12 @@ bench: build # cost, heal time, herd, daemon; then the plots. PATRONI=1 installs
 	@$(BIN)/python -m bench.heal $(ARGS)
 	@$(BIN)/python -m bench.herd
 	@$(BIN)/python -m bench.daemon $(if $(PATRONI),--patroni)
+	@$(BIN)/python -m bench.fleet
 	@$(BIN)/python -m bench.plots
 
 chaos: build # half of SECONDS in simulation, half on real processes that are killed, stopped and cut off
 	@half=$$(( $(SECONDS) / 2 )); status=0; \
-	$(BIN)/python -m tests.simulation --seconds $$half || status=1; \
+	$(BIN)/python -m tests.simulation --from $$(date +%s) --seconds $$half || status=1; \
 	$(BIN)/python -m tests.chaos --quiet --seconds $$half $(ARGS) || status=1; \
 	exit $$status
 

@@ -1,6 +1,7 @@
 """One life of the daemon: the real core between simulated adapters, from start to crash.
 
-What `app` composes is composed here, without doors, metrics and signals.
+What `app` composes is composed here, without doors, metrics and signals; in supervise mode with the
+real `Supervisor`, which starts the simulated server.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ import asyncio
 import random
 from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+from compute_ctl.app.supervisor import Supervisor
 from compute_ctl.configurator import Configurator
 from compute_ctl.configurator.applier import Applier
 from compute_ctl.configurator.fetcher import Fetcher
@@ -22,14 +24,16 @@ from compute_ctl.decisions.state import Event, Status
 from compute_ctl.document.render import RenderContext
 from compute_ctl.errors import StoreError
 from compute_ctl.node import Node
+from compute_ctl.postgres import Events
 from compute_ctl.settings import Settings
 from tests.simulation.disk import Fence, SimConfStore, SimStateStore
 from tests.simulation.postgres import SimPostgres, SimProbe
 from tests.simulation.source import SimSource
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Coroutine, Mapping
 
+    from compute_ctl.postgres import Supervised
     from tests.simulation.world import World
 
 RECONCILE_S = 60.0
@@ -43,6 +47,7 @@ class Server:
     def __init__(self, postgres: SimPostgres, fence: Fence) -> None:
         self._postgres = postgres
         self._fence = fence
+        self.started = asyncio.Event()
 
     @property
     def ready(self) -> bool:
@@ -62,6 +67,32 @@ class Server:
     def reload(self) -> bool:
         """Send SIGHUP."""
         return not self._fence.up and self._postgres.reload()
+
+    def start(self, environment: Mapping[str, str] | None = None) -> bool:
+        """Start the server, or adopt it; return whether it was adopted."""
+        del environment
+        if self._fence.up:
+            return False
+        adopted = self._postgres.up
+        if not adopted:
+            self._postgres.start()
+        self.started.set()
+        return adopted
+
+    async def watch(self, events: Events) -> None:
+        """Report on every start of the server, as the real one does."""
+        while True:
+            await self.started.wait()
+            self.started.clear()
+            pid, ready = self._postgres.pid, False
+            while self._postgres.up and self._postgres.pid == pid:
+                if self._postgres.ready and not ready:
+                    ready = True
+                    events.on_ready()
+                await asyncio.sleep(1.0 if ready else 0.1)
+            if ready:
+                events.on_lost()
+            events.on_exit(1)
 
 
 class Life:
@@ -138,19 +169,31 @@ class Life:
             self._world.note(f"the daemon could not start: {error}")
             return
         self.restored = True
-        work = [
-            self.spawn(self._configurator.run(), "configurator"),
-            self.spawn(self._watch(), "postgres watcher"),
-        ]
+        work = [self.spawn(self._configurator.run(), "configurator"), *self._watchers()]
         ending = asyncio.create_task(self.node.ending.wait(), name="ending")
         done, _ = await asyncio.wait({*work, ending}, return_when=asyncio.FIRST_COMPLETED)
         for task in done & set(work):
             if not task.cancelled() and task.exception() is not None:
                 self._world.fail(f"task {task.get_name()} died: {task.exception()!r}")
-        if self.node.terminating:
-            self._world.invariants.detached()
-            self._world.postgres.stop()
-            self.node.move(Event.STOPPED, "postgres is stopped")
+        if self.node.status is Status.TERMINATED or not self.node.terminating:
+            return  # its server has ended
+        self._world.invariants.detached()
+        self._world.postgres.stop()
+        self.node.move(Event.STOPPED, "postgres is stopped")
+
+    def _watchers(self) -> list[asyncio.Task[None]]:
+        if not self._world.supervised:
+            return [self.spawn(self._watch(), "postgres watcher")]
+        supervisor = Supervisor(
+            node=self.node,
+            postgres=cast("Supervised", self._postgres),
+            deadlines=self._world.settings.deadlines,
+            environment=dict,
+        )
+        return [
+            self.spawn(self._postgres.watch(supervisor.events), "postgres watcher"),
+            self.spawn(supervisor.run(), "supervisor"),
+        ]
 
     async def _watch(self) -> None:
         ready = False

@@ -122,7 +122,7 @@ def lose_power(world: World) -> None:
 def restart_postgres(world: World) -> None:
     """Stop the server, for a moment or longer."""
     world.postgres.stop()
-    if world.rng.random() < 0.5:
+    if world.rng.random() < 0.5 and not world.supervised:
         world.postgres.start()
     else:
         world.postgres_wanted = False

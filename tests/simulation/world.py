@@ -69,6 +69,8 @@ class World:
         self.has_etags = rng.random() < 0.8
         self.long_polls = rng.random() < 0.5
         self.checks = rng.random() < 0.7
+        self.supervised = rng.random() < 0.3
+        """The daemon starts the server; else somebody else does."""
         ordering = rng.choice([Ordering.GENERATION, Ordering.GENERATION, *Ordering])
         self.writer = Writer(ordering, login=rng.random() < 0.3)
         self.kinds = list(Kind)
@@ -194,9 +196,10 @@ class World:
 
     async def _story(self) -> None:
         self.control.publish(self.writer.write(self.place))
-        if self.rng.random() < 0.8:
-            self.postgres.start()
-        self.spawn(self._keep_postgres(), "keeper of postgres")
+        if not self.supervised:
+            if self.rng.random() < 0.8:
+                self.postgres.start()
+            self.spawn(self._keep_postgres(), "keeper of postgres")
         self.spawn(self._keep_daemon(), "keeper of the daemon")
         if self.has_library:
             worker = SimWorker(self)
