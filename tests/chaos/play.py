@@ -42,7 +42,9 @@ class Player:
         except (AssertionError, OSError, ValueError) as error:
             self._figures.unhealed(f"{error}; {self._why}")
         else:
-            self._figures.healed(time.monotonic() - begun)
+            took = time.monotonic() - begun
+            self._figures.healed(took)
+            self._note(f"  healed after {took:.3f} s, the bound is {planned.heal_bound:g} s")
         self._look()
         self._load.go_on()
 
