@@ -86,9 +86,9 @@ class ControlPlane:
 
     async def close(self) -> None:
         """Close the connections; the next fetch would open new ones."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
 
     async def fetch(self, *, etag: str | None = None, wait_s: int | None = None) -> Fetched:
         """Ask once; see `ports.Source.fetch`.
@@ -97,8 +97,10 @@ class ControlPlane:
             FetchError: no usable answer; `lasting` for 401, 403 and 404.
         """
         status = "unknown"
+        session: aiohttp.ClientSession | None = None
         try:
-            async with self._connected().get(
+            session = self._connected()
+            async with session.get(
                 self._url,
                 headers=self._headers(etag, wait_s),
                 timeout=self._timeout(wait_s),
@@ -107,6 +109,8 @@ class ControlPlane:
                 status = _status_text(response.status)
                 return await self._answer(response, etag)
         except TimeoutError as error:
+            if session is self._session and not isinstance(error, aiohttp.ConnectionTimeoutError):
+                await self.close()  # where one connection has died unnoticed, the others have too
             raise self._error("no answer in time") from error
         except aiohttp.ClientConnectorError as error:
             if isinstance(error, aiohttp.ClientConnectorCertificateError):

@@ -190,6 +190,13 @@ MUTATIONS: Final = (
         tests=("tests/unit/sources/test_control_plane.py", "-k", "silence_has_an_end"),
     ),
     Mutation(
+        name="dead connections used again",
+        file="compute_ctl/sources/control_plane.py",
+        old="            if session is self._session and not",
+        new="            if session is None and not",
+        tests=("tests/unit/sources/test_control_plane_connections.py",),
+    ),
+    Mutation(
         name="catalog before the heal",
         file="compute_ctl/catalog/keeper.py",
         old="            and self.node.proven\n"

@@ -152,3 +152,45 @@ async def test_connection_closed_meanwhile_is_made_anew() -> None:
         assert (await client.fetch()).status == FetchStatus.EMPTY
         await client.close()
     assert connections == 2
+
+
+async def test_one_dead_connection_costs_one_deadline() -> None:
+    """After a silence no connection of before is used again, kept or held by a long poll."""
+    asked = asyncio.Event()
+    died = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer plain requests until what is open dies; hold those that would wait."""
+        born_dead = died.is_set()
+        while request := await reader.readuntil(b"\r\n\r\n"):
+            if b"Prefer: wait" in request:
+                asked.set()
+            elif born_dead or not died.is_set():
+                writer.write(KEEP_ALIVE + EMPTY)
+
+    def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        tasks.append(asyncio.create_task(serve(reader, writer)))
+        writers.append(writer)
+
+    tasks: list[asyncio.Task[None]] = []
+    writers: list[asyncio.StreamWriter] = []
+    server = await asyncio.start_server(connected, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    client = ControlPlane(f"http://127.0.0.1:{port}", compute_id="c", total_timeout_s=0.2)
+    async with server:
+        poll = asyncio.create_task(client.fetch(etag='"1"', wait_s=20))
+        await asyncio.gather(client.fetch(), client.fetch(), asked.wait())
+        assert len(writers) == 3
+        died.set()
+
+        with pytest.raises(FetchError, match="no answer in time"):
+            await client.fetch()
+        with pytest.raises(FetchError):
+            await asyncio.wait_for(poll, 1.0)
+        assert (await client.fetch()).status == FetchStatus.EMPTY
+        await client.close()
+        for writer in writers:
+            writer.close()
+        await asyncio.wait(tasks)
+    for task in tasks:
+        task.exception()
