@@ -274,6 +274,16 @@ def test_a_silent_resolver_is_bounded(unresolvable: Postgres) -> None:
         assert time.monotonic() - begin < 1
 
 
+def test_resolving_leaves_no_descriptor(make_neon: MakeNeon) -> None:
+    """However often a name is resolved, at most one resolution holds a descriptor."""
+    server = make_neon(pageservers="host=localhost port=1")
+    with Blocked(server, READ) as query:
+        failures = "SELECT consecutive_failures FROM neon_refresh.shards"
+        wait_until("eight attempts", lambda: server.value(failures) >= 8)
+        names = [str(fd.readlink()) for fd in Path(f"/proc/{query.pid}/fd").iterdir()]
+        assert len([name for name in names if "eventfd" in name]) <= 1
+
+
 def test_a_new_map_rescues_from_a_silent_resolver(
     unresolvable: Postgres, make_pageserver: MakePageserver
 ) -> None:
