@@ -9,16 +9,36 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Protocol
 
 from compute_ctl.decisions.state import Event
 from compute_ctl.document.body import log_is_elsewhere
 from compute_ctl.errors import PostgresError
 from compute_ctl.node import Node
-from compute_ctl.postgres import Events, Supervised
+from compute_ctl.postgres import Events
 from compute_ctl.settings import Deadlines
 
 logger = logging.getLogger(__name__)
+
+
+class Startable(Protocol):
+    """What it needs of `Supervised`, so that a simulation can take its place."""
+
+    @property
+    def running(self) -> bool:
+        """Whether the server exists."""
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id."""
+
+    @property
+    def shutdown_lsn(self) -> str | None:
+        """Where its log ended."""
+
+    def start(self, environment: Mapping[str, str] | None = None) -> bool:
+        """Start or adopt it; return whether it was adopted. Raises PostgresError."""
 
 
 class Supervisor:
@@ -28,7 +48,7 @@ class Supervisor:
         self,
         *,
         node: Node,
-        postgres: Supervised,
+        postgres: Startable,
         deadlines: Deadlines,
         environment: Callable[[], dict[str, str]],
         before_start: Callable[[], None],

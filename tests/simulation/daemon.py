@@ -10,7 +10,7 @@ import asyncio
 import random
 from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from compute_ctl.app.supervisor import Supervisor
 from compute_ctl.configurator import Configurator
@@ -32,8 +32,6 @@ from tests.simulation.source import SimSource
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping
-
-    from compute_ctl.postgres import Supervised
     from tests.simulation.world import World
 
 RECONCILE_S = 60.0
@@ -78,6 +76,11 @@ class Server:
             self._postgres.start()
         self.started.set()
         return adopted
+
+    @property
+    def shutdown_lsn(self) -> str | None:
+        """Nothing: this server has no write-ahead log."""
+        return None
 
     async def watch(self, events: Events) -> None:
         """Report on every start of the server, as the real one does."""
@@ -186,9 +189,10 @@ class Life:
             return [self.spawn(self._watch(), "postgres watcher")]
         supervisor = Supervisor(
             node=self.node,
-            postgres=cast("Supervised", self._postgres),
+            postgres=self._postgres,
             deadlines=self._world.settings.deadlines,
             environment=dict,
+            before_start=lambda: None,
         )
         return [
             self.spawn(self._postgres.watch(supervisor.events), "postgres watcher"),
