@@ -71,6 +71,8 @@ class Settings:
     """Group that may use the unix socket (then mode 0660)."""
     privileged_role: str = "neon_superuser"
     """The role that all roles of a document are members of."""
+    lakebase_mode: bool = False
+    """That role is made without the right to replicate, as in Neon's mode of this name."""
     monitor_interval: float = 1.0
     """Seconds between two looks at whether anybody uses Postgres."""
     installed_extensions_interval: float = 3600.0

@@ -158,6 +158,7 @@ class Assembly:
             pgdata=settings.pgdata,
             save=lambda: journal.save(node.state),
             privileged=settings.privileged_role,
+            may_replicate=not settings.lakebase_mode,
             always=not settings.attach,
             deadline_s=settings.deadlines.catalog,
             retry_max_s=settings.reconcile_interval,

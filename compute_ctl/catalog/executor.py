@@ -35,6 +35,8 @@ class Executor:
     deadline: float
     """Monotonic seconds."""
     privileged: str
+    may_replicate: bool = True
+    """Of the privileged role, where it is made."""
     concurrency: int = 1
     """Databases worked on at once; 0 means 1."""
     size_limit: SizeLimit | None = None
@@ -65,7 +67,9 @@ class Executor:
             if catalog.in_recovery:
                 return False
             catalog = with_extensions(session, catalog)
-            phases = plan(wanted, catalog, privileged=self.privileged)
+            phases = plan(
+                wanted, catalog, privileged=self.privileged, may_replicate=self.may_replicate
+            )
             if not phases:
                 return True
             if self.size_limit is None:

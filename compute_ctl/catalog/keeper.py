@@ -56,6 +56,7 @@ class Keeper:
     save: Callable[[], Awaitable[None]]
     """Keeps the node's state on disk."""
     privileged: str = "neon_superuser"
+    may_replicate: bool = True
     always: bool = True
     """Also where a document lists nothing: the privileged role and the health check."""
     deadline_s: float = 300.0
@@ -64,7 +65,6 @@ class Keeper:
     _migrations: Task | None = None
     _migrated: bool = False
     _as_wanted: bool = False
-    """The newest document's wish is fulfilled, or it has none."""
     _poke: asyncio.Event = field(default_factory=asyncio.Event)
     _stopped: threading.Event = field(default_factory=threading.Event)
     _bench: Bench = field(default_factory=Bench)
@@ -201,6 +201,7 @@ class Keeper:
             connstr=self.connstr,
             deadline=time.monotonic() + self.deadline_s,
             privileged=self.privileged,
+            may_replicate=self.may_replicate,
             concurrency=wish.document.spec.reconfigure_concurrency,
             size_limit=self._size_limit if names_size_limit(wish.document.spec) else None,
             stopped=self._stopped,

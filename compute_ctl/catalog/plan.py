@@ -51,14 +51,20 @@ class Phase:
 
 
 def plan(
-    wanted: Wanted, catalog: Catalog, *, privileged: str = PRIVILEGED_ROLE
+    wanted: Wanted,
+    catalog: Catalog,
+    *,
+    privileged: str = PRIVILEGED_ROLE,
+    may_replicate: bool = True,
 ) -> tuple[Phase, ...]:
     """Return the phases that are needed; none where all is as wanted.
+
+    *privileged* is the role that all others join; *may_replicate* is for where it is made.
 
     Raises:
         CatalogError: it cannot be done, or must not.
     """
-    planner = _Planner(wanted, catalog, privileged)
+    planner = _Planner(wanted, catalog, privileged, may_replicate=may_replicate)
     phases = (
         Phase(name="subscriptions", work=tuple(planner.subscriptions_of_dropped())),
         _single("privileged role", planner.privileged_role()),
@@ -83,7 +89,10 @@ def _single(name: str, steps: Iterable[Step]) -> Phase:
 class _Planner:
     """Plans phase after phase, on the catalog as the earlier ones leave it."""
 
-    def __init__(self, wanted: Wanted, catalog: Catalog, privileged: str) -> None:
+    def __init__(
+        self, wanted: Wanted, catalog: Catalog, privileged: str, *, may_replicate: bool
+    ) -> None:
+        self._may_replicate = may_replicate
         self._wanted = wanted
         self._catalog = catalog
         self._privileged = privileged
@@ -103,7 +112,9 @@ class _Planner:
     def privileged_role(self) -> Iterator[Step]:
         """The role that all others are members of."""
         if self._privileged not in self._roles:
-            statement = sql.PRIVILEGED_ROLE.format(role=identifier(self._privileged))
+            statement = sql.create_privileged_role(
+                self._privileged, may_replicate=self._may_replicate, known=self._roles
+            )
             yield Step(what=f'create role "{self._privileged}"', sql=statement)
 
     def invalid_databases(self) -> Iterator[Step]:

@@ -8,6 +8,7 @@ session's search_path is pg_catalog alone.
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 from typing import Final
 
 from compute_ctl.document.quoting import printable
@@ -41,6 +42,15 @@ def create_role(role: Role, *, privileged: str | None) -> str:
         parts += [flag for flag in NEW_ROLE if flag not in said]
         parts.append(f"IN ROLE {identifier(privileged)}")
     return f"CREATE ROLE {identifier(role.name)} {_role_tail(role, parts)}"
+
+
+def create_privileged_role(name: str, *, may_replicate: bool, known: Container[str]) -> str:
+    """Return what creates the role that all others join; *known* are the roles that there are."""
+    replication = " REPLICATION" if may_replicate else ""
+    statement = f"CREATE ROLE {identifier(name)} CREATEDB CREATEROLE NOLOGIN{replication} BYPASSRLS"
+    # PostgreSQL 13 has no such roles.
+    joins = [role for role in ("pg_read_all_data", "pg_write_all_data") if role in known]
+    return f"{statement} IN ROLE {', '.join(joins)}" if joins else statement
 
 
 def alter_role(role: Role) -> str:
@@ -95,10 +105,6 @@ def _option(option: GenericOption, what: str) -> str:
         raise CatalogError(f'{what}: the value of option "{name}" is no {option.vartype}')
     return f"{name} {value}"
 
-
-PRIVILEGED_ROLE: Final = """\
-CREATE ROLE {role} CREATEDB CREATEROLE NOLOGIN REPLICATION BYPASSRLS
-IN ROLE pg_read_all_data, pg_write_all_data"""
 
 DROP_SUBSCRIPTIONS: Final = """\
 SELECT format(

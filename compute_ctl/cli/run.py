@@ -90,6 +90,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> RunOption
         extensions_on_loopback=given.extensions_on_loopback,
         socket_group=given.socket_group,
         privileged_role=given.privileged_role_name,
+        lakebase_mode=given.lakebase_mode,
         installed_extensions_interval=given.installed_extensions_collection_interval,
         instance_id=environment.get("INSTANCE_ID"),
         refresh_min_interval=given.refresh_min_interval,

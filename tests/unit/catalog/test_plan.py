@@ -66,12 +66,19 @@ def statements(phases: tuple[Phase, ...], name: str) -> list[str]:
 
 def test_privileged_role_is_made_where_it_is_missing() -> None:
     """The role that all others join comes first, and only once."""
-    empty = replace(catalog(), roles={"postgres": CatalogRole(name="postgres")})
+    there = ("postgres", "pg_read_all_data", "pg_write_all_data")
+    empty = replace(catalog(), roles={name: CatalogRole(name=name) for name in there})
     expected = [
         'CREATE ROLE "neon_superuser" CREATEDB CREATEROLE NOLOGIN REPLICATION BYPASSRLS'
         " IN ROLE pg_read_all_data, pg_write_all_data"
     ]
     assert expected == statements(plan(wanted(), empty), "privileged role")
+    expected = [expected[0].replace(" REPLICATION", "")]
+    found = plan(wanted(), empty, may_replicate=False)
+    assert expected == statements(found, "privileged role")
+    old = replace(catalog(), roles={"postgres": CatalogRole(name="postgres")})
+    expected = ['CREATE ROLE "neon_superuser" CREATEDB CREATEROLE NOLOGIN REPLICATION BYPASSRLS']
+    assert expected == statements(plan(wanted(), old), "privileged role")
     assert [] == statements(plan(wanted(), catalog()), "privileged role")
 
 

@@ -82,6 +82,17 @@ def test_privileged_role() -> None:
     """The role that the others join can be named."""
     assert read().settings.privileged_role == "neon_superuser"
     assert read("--privileged-role-name", "mine").settings.privileged_role == "mine"
+    assert [False, True] == [
+        read("--lakebase-mode", value).settings.lakebase_mode for value in ("false", "true")
+    ]
+
+
+def test_interval_of_the_extension_count() -> None:
+    """Any whole number of seconds, as in the reference."""
+    option = "--installed-extensions-collection-interval"
+    assert 3600 == read().settings.installed_extensions_interval
+    assert 604800 == read(option, "604800").settings.installed_extensions_interval
+    assert "no whole number" in str(refused([*BASE, option, "1.5"]))
 
 
 def test_flags_without_effect_are_named_once() -> None:

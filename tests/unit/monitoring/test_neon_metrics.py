@@ -57,3 +57,27 @@ def test_what_is_not_done_here_is_zero() -> None:
     for name in ("prewarms", "prewarm_errors", "offloads", "offload_errors"):
         assert 0 == samples[f"compute_ctl_lfc_{name}_total"]
     assert 0 == samples["compute_audit_log_dir_size"]
+
+
+def test_every_family_of_the_reference_is_there() -> None:
+    """Whoever scrapes Neon's finds each name here; downloads of extensions never happen."""
+    expected = {
+        "compute_ctl_up",
+        "compute_installed_extensions",
+        "compute_ctl_cplane_requests_total",
+        "compute_ctl_db_migration_failed_total",
+        "compute_audit_log_dir_size",
+        "compute_pg_current_downtime_ms",
+        "compute_pg_downtime_ms_total",
+        "compute_ctl_lfc_prewarms_total",
+        "compute_ctl_lfc_prewarm_errors_total",
+        "compute_ctl_lfc_offloads_total",
+        "compute_ctl_lfc_offload_errors_total",
+        "pg_cctl_pagestream_request_errors_total",
+        "pg_cctl_configure_statement_timeout_errors_total",
+        "pg_cctl_attached",
+    }
+    metrics = Metrics(instance_id="i")
+    text = metrics.exposition(replace(NOTHING, tenant="t")).decode()
+    shown = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
+    assert set() == expected - shown
