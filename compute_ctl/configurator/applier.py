@@ -19,7 +19,7 @@ from compute_ctl.configurator.rollback import Rollback
 from compute_ctl.decisions.attempt import Result, Step, reasons, weigh
 from compute_ctl.decisions.facts import Outcome
 from compute_ctl.decisions.proof import Complaint, Proof, Verdict
-from compute_ctl.decisions.recovery import Start, decide_start
+from compute_ctl.decisions.recovery import Start, decide_start, floor_of
 from compute_ctl.document.generation import LiveFile, Marker
 from compute_ctl.document.render import RenderContext, Rendered, render
 from compute_ctl.document.spec import Document
@@ -81,8 +81,13 @@ class Applier:
             if live is not None:
                 logger.warning('"%s" is not as it was left, writing it again', self._journal.path)
                 await self._journal.reinstate(live)
+        if live is not None:
+            node.state = floor_of(live, node.state)
         if live is not None and live.marker is not None:
-            await self._take_up(live.marker, live.body)
+            if live.intact:
+                await self._take_up(live.marker, live.body)
+            else:
+                self._installer.belongs(live.body)  # edited: it says whose it is, and no more
         node.restored = True
         return start
 
@@ -192,7 +197,10 @@ class Applier:
             live is None or live.marker != written.marker or not live.intact
         ):
             logger.warning('"%s" is not as it was left, writing it again', self._journal.path)
-            await self._journal.reinstate(LiveFile(marker=written.marker, body=written.body))
+            floor = self._node.state.floor
+            await self._journal.reinstate(
+                LiveFile(marker=written.marker, body=written.body, floor=floor)
+            )
             await self.prove_again()
             return
         if await self._journal.include():

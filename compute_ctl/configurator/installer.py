@@ -54,12 +54,17 @@ class Installer:
         self.contains(marker, body, None if is_fallback else document, is_fallback=is_fallback)
         logger.info("wrote generation %d to %s", marker.generation, self._journal.path)
 
+    def belongs(self, body: str) -> Body:
+        """Remember whose compute *body* was written for; return it read."""
+        found = Body.read(body)
+        self._ledger.belong_to(found.tenant_id, found.timeline_id)
+        return found
+
     def contains(
         self, marker: Marker, body: str, document: Document | None, *, is_fallback: bool = False
     ) -> None:
         """Record what is in the live file; *document* is None for a mixture of two."""
-        found = Body.read(body)
-        self._ledger.belong_to(found.tenant_id, found.timeline_id)
+        found = self.belongs(body)
         published = map_sha256(marker, stripe_size=found.stripe_size, shards=found.shards)
         written = Written(
             marker=marker,

@@ -150,7 +150,7 @@ class Journal:
             live=live, state=state, highest_kept=self._state.highest_generation()
         )
         marker = Marker.of(generation=number, nonce=self._nonce(), body=body)
-        new = file_text(body, marker)
+        new = file_text(body, marker, state.floor)
         self._include()
         failpoint.reach("before-generation")
         try:
@@ -210,7 +210,7 @@ class Journal:
     async def reinstate(self, live: LiveFile) -> None:
         """Write a kept generation again, as it was. Raises StoreError."""
         if live.marker is not None:
-            text = file_text(live.body, live.marker)
+            text = file_text(live.body, live.marker, live.floor)
             await self._call(lambda: self._conf.swap(text))
 
     def take_up(self, generation: int) -> None:

@@ -73,9 +73,10 @@ class Ledger:
             generation=generation,
         )
         config = node.state.ctl_config if source == DISK else None
+        refused = source == DISK and self._entry(document) is not None
         node.state = msgspec.structs.replace(
             node.state,
-            floor=raise_floor(node.state.floor, document.version),
+            floor=node.state.floor if refused else raise_floor(node.state.floor, document.version),
             ctl_config=config or document.compute_ctl_config,
         )
 

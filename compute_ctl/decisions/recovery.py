@@ -115,6 +115,14 @@ def decide_start(*, live: LiveFile | None, state: State) -> Start:
     return Start.PROVE
 
 
+def floor_of(live: LiveFile, state: State) -> State:
+    """Return *state* with the version floor of a live file that is newer than all it knows of."""
+    known = state.applied.generation if state.applied else 0
+    if live.floor is None or live.marker is None or live.marker.generation <= known:
+        return state
+    return msgspec.structs.replace(state, floor=live.floor)
+
+
 def next_generation(*, live: Marker | None, state: State, highest_kept: int) -> int:
     """Return the number of the next generation: above all that were ever used here."""
     known = [highest_kept, live.generation if live else 0]

@@ -3,7 +3,8 @@
 The live file is the journal of the daemon: its last line sets `neon_refresh.config_generation` to
 the marker ``G.nonce.hash``. G is the generation number; the nonce makes an acknowledgement
 unforgeable for whoever cannot read the superuser-only setting; the hash is the SHA-256 of the body
-(all lines before the marker line), so that a hand-edited or torn file is recognised.
+(all lines before the marker line), so that a hand-edited or torn file is recognised. A comment
+behind the marker names the version below which no document was to be taken, if all else is lost.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from compute_ctl.document.versions import Version
+
 MARKER_SETTING: Final = "neon_refresh.config_generation"
 _MARKER = re.compile(r"([1-9][0-9]{0,17})\.([0-9a-f]{32})\.([0-9a-f]{64})")
-_MARKER_LINE = re.compile(rf"{re.escape(MARKER_SETTING)} = '([^'\n]*)'\n\Z")
+_MARKER_LINE = re.compile(rf"{re.escape(MARKER_SETTING)} = '([^'\n]*)'(?: # floor ([^\n]*))?\n\Z")
 
 
 def sha256_hex(text: str) -> str:
@@ -51,9 +54,10 @@ class Marker:
         return cls(generation=generation, nonce=nonce, body_sha256=sha256_hex(body))
 
 
-def file_text(body: str, marker: Marker) -> str:
+def file_text(body: str, marker: Marker, floor: Version | None = None) -> str:
     """Return the whole configuration file: *body* (ends in a newline) and the marker line."""
-    return f"{body}{MARKER_SETTING} = '{marker}'\n"
+    known = f" # floor {floor}" if floor else ""
+    return f"{body}{MARKER_SETTING} = '{marker}'{known}\n"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,6 +67,8 @@ class LiveFile:
     marker: Marker | None
     """None: not written by us, or its end is missing."""
     body: str
+    floor: Version | None = None
+    """No document older than this was to be taken when it was written."""
 
     @property
     def intact(self) -> bool:
@@ -75,7 +81,11 @@ class LiveFile:
         match = _MARKER_LINE.search(text)
         if match is None:
             return cls(marker=None, body=text)
-        return cls(marker=Marker.parse(match[1]), body=text[: match.start()])
+        return cls(
+            marker=Marker.parse(match[1]),
+            body=text[: match.start()],
+            floor=Version.parse(match[2] or ""),
+        )
 
 
 def map_sha256(marker: Marker, *, stripe_size: int, shards: tuple[str, ...]) -> str:

@@ -23,6 +23,17 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
     def __str__(self) -> str:
         return str(self.generation if self.timestamp is None else self.timestamp.isoformat())
 
+    @classmethod
+    def parse(cls, text: str) -> Version | None:
+        """Return the version that `str` has made *text* of, None where it has not."""
+        if text.isascii() and text.isdigit() and len(text) < 20:
+            return cls(generation=int(text))
+        try:
+            found = datetime.fromisoformat(text)
+        except ValueError:
+            return None
+        return None if found.tzinfo is None else cls(timestamp=found)
+
 
 class Versioned(Protocol):
     """What of a spec tells its version."""

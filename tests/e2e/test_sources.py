@@ -265,3 +265,18 @@ def test_a_missing_library_is_said(make_compute: ComputeFactory) -> None:
     daemon = compute.start_daemon()
     daemon.refresh()
     assert daemon.log_text().count('postgres has not loaded "neon_refresh"') == 1
+
+
+def test_a_restart_leaves_the_way_back(compute: Compute) -> None:
+    """The version before a refused one is welcome, also to a daemon started since."""
+    a, b = compute.pageserver("a"), compute.pageserver("b")
+    compute.publish(a, generation=1)
+    daemon = compute.start_daemon()
+    compute.publish(b, generation=3, settings={"work_mem": "banana"})
+    assert daemon.refresh() == "rejected"
+    assert compute.setting("neon.pageserver_connstring") == b.url
+    daemon.kill()
+    daemon.start()
+    compute.publish(a, generation=2)
+    assert daemon.refresh() == "applied"
+    assert compute.setting("neon.pageserver_connstring") == a.url

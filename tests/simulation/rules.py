@@ -19,7 +19,7 @@ RESTART_ONLY: Final = frozenset({"shared_buffers", "shared_preload_libraries"})
 DEFAULTS: Final = {"shared_buffers": "128MB", "shared_preload_libraries": "neon_refresh"}
 """What restart-only settings have without a line."""
 KNOWN: Final = RESTART_ONLY | {"work_mem", "log_min_duration_statement"}
-_LINE = re.compile(r"([A-Za-z_][\w.]*) = '((?:[^'\\]|''|\\\\)*)'")
+_LINE = re.compile(r"([A-Za-z_][\w.]*) = '((?:[^'\\]|''|\\\\)*)'(?: #.*)?")
 _MEMORY = re.compile(r"\d{1,6}(kB|MB|GB)")
 
 

@@ -76,3 +76,10 @@ def test_secrets_are_hidden() -> None:
     assert "hunter2" not in repr(found)
     assert found.owner == "compute_ctl: the document's servers"
     assert found.pending_restart is True
+
+
+def test_command_line_beats_the_files() -> None:
+    """What the server calls applied in a file is not in force; a reload will not change that."""
+    found = judge(of_source("command line"))
+    assert [one.applied for one in found.lines] == [False]
+    assert found.changes_by == "restart without it on the command line"

@@ -12,6 +12,7 @@ from compute_ctl.decisions.recovery import (
     Start,
     State,
     decide_start,
+    floor_of,
     next_generation,
 )
 from compute_ctl.document.generation import LiveFile, Marker, file_text
@@ -105,3 +106,21 @@ def test_state_survives_json() -> None:
     )
 
     assert msgspec.json.decode(msgspec.json.encode(state), type=State) == state
+
+
+@pytest.mark.parametrize(
+    ("generation", "written", "expected"),
+    [
+        (3, Version(generation=7), Version(generation=7)),
+        (3, Version(generation=1), Version(generation=1)),  # a rollback that was not saved
+        (3, None, Version(generation=5)),
+        (2, Version(generation=7), Version(generation=5)),
+    ],
+)
+def test_a_newer_file_knows_the_floor(
+    generation: int, written: Version | None, expected: Version
+) -> None:
+    """Where the state could not be saved, the live file says what was no longer to be taken."""
+    state = msgspec.structs.replace(KNOWN, floor=Version(generation=5))
+    found = LiveFile(marker=marker(generation), body="", floor=written)
+    assert expected == floor_of(found, state).floor

@@ -1,12 +1,14 @@
 """The marker identifies a file, and a damaged one is recognised."""
 
 import hashlib
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from compute_ctl.document.generation import LiveFile, Marker, file_text, map_sha256
+from compute_ctl.document.versions import Version
 
 NONCE = "0123456789abcdef" * 2
 BODY = "work_mem = '1MB'\n"
@@ -89,3 +91,21 @@ def test_map_hash() -> None:
     expected = hashlib.sha256(f"{MARKER}\n2048\na:1,b:1".encode()).hexdigest()
 
     assert map_sha256(MARKER, stripe_size=2048, shards=("a:1", "b:1")) == expected
+
+
+@pytest.mark.parametrize(
+    "floor",
+    [None, Version(generation=7), Version(timestamp=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))],
+)
+def test_floor_comes_back(floor: Version | None) -> None:
+    """The version behind the marker is read as it was written, and is no part of the body."""
+    marker = Marker.of(generation=1, nonce="a" * 32, body="a = 1\n")
+    assert LiveFile.parse(file_text("a = 1\n", marker, floor)) == LiveFile(
+        marker=marker, body="a = 1\n", floor=floor
+    )
+
+
+@pytest.mark.parametrize("text", ["x", "-1", "2026-01-02T03:04:05", "1" * 21, ""])
+def test_no_version_is_none(text: str) -> None:
+    """What nobody has written there is no floor."""
+    assert Version.parse(text) is None
