@@ -32,6 +32,7 @@ from tests.simulation.source import SimSource
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping
+
     from tests.simulation.world import World
 
 RECONCILE_S = 60.0
