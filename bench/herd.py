@@ -33,6 +33,8 @@ SHARDS = (1, 8, 64)
 LATE_S = (0.0, 1.0)
 ROWS = 100_000
 STRIPE_PAGES = 1
+REST_S = 0.08
+"""Before each outage: more than the library's shortest pause between two requests."""
 SERVED_WITHIN_S = 50.0
 COLUMNS = (
     "published after, s",
@@ -109,6 +111,7 @@ class Herd:
         queries = [_read(blocks[number % len(blocks)]) for number in range(backends)]
         for session, query in zip(sessions, queries, strict=True):
             session.execute(query)
+        time.sleep(REST_S)
         before = self._counts()
         if not late_s:
             self._publish(self._well)
