@@ -36,7 +36,6 @@ from devstack.process import Child
 from devstack.wait import wait_until
 
 START_TIMEOUT_S = 20.0
-STARTS = 5
 LOADS = 3
 LOAD_WITHOUT_END = 10_000_000
 SERVERS = ("server", "starts in ms", "MB", "requests", "a second", "p50 ms", "p99 ms", "worst ms")
@@ -60,10 +59,10 @@ def start_to_ready_ms(daemon: Daemon) -> float:
     return (time.perf_counter() - begin) * 1000
 
 
-def start_often(compute: Compute) -> list[float]:
+def start_often(compute: Compute, starts: int) -> list[float]:
     """Start the daemon some times; it runs in the end."""
     found = []
-    for number in range(STARTS):
+    for number in range(starts):
         if number:
             compute.daemon.stop()
         found.append(start_to_ready_ms(compute.daemon))
@@ -77,11 +76,11 @@ def row(name: str, starts_ms: float | None, pid: int, found: Load) -> tuple[obje
     return (name, starts_ms, memory_mb(pid), found.requests, found.rate, *latencies)
 
 
-def measure_servers(compute: Compute, requests: int) -> list[tuple[object, ...]]:
+def measure_servers(compute: Compute, requests: int, starts: int) -> list[tuple[object, ...]]:
     """Put the daemon and the bare server under the same load."""
-    starts = start_often(compute)
+    ready = start_often(compute, starts)
     rows: list[tuple[object, ...]] = [
-        ("compute_ctl, at rest", median(starts), memory_mb(compute.daemon.pid), *[None] * 5)
+        ("compute_ctl, at rest", median(ready), memory_mb(compute.daemon.pid), *[None] * 5)
     ]
     for _ in range(LOADS):
         found = asyncio.run(load(compute.port, requests))
@@ -147,7 +146,9 @@ def goals(servers: list[tuple[object, ...]]) -> list[Goal]:
     ]
 
 
-def measure(outcome: Outcome, requests: int, changes: int, *, with_patroni: bool) -> None:
+def measure(
+    outcome: Outcome, *, requests: int, starts: int, changes: int, with_patroni: bool
+) -> None:
     """Measure and print."""
     with ExitStack() as stack:
         template = Template()
@@ -156,7 +157,7 @@ def measure(outcome: Outcome, requests: int, changes: int, *, with_patroni: bool
         pageserver = compute.pageserver("a")
         compute.publish(pageserver)
         try:
-            servers = measure_servers(compute, requests)
+            servers = measure_servers(compute, requests, starts)
             outcome.table("servers", "refresh requests over 64 connections", SERVERS, servers)
             seen = measure_changes(compute, Publisher(compute, pageserver), changes)
             fetches = compute.daemon.metric("compute_ctl_refresh_attempts_total")
@@ -183,12 +184,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.daemon", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--requests", type=int, default=10_000, metavar="N")
+    parser.add_argument("--starts", type=int, default=5, metavar="N")
     parser.add_argument("--changes", type=int, default=20, metavar="N")
     parser.add_argument("--patroni", action="store_true", help="compare with it")
     add_json_argument(parser, "daemon")
     given = parser.parse_args()
     outcome = Outcome("daemon")
-    measure(outcome, given.requests, given.changes, with_patroni=given.patroni)
+    measure(
+        outcome,
+        requests=given.requests,
+        starts=given.starts,
+        changes=given.changes,
+        with_patroni=given.patroni,
+    )
     outcome.save(given.json)
 
 

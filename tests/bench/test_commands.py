@@ -68,7 +68,7 @@ def test_herd(folder: Path) -> None:
 def test_daemon(folder: Path) -> None:
     """Daemon and bare server answer all requests; without Patroni the reason is told."""
     file = folder / "daemon.json"
-    text = run("daemon", "--requests=128", "--changes=1", f"--json={file}")
+    text = run("daemon", "--requests=128", "--starts=1", "--changes=1", f"--json={file}")
     found = results(file)
 
     assert [row["requests"] for row in found["servers"]] == [None, 128, 128, 128, 128]
