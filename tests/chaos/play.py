@@ -16,6 +16,8 @@ from tests.chaos.watch import Watch
 
 Note = Callable[[str], None]
 LOOK_S: Final = 0.02
+UP_S: Final = 30.0
+"""For a process to be there again, on a machine that has much else to do."""
 QUIET_S: Final = 12 * CANCEL_AFTER_S
 """Until every session has ended its query: the longest asks for eight pages."""
 
@@ -35,9 +37,10 @@ class Player:
         """Play one round; what must not happen is noted in the figures."""
         self._figures.begin(planned)
         self._trouble(planned)
-        begun = time.monotonic()
         try:
             calm(self._stage)
+            wait_until("the daemon to be up", self._daemon_answers, UP_S)
+            begun = time.monotonic()
             wait_until("healed", self._healed, planned.heal_bound)
         except (AssertionError, OSError, ValueError) as error:
             self._figures.unhealed(f"{error}; {self._why}")
@@ -72,6 +75,13 @@ class Player:
             self._figures.violation(what)
 
     # Peace
+
+    def _daemon_answers(self) -> bool:
+        self._look()
+        try:
+            return self._stage.daemon.call("GET", "/livez", timeout=2.0)[0] == 200
+        except OSError:
+            return False
 
     def _healed(self) -> bool:
         """Whether the daemon is content, the list is the true one, and all read from it."""

@@ -115,7 +115,7 @@ and a fetch on another dead connection is given up after 10 s."""
 
 
 def heal_bound(faults: tuple[Fault, ...]) -> float:
-    """Return how many seconds after the last fault everything must be healed."""
+    """Return how many seconds after all are up and reachable everything must be healed."""
     lost = any(
         fault.role == CONTROL_PLANE
         and (fault.kind == "half_open" or (fault.kind == "half" and fault.what == "silence"))
