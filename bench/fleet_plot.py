@@ -16,16 +16,16 @@ SHOWN_S = 10.0
 
 
 def plot(measured: Mapping[str, Measured], file: Path) -> None:
-    """Draw the stories; the same figures give the same bytes."""
+    """Draw the stories; the same figures give the same file."""
     mpl.rcParams.update(
         {"svg.hashsalt": "fleet", "svg.fonttype": "none", "font.size": 9, "axes.grid": True,
          "grid.alpha": 0.3}
     )  # fmt: skip
     figure = Figure(figsize=(11, 6.5), layout="constrained")
-    jittered, lockstep, growth = figure.subplot_mosaic("ac;bc", width_ratios=(2, 1)).values()
-    _rates(jittered, measured, ("poll", "long poll"), "with jitter, as it is")
-    _rates(lockstep, measured, ("poll, no jitter", "long poll, no jitter"), "without jitter")
-    _growth(growth, measured)
+    panels = figure.subplot_mosaic("ac;bc", width_ratios=(2, 1))
+    _rates(panels["a"], measured, ("poll", "long poll"), "with jitter, as it is")
+    _rates(panels["b"], measured, ("poll, no jitter", "long poll, no jitter"), "without jitter")
+    _growth(panels["c"], measured)
     file.parent.mkdir(parents=True, exist_ok=True)
     temporary = file.with_name(f".{file.name}.tmp")
     figure.savefig(temporary, format="svg", metadata={"Date": None})
@@ -40,6 +40,8 @@ def _rates(axes: Axes, measured: Mapping[str, Measured], names: tuple[str, ...],
     story = measured[names[0]].story
     axes.axvline(story.published_after_s, color="grey", linestyle=":", label="published")
     axes.set_xlim(-1.0, SHOWN_S)
+    axes.set_yscale("symlog", linthresh=100)
+    axes.set_ylim(bottom=0)
     axes.set_title(f"{story.computes:,} computes, {how}")
     axes.set_xlabel("seconds after the pageserver died")
     axes.set_ylabel("requests a second")
