@@ -1,0 +1,126 @@
+"""What is doubtful after a refusal or a power failure is not believed."""
+
+import asyncio
+import random
+from datetime import UTC, datetime
+from pathlib import Path
+
+from compute_ctl.configurator.journal import Journal
+from compute_ctl.configurator.prover import Prover
+from compute_ctl.decisions.facts import AckMessage, Written
+from compute_ctl.decisions.proof import Proof, SqlReport
+from compute_ctl.decisions.recovery import Identity, Quarantined, State
+from compute_ctl.document.generation import LiveFile, Marker
+from compute_ctl.errors import ProbeError
+from compute_ctl.node import Node
+from compute_ctl.settings import Deadlines
+from tests.simulation.disk import Disk, Fence, SimConfStore, SimStateStore
+from tests.simulation.documents import Ordering, Writer
+
+NOW = datetime(2030, 1, 1, tzinfo=UTC)
+BODY = "work_mem = '1MB'\n"
+
+
+class Clock:
+    """A clock that stands still."""
+
+    def monotonic(self) -> float:
+        """Return the only moment there is."""
+        return 1.0
+
+    def wall(self) -> datetime:
+        """Return the same as a date."""
+        return NOW
+
+
+class Mute:
+    """A server that runs and reloads, and answers nothing over SQL."""
+
+    ready = running = True
+    pid = 1
+    shutdown_lsn = None
+
+    def reload(self) -> bool:
+        """Take a SIGHUP."""
+        return True
+
+    async def look(self, *, deadline_s: float) -> SqlReport:
+        """Say nothing."""
+        raise ProbeError(f"no answer within {deadline_s:g} s")
+
+
+def journal(disk: Disk) -> Journal:
+    """Return the files of one daemon on *disk*."""
+    fence = Fence()
+    return Journal(
+        conf=SimConfStore(disk, fence, check_answers=True),
+        state=SimStateStore(disk, fence),
+        identity=Identity(compute_id="c", system_identifier="7", data_dir_inode="1:2"),
+        deadlines=Deadlines(),
+        nonce=lambda: "0" * 32,
+    )
+
+
+async def installed(disk: Disk) -> Marker:
+    """Write a generation, and die before it is synchronized."""
+    files = journal(disk)
+    document = Writer(Ordering.GENERATION).write(0)
+    marker = await files.install(BODY, document=document, token=None, state=State())
+    files.close()
+    return marker
+
+
+class Torn(random.Random):
+    """Undoes no rename, and tears every file that may be torn."""
+
+    def random(self) -> float:
+        """Return the highest number."""
+        return 0.999
+
+
+async def test_a_torn_generation_is_not_kept() -> None:
+    """Nobody falls back to a file of which a power failure has left a part."""
+    disk = Disk()
+    marker = await installed(disk)
+    disk.sync("")
+    disk.lose_power(Torn(1))
+    files = journal(disk)
+    assert await files.kept(marker.generation) is None
+    files.close()
+
+
+async def test_what_a_killed_daemon_wrote_is_synchronized_before_a_state_names_it() -> None:
+    """Once the state is saved, a power failure finds the generation and the live file whole."""
+    disk = Disk()
+    marker = await installed(disk)
+    files = journal(disk)
+    files.take_up(marker.generation)
+    await files.save(State(compute_id="c"))
+    disk.lose_power(Torn(1))
+    kept = await files.kept(marker.generation)
+    assert kept is not None
+    assert LiveFile.parse(disk.files["compute_ctl.conf"]) == kept[1]
+    files.close()
+
+
+async def _proof(*, refused: bool) -> Proof:
+    """Return what an acknowledgement proves of a generation while SQL is mute."""
+    node = Node(clock=Clock(), postgres=Mute())
+    entry = Quarantined(content_sha256="content", reason="bad", at=NOW)
+    node.state = State(quarantine=(entry,) if refused else ())
+    marker = Marker.of(generation=1, nonce="0" * 32, body=BODY)
+    node.now_written(
+        Written(marker=marker, rest=BODY, upstream="", at=NOW, content_sha256="content")
+    )
+    prover = Prover(
+        node=node, postgres=Mute(), probe=Mute(), clock=Clock(),
+        conf_path=str(Path("/pgdata/compute_ctl.conf")), deadlines=Deadlines(ack=0.05),
+    )  # fmt: skip
+    node.acknowledge(AckMessage(marker=str(marker), map_sha256="", shard_count=1))
+    return (await asyncio.wait_for(prover.inspect(), 5.0)).proof
+
+
+async def test_silence_does_not_outweigh_a_refusal() -> None:
+    """The servers of a refused generation are acknowledged too: that proves nothing of the rest."""
+    assert Proof.UPSTREAM == await _proof(refused=False)
+    assert Proof.NONE == await _proof(refused=True)
