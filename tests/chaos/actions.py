@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from tests.chaos.schedule import CONTROL_PLANE, Fault
+from tests.chaos.schedule import CONTROL_PLANE, DISK, Fault
 from tests.chaos.stage import Stage
 
 
@@ -21,7 +21,9 @@ class Step:
 
 
 def steps(stage: Stage, fault: Fault) -> list[Step]:
-    """Return what a fault does, in order."""
+    """Return what a fault does, in order; nothing where there is no disk that could be filled."""
+    if fault.role == DISK and stage.disk is None:
+        return []
     begin, end = _ACTIONS[fault.kind]
     made = [Step(at=fault.at, fault=fault, first=True, act=lambda: begin(stage, fault))]
     if fault.kind.endswith("_storm"):

@@ -39,7 +39,8 @@ def small_disk() -> Iterator[Disk | str]:
     command = ["mount", "-t", "tmpfs", "-o", f"size={SIZE},mode=0755", "tmpfs", str(folder)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-        failure = done.stderr.strip() if done.returncode else ""
+        said = done.stderr.strip() or f"mount ended with status {done.returncode}"
+        failure = said.splitlines()[0] if done.returncode else ""
     except OSError as error:
         failure = str(error)
     if failure:
