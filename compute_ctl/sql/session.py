@@ -10,6 +10,7 @@ them behind our back; what the connection string itself asks for comes before, s
 
 from __future__ import annotations
 
+import os
 import select
 import time
 from collections.abc import Mapping
@@ -17,6 +18,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from compute_ctl.errors import ProbeError, SqlError
+from compute_ctl.sql.addresses import resolve
 
 if TYPE_CHECKING:
     from psycopg import pq  # imported at the first connect: it costs 10 MB
@@ -154,6 +156,7 @@ class PgSession:
             client_encoding="UTF8",
             gssencmode="disable",
             connect_timeout=None,
+            **resolve(given, os.environ),
         ).encode()
 
     def _result(self, connection: pq.abc.PGconn) -> pq.abc.PGresult | None:

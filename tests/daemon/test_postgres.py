@@ -117,6 +117,15 @@ async def test_recycled_pid_is_never_signalled(make_postgres: PostgresFactory) -
     assert await stranger.wait() == -signal.SIGKILL
 
 
+async def test_postmaster_of_another_cluster_is_a_stranger(make_postgres: PostgresFactory) -> None:
+    """A recycled pid may belong to a postmaster too: that of another data directory."""
+    dead, other = make_postgres(start=False), make_postgres()
+    noted = (other.data / "postmaster.pid").read_text()
+    (dead.data / "postmaster.pid").write_text(noted)
+    attached = Attached(dead.data)
+    assert (attached.running, attached.pid, attached.reload()) == (False, None, False)
+
+
 async def test_orphan_is_not_the_postmaster(make_postgres: PostgresFactory) -> None:
     """A child of the server, named by a stale file, is not signalled: its title gives it away."""
     server = make_postgres()

@@ -148,6 +148,16 @@ async def test_silence_ends_at_the_deadline(silent: str) -> None:
         await asyncio.to_thread(wait_until, "the thread to end", probe._ended.is_set)
 
 
+async def test_server_by_name(make_postgres: PostgresFactory) -> None:
+    """A name is looked up before libpq would; one that nobody knows is told."""
+    server = make_postgres({"listen_addresses": "127.0.0.1"})
+    by_name = f"host=localhost port={server.port} user=postgres dbname=postgres"
+    assert (await SqlProbe(by_name).look(deadline_s=5)).settings
+    nobody = SqlProbe("host=no-such-host.invalid user=postgres")
+    with pytest.raises(ProbeError, match=r'the address of host "no-such-host\.invalid"'):
+        await nobody.look(deadline_s=5)
+
+
 async def test_only_one_look_at_a_time(silent: str) -> None:
     """While a look is stuck, another one fails at once instead of adding a thread."""
     probe = SqlProbe(silent)

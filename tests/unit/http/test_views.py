@@ -262,3 +262,8 @@ def test_errors() -> None:
     """An error is its text, and a hint only where there is one."""
     assert encode(error_body("no")) == b'{"error":"no"}\n'
     assert encode(error_body("no", "do this")) == b'{"error":"no","hint":"do this"}\n'
+
+
+def test_error_hides_secrets() -> None:
+    """What a source or a server says in its error may hold a password."""
+    assert shown(replace(NOTHING, error="no: password=x"))["error"] == "no: password=********"

@@ -1,0 +1,61 @@
+"""What has happened with the source decides when it is asked next."""
+
+import random
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from compute_ctl.configurator.schedule import Schedule
+from compute_ctl.decisions.facts import Source
+from compute_ctl.decisions.pacing import Why
+from compute_ctl.errors import FetchError
+from compute_ctl.node import Node
+from compute_ctl.settings import Settings
+
+
+class HandClock:
+    """Time by hand."""
+
+    now = 100.0
+
+    def monotonic(self) -> float:
+        """Seconds as set."""
+        return self.now
+
+    def wall(self) -> datetime:
+        """A date."""
+        return datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class NoPostgres:
+    """A server that is not there."""
+
+    ready = running = False
+    pid = None
+
+    def reload(self) -> bool:
+        """Reach nobody."""
+        return False
+
+
+@pytest.mark.parametrize(("lasting", "slowly"), [(True, True), (False, False)])
+@pytest.mark.parametrize("seed", range(5))
+def test_a_refusal_that_lasts_is_asked_slowly(lasting: bool, slowly: bool, seed: int) -> None:
+    """After a 401 while Postgres suffers seconds pass; after a lost connection at most 0.1 s."""
+    clock, postgres = HandClock(), NoPostgres()
+    node = Node(clock=clock, postgres=postgres)
+    settings = Settings(pgdata=Path("/"), connstr="", compute_id="c", attach=True)
+    rng = random.Random(seed)
+    schedule = Schedule(node=node, clock=clock, settings=settings, rng=rng)
+    node.requests.add(clock.now, source=Source.WORKER, suspicion=None, force=False)
+    schedule.fetching(clock.now, Why.FIRST_SIGNAL)
+    node.requests.take()
+    schedule.failed(FetchError("no", lasting=lasting))
+    schedule.attempted(clock.now)
+
+    due = schedule.due(clock.now, held=False)
+
+    assert slowly == (2.5 <= due.at - clock.now <= 5.0)
+    schedule.answered()
+    assert schedule.due(clock.now, held=False).at - clock.now <= 0.1
