@@ -124,6 +124,14 @@ async def test_refresh_waits(
     assert said == f"outcome: {outcome}" + (" (why)" if status else "")
 
 
+async def test_rollback_needs_the_socket(
+    served: Served, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The loopback port is not even asked: what changes something needs rights."""
+    assert await command("rollback", "--port", str(served.port)) == 3
+    assert "this needs the unix socket" in capsys.readouterr().err
+
+
 async def test_refresh_without_waiting(
     served: Served, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

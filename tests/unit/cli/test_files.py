@@ -54,6 +54,7 @@ def test_render_and_diff(
     assert main(["render", str(document), "--attach", "--internal-http-port", "4444"]) == 0
     text = capsys.readouterr().out
     assert "work_mem = '8MB'\n" in text
+    assert "neon.extension_server_port = '4444'\n" in text
     live = tmp_path / "compute_ctl.conf"
     live.write_text(text.replace("/STATE_DIR", str(tmp_path / "compute_ctl")))
     words = ["diff", str(document), "-D", str(tmp_path), "--attach"]
