@@ -14,6 +14,7 @@ from typing import Protocol
 
 from compute_ctl.decisions.state import Event
 from compute_ctl.document.body import log_is_elsewhere
+from compute_ctl.document.generation import Marker
 from compute_ctl.errors import PostgresError
 from compute_ctl.node import Node
 from compute_ctl.postgres import Events
@@ -61,6 +62,8 @@ class Supervisor:
         self._came_up = False
         self._ended = asyncio.Event()
         self._status: int | None = None
+        self._started_with: Marker | None = None
+        """What was in the file when Postgres was started; it may be another by the end."""
 
     @property
     def events(self) -> Events:
@@ -106,6 +109,8 @@ class Supervisor:
         await node.configured.wait()
 
     def _start(self) -> None:
+        written = self._node.written
+        self._started_with = written.marker if written is not None else None
         if not self._postgres.running:
             self._before_start()
         try:
@@ -118,7 +123,7 @@ class Supervisor:
     async def _second_chance(self) -> bool:
         """Wait for another generation to start with; False if none comes in time."""
         node = self._node
-        node.start_failed(f"postgres did not start (status {self._status})")
+        node.start_failed(f"postgres did not start (status {self._status})", self._started_with)
         try:
             await asyncio.wait_for(node.configured.wait(), self._deadlines.failed_start)
         except TimeoutError:

@@ -23,6 +23,7 @@ from compute_ctl.decisions.recovery import Start, decide_start, floor_of
 from compute_ctl.document.generation import LiveFile, Marker
 from compute_ctl.document.render import RenderContext, Rendered, render
 from compute_ctl.document.spec import Document
+from compute_ctl.document.versions import is_older
 from compute_ctl.errors import SpecError, StoreError
 from compute_ctl.node import Node
 from compute_ctl.ports import Clock
@@ -108,7 +109,13 @@ class Applier:
         kept = await self._journal.kept(marker.generation)
         document = kept[0] if kept else None
         rendered = self._render(document) if document is not None else None
-        is_fallback = document is not None and (rendered is None or rendered.body != body)
+        # Another body is a mixture of two; an older document was gone back to as Postgres did not
+        # start: neither is what was desired.
+        is_fallback = document is not None and (
+            rendered is None
+            or rendered.body != body
+            or is_older(document.version, self._node.state.floor)
+        )
         if document is not None:
             self._ledger.desire(document, DISK)
         self._installer.contains(

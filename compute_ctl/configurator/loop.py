@@ -22,7 +22,7 @@ from compute_ctl.configurator.pushes import Pushes
 from compute_ctl.configurator.schedule import Schedule
 from compute_ctl.decisions import pacing
 from compute_ctl.decisions.attempt import Result
-from compute_ctl.decisions.facts import GOOD_OUTCOMES, PUSH, Outcome, Source
+from compute_ctl.decisions.facts import GOOD_OUTCOMES, PUSH, Outcome, Source, StartFailure
 from compute_ctl.decisions.state import Event, Status
 from compute_ctl.errors import (
     FetchError,
@@ -92,6 +92,8 @@ class Configurator:
         if node.push is not None:
             await self._configure(node.push)
             return
+        if await self._take_long_poll():  # it may say when to ask again
+            return
         now = self._clock.monotonic()
         due = self._schedule.due(now, held=self._fetcher.held)
         node.next_attempt_at = due.at if isfinite(due.at) else None
@@ -113,9 +115,14 @@ class Configurator:
             await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         finally:
             wake.cancel()
+        await self._take_long_poll()
+
+    async def _take_long_poll(self) -> bool:
+        """Attend to a long poll that has ended; return whether one had."""
         ended = self._fetcher.ended_long_poll()
         if ended is not None:
             await self._refresh(ended, who="long_poll")
+        return ended is not None
 
     def _long_poll(self) -> asyncio.Task[News | None] | None:
         """While suspicion lasts, let the source tell the news as soon as there are any."""
@@ -248,10 +255,12 @@ class Configurator:
         if node.proven:
             self._pushes.proven()
 
-    async def _retreat(self, reason: str) -> None:
-        """Have something written that Postgres may start with."""
-        node = self._node
+    async def _retreat(self, failure: StartFailure) -> None:
+        """Have something written that Postgres may start with, unless that has happened since."""
+        node, reason = self._node, failure.reason
         node.start_failure = None
+        if node.written is not None and node.written.marker != failure.marker:
+            return
         node.error = reason
         try:
             if await self._applier.retreat(reason):

@@ -201,6 +201,15 @@ class Written:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class StartFailure:
+    """Postgres did not come up."""
+
+    reason: str
+    marker: Marker | None
+    """Of the generation that was in the file when it was started."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Desired:
     """The newest document accepted, whether or not it could be applied."""
 

@@ -23,6 +23,7 @@ from compute_ctl.decisions.facts import (
     Outcome,
     Snapshot,
     Source,
+    StartFailure,
     Suspicion,
     Ticket,
     Written,
@@ -30,6 +31,7 @@ from compute_ctl.decisions.facts import (
 from compute_ctl.decisions.proof import Proof, Verdict
 from compute_ctl.decisions.recovery import State
 from compute_ctl.decisions.state import RESTING, TERMINATING, Event, Status, home_event
+from compute_ctl.document.generation import Marker
 from compute_ctl.document.spec import ComputeCtlConfig, decode_document
 from compute_ctl.errors import RequestError
 from compute_ctl.node import picture
@@ -85,7 +87,7 @@ class Node:
         self.tenant: str | None = None
         self.timeline: str | None = None
         self.terminate_mode: str | None = None
-        self.start_failure: str | None = None
+        self.start_failure: StartFailure | None = None
         """Postgres did not start; the configurator has not dealt with it yet."""
         self.exit_code: int | None = None
         """What the daemon exits with, where that is not Postgres's own status."""
@@ -279,11 +281,12 @@ class Node:
         self.server.changed_at = self._clock.monotonic()
         self.move(Event.PG_LOST, "postgres does not accept connections")
 
-    def start_failed(self, reason: str) -> None:
-        """Postgres did not come up with what is written: something else has to be."""
-        self.start_failure = reason
-        self.configured.clear()
-        self.wake.set()
+    def start_failed(self, reason: str, marker: Marker | None) -> None:
+        """Postgres did not come up with the generation of *marker*: something else has to be."""
+        if self.written is None or self.written.marker == marker:
+            self.start_failure = StartFailure(reason=reason, marker=marker)
+            self.configured.clear()
+            self.wake.set()
 
     # What is shown
 

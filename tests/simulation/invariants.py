@@ -6,7 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING
 
 from compute_ctl.decisions.facts import Attempt
-from compute_ctl.decisions.recovery import Fact
+from compute_ctl.decisions.recovery import Fact, Quarantined
 from compute_ctl.decisions.state import TRANSITIONS, Status
 from compute_ctl.document.generation import LiveFile
 from compute_ctl.document.spec import decode_document
@@ -55,6 +55,7 @@ class Invariants:
         self._last_plain = -1.0
         self._applied: Fact | None = None
         self._good: Fact | None = None
+        self._quarantine: tuple[Quarantined, ...] = ()
         self._text: str | None = None
 
     def new_life(self) -> None:
@@ -84,6 +85,11 @@ class Invariants:
             self._suspected = since
             self.allow(A_SUSPICION if since is not None else 0)
         state = life.node.state
+        if state.quarantine is not self._quarantine:
+            # What is desired was refused, or was known no more: then what is applied is the floor.
+            self._quarantine = state.quarantine
+            if state.quarantine and state.applied is not None:
+                self.highest = state.applied.version or self.highest
         if state.applied is not self._applied:
             before, self._applied = self._applied, state.applied
             if state.applied is not None and life.restored:
