@@ -129,8 +129,15 @@ class Compute:
         return self.daemon
 
     def wait_in_sync(self) -> None:
-        """Wait until the document desired is the one in force."""
-        self.daemon.wait_status("configuration in sync", lambda found: found["config"]["in_sync"])
+        """Wait until the document desired is in force, and no attempt is under way or due."""
+        self.daemon.wait_status(
+            "configuration in sync",
+            lambda found: (
+                found["config"]["in_sync"]
+                and found["refresh"]["last_attempt"]
+                and found["status"] in ("running", "failed")
+            ),
+        )
 
     def pageserver(
         self, name: str, *, shards: str = "all", stripe_size: int = 2048, **options: Any
