@@ -29,6 +29,9 @@ CHECK_S: Final = 2.0
 THREAD_MARGIN_S: Final = 0.5
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
+STAY: Final = """\
+SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'"""
+"""The session is kept between two looks; before 14 there is no such setting."""
 LOOK: Final = """\
 WITH others AS (
     SELECT state, state_change FROM pg_stat_activity
@@ -41,7 +44,9 @@ SELECT
     EXISTS (SELECT FROM pg_stat_replication WHERE application_name <> 'walproposer')
         OR EXISTS (SELECT FROM pg_stat_subscription WHERE pid IS NOT NULL)
         OR EXISTS (SELECT FROM pg_stat_activity WHERE backend_type = 'autovacuum worker'),
-    (SELECT concat(sum(active_time), ' ', sum(sessions)) FROM pg_stat_database
+    (SELECT concat(sum((to_jsonb(one) ->> 'active_time')::float8), ' ',
+                   sum((to_jsonb(one) ->> 'sessions')::bigint))
+     FROM pg_stat_database one -- has neither column before 14
      WHERE datname NOT IN ('postgres', 'template0', 'template1'))"""
 
 
@@ -173,10 +178,11 @@ class Monitor:
             self.connstr,
             deadline,
             application_name=APPLICATION,
-            options={"role": "none", "idle_session_timeout": "0"},
+            options={"role": "none"},
         )
         try:
             self._session.connect()
+            self._session.query(STAY)
             return self._query(self._session, deadline)
         except ProbeError:
             self._close()
