@@ -13,6 +13,7 @@ from compute_ctl.decisions.attempt import Result, fall_back, reasons
 from compute_ctl.decisions.facts import PUSH, Outcome
 from compute_ctl.decisions.proof import Complaint
 from compute_ctl.decisions.recovery import Quarantined
+from compute_ctl.document.body import split_body
 from compute_ctl.document.render import Rendered, render_upstream
 from compute_ctl.document.spec import Document
 from compute_ctl.document.spec_sources import UPSTREAM_SETTINGS
@@ -112,24 +113,30 @@ class Refusals:
         return Result(outcome=Outcome.REJECTED, reason=reason, invalid=invalid)
 
     async def retreat(self, reason: str) -> bool:
-        """Postgres did not start on what is written: write the last known good generation.
+        """Postgres did not start on what is written: write something it may start with.
 
-        Returns False where that is what it did not start on, or there is none.
+        First the good rest with the newest servers, which the old ones may have made way for; if
+        that is what it did not start on, the last known good generation whole. Returns False
+        where nothing is left to try.
 
         Raises:
             StoreError: it cannot be written.
         """
         node = self._means.node
-        good = node.state.last_known_good
-        kept = await self._means.journal.kept(good.generation) if good else None
+        fact = node.state.last_known_good
+        kept = await self._means.journal.kept(fact.generation) if fact else None
         if node.written is None or kept is None or kept[0] is None:
             return False
         if node.written.body == kept[1].body:
             return False
         refused = await self._means.journal.kept(node.written.marker.generation)
-        if refused is not None and refused[0] is not None:
-            self._means.ledger.quarantine(refused[0], reason)
-        _, token = render_upstream(kept[0], self._means.context)
-        await self._means.installer.install(kept[1].body, kept[0], token, is_fallback=True)
+        good_rest, _ = split_body(kept[1].body)
+        document, body = refused[0] if refused else None, good_rest + node.written.upstream
+        if document is not None:
+            self._means.ledger.quarantine(document, reason)
+        if document is None or body == node.written.body:
+            document, body = kept[0], kept[1].body
+        _, token = render_upstream(document, self._means.context)
+        await self._means.installer.install(body, document, token, is_fallback=True)
         await self._means.journal.save(node.state)
         return True

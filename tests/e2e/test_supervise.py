@@ -199,17 +199,19 @@ def test_postgres_that_ends_takes_the_daemon_with_it(supervised: Supervised) -> 
 
 
 def test_a_generation_that_postgres_does_not_start_on(supervised: Supervised) -> None:
-    """A library that is not there reloads fine and kills the next start: the good one is used."""
-    supervised.publish(work_mem="7MB")
+    """A library that is not there kills the next start: the good rest, with the newest servers."""
+    supervised.publish(work_mem="7MB", primary_conninfo="host=old")
     running(supervised)
-    supervised.publish(work_mem="8MB", shared_preload_libraries="no_such_library")
+    supervised.publish(
+        work_mem="8MB", primary_conninfo="host=new", shared_preload_libraries="no_such_library"
+    )
     assert supervised.daemon.refresh() == "applied"
     assert supervised.daemon.stop() == 0
 
     supervised.daemon.start()
     supervised.daemon.wait_status("running", lambda found: found["status"] == "running")
 
-    assert supervised.show("work_mem") == "7MB"
+    assert (supervised.show("work_mem"), supervised.show("primary_conninfo")) == ("7MB", "host=new")
     wait_until(
         "the quarantine", lambda: supervised.daemon.status()["config"]["quarantined"], timeout=10
     )
