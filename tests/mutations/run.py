@@ -15,7 +15,9 @@ from typing import Final
 from tests.mutations.catalog import Mutation, mutated
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
-LEFT_OUT: Final = shutil.ignore_patterns(".git", ".venv", ".*_cache", "__pycache__", "*.o")
+LEFT_OUT: Final = shutil.ignore_patterns(
+    *(".git", ".venv", ".*_cache", ".hypothesis", "__pycache__", "build", "*.o")
+)
 BUILD_S: Final = 120
 TESTS_S: Final = 300
 ONE_TEST_S: Final = 30
