@@ -36,7 +36,7 @@ bench: build # cost, heal time, herd, daemon; then the plots. PATRONI=1 installs
 	@$(BIN)/python -m bench.heal $(ARGS)
 	@$(BIN)/python -m bench.herd
 	@$(BIN)/python -m bench.daemon $(if $(PATRONI),--patroni)
-	@$(BIN)/python -m bench.fleet
+	@$(BIN)/python -m bench.fleet --plot docs/fleet.svg
 	@$(BIN)/python -m bench.plots
 
 chaos: build # half of SECONDS in simulation, half on real processes that are killed, stopped and cut off

@@ -6,7 +6,8 @@ second later. Counted are the requests that reached the daemon, its fetches from
 and the time until the last backend has its page. Beside that: as many plain libpq clients, one
 after the other, at the pageserver that heals the herd.
 
-    .venv/bin/python -m bench.herd [--backends N ...] [--shards N ...] [--rounds 3] [--json FILE]
+    .venv/bin/python -m bench.herd [--backends N ...] [--shards N ...] [--late SECONDS ...]
+        [--rounds 3] [--json FILE]
 """
 
 import argparse
@@ -188,7 +189,7 @@ def _wait_for_all(sessions: Sequence[psycopg.Connection[tuple[object, ...]]]) ->
 
 
 def measure(
-    backends: Sequence[int], shards: Sequence[int], rounds: int
+    backends: Sequence[int], shards: Sequence[int], late: Sequence[float], rounds: int
 ) -> list[tuple[object, ...]]:
     """Return the rows of the table: the median of a few rounds each."""
     settings = {"max_connections": max(backends) + 20}
@@ -196,7 +197,7 @@ def measure(
     try:
         with Compute(template, name="herd", source="control_plane", settings=settings) as compute:
             herd = Herd(compute, max(backends))
-            for late_s, count in product(LATE_S, shards):
+            for late_s, count in product(late, shards):
                 herd.spread(count)
                 for size in backends:
                     found = [herd.lose(size, late_s) for _ in range(rounds)]
@@ -215,11 +216,12 @@ def main() -> int:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--backends", type=int, nargs="+", default=BACKENDS, metavar="N")
     parser.add_argument("--shards", type=int, nargs="+", default=SHARDS, metavar="N")
+    parser.add_argument("--late", type=float, nargs="+", default=LATE_S, metavar="SECONDS")
     parser.add_argument("--rounds", type=int, default=3)
     add_json_argument(parser, "herd")
     given = parser.parse_args()
     outcome = Outcome("herd")
-    rows = measure(given.backends, given.shards, given.rounds)
+    rows = measure(given.backends, given.shards, given.late, given.rounds)
     outcome.table("herd", "everybody loses the pageserver", COLUMNS, rows)
     outcome.save(given.json)
     return 0

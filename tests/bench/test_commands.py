@@ -34,35 +34,52 @@ def results(file: Path) -> dict[str, Any]:
     return found
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the results go."""
-    return tmp_path
+    return tmp_path_factory.mktemp("bench")
 
 
-def test_heal(folder: Path) -> None:
-    """Every case heals once, beside the floor, and the distributions are drawn."""
+@pytest.fixture(scope="module")
+def heal(folder: Path) -> Path:
+    """The results of one round of each case."""
     file = folder / "heal.json"
     run("heal", "--rounds=1", "--late=0.1", "--reference-rounds=0", f"--json={file}")
-    found = results(file)
+    return file
+
+
+@pytest.fixture(scope="module")
+def herd(folder: Path) -> Path:
+    """The results of a small herd."""
+    file, late = folder / "herd.json", ("0", "0.1")
+    sizes = ("--backends=3", "--shards=2", "--rounds=1")
+    run("herd", *sizes, "--late", *late, f"--json={file}")
+    return file
+
+
+def test_heal(heal: Path) -> None:
+    """Every case heals once, beside the floor."""
+    found = results(heal)
 
     assert len(found["cases"]) == 7
     assert {row["rounds"] for table in ("floor", "cases", "late") for row in found[table]} == {1}
     assert len(found["goals"]) == 20
-    run("plots", f"--from={folder}", f"--to={folder}")
-    assert "one of eight shards" in (folder / "heal.svg").read_text()
 
 
-def test_herd(folder: Path) -> None:
+def test_herd(herd: Path) -> None:
     """Three backends on two shards are served, and ask once where the news is there already."""
-    file = folder / "herd.json"
-    run("herd", "--backends=3", "--shards=2", "--rounds=1", f"--json={file}")
-    at_once, late = results(file)["herd"]
+    at_once, late = results(herd)["herd"]
 
     assert (at_once["requests"], at_once["fetches"]) == (1, 1)
     assert late["last served after, ms"] > 0
+
+
+def test_plots(folder: Path, heal: Path, herd: Path) -> None:
+    """What those have saved is drawn."""
     run("plots", f"--from={folder}", f"--to={folder}")
-    assert "plain clients" in (folder / "herd.svg").read_text()
+
+    assert "one of eight shards" in heal.with_suffix(".svg").read_text()
+    assert "plain clients" in herd.with_suffix(".svg").read_text()
 
 
 def test_daemon(folder: Path) -> None:
