@@ -66,8 +66,8 @@ def run(
                     if seconds is not None and time.monotonic() - begun > seconds:
                         break
             finally:
-                figures.violations += [f"{name} did not end" for name in load.end()]
-                figures.violations += load.take_trouble()
+                for what in (*(f"{name} did not end" for name in load.end()), *load.take_trouble()):
+                    figures.violation(what)
                 figures.tally = load.total()
                 figures.seconds = time.monotonic() - begun
                 if figures.failed and keep:
