@@ -21,8 +21,9 @@ def resolve(given: Mapping[str, object], environment: Mapping[str, str]) -> dict
         ProbeError: a name has no address.
     """
     hosts = str(given.get("host") or environment.get("PGHOST") or "").split(",")
-    known = given.get("hostaddr") or environment.get("PGHOSTADDR") or given.get("service")
-    if known or not any(map(_is_name, hosts)):
+    known = given.get("hostaddr") or environment.get("PGHOSTADDR")
+    service = given.get("service") or environment.get("PGSERVICE")  # has addresses of its own
+    if known or service or not any(map(_is_name, hosts)):
         return {}
     ports = str(given.get("port") or environment.get("PGPORT") or "").split(",")
     if len(ports) not in (1, len(hosts)):

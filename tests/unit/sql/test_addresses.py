@@ -14,6 +14,8 @@ from compute_ctl.sql.addresses import resolve
         ({"host": "@abstract"}, {}),
         ({"host": "name", "hostaddr": "127.0.0.1"}, {}),
         ({"host": "name"}, {"PGHOSTADDR": "127.0.0.1"}),
+        ({"service": "s"}, {"PGHOST": "name"}),
+        ({}, {"PGHOST": "name", "PGSERVICE": "s"}),
         ({"host": "a,b", "port": "1,2,3"}, {}),
     ],
 )
