@@ -33,7 +33,8 @@ class FolderWatch:
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             try:
-                await self._journal.remake(self._node.state)
+                if await self._journal.remake():
+                    await self._journal.save(self._node.state)
                 await self._doors.remake_socket()
             except (SettingsError, StoreError) as error:
                 if str(error) != self._said:

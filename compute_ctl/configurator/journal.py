@@ -181,8 +181,8 @@ class Journal:
             logger.warning('nothing included "%s" any more, added the line again', self._conf.path)
         return added
 
-    async def remake(self, state: State) -> bool:
-        """Make the state folder again if somebody has removed it; return whether one did.
+    async def remake(self) -> bool:
+        """Make the state folder again if somebody has removed it; whether `save` is to fill it.
 
         Raises:
             SettingsError: it cannot be made.
@@ -192,7 +192,6 @@ class Journal:
             return False
         logger.warning("the state folder was gone, made it again")
         self._saved = None
-        await self.save(state)
         return True
 
     def _keep_newest(self) -> None:
