@@ -17,11 +17,10 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
-from compute_ctl.catalog.bench import Bench
 from compute_ctl.catalog.executor import Executor
 from compute_ctl.catalog.migrations import migrate
 from compute_ctl.catalog.sessions import open_session
@@ -35,8 +34,11 @@ from compute_ctl.document.spec import Document
 from compute_ctl.errors import CatalogError, MigrationError, ProbeError, StoreError
 from compute_ctl.node import Node
 from compute_ctl.ports import CatalogEnd, CatalogResult, Clock, Postgres
+from compute_ctl.system.daemon_thread import Room
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 KEPT_OPERATIONS: Final = 100
 LOOK_S: Final = 1.0
@@ -67,7 +69,7 @@ class Keeper:
     _as_wanted: bool = False
     _poke: asyncio.Event = field(default_factory=asyncio.Event)
     _stopped: threading.Event = field(default_factory=threading.Event)
-    _bench: Bench = field(default_factory=Bench)
+    _room: Room = field(default_factory=Room)
 
     def __post_init__(self) -> None:
         self._size_limit = SizeLimit(self.pgdata, reload=self.postgres.reload)
@@ -100,9 +102,8 @@ class Keeper:
             logger.error("catalog: %s", error)
             return resolved(CatalogEnd.FAILED, str(error))
         if wanted is None or (wanted.nothing and not self.always):
-            self._drop_wish()
             self._migrations = None
-            self._as_wanted = True
+            self._nothing_to_do()
             return resolved(CatalogEnd.SKIPPED)
         sha256 = wanted.sha256
         if not force:
@@ -110,9 +111,8 @@ class Keeper:
                 self._wish.document = document  # its configuration may be another
                 return self._wish.answer
             if self.node.state.catalog_sha256 == sha256:
-                self._drop_wish()
                 self._then_migrate(document)
-                self._as_wanted = True
+                self._nothing_to_do()
                 return resolved(CatalogEnd.UNCHANGED)
         self._drop_wish()
         self._wish = Wish(document=document, wanted=wanted, sha256=sha256, answer=unanswered())
@@ -124,9 +124,19 @@ class Keeper:
         self._poke.set()
 
     def _then_migrate(self, document: Document) -> None:
-        if not self._migrated:
+        if self._migrated:
+            return
+        if self._migrations is None:
             self._migrations = Task(document=document)
-            self.look()
+        self._migrations.document = document  # its configuration may be another
+        self.look()
+
+    def _nothing_to_do(self) -> None:
+        """Forget an earlier wish and why it failed; the migrations' own failure stays."""
+        self._drop_wish()
+        self._as_wanted = True
+        if self._migrations is None or not self._migrations.failures:
+            self.node.server.catalog_error = None
 
     def _drop_wish(self) -> None:
         if self._wish is not None:
@@ -211,9 +221,6 @@ class Keeper:
             end = await self._execute(executor, wish)
         except CatalogError as error:
             reason = str(error)
-        except Exception as error:  # a mistake of ours here must not cost a heal
-            logger.exception("catalog work ended unexpectedly")
-            reason = f"unexpected {type(error).__name__}"
         run = watch.run(
             CatalogKind.CATALOG,
             end,
@@ -234,9 +241,7 @@ class Keeper:
     async def _execute(self, executor: Executor, wish: Wish) -> CatalogEnd:
         wanted = wish.wanted.without(self.node.state.done_operations)
         limit = self.deadline_s + THREAD_MARGIN_S
-        possible = await self._bench.run(
-            lambda: executor.run(wanted), name="catalog", within_s=limit
-        )
+        possible = await self._in_room(lambda: executor.run(wanted), name="catalog", within_s=limit)
         if not possible:
             return CatalogEnd.SKIPPED
         await self._remember(wish)
@@ -263,7 +268,7 @@ class Keeper:
         """Bring the cluster to the last migration, unless it is there."""
         watch, deadline = Stopwatch(self.clock), time.monotonic() + self.deadline_s
         try:
-            count = await self._bench.run(
+            count = await self._in_room(
                 lambda: migrate(self.connstr, deadline=deadline, privileged=self.privileged),
                 name="migrations",
                 within_s=self.deadline_s + THREAD_MARGIN_S,
@@ -285,6 +290,21 @@ class Keeper:
             run = watch.run(CatalogKind.MIGRATIONS, CatalogEnd.DONE, statements=count)
             self.node.catalog_ran(run)
 
+    async def _in_room(self, work: Callable[[], T], *, name: str, within_s: float) -> T:
+        """Do blocking work, one piece at a time. Raises CatalogError for whatever goes wrong."""
+        try:
+            return await self._room.run(work, name=name, within_s=within_s)
+        except CatalogError:
+            raise
+        except TimeoutError as error:
+            why = str(error) or f"it has not ended within {within_s:g} s"
+            raise CatalogError(why) from None
+        except ProbeError as error:
+            raise CatalogError(str(error)) from None
+        except Exception as error:  # a mistake of ours here must not cost a heal
+            logger.exception("%s ended unexpectedly", name)
+            raise CatalogError(f"unexpected {type(error).__name__}") from error
+
     async def _verify_size_limit(self) -> None:
         def verify() -> None:
             self._size_limit.remove()
@@ -295,6 +315,6 @@ class Keeper:
                 session.close()
 
         try:
-            await self._bench.run(verify, name="catalog-limit", within_s=3 * THREAD_MARGIN_S)
-        except (CatalogError, ProbeError) as error:
+            await self._in_room(verify, name="catalog-limit", within_s=3 * THREAD_MARGIN_S)
+        except CatalogError as error:
             logger.error("could not see the size limit put back: %s", error)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -19,7 +18,7 @@ from typing import Final
 from compute_ctl.errors import ProbeError
 from compute_ctl.monitoring.neon_metrics import Installed
 from compute_ctl.sql.session import PgSession
-from compute_ctl.system.daemon_thread import in_thread
+from compute_ctl.system.daemon_thread import Room
 
 logger = logging.getLogger(__name__)
 
@@ -54,10 +53,7 @@ class ExtensionCount:
     interval_s: Callable[[], float]
     """Seconds between two counts, as wanted now."""
     total_s: float = TOTAL_S
-    _ended: threading.Event = field(default_factory=threading.Event)
-
-    def __post_init__(self) -> None:
-        self._ended.set()
+    _room: Room = field(default_factory=Room)
 
     async def run(self) -> None:
         """Count, and count again after the interval."""
@@ -72,11 +68,8 @@ class ExtensionCount:
 
     async def count(self) -> None:
         """Count once; what cannot be counted leaves the last count as it is. Never raises."""
-        if not self._ended.is_set():
-            return
-        self._ended.clear()
         try:
-            found = await in_thread(
+            found = await self._room.run(
                 self._count, name="extensions", within_s=self.total_s + THREAD_MARGIN_S
             )
         except (ProbeError, TimeoutError) as error:
@@ -89,22 +82,19 @@ class ExtensionCount:
 
     def _count(self) -> Mapping[Installed, int] | None:
         """Count in all databases; None where something more important came up."""
-        try:
-            deadline = time.monotonic() + self.total_s
-            counts: Counter[Installed] = Counter()
-            for (database,) in self._ask(_DATABASES, None, deadline):
-                if not self.quiet():
-                    return None
-                try:
-                    rows = self._ask(_EXTENSIONS, database, deadline)
-                except ProbeError:
-                    if time.monotonic() >= deadline:
-                        raise
-                    continue  # it was dropped meanwhile, or lets nobody in
-                counts.update((name or "", version or "", su == "t") for name, version, su in rows)
-            return counts
-        finally:
-            self._ended.set()
+        deadline = time.monotonic() + self.total_s
+        counts: Counter[Installed] = Counter()
+        for (database,) in self._ask(_DATABASES, None, deadline):
+            if not self.quiet():
+                return None
+            try:
+                rows = self._ask(_EXTENSIONS, database, deadline)
+            except ProbeError:
+                if time.monotonic() >= deadline:
+                    raise
+                continue  # it was dropped meanwhile, or lets nobody in
+            counts.update((name or "", version or "", su == "t") for name, version, su in rows)
+        return counts
 
     def _ask(self, sql: str, database: str | None, deadline: float) -> list[tuple[str | None, ...]]:
         session = PgSession(
@@ -129,13 +119,16 @@ class AuditLog:
     kept: Callable[[], bool]
     """Whether there is to be one."""
     on_size: Callable[[int], None]
+    _room: Room = field(default_factory=Room)
 
     async def run(self) -> None:
         """Measure again and again."""
         while True:
             if self.kept():
                 try:
-                    size = await in_thread(self.size, name="audit-log", within_s=AUDIT_INTERVAL_S)
+                    size = await self._room.run(
+                        self.size, name="audit-log", within_s=AUDIT_INTERVAL_S
+                    )
                 except TimeoutError:
                     logger.warning('could not measure "%s" in time', self.folder)
                 else:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ from typing import Final
 from compute_ctl.errors import ProbeError, SqlError
 from compute_ctl.ports import Clock, Postgres
 from compute_ctl.sql.session import PgSession
-from compute_ctl.system.daemon_thread import in_thread
+from compute_ctl.system.daemon_thread import Room
 
 logger = logging.getLogger(__name__)
 
@@ -81,14 +80,11 @@ class Monitor:
     interval_s: float = 1.0
     last_active: datetime | None = None
     _session: PgSession | None = None
-    _ended: threading.Event = field(default_factory=threading.Event)
+    _room: Room = field(default_factory=Room)
     _statistics: str | None = None
     _up_at: float | None = None
     """Monotonic seconds; None before Postgres was ever ready."""
     _checked_at: float = 0.0
-
-    def __post_init__(self) -> None:
-        self._ended.set()
 
     async def run(self) -> None:
         """Look again and again."""
@@ -101,7 +97,7 @@ class Monitor:
 
     def close(self) -> None:
         """Close the connection, unless a look that hangs has it."""
-        if self._ended.is_set():
+        if self._room.free:
             self._close()
 
     async def check(self) -> None:
@@ -151,18 +147,12 @@ class Monitor:
             self.on_active(active)
 
     async def _look(self) -> Activity:
-        if not self._ended.is_set():
-            raise ProbeError("an earlier look has not ended yet")
-        self._ended.clear()
         deadline = time.monotonic() + CHECK_S
-
-        def look() -> Activity:
-            try:
-                return _activity(self._ask(deadline))
-            finally:
-                self._ended.set()
-
-        return await in_thread(look, name="monitor", within_s=CHECK_S + THREAD_MARGIN_S)
+        return await self._room.run(
+            lambda: _activity(self._ask(deadline)),
+            name="monitor",
+            within_s=CHECK_S + THREAD_MARGIN_S,
+        )
 
     def _ask(self, deadline: float) -> tuple[str | None, ...]:
         """Ask over the connection that is there, or over a new one. Raises ProbeError."""

@@ -10,7 +10,6 @@ which settings wait for a restart.
 
 from __future__ import annotations
 
-import threading
 import time
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -18,7 +17,7 @@ from typing import Final
 from compute_ctl.decisions.proof import FileSetting, PendingRestart, SqlReport
 from compute_ctl.errors import ProbeError
 from compute_ctl.sql.session import PgSession, Row
-from compute_ctl.system.daemon_thread import in_thread
+from compute_ctl.system.daemon_thread import Room
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -46,8 +45,7 @@ class SqlProbe:
     def __init__(self, connstr: str) -> None:
         """*connstr* is a superuser's conninfo or URL; it is not looked at before the first use."""
         self._connstr = connstr
-        self._ended = threading.Event()
-        self._ended.set()
+        self._room = Room()
 
     async def look(self, *, deadline_s: float) -> SqlReport:
         """Return what the server says about its configuration files.
@@ -55,22 +53,15 @@ class SqlProbe:
         Raises:
             ProbeError: no answer within *deadline_s*, or an error, or an earlier look is stuck.
         """
-        if not self._ended.is_set():
+        if not self._room.free:
             raise ProbeError("an earlier look at postgres has not ended yet")
         deadline = time.monotonic() + deadline_s
-        self._ended.clear()
         try:
-            return await in_thread(
-                lambda: self._look(deadline), name="sql-probe", within_s=deadline_s
+            return await self._room.run(
+                lambda: _report(self._connstr, deadline), name="sql-probe", within_s=deadline_s
             )
         except TimeoutError as error:
             raise ProbeError(f"postgres did not answer within {deadline_s:g} s") from error
-
-    def _look(self, deadline: float) -> SqlReport:
-        try:
-            return _report(self._connstr, deadline)
-        finally:
-            self._ended.set()
 
 
 def _report(connstr: str, deadline: float) -> SqlReport:

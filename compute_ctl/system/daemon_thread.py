@@ -29,6 +29,42 @@ async def in_thread(work: Callable[[], T], *, name: str, within_s: float) -> T:
         return await reply.answer
 
 
+class Room:
+    """Room for one thread: what hangs in it keeps the next piece of work out."""
+
+    def __init__(self) -> None:
+        self._free = threading.Event()
+        self._free.set()
+
+    @property
+    def free(self) -> bool:
+        """Whether nobody works in it."""
+        return self._free.is_set()
+
+    async def run(self, work: Callable[[], T], *, name: str, within_s: float) -> T:
+        """Run *work* as `in_thread` does.
+
+        Raises:
+            TimeoutError: *work* has not ended within *within_s*, or, with a message, an earlier
+                one has not yet.
+        """
+        if not self.free:
+            raise TimeoutError("an earlier run has not ended yet")
+
+        def there() -> T:
+            try:
+                return work()
+            finally:
+                self._free.set()
+
+        self._free.clear()
+        try:
+            return await in_thread(there, name=name, within_s=within_s)
+        except RuntimeError:
+            self._free.set()  # the system had no thread for it
+            raise
+
+
 class _Reply(Generic[T]):
     """Takes a thread's result to the loop, which may not want it any more."""
 

@@ -190,6 +190,22 @@ async def test_failure_is_told_and_tried_again(server: Postgres) -> None:
         assert server.value("SELECT count(*) FROM pg_database WHERE datname = 'awaited'") == 1
 
 
+@pytest.mark.parametrize("instead", [{}, {"skip_pg_catalog_updates": True}])
+async def test_failure_is_forgotten_with_its_wish(
+    server: Postgres, instead: dict[str, Any]
+) -> None:
+    """Why work failed is no news any more once a document does not want it."""
+    cluster = {"databases": [{"name": "never", "owner": "nobody_there"}]}
+    wish = decode_document(msgspec.json.encode({"spec": {"cluster": cluster}}))
+    async with staged(server) as stage:
+        await stage.apply(document("settled"))
+        await stage.apply(wish)
+        assert "nobody_there" in (stage.node.server.catalog_error or "")
+        result = await stage.apply(document("settled", **instead))
+        assert (CatalogEnd.SKIPPED if instead else CatalogEnd.UNCHANGED) == result.end
+        assert None is stage.node.server.catalog_error
+
+
 @pytest.mark.parametrize(
     "spec", [{"skip_pg_catalog_updates": True}, {"mode": "Replica"}, {"cluster": {}}]
 )
@@ -326,6 +342,22 @@ async def test_failed_migration_costs_nobody_the_roles(make_postgres: PostgresFa
             wait_until, "the last migration", lambda: runs[-1].outcome == "done"
         )
         assert (None, 12) == (stage.node.server.catalog_error, server.value(REACHED))
+
+
+async def test_strange_record_of_migrations(make_postgres: PostgresFactory) -> None:
+    """A number that is none is told, and costs the keeper neither its life nor the next try."""
+    server = make_postgres({})
+    server.query("CREATE SCHEMA neon_migration")
+    server.query("CREATE TABLE neon_migration.migration_id (key int PRIMARY KEY, id text)")
+    server.query("INSERT INTO neon_migration.migration_id VALUES (0, 'many')")
+    async with staged(server, retry_max_s=0.1) as stage:
+        assert CatalogEnd.DONE == (await stage.apply(document("served"))).end
+        await asyncio.to_thread(wait_until, "the failure", lambda: stage.node.server.catalog_error)
+        assert "unexpected ValueError" == stage.node.server.catalog_error
+        server.query("UPDATE neon_migration.migration_id SET id = '12'")
+        await asyncio.to_thread(
+            wait_until, "the end of it", lambda: stage.node.server.catalog_error is None
+        )
 
 
 def recorded(node: Node) -> list[CatalogRun]:

@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from compute_ctl.system.daemon_thread import in_thread
+from compute_ctl.system.daemon_thread import Room, in_thread
+from devstack.wait import wait_until
 
 
 async def test_answer_comes_back() -> None:
@@ -57,3 +58,23 @@ async def test_nobody_waits_for_a_thread_left_behind() -> None:
         assert [thread.daemon for thread in left] == [True]
     finally:
         go.set()
+
+
+async def test_room_is_for_one() -> None:
+    """What hangs keeps the next piece out until it ends, whether or not somebody waits for it."""
+    room, go_on = Room(), threading.Event()
+    with pytest.raises(TimeoutError, match=r"^$"):
+        await room.run(lambda: go_on.wait(30), name="hangs", within_s=0.05)
+    with pytest.raises(TimeoutError, match="an earlier run has not ended yet"):
+        await room.run(lambda: None, name="next", within_s=5)
+    go_on.set()
+    await asyncio.to_thread(wait_until, "the room to be free", lambda: room.free)
+    assert 7 == await room.run(lambda: 7, name="next", within_s=5)
+
+
+async def test_room_is_free_after_a_failure() -> None:
+    """Work that fails says why, and leaves."""
+    room = Room()
+    with pytest.raises(ZeroDivisionError):
+        await room.run(lambda: 1 // 0, name="fails", within_s=5)
+    assert room.free
