@@ -123,7 +123,7 @@ MUTATIONS: Final = (
         file="compute_ctl/decisions/proof.py",
         old="Proof.UPSTREAM if ack and ack.map_matches else Proof.NONE",
         new="Proof.UPSTREAM",
-        tests=("tests/unit/decisions/test_proof.py", "-k", "not real_server"),
+        tests=("tests/unit/decisions/test_proof.py",),
     ),
     Mutation(
         name="forged acknowledgement taken",
