@@ -1,6 +1,8 @@
-"""Notices that somebody has removed the state folder or the socket, and makes them again.
+"""Notices that somebody has removed the state folder, the socket or the live file.
 
-Without them a heal still works, but nobody could ask, and a daemon started next would know nothing.
+Without the first two a heal still works, but nobody could ask, and a daemon started next would know
+nothing: they are made again. Without the live file the next reload takes PostgreSQL's servers away:
+a look writes it again, once, since it may be a full disk that keeps it out.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import logging
 from typing import Final
 
 from compute_ctl.configurator.journal import Journal
+from compute_ctl.decisions.facts import Source
 from compute_ctl.errors import SettingsError, StoreError
 from compute_ctl.http import Doors
 from compute_ctl.node import Node
@@ -27,6 +30,8 @@ class FolderWatch:
         self._journal = journal
         self._doors = doors
         self._said = ""
+        self._asked = False
+        """Whether a look was asked for since the live file was last there."""
 
     async def run(self) -> None:
         """Look again and again."""
@@ -36,9 +41,16 @@ class FolderWatch:
                 if await self._journal.remake():
                     await self._journal.save(self._node.state)
                 await self._doors.remake_socket()
+                await self._look_for_live_file()
             except (SettingsError, StoreError) as error:
                 if str(error) != self._said:
                     logger.warning("%s", error)
                 self._said = str(error)
             else:
                 self._said = ""
+
+    async def _look_for_live_file(self) -> None:
+        gone = self._node.written is not None and await self._journal.live_is_gone()
+        if gone and not self._asked and not self._node.terminating:
+            self._node.request_refresh(who="a removed file", source=Source.CLOCK)
+        self._asked = gone

@@ -103,6 +103,10 @@ class Journal:
         text = await self._call(self._conf.read)
         return None if text is None else LiveFile.parse(text)
 
+    async def live_is_gone(self) -> bool:
+        """Return whether there is no live file. Raises StoreError."""
+        return not await self._call(self._conf.path.exists)
+
     async def kept(self, generation: int) -> tuple[Document | None, LiveFile] | None:
         """Return a kept generation; without its document where that cannot be read any more.
 

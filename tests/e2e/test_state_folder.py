@@ -36,6 +36,26 @@ def test_a_removed_socket_comes_back(compute: Compute) -> None:
     assert daemon.status()["config"]["in_sync"] is True
 
 
+def test_a_removed_live_file_comes_back(compute: Compute) -> None:
+    """Nobody asks, and PostgreSQL has read its files without it: the servers are there again."""
+    daemon = compute.daemon
+    compute.publish(compute.pageserver("a"))
+    compute.start_daemon()
+    servers = compute.setting("neon.pageserver_connstring")
+    live = compute.postgres.data / "compute_ctl.conf"
+    text = live.read_text()
+
+    live.unlink()
+    compute.postgres.reload()
+
+    wait_until("the file", live.exists)
+    assert text == live.read_text()
+    wait_until(
+        "its servers", lambda: servers == compute.setting("neon.pageserver_connstring"), timeout=10
+    )
+    assert "is not as it was left, writing it again" in daemon.log_text()
+
+
 def test_a_generation_is_kept_as_soon_as_it_can_be(compute: Compute) -> None:
     """A heal does not wait for the copy; the copy is made when the folder can be written again."""
     compute.publish(compute.pageserver("a"))
