@@ -171,8 +171,11 @@ class Assembly:
 
         def is_down(current_ms: float, added_ms: float, why: str) -> None:
             metrics.neon.on_downtime(current_ms, added_ms)
-            since = clock.monotonic() - current_ms / 1000 if current_ms else None
-            node.server.silent(since, why)
+            if not current_ms or not postgres.ready:  # one that is stopped is not silent
+                node.server.silent(None)
+                return
+            since = clock.monotonic() - current_ms / 1000
+            node.server.silent(max(since, node.server.changed_at or since), why)
 
         def is_active(at: datetime) -> None:
             node.server.last_active = at

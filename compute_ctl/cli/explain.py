@@ -54,7 +54,8 @@ def explain(setting: str, connstr: str, pgdata: str | None, as_json: bool) -> No
     try:
         found = _ask(connstr or _conninfo(pgdata), name)
     except ProbeError as error:
-        raise ClientError(EXIT_UNREACHABLE, str(error), hint="Name the server with -C.") from error
+        hint = None if connstr else "Name the server with -C."
+        raise ClientError(EXIT_UNREACHABLE, str(error), hint=hint) from error
     explanation = judge(found)
     if as_json:
         print_json(msgspec.to_builtins(explanation))

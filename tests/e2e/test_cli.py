@@ -9,6 +9,7 @@ import pytest
 from compute_ctl.__main__ import main
 from devstack.compute import COMPUTE_ID, TOKEN, Compute
 from devstack.installation import binary
+from devstack.wait import wait_until
 from tests.e2e.conftest import ComputeFactory
 
 
@@ -85,6 +86,21 @@ def test_explain_what_is_not_there(compute: Compute, capsys: pytest.CaptureFixtu
     assert "hint: Similar: maintenance_work_mem, " in error
     assert main(["explain", "x'y", *connstr]) == 2
     assert main(["explain", "work_mem", "-C", "host=127.0.0.1 port=9 user=u"]) == 3
+    assert "-C" not in capsys.readouterr().err, "no hint to name what was named"
+
+
+def test_a_server_started_again_is_not_called_silent(compute: Compute) -> None:
+    """While PostgreSQL is stopped nobody can ask it; that is no silence, then or afterwards."""
+    compute.publish(compute.pageserver("a"))
+    daemon = compute.start_daemon()
+    compute.postgres.stop()
+    wait_until("downtime", lambda: daemon.metric("compute_pg_current_downtime_ms") > 0)
+    compute.postgres.start()
+    status = daemon.wait_status("ready", lambda s: s["postgres"]["ready"] and s)
+    assert (None, None) == (
+        status["postgres"]["silent_since"],
+        status["postgres"]["silent_because"],
+    )
 
 
 def test_validate_asks_the_server_too(
