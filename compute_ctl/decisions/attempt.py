@@ -122,6 +122,7 @@ def reasons(complaints: tuple[Complaint, ...], *, places: bool = True) -> str:
 
 
 def _reason(complaint: Complaint, *, place: bool) -> str:
-    where = f" ({complaint.file}:{complaint.line})" if complaint.file and place else ""
+    spot = f"{complaint.file}:{complaint.line}" if complaint.file and place else ""
+    where = f" ({spot})" if spot and not complaint.said.endswith(spot) else ""
     what = f"{complaint.name}: " if complaint.name else ""
     return f"{what}{complaint.said}{where}"

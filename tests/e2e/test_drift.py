@@ -40,6 +40,7 @@ def test_overridden_servers_are_not_in_sync(compute: Compute) -> None:
     status = wait_drift(compute, daemon, ["neon.pageserver_connstring"])
     auto = compute.postgres.data / "postgresql.auto.conf"
     assert status["postgres"]["drift"][0]["reason"].startswith(f"overridden by {auto}:")
+    assert 1 == daemon.log_text().count(str(auto)), "the place is told once"
     assert status["config"]["in_sync"] is False
     code, body = daemon.call("GET", "/syncz")
     assert (code, "neon.pageserver_connstring is overridden" in body["error"]) == (503, True)
