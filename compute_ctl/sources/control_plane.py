@@ -116,6 +116,8 @@ class ControlPlane:
             if isinstance(error, aiohttp.ClientConnectorCertificateError):
                 await self.close()  # the authorities are read again: somebody may replace the file
             raise self._error(connection_error(error)) from error
+        except aiohttp.ServerDisconnectedError as error:
+            raise self._error("it closed the connection without an answer") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise self._error(str(error) or type(error).__name__) from error
         finally:
@@ -185,7 +187,9 @@ class ControlPlane:
         try:
             answer = msgspec.json.decode(raw)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise self._error(f"the answer is not valid JSON: {error}") from error
+            said = str(error)
+            said = f"the answer is not valid JSON: {said[:1].lower()}{said[1:]}"
+            raise self._error(said) from error
         status = answer.get("status") if isinstance(answer, dict) else None
         if status == FetchStatus.EMPTY:
             return FetchStatus.EMPTY

@@ -61,7 +61,7 @@ class SqlProbe:
                 lambda: _report(self._connstr, deadline), name="sql-probe", within_s=deadline_s
             )
         except TimeoutError as error:
-            raise ProbeError(f"postgres did not answer within {deadline_s:g} s") from error
+            raise ProbeError(f"postgres did not answer within {deadline_s:.1f} s") from error
 
 
 def _report(connstr: str, deadline: float) -> SqlReport:
