@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final
 
 import msgspec
 
@@ -28,17 +28,15 @@ from compute_ctl.catalog.size_limit import SizeLimit
 from compute_ctl.catalog.subscribers import Subscribers
 from compute_ctl.catalog.tasks import Stopwatch, Task, Wish, resolved, unanswered
 from compute_ctl.catalog.wanted import NO_TIMELINE, Wanted, names_size_limit
+from compute_ctl.catalog.workroom import Workroom
 from compute_ctl.decisions.facts import CatalogKind
 from compute_ctl.document.render import SUBSCRIBERS_HOLD
 from compute_ctl.document.spec import Document
-from compute_ctl.errors import CatalogError, MigrationError, ProbeError, StoreError
+from compute_ctl.errors import CatalogError, MigrationError, StoreError
 from compute_ctl.node import Node
 from compute_ctl.ports import CatalogEnd, CatalogResult, Clock, Postgres
-from compute_ctl.system.daemon_thread import Room
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 KEPT_OPERATIONS: Final = 100
 LOOK_S: Final = 1.0
@@ -69,7 +67,7 @@ class Keeper:
     _as_wanted: bool = False
     _poke: asyncio.Event = field(default_factory=asyncio.Event)
     _stopped: threading.Event = field(default_factory=threading.Event)
-    _room: Room = field(default_factory=Room)
+    _room: Workroom = field(default_factory=Workroom)
 
     def __post_init__(self) -> None:
         self._size_limit = SizeLimit(self.pgdata, reload=self.postgres.reload)
@@ -241,7 +239,9 @@ class Keeper:
     async def _execute(self, executor: Executor, wish: Wish) -> CatalogEnd:
         wanted = wish.wanted.without(self.node.state.done_operations)
         limit = self.deadline_s + THREAD_MARGIN_S
-        possible = await self._in_room(lambda: executor.run(wanted), name="catalog", within_s=limit)
+        possible = await self._room.run(
+            lambda: executor.run(wanted), name="catalog", within_s=limit
+        )
         if not possible:
             return CatalogEnd.SKIPPED
         await self._remember(wish)
@@ -268,7 +268,7 @@ class Keeper:
         """Bring the cluster to the last migration, unless it is there."""
         watch, deadline = Stopwatch(self.clock), time.monotonic() + self.deadline_s
         try:
-            count = await self._in_room(
+            count = await self._room.run(
                 lambda: migrate(self.connstr, deadline=deadline, privileged=self.privileged),
                 name="migrations",
                 within_s=self.deadline_s + THREAD_MARGIN_S,
@@ -290,21 +290,6 @@ class Keeper:
             run = watch.run(CatalogKind.MIGRATIONS, CatalogEnd.DONE, statements=count)
             self.node.catalog_ran(run)
 
-    async def _in_room(self, work: Callable[[], T], *, name: str, within_s: float) -> T:
-        """Do blocking work, one piece at a time. Raises CatalogError for whatever goes wrong."""
-        try:
-            return await self._room.run(work, name=name, within_s=within_s)
-        except CatalogError:
-            raise
-        except TimeoutError as error:
-            why = str(error) or f"it has not ended within {within_s:g} s"
-            raise CatalogError(why) from None
-        except ProbeError as error:
-            raise CatalogError(str(error)) from None
-        except Exception as error:  # a mistake of ours here must not cost a heal
-            logger.exception("%s ended unexpectedly", name)
-            raise CatalogError(f"unexpected {type(error).__name__}") from error
-
     async def _verify_size_limit(self) -> None:
         def verify() -> None:
             self._size_limit.remove()
@@ -315,6 +300,6 @@ class Keeper:
                 session.close()
 
         try:
-            await self._in_room(verify, name="catalog-limit", within_s=3 * THREAD_MARGIN_S)
+            await self._room.run(verify, name="catalog-limit", within_s=3 * THREAD_MARGIN_S)
         except CatalogError as error:
             logger.error("could not see the size limit put back: %s", error)
