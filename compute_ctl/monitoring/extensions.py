@@ -11,6 +11,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -142,7 +143,8 @@ class AuditLog:
             for count, path in enumerate(self.folder.iterdir()):
                 if count == MAX_FILES:
                     break
-                total += path.lstat().st_size
+                with suppress(FileNotFoundError):  # rotated away meanwhile
+                    total += path.lstat().st_size
         except OSError as error:
             logger.debug('could not measure "%s": %s', self.folder, error.strerror)
         return total
