@@ -36,15 +36,16 @@ LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE ROWS 1;
 
 REVOKE ALL ON FUNCTION neon_refresh.stat_row() FROM PUBLIC;
 
--- pg_monitor, and whomever an administrator has let read the view
+-- pg_monitor, and whomever an administrator has let read the view; grantee 0 is everybody
 DO $$
 DECLARE
     who record;
 BEGIN
     FOR who IN
-        SELECT a.grantee::regrole AS name, a.is_grantable
+        SELECT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END AS name,
+            a.is_grantable
         FROM pg_proc p, aclexplode(p.proacl) a
-        WHERE p.oid = 'neon_refresh.stat_row_1_0()'::regprocedure AND a.grantee NOT IN (0, p.proowner)
+        WHERE p.oid = 'neon_refresh.stat_row_1_0()'::regprocedure AND a.grantee <> p.proowner
     LOOP
         EXECUTE format('GRANT EXECUTE ON FUNCTION neon_refresh.stat_row() TO %s%s', who.name,
             CASE WHEN who.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END);
