@@ -160,9 +160,10 @@ class Applier:
     async def _take(
         self, step: Step, document: Document, rendered: Rendered, source: str
     ) -> Result:
-        if step is Step.NOTHING and not await self._journal.include():
-            return Result(outcome=Outcome.UNCHANGED)
         if step in (Step.NOTHING, Step.PROVE):
+            included = await self._journal.include()
+            if step is Step.NOTHING and not included:
+                return Result(outcome=Outcome.UNCHANGED)
             return await self.prove_again()
         if step is Step.ADOPT:
             return self._adopt(document, source)

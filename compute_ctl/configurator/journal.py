@@ -61,6 +61,8 @@ class Journal:
         self._newest: _Newest | None = None
         self._unsynced: int | None = None
         """A generation that may not survive a power failure yet."""
+        self._not_included = ""
+        """Why the main file could not be made to include ours; said once."""
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="files")
 
     @property
@@ -179,8 +181,11 @@ class Journal:
         try:
             added = self._conf.ensure_included()
         except SettingsError as error:
-            logger.warning("%s", error)
+            if str(error) != self._not_included:
+                logger.warning("%s (%s)", error, error.hint)
+            self._not_included = str(error)
             return False
+        self._not_included = ""
         if added:
             logger.warning('nothing included "%s" any more, added the line again', self._conf.path)
         return added

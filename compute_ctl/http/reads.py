@@ -46,7 +46,7 @@ async def syncz(call: Call) -> Answer:
     """Say whether the configuration desired is the one applied."""
     snapshot = call.api.node.snapshot()
     if not snapshot.in_sync:
-        drift = "; ".join(f"{one.name} is {one.reason}" for one in snapshot.drift)
+        drift = "; ".join(f"{one.name}: {one.reason}" for one in snapshot.drift)
         reason = snapshot.error or drift or "it has not been proven yet"
         raise RequestError(503, f"the configuration desired is not applied: {reason}")
     return say(HealthBody(status="in sync"))

@@ -43,7 +43,7 @@ def test_overridden_servers_are_not_in_sync(compute: Compute) -> None:
     assert 1 == daemon.log_text().count(str(auto)), "the place is told once"
     assert status["config"]["in_sync"] is False
     code, body = daemon.call("GET", "/syncz")
-    assert (code, "neon.pageserver_connstring is overridden" in body["error"]) == (503, True)
+    assert (code, "neon.pageserver_connstring: overridden" in body["error"]) == (503, True)
     compute.publish(b, settings={"work_mem": "5MB"})
     assert daemon.refresh() == "applied"  # the same servers, whoever names them
 
@@ -77,6 +77,30 @@ def test_lost_include_is_added_again(compute: Compute) -> None:
     assert (kept, b.url) == (main.read_text(), compute.setting("neon.pageserver_connstring"))
 
 
+def test_include_is_added_as_soon_as_it_can_be(compute: Compute) -> None:
+    """The look that may add the line again also says that the document is in force now."""
+    a, b = compute.pageserver("a"), compute.pageserver("b")
+    compute.publish(a)
+    folder = make_folder("etc")
+    main = compute.postgres.data / "postgresql.conf"
+    main.rename(folder / "postgresql.conf")
+    ours = folder / "postgresql.conf"
+    ours.write_text(f"include '{compute.postgres.data}/test.conf'\n")
+    main.symlink_to(ours)
+    daemon = compute.start_daemon()
+    without_include(ours)
+    folder.chmod(0o500)
+    compute.publish(b)
+    assert daemon.refresh() == "unproven"
+
+    folder.chmod(0o700)
+
+    assert daemon.refresh() == "applied"
+    status = daemon.status()
+    assert (True, None) == (status["config"]["in_sync"], status["error"] or None)
+    shutil.rmtree(folder)
+
+
 def test_lost_include_is_not_in_sync(compute: Compute) -> None:
     """Where the main file is not ours to write: said, also by the next document."""
     a, b = compute.pageserver("a"), compute.pageserver("b")
@@ -101,6 +125,8 @@ def test_lost_include_is_not_in_sync(compute: Compute) -> None:
     compute.publish(b)
     assert daemon.refresh() == "unproven"
     assert daemon.status()["error"] == f"not in force: {reason}"
+    line = f"include_if_exists = '{data / 'compute_ctl.conf'}'"
+    assert 1 == daemon.log_text().count(f'(Add this line at the end of "{main}": {line})')
 
     ours.write_text(kept)
     assert wait_drift(compute, daemon, [])["config"]["in_sync"] is True
