@@ -136,7 +136,10 @@ class Refusals:
             self._means.ledger.quarantine(document, reason)
         if document is None or body == node.written.body:
             document, body = kept[0], kept[1].body
-        _, token = render_upstream(document, self._means.context)
+        try:
+            _, token = render_upstream(document, self._means.context)
+        except SpecError:  # kept by an earlier version, which took what this one refuses
+            return False
         await self._means.installer.install(body, document, token, is_fallback=True)
         await self._means.journal.save(node.state)
         return True

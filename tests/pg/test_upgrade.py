@@ -93,9 +93,14 @@ def test_an_update_takes_nothing_away(server: Postgres, old: str) -> None:
     server.query('GRANT USAGE ON SCHEMA neon_refresh TO "the Watcher"')
     server.query('GRANT SELECT ON neon_refresh.stat TO "the Watcher"')
     server.query('GRANT EXECUTE ON FUNCTION neon_refresh.stat_row() TO "the Watcher"')
+    server.query("GRANT EXECUTE ON FUNCTION neon_refresh.stat_row() TO PUBLIC")
     server.query("CREATE VIEW mine AS SELECT shard_count FROM neon_refresh.stat")
 
     server.query("ALTER EXTENSION neon_refresh UPDATE")
+    granted = server.query(
+        "SELECT grantee::regrole::text FROM pg_proc, aclexplode(proacl) WHERE proname = 'stat_row'"
+    )
+    assert {("-",), ('"the Watcher"',)} <= set(granted)  # the minus stands for everybody
     with server.connect(user="the Watcher") as connection:
         row = connection.execute("SELECT worker_age FROM neon_refresh.stat").fetchone()
         assert row is not None
