@@ -12,11 +12,12 @@
 #include "guc.h"
 #include "worker.h"
 
-#define LIBRARY          "neon_refresh"
-#define ENTRY_POINT      "neon_refresh_worker_main"
-#define RESTART_SECONDS  1
-#define IDLE_LOOK_MS     1000 /* while something is suspected, but nobody can be asked */
-#define SOCKETS_RESERVED 2
+#define LIBRARY              "neon_refresh"
+#define ENTRY_POINT          "neon_refresh_worker_main"
+#define RESTART_SECONDS      1
+#define ACK_AFTER_REQUEST_MS 100
+#define IDLE_LOOK_MS         1000 /* while something is suspected, but nobody can be asked */
+#define SOCKETS_RESERVED     2
 
 typedef struct Worker
 {
@@ -82,12 +83,12 @@ sign_on(void)
 }
 
 static void
-want_ack(Worker *worker, uint64 now_us)
+want_ack(Worker *worker, uint64 due_us)
 {
 	if (pgh_trigger_in_flight(worker->ack.trigger))
 		worker->ack_again = true;
 	worker->ack_wanted = true;
-	worker->ack_due_us = now_us;
+	worker->ack_due_us = due_us;
 	worker->ack_attempt = 0;
 }
 
@@ -164,8 +165,6 @@ send_refresh(Worker *worker, uint64 now_us)
 		note_refresh_outcome(worker, result, 0, "");
 		pgh_policy_finished(policy, &worker->intake.config, now_us);
 	}
-	if (!worker->ack_wanted)
-		want_ack(worker, now_us);
 }
 
 static void
@@ -177,6 +176,10 @@ end_refresh(Worker *worker)
 	note_refresh_outcome(worker, result, answer.http_status,
 	                     pgh_trigger_detail(worker->refresh.trigger));
 	pgh_policy_finished(&worker->intake.policy, &worker->intake.config, nr_now_us());
+	/* this daemon may be a new one, which does not know what the server runs with; a reload is
+	 * likely to tell it sooner, and at once it would only delay the heal */
+	if (answer.http_status / 100 == 2 && !worker->ack_wanted)
+		want_ack(worker, nr_now_us() + ACK_AFTER_REQUEST_MS * UINT64CONST(1000));
 }
 
 /* ---- the ack -------------------------------------------------------------------------------- */
