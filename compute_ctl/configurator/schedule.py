@@ -125,9 +125,11 @@ class Schedule:
         self._failures += 1
         self._lasting = isinstance(error, FetchError) and error.lasting
         if isinstance(error, FetchError) and error.retry_after_s is not None:
-            self._retry_after_until = pacing.retry_after_until(
+            until = pacing.retry_after_until(
                 self._clock.monotonic(), error.retry_after_s, self._rng.random()
             )
+            # A long poll that ended beside this fetch may have been asked for more.
+            self._retry_after_until = max(until, self._retry_after_until or until)
 
     def attempted(self, now: float) -> None:
         """An attempt has ended, whatever became of it."""

@@ -39,15 +39,31 @@ class NoPostgres:
         return False
 
 
+def made(seed: int = 0) -> tuple[HandClock, Node, Schedule]:
+    """A schedule at its beginning."""
+    clock = HandClock()
+    node = Node(clock=clock, postgres=NoPostgres())
+    settings = Settings(pgdata=Path("/"), connstr="", compute_id="c", attach=True)
+    rng = random.Random(seed)
+    return clock, node, Schedule(node=node, clock=clock, settings=settings, rng=rng)
+
+
+def test_of_two_pauses_the_longer_counts() -> None:
+    """A fetch and a long poll were both refused: the source is left alone as long as it wanted."""
+    _, _, schedule = made()
+    for wanted_s in (60, 2):
+        schedule.failed(FetchError("429", retry_after_s=wanted_s))
+
+    assert schedule.left_alone() >= 60
+    schedule.answered()
+    assert schedule.left_alone() == 0
+
+
 @pytest.mark.parametrize(("lasting", "slowly"), [(True, True), (False, False)])
 @pytest.mark.parametrize("seed", range(5))
 def test_a_refusal_that_lasts_is_asked_slowly(lasting: bool, slowly: bool, seed: int) -> None:
     """After a 401 while Postgres suffers seconds pass; after a lost connection at most 0.1 s."""
-    clock, postgres = HandClock(), NoPostgres()
-    node = Node(clock=clock, postgres=postgres)
-    settings = Settings(pgdata=Path("/"), connstr="", compute_id="c", attach=True)
-    rng = random.Random(seed)
-    schedule = Schedule(node=node, clock=clock, settings=settings, rng=rng)
+    clock, node, schedule = made(seed)
     node.requests.add(clock.now, source=Source.WORKER, suspicion=None, force=False)
     schedule.fetching(clock.now, Why.FIRST_SIGNAL)
     node.requests.take()
