@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 FIRST_WAIT_S = 0.1
 """How long to wait for the worker where it is not known whether there is one."""
 BETWEEN_LOOKS_S = 0.2
+PAGES_FIRST_S = 0.02
+"""After trouble the processors belong to the queries that heal: a look starts another backend."""
 LOADED_JUST_NOW = timedelta(seconds=1)
 """By which the server's clock may seem ahead of ours."""
 
@@ -68,12 +70,15 @@ class Prover:
         limit = within_s or self._deadlines.ack + self._deadlines.sql_probe
         end = self._clock.monotonic() + limit
         self._signalled_at = self._clock.wall()
+        heals = self._node.requests.worker_complains
         if not self._postgres.reload():
             return Verdict(proof=Proof.NONE)
         failpoint.reach("before-proof")
         acks = self._node.acks
         if await acks.wait(self._deadlines.ack if self._worker_exists else FIRST_WAIT_S):
             self._worker_exists = True
+            if heals:
+                await asyncio.sleep(PAGES_FIRST_S)
         seen: Verdict | None = None
         while True:
             report = await self._look(end)
