@@ -63,23 +63,31 @@ class Fetcher:
         return News(document=self._last)
 
     def long_poll(
-        self, *, wait_s: int, delay_s: float, left_alone: Callable[[], float] = lambda: 0.0
-    ) -> asyncio.Task[News | None] | None:
-        """Return the task that waits for news, opening one where the source may hold requests.
+        self,
+        *,
+        wait_s: int,
+        delay_s: float,
+        left_alone: Callable[[], float] = lambda: 0.0,
+        on_end: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Open a long poll where there is none and the source may hold requests.
 
-        Its result is None where nothing new came; it raises what `fetch` raises. A source that
-        answered at once is not asked to wait again before `drop_long_poll`. *left_alone* tells for
-        how many more seconds the source wants not to be asked.
+        A source that answered at once is not asked to wait again before `drop_long_poll`.
+        *left_alone* tells for how many more seconds the source wants not to be asked; *on_end* is
+        called when the long poll has ended.
         """
         if self._long_poll is None and self._long_poll_works and self._etag:
             self._long_poll = asyncio.create_task(
                 self._wait_for_news(wait_s, delay_s, left_alone), name="long poll"
             )
             self._long_poll.add_done_callback(_look_at_error)
-        return self._long_poll
+            self._long_poll.add_done_callback(lambda _: on_end())
 
     def ended_long_poll(self) -> asyncio.Task[News | None] | None:
-        """Return the long poll if it has ended, once; perhaps it did so while others worked."""
+        """Return the long poll if it has ended, once; perhaps it did so while others worked.
+
+        Its result is None where nothing new came; it raises what `fetch` raises.
+        """
         if self._long_poll is None or not self._long_poll.done():
             return None
         ended, self._long_poll = self._long_poll, None

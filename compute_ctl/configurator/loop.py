@@ -12,8 +12,9 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable
+from contextlib import suppress
 from math import isfinite
-from typing import Any, Final
+from typing import Final
 
 from compute_ctl.configurator.applier import Applier
 from compute_ctl.configurator.attempts import Attempts
@@ -108,13 +109,10 @@ class Configurator:
 
     async def _rest(self, seconds: float) -> None:
         """Wait until something happens: a request, a push, news by long poll, or time passes."""
-        wake = asyncio.create_task(self._node.wake.wait(), name="wake")
-        poll = self._long_poll()
-        waiting = {wake} if poll is None else {wake, poll}
-        try:
-            await asyncio.wait(waiting, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            wake.cancel()
+        self._long_poll()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._node.wake.wait()
         await self._take_long_poll()
 
     async def _take_long_poll(self) -> bool:
@@ -124,12 +122,13 @@ class Configurator:
             await self._refresh(ended, who="long_poll")
         return ended is not None
 
-    def _long_poll(self) -> asyncio.Task[News | None] | None:
+    def _long_poll(self) -> None:
         """While suspicion lasts, let the source tell the news as soon as there are any."""
         if not self._node.requests.suspected(self._clock.monotonic()):
             self._fetcher.drop_long_poll()
-            return None
-        return self._fetcher.long_poll(
+            return
+        self._fetcher.long_poll(
+            on_end=self._node.wake.set,
             wait_s=pacing.long_poll_wait_s(self._rng.random()),
             delay_s=pacing.long_poll_reopen_s(self._rng.random()),
             left_alone=self._schedule.left_alone,
@@ -185,6 +184,7 @@ class Configurator:
         returned, and the fetch is given up.
         """
         task = asyncio.ensure_future(fetch)
+        task.add_done_callback(lambda _: self._node.wake.set())
         try:
             while not task.done():
                 self._node.wake.clear()
@@ -192,12 +192,7 @@ class Configurator:
                     raise _InterruptedError
                 if (news := self._fetcher.take_news()) is not None:
                     return news
-                wake = asyncio.create_task(self._node.wake.wait(), name="wake")
-                waiting: set[asyncio.Future[Any]] = {task, wake}
-                if (poll := self._fetcher.open_long_poll) is not None:
-                    waiting.add(poll)
-                await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-                wake.cancel()
+                await self._node.wake.wait()
         finally:
             if not task.cancel() and not task.cancelled():
                 task.exception()  # looked at, even where something else is more important

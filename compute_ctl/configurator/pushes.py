@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 from asyncio import Future
-from typing import Any
 
 from compute_ctl.decisions.attempt import Result
 from compute_ctl.decisions.facts import GOOD_OUTCOMES, Outcome
@@ -46,6 +44,8 @@ class Pushes:
         Returns False where it failed; the status says so then.
         """
         node, catalog = self._node, push.catalog
+        if catalog is not None:
+            catalog.add_done_callback(lambda _: node.wake.set())
         while catalog is not None and not catalog.done():
             node.wake.clear()
             if node.terminating:
@@ -53,10 +53,7 @@ class Pushes:
             urgent = node.push is not None or node.requests.pending or node.start_failure
             if urgent or node.terminating:
                 return True
-            wake = asyncio.create_task(node.wake.wait(), name="wake")
-            both: set[Future[Any]] = {catalog, wake}
-            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-            wake.cancel()
+            await node.wake.wait()
         if catalog is None or catalog.result().end is not CatalogEnd.FAILED:
             return True
         node.error = catalog.result().reason
