@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from compute_ctl.decisions.proof import Complaint
-from compute_ctl.decisions.recovery import Identity, State, next_generation
+from compute_ctl.decisions.recovery import Identity, State, highest_generation
 from compute_ctl.document.generation import LiveFile, Marker, file_text
 from compute_ctl.document.spec import Document, decode_document
 from compute_ctl.errors import SettingsError, SpecError, StoreError
@@ -59,6 +59,8 @@ class Journal:
         self._nonce = nonce
         self._saved: State | None = None
         self._newest: _Newest | None = None
+        self._last_number: int | None = None
+        """Of the last generation, once it is known."""
         self._unsynced: int | None = None
         """A generation that may not survive a power failure yet."""
         self._not_included = ""
@@ -150,11 +152,7 @@ class Journal:
         return await self._call(lambda: self._install(body, document, token, state))
 
     def _install(self, body: str, document: bytes, token: str | None, state: State) -> Marker:
-        text = self._conf.read()
-        live = LiveFile.parse(text).marker if text is not None else None
-        number = next_generation(
-            live=live, state=state, highest_kept=self._state.highest_generation()
-        )
+        number = self._next_number(state)
         marker = Marker.of(generation=number, nonce=self._nonce(), body=body)
         new = file_text(body, marker, state.floor)
         self._include()
@@ -172,6 +170,17 @@ class Journal:
         self._newest = _Newest(number=number, document=document, conf=new, token=token)
         failpoint.reach("before-signal")
         return marker
+
+    def _next_number(self, state: State) -> int:
+        if self._last_number is None:
+            text = self._conf.read()
+            self._last_number = highest_generation(
+                live=LiveFile.parse(text).marker if text is not None else None,
+                state=state,
+                kept=self._state.highest_generation(),
+            )
+        self._last_number += 1
+        return self._last_number
 
     async def include(self) -> bool:
         """Make the main file include ours again, where somebody wrote it anew; whether one did."""

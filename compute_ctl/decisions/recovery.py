@@ -123,8 +123,8 @@ def floor_of(live: LiveFile, state: State) -> State:
     return msgspec.structs.replace(state, floor=live.floor)
 
 
-def next_generation(*, live: Marker | None, state: State, highest_kept: int) -> int:
-    """Return the number of the next generation: above all that were ever used here."""
-    known = [highest_kept, live.generation if live else 0]
+def highest_generation(*, live: Marker | None, state: State, kept: int) -> int:
+    """Return the highest number of a generation that was ever used here, 0 for none."""
+    known = [kept, live.generation if live else 0]
     known += [fact.generation for fact in (state.applied, state.last_known_good) if fact]
-    return max(known) + 1
+    return max(known)

@@ -13,7 +13,7 @@ from compute_ctl.decisions.recovery import (
     State,
     decide_start,
     floor_of,
-    next_generation,
+    highest_generation,
 )
 from compute_ctl.document.generation import LiveFile, Marker, file_text
 from compute_ctl.document.versions import Version
@@ -81,18 +81,18 @@ def test_start(found: LiveFile | None, state: State, start: Start) -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "state", "highest", "expected"),
+    ("found", "state", "kept", "expected"),
     [
-        (None, State(), 0, 1),
-        (None, State(), 5, 6),
-        (marker(9), State(), 5, 10),
-        (marker(1), KNOWN, 0, 3),
-        (None, State(last_known_good=fact(12)), 5, 13),
+        (None, State(), 0, 0),
+        (None, State(), 5, 5),
+        (marker(9), State(), 5, 9),
+        (marker(1), KNOWN, 0, 2),
+        (None, State(last_known_good=fact(12)), 5, 12),
     ],
 )
-def test_next_generation(found: Marker | None, state: State, highest: int, expected: int) -> None:
+def test_highest_generation(found: Marker | None, state: State, kept: int, expected: int) -> None:
     """No number is used twice, whichever of the three places knows it."""
-    assert next_generation(live=found, state=state, highest_kept=highest) == expected
+    assert highest_generation(live=found, state=state, kept=kept) == expected
 
 
 def test_state_survives_json() -> None:
