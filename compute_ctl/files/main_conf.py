@@ -6,6 +6,7 @@ Debian keeps it outside the data directory and names it on the server's command 
 
 from __future__ import annotations
 
+import functools
 import re
 import shlex
 from pathlib import Path
@@ -28,6 +29,7 @@ def main_file(pgdata: Path, config_file: Path | None = None) -> Path:
     return pgdata / "postgresql.conf"
 
 
+@functools.lru_cache(maxsize=1)
 def config_file_option(options: str) -> Path | None:
     """Return the configuration file that a postmaster.opts names, None if it names none."""
     try:
@@ -61,6 +63,8 @@ def quote_path(path: Path) -> str:
 
 def includes(text: str, path: Path, *, folder: Path) -> bool:
     """Return whether the main file *text*, which lies in *folder*, includes *path*."""
+    if f"\n{include_line(path)}\n" in f"\n{text}\n":
+        return True  # nearly always, and a heal waits for it
     for line in text.split("\n"):
         match = _INCLUDE.match(line)
         if match is None:

@@ -22,6 +22,7 @@ from typing import Final
 from compute_ctl.system import failpoint
 
 RESERVE_BYTES: Final = 64 * 1024
+_CHUNK_BYTES: Final = 64 * 1024
 
 
 class ReplacedFile:
@@ -105,16 +106,17 @@ def read_regular(path: Path, *, max_bytes: int, follow: bool = True) -> bytes:
     """
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)
     fd = os.open(path, flags)
+    raw = bytearray()
     try:
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             raise OSError("it is not a regular file")
-        with open(fd, "rb", closefd=False) as file:
-            raw = file.read(max_bytes + 1)
+        while len(raw) <= max_bytes and (part := os.read(fd, _CHUNK_BYTES)):
+            raw += part
     finally:
         os.close(fd)
     if len(raw) > max_bytes:
         raise OSError(f"it is larger than {max_bytes} bytes")
-    return raw
+    return bytes(raw)
 
 
 def sync_file(path: Path) -> None:
