@@ -97,9 +97,9 @@ class Patient:
         trouble.prepare(self._ill)
         session = self._fresh() if trouble.fresh else self._session
         begun = time.perf_counter()
-        row = session.execute(FIRST_PAGE).fetchone()
+        result = session.pgconn.exec_(FIRST_PAGE)
         taken = (time.perf_counter() - begun) * 1000
-        if row != (8192,):
+        if result.ntuples != 1 or result.get_value(0, 0) != b"8192":
             raise NOT_A_PAGE
         if trouble.fresh:
             session.close()
