@@ -12,16 +12,17 @@ import aiohttp
 def connection_error(error: aiohttp.ClientConnectorError) -> str:
     """Return the reason in our style, with what to look at where that is known."""
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        said = str(cause := error.certificate_error)
+        why = str(cause := error.certificate_error)
         if isinstance(cause, ssl.SSLCertVerificationError):
-            said = cause.verify_message
-        return f"its certificate is not valid: {said} (is --control-plane-ca right?)"
-    return f"could not connect: {_said(error.os_error).lower()}"
+            why = cause.verify_message
+        return f"its certificate is not valid: {why} (is --control-plane-ca right?)"
+    return f"could not connect: {system_words(error.os_error)}"
 
 
-def _said(cause: OSError) -> str:
+def system_words(cause: OSError) -> str:
+    """Return the system's own words for *cause*, in our style."""
     if isinstance(cause, ssl.SSLError):  # its number is OpenSSL's
-        return (cause.reason or str(cause)).replace("_", " ")
+        return (cause.reason or str(cause)).replace("_", " ").lower()
     if isinstance(cause, socket.gaierror) or not cause.errno:
-        return cause.strerror or str(cause)
-    return os.strerror(cause.errno)
+        return (cause.strerror or str(cause)).lower()
+    return os.strerror(cause.errno).lower()

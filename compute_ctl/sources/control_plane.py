@@ -26,7 +26,8 @@ from yarl import URL
 
 from compute_ctl.errors import FetchError, SettingsError
 from compute_ctl.ports import Fetched, FetchStatus
-from compute_ctl.sources.connection_error import connection_error
+from compute_ctl.sources.connection_error import connection_error, system_words
+from compute_ctl.sources.sockets import vigilant
 
 MAX_BYTES: Final = 16 * 1024 * 1024
 MAX_REASON: Final = 200
@@ -118,6 +119,8 @@ class ControlPlane:
             raise self._error(connection_error(error)) from error
         except aiohttp.ServerDisconnectedError as error:
             raise self._error("it closed the connection without an answer") from error
+        except aiohttp.ClientOSError as error:
+            raise self._error(f"the connection broke: {system_words(error)}") from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise self._error(str(error) or type(error).__name__) from error
         finally:
@@ -126,7 +129,9 @@ class ControlPlane:
     def _connected(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(ssl=self._tls(), limit=4),
+                connector=aiohttp.TCPConnector(
+                    ssl=self._tls(), limit=4, socket_factory=vigilant(self._connect_timeout_s)
+                ),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
                 trust_env=False,

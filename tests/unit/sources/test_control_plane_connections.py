@@ -3,6 +3,8 @@
 import asyncio
 import ipaddress
 import ssl
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -194,3 +196,21 @@ async def test_one_dead_connection_costs_one_deadline() -> None:
         await asyncio.wait(tasks)
     for task in tasks:
         task.exception()
+
+
+def test_a_vanished_host_costs_no_long_deadline() -> None:
+    """Where nothing is acknowledged any more, the connection breaks, and a new one is tried."""
+    python = ["unshare", "--user", "--map-root-user", "--net", sys.executable]
+    probe = "from tests.unit.sources.vanishing import set_loopback as lo; lo(up=True)"
+    if subprocess.run([*python, "-c", probe], capture_output=True, check=False).returncode != 0:
+        pytest.skip("this system lets nobody have a network namespace")
+    done = subprocess.run(
+        [*python, "-m", "tests.unit.sources.vanishing"],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=30,
+    )
+    seconds, reason = done.stdout.split(maxsplit=1)
+    assert 2 <= float(seconds) < 7
+    assert reason == "no answer in time\n"
