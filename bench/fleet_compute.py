@@ -31,8 +31,8 @@ from compute_ctl.errors import FetchError
 from compute_ctl.node import Node
 from compute_ctl.ports import Fetched
 from compute_ctl.settings import Settings
+from devstack.virtual_loop import VirtualLoop
 from pg_hook.suspicion import NEVER, Policy, Source
-from tests.simulation.loop import SimLoop
 
 NETWORK_S: Final = (0.0005, 0.003)
 """One way to the control plane."""
@@ -233,7 +233,7 @@ class Fleet:
 
     def __init__(self, story: Story) -> None:
         self.story = story
-        self.loop = SimLoop()
+        self.loop = VirtualLoop()
         self.loop.step_s = 1e-9  # thousands act in the same moment
         self.loop.job_time = lambda: FSYNC_S
         self.settings = Settings(pgdata=Path("/pgdata"), connstr="", compute_id="c", attach=True)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from compute_ctl.errors import FetchError
 from compute_ctl.ports import Fetched, FetchStatus
 from devstack.document import attached
-from tests.simulation.loop import SimLoop
+from devstack.virtual_loop import VirtualLoop
 
 if TYPE_CHECKING:
     from bench.fleet_compute import Compute
@@ -67,7 +67,7 @@ class Story:
 class ControlPlane:
     """One server for the whole fleet."""
 
-    loop: SimLoop
+    loop: VirtualLoop
     story: Story
     arrivals: Counter[int] = field(default_factory=Counter)
     """Requests by bucket of `BUCKET_S`."""

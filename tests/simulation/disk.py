@@ -18,8 +18,8 @@ import msgspec
 from compute_ctl.decisions.proof import Complaint
 from compute_ctl.decisions.recovery import State
 from compute_ctl.errors import StoreError
+from devstack.virtual_loop import Crash
 from tests.simulation import rules
-from tests.simulation.loop import Crash
 
 CONF: Final = "compute_ctl.conf"
 STATE: Final = "compute_ctl/state.json"

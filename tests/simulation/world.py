@@ -11,12 +11,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from compute_ctl.decisions.pacing import SUSPICION_LASTS_S
+from devstack.virtual_loop import START, Crash, VirtualLoop
 from tests.simulation import moves
 from tests.simulation.daemon import CURRENT, Life, settings
 from tests.simulation.disk import CONF, Disk
 from tests.simulation.documents import Kind, Ordering, Writer, url
 from tests.simulation.invariants import InvariantError, Invariants
-from tests.simulation.loop import START, Crash, SimLoop
 from tests.simulation.postgres import SimPostgres
 from tests.simulation.source import ControlPlane
 from tests.simulation.worker import LATE_S, SimWorker
@@ -60,7 +60,7 @@ class World:
         self.seed = seed
         self.rng = rng = random.Random(seed)
         self._note = note
-        self.loop = SimLoop()
+        self.loop = VirtualLoop()
         self.settings = settings()
         self.faults = Faults()
         self.disk = Disk()
@@ -153,7 +153,7 @@ class World:
             loop.after_step = lambda: None
             self._end(loop)
 
-    def _end(self, loop: SimLoop) -> None:
+    def _end(self, loop: VirtualLoop) -> None:
         for _ in range(100):
             tasks = asyncio.all_tasks(loop)
             if not tasks:

@@ -26,10 +26,10 @@ class DeadlockError(AssertionError):
 
 
 class Crash(BaseException):
-    """The daemon's process is killed inside a call of its file thread."""
+    """The simulated process is killed inside a call of one of its threads."""
 
 
-class SimLoop(asyncio.BaseEventLoop):
+class VirtualLoop(asyncio.BaseEventLoop):
     """The loop; `after_step` is called whenever all that was ready has run."""
 
     def __init__(self) -> None:
@@ -68,7 +68,7 @@ class SimLoop(asyncio.BaseEventLoop):
         for _ in range(len(ready)):
             handle = ready.popleft()
             if not handle.cancelled():
-                handle._run()
+                handle._run()  # noqa: SLF001 (what asyncio's own loop calls)
         self.steps += 1
         self.after_step()
 
@@ -97,7 +97,7 @@ class SimLoop(asyncio.BaseEventLoop):
 class _Thread:
     """One simulated thread: calls run one after the other."""
 
-    def __init__(self, loop: SimLoop) -> None:
+    def __init__(self, loop: VirtualLoop) -> None:
         self._loop = loop
         self._queue: deque[tuple[asyncio.Future[Any], Callable[[], Any]]] = deque()
         self._busy: tuple[asyncio.Future[Any], Callable[[], Any]] | None = None
