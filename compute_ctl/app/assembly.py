@@ -17,7 +17,8 @@ from compute_ctl.document.render import RenderContext
 from compute_ctl.errors import SettingsError
 from compute_ctl.files.conf_store import ConfStore
 from compute_ctl.files.state_store import StateStore
-from compute_ctl.monitoring.extensions import AuditLog, ExtensionCount
+from compute_ctl.monitoring.audit_log import AuditLog
+from compute_ctl.monitoring.extensions import ExtensionCount
 from compute_ctl.monitoring.metrics import Metrics
 from compute_ctl.monitoring.monitor import Monitor
 from compute_ctl.node import Node

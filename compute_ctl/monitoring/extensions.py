@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
 from compute_ctl.errors import ProbeError
@@ -31,9 +30,6 @@ THREAD_MARGIN_S: Final = 5.0
 QUIET_POLL_S: Final = 1.0
 SOONEST_S: Final = 60.0
 """Between two counts, however short a document says that the compute may live."""
-
-AUDIT_INTERVAL_S: Final = 30.0
-MAX_FILES: Final = 10_000
 
 _DATABASES: Final = f"""\
 SELECT datname FROM pg_database WHERE datallowconn AND datconnlimit <> -2
@@ -58,14 +54,17 @@ class ExtensionCount:
 
     async def run(self) -> None:
         """Count, and count again after the interval."""
-        counted_at: float | None = None
+        clock = asyncio.get_running_loop().time
+        counted_at = -math.inf
         while True:
-            now = asyncio.get_running_loop().time()
-            interval = max(self.interval_s(), SOONEST_S)
-            if self.quiet() and (counted_at is None or now - counted_at >= interval):
+            left = counted_at + max(self.interval_s(), SOONEST_S) - clock()
+            if left > 0:
+                await asyncio.sleep(min(left, SOONEST_S))  # the interval may become shorter
+            elif self.quiet():
+                counted_at = clock()
                 await self.count()
-                counted_at = now
-            await asyncio.sleep(QUIET_POLL_S)
+            else:
+                await asyncio.sleep(QUIET_POLL_S)
 
     async def count(self) -> None:
         """Count once; what cannot be counted leaves the last count as it is. Never raises."""
@@ -110,41 +109,3 @@ class ExtensionCount:
             return session.query(sql)
         finally:
             session.close()
-
-
-@dataclass(kw_only=True)
-class AuditLog:
-    """Measures the audit log of a server; `run` is its task."""
-
-    folder: Path
-    kept: Callable[[], bool]
-    """Whether there is to be one."""
-    on_size: Callable[[int], None]
-    _room: Room = field(default_factory=Room)
-
-    async def run(self) -> None:
-        """Measure again and again."""
-        while True:
-            if self.kept():
-                try:
-                    size = await self._room.run(
-                        self.size, name="audit-log", within_s=AUDIT_INTERVAL_S
-                    )
-                except TimeoutError:
-                    logger.warning('could not measure "%s" in time', self.folder)
-                else:
-                    self.on_size(size)
-            await asyncio.sleep(AUDIT_INTERVAL_S)
-
-    def size(self) -> int:
-        """Return the bytes in the folder's files, 0 where there is none."""
-        total = 0
-        try:
-            for count, path in enumerate(self.folder.iterdir()):
-                if count == MAX_FILES:
-                    break
-                with suppress(FileNotFoundError):  # rotated away meanwhile
-                    total += path.lstat().st_size
-        except OSError as error:
-            logger.debug('could not measure "%s": %s', self.folder, error.strerror)
-        return total

@@ -1,12 +1,11 @@
 """The extensions of a real server are counted in all its databases, and never in the way."""
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 import psycopg
 import pytest
 
-from compute_ctl.monitoring.extensions import AuditLog, ExtensionCount
+from compute_ctl.monitoring.extensions import ExtensionCount
 from compute_ctl.monitoring.neon_metrics import Installed
 from devstack.postgres import Postgres, Template
 
@@ -62,12 +61,3 @@ async def test_hanging_server_is_left_at_the_deadline(server: Postgres) -> None:
     with server.connect(autocommit=False) as session:
         session.execute("LOCK TABLE pg_extension IN ACCESS EXCLUSIVE MODE")
         assert [] == await count(server, total_s=1.0)
-
-
-def test_audit_log(tmp_path: Path) -> None:
-    """Its size is the sum of its files; one that is not there has none."""
-    for name, size in (("a.log", 100), ("b.log", 11)):
-        (tmp_path / name).write_bytes(b"x" * size)
-    folders = (tmp_path, tmp_path / "gone")
-    sizes = [AuditLog(folder=one, kept=lambda: True, on_size=print).size() for one in folders]
-    assert [111, 0] == sizes

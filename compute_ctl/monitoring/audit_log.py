@@ -1,0 +1,60 @@
+"""Measures how much room the audit log takes, now and then."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from compute_ctl.system.daemon_thread import Room
+
+logger = logging.getLogger(__name__)
+
+INTERVAL_S: Final = 30.0
+MAX_FILES: Final = 10_000
+
+
+@dataclass(kw_only=True)
+class AuditLog:
+    """Measures the audit log of a server; `run` is its task."""
+
+    folder: Path
+    kept: Callable[[], bool]
+    """Whether there is to be one."""
+    on_size: Callable[[int], None]
+    interval_s: float = INTERVAL_S
+    _room: Room = field(default_factory=Room)
+
+    async def run(self) -> None:
+        """Measure again and again."""
+        while True:
+            if self.kept():
+                await self._measure()
+            await asyncio.sleep(self.interval_s)
+
+    async def _measure(self) -> None:
+        try:
+            size = await self._room.run(self.size, name="audit-log", within_s=INTERVAL_S)
+        except TimeoutError:
+            logger.warning('could not measure "%s" in time', self.folder)
+        except Exception:  # no thread to be had, say: it must not cost a heal
+            logger.exception('could not measure "%s"', self.folder)
+        else:
+            self.on_size(size)
+
+    def size(self) -> int:
+        """Return the bytes in the folder's files, 0 where there is none."""
+        total = 0
+        try:
+            for count, path in enumerate(self.folder.iterdir()):
+                if count == MAX_FILES:
+                    break
+                with suppress(FileNotFoundError):  # rotated away meanwhile
+                    total += path.lstat().st_size
+        except OSError as error:
+            logger.debug('could not measure "%s": %s', self.folder, error.strerror)
+        return total
