@@ -1,8 +1,9 @@
-"""Runs Postgres, where that is the daemon's business: start, one more start, the end.
+"""Runs Postgres, where that is the daemon's business: start, the next starts, the end.
 
 Postgres starts as soon as there is a configuration to start it with. If it does not come up on a
-generation that is not known to be good, the configurator writes one that is, and Postgres is
-started once more; after a second failure the daemon waits a while for somebody to help, and ends.
+generation that is not known to be good, it is started again with what the configurator writes
+instead: the good rest with the newest servers, then the last known good generation whole. Where
+nothing is left to try, the daemon waits a while for somebody to help, and ends.
 """
 
 from __future__ import annotations

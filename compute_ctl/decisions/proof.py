@@ -3,7 +3,7 @@
 Bad, waiting for a restart, shadowed by a later source and broken elsewhere look alike in
 `pg_file_settings`; `judge` tells them apart. The order of the questions that fill a `SqlReport`
 (one session: ``client_min_messages=debug3``, then pg_file_settings, then
-``pg_settings.pending_restart``) matters: see `sql_probe`.
+``pg_settings.pending_restart``) matters: see `sql.probe`.
 """
 
 from __future__ import annotations

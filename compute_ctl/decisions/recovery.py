@@ -13,13 +13,13 @@ from compute_ctl.document.versions import Version
 
 
 class Fact(msgspec.Struct, frozen=True, kw_only=True):
-    """One of the three facts: which generation is desired, applied or last known good."""
+    """Which generation is applied, or last known good."""
 
     generation: int
     marker: str
     """Text of the marker in the file of this generation."""
     content_sha256: str
-    """Content hash of the document it was rendered from (see `versions.content_hash`)."""
+    """Content hash of the document it was rendered from (see `spec.Document`)."""
     at: datetime
     """When it became so."""
     version: Version | None = None
