@@ -9,12 +9,12 @@ from pathlib import Path
 from random import Random
 
 from devstack.postgres import Template
-from tests.chaos.disk import Disk, small_disk
 from tests.chaos.figures import Figures
 from tests.chaos.load import Expected, Load
 from tests.chaos.play import Note, Player
 from tests.chaos.schedule import Cast, plan
 from tests.chaos.stage import CANCEL_AFTER_S, Stage
+from tests.support.small_disk import Disk, small_disk
 
 SESSIONS = 4
 

@@ -20,8 +20,8 @@ from devstack.installation import binary, free_port
 from devstack.launch import ControlPlane, Pageserver, start_control_plane, start_pageserver
 from devstack.postgres import Postgres, Template
 from devstack.proxy.client import Proxy
-from tests.chaos.disk import Disk
 from tests.chaos.schedule import BACK, CONTROL_PLANE, DAEMON, WORKER, Cast
+from tests.support.small_disk import Disk
 
 STRIPE: Final = 4
 ROWS: Final = 12_000

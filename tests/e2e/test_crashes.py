@@ -1,9 +1,6 @@
 """kill -9 at every step of an application, and a disk that is full: nothing is lost or torn."""
 
-import subprocess
-from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,10 +8,10 @@ import pytest
 from compute_ctl.document.generation import LiveFile
 from compute_ctl.system.failpoint import STEPS, VARIABLE
 from devstack.compute import Compute
-from devstack.installation import give_away, make_folder
 from devstack.process import ChildError
 from devstack.wait import wait_until
 from tests.e2e.conftest import ComputeFactory
+from tests.support.small_disk import Disk
 
 ROWS = 5_000
 LARGE = {f"app.note{number}": "x" * 1000 for number in range(200)}
@@ -100,51 +97,21 @@ def test_a_crash_at_any_step_is_made_good(compute: Compute, step: str) -> None:
         assert (ROWS,) == session.execute(scan.encode()).fetchone()
 
 
-@pytest.fixture
-def small_disk() -> Iterator[Path]:
-    """Return a folder on a disk of one megabyte."""
-    folder = make_folder("small-disk")
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m,mode=0755", "tmpfs", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
-    if done.returncode != 0:
-        folder.rmdir()
-        pytest.skip(f"cannot mount a small disk: {done.stderr.strip()}")
-    give_away(folder)
-    try:
-        yield folder
-    finally:
-        subprocess.run(["umount", "-l", str(folder)], timeout=10, check=True)
-        folder.rmdir()
-
-
-def fill_up(disk: Path) -> Path:
-    """Take all that is left of *disk*; return the file to remove again."""
-    filler = disk / "filler"
-    with filler.open("wb", buffering=0) as file:
-        for size in (4096, 1):
-            try:
-                while file.write(b"\0" * size):
-                    pass
-            except OSError:
-                continue
-    return filler
-
-
 def test_a_full_disk_costs_neither_the_old_file_nor_the_heal(
-    make_compute: ComputeFactory, small_disk: Path
+    make_compute: ComputeFactory, disk: Disk
 ) -> None:
     """A file too large for it leaves the old one, and says so; a new server list still fits."""
-    state = small_disk / "compute_ctl"
+    state = disk.folder / "compute_ctl"
     compute = make_compute(daemon_options=("--state-dir", str(state)))
     daemon = compute.daemon
     daemon.socket = state / "ctl.sock"
     conf = compute.postgres.data / "compute_ctl.conf"
-    conf.symlink_to(small_disk / "compute_ctl.conf")
+    conf.symlink_to(disk.folder / "compute_ctl.conf")
     a, b, c = compute.pageserver("a"), compute.pageserver("b"), compute.pageserver("c")
     compute.publish(a)
     compute.start_daemon()
     before = conf.read_text()
-    filler = fill_up(small_disk)
+    disk.fill()
 
     compute.publish(c, settings=LARGE)
     assert "write_failed" == daemon.refresh()
@@ -157,7 +124,7 @@ def test_a_full_disk_costs_neither_the_old_file_nor_the_heal(
     assert b.url == compute.setting("neon.pageserver_connstring")
     assert live_file(compute).intact
 
-    filler.unlink()
+    disk.free()
     compute.publish(c, settings=LARGE)
     assert "applied" == daemon.refresh()
     assert c.url == compute.setting("neon.pageserver_connstring")

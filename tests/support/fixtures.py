@@ -13,6 +13,7 @@ import pytest
 from pytest_postgresql import factories
 
 from devstack.postgres import Postgres, Setting, Template
+from tests.support.small_disk import Disk, small_disk
 
 PostgresFactory = Callable[..., Postgres]
 
@@ -48,6 +49,15 @@ def make_postgres(request: pytest.FixtureRequest, template: Template) -> Iterato
             return server.start(env=env) if start else server
 
         yield make
+
+
+@pytest.fixture
+def disk() -> Iterator[Disk]:
+    """A disk of one megabyte."""
+    with small_disk() as made:
+        if isinstance(made, str):
+            pytest.skip(made)
+        yield made
 
 
 @pytest.fixture(scope="session")

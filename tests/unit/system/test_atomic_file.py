@@ -1,46 +1,13 @@
 """Replacing files whole: mode, links, full disks, strangers in the way."""
 
-import errno
 import os
-import subprocess
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from compute_ctl.system.atomic_file import ReplacedFile
 from tests.support.files import names
-
-
-@pytest.fixture
-def small_disk() -> Iterator[Path]:
-    """A file system of 256 KiB."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can mount a small disk")
-    folder = Path(tempfile.mkdtemp(prefix="disk-"))
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)], check=False, timeout=10
-    )
-    try:
-        if mounted.returncode != 0:
-            pytest.skip("this machine does not let us mount a small disk")
-        yield folder
-    finally:
-        if mounted.returncode == 0:
-            subprocess.run(["umount", str(folder)], check=True, timeout=10)
-        folder.rmdir()
-
-
-def fill(folder: Path) -> None:
-    """Write into *folder* until nothing fits any more."""
-    with (folder / "filler").open("wb", buffering=0) as filler:
-        try:
-            while filler.write(b"x" * 4096):
-                pass
-        except OSError as error:
-            if error.errno != errno.ENOSPC:
-                raise
+from tests.support.small_disk import Disk
 
 
 def test_new_file_is_for_its_owner_only(tmp_path: Path) -> None:
@@ -113,22 +80,22 @@ def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
     assert path.is_fifo()
 
 
-def test_prepared_file_is_replaced_on_a_full_disk(small_disk: Path) -> None:
+def test_prepared_file_is_replaced_on_a_full_disk(disk: Disk) -> None:
     """With its blocks reserved, a replacement succeeds where not one block is free."""
-    file = ReplacedFile(small_disk / "conf")
+    file = ReplacedFile(disk.folder / "conf")
     file.replace(b"old")
     file.prepare()
-    fill(small_disk)
+    disk.fill()
     file.replace(b"n" * 60_000)
-    assert (small_disk / "conf").read_bytes() == b"n" * 60_000
+    assert (disk.folder / "conf").read_bytes() == b"n" * 60_000
 
 
-def test_old_content_survives_a_full_disk(small_disk: Path) -> None:
+def test_old_content_survives_a_full_disk(disk: Disk) -> None:
     """Without a reserve the replacement fails with ENOSPC; old content and no litter are left."""
-    file = ReplacedFile(small_disk / "conf")
+    file = ReplacedFile(disk.folder / "conf")
     file.replace(b"old")
-    fill(small_disk)
+    disk.fill()
     with pytest.raises(OSError, match="No space left"):
         file.replace(b"n" * 60_000)
-    assert (small_disk / "conf").read_bytes() == b"old"
-    assert names(small_disk) == ["conf", "filler"]
+    assert (disk.folder / "conf").read_bytes() == b"old"
+    assert names(disk.folder) == ["conf", "filler"]

@@ -1,4 +1,4 @@
-"""A small disk of its own for the daemon, which can be filled."""
+"""A small disk that can be filled: by the fixture `disk`, or for a longer play."""
 
 import subprocess
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ class Disk:
 @contextmanager
 def small_disk() -> Iterator[Disk | str]:
     """Mount one; where that cannot be done, the reason comes in its place."""
-    folder = make_folder("chaos-disk")
+    folder = make_folder("small-disk")
     command = ["mount", "-t", "tmpfs", "-o", f"size={SIZE},mode=0755", "tmpfs", str(folder)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
