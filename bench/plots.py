@@ -77,7 +77,7 @@ def _label(axes: "Axes", x: str, y: str) -> None:
 
 def draw_herd(found: Found) -> "Figure":
     """Draw time and work over the number of backends."""
-    from matplotlib import pyplot  # noqa: PLC0415
+    from matplotlib import pyplot  # noqa: PLC0415 - takes a second
 
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4.2))
     rows = found["herd"]
@@ -133,7 +133,7 @@ def main() -> int:
     parser.add_argument("--from", dest="source", type=Path, default=FOLDER, metavar="FOLDER")
     parser.add_argument("--to", type=Path, default=DOCS, metavar="FOLDER")
     given = parser.parse_args()
-    import matplotlib as mpl  # noqa: PLC0415
+    import matplotlib as mpl  # noqa: PLC0415 - takes a second
 
     mpl.use("svg")
     mpl.rc("svg", hashsalt="compute-refresh", fonttype="none")

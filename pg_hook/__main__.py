@@ -80,10 +80,10 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         answer = _post(options.endpoint, options.wait, options.reason)
     except HookError as error:
-        print(f"pg_hook: {error}", file=sys.stderr)  # noqa: T201
+        print(f"pg_hook: {error}", file=sys.stderr)  # noqa: T201 (what the command says)
         return EXIT_UNREACHABLE
-    print(answer.status)  # noqa: T201
-    print(answer.body.decode(errors="replace").rstrip("\n"))  # noqa: T201
+    print(answer.status)  # noqa: T201 (what the command says)
+    print(answer.body.decode(errors="replace").rstrip("\n"))  # noqa: T201 (what the command says)
     if answer.status not in range(200, 300):
         return EXIT_REFUSED
     if options.wait is not None and _outcome(answer) not in HEALTHY_OUTCOMES:

@@ -31,7 +31,7 @@ WHERE pg_has_role(oid, {{role}}, 'member') AND NOT rolinherit AND NOT rolsuper
 UNION ALL
 SELECT format('ALTER ROLE %I NOBYPASSRLS', rolname) FROM pg_roles
 WHERE NOT pg_has_role(oid, {{role}}, 'member') AND rolbypassrls AND NOT starts_with(rolname, 'pg_')
-    AND EXISTS (SELECT FROM pg_roles WHERE oid = 10 AND rolname = '{OWN_ADMIN}')"""  # noqa: S608
+    AND EXISTS (SELECT FROM pg_roles WHERE oid = 10 AND rolname = '{OWN_ADMIN}')"""  # noqa: S608 (a constant)
 """The second part in a cluster of Neon's alone (10 is the role that initdb made): elsewhere roles
 that no document has made are somebody else's."""
 

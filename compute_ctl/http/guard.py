@@ -75,7 +75,7 @@ class Guard:
         connection.drop()
 
 
-class Connection(web.RequestHandler):  # type: ignore[misc,unused-ignore]
+class Connection(web.RequestHandler):
     """One connection with its deadline."""
 
     def __init__(self, server: web.Server, guard: Guard, loop: asyncio.AbstractEventLoop) -> None:

@@ -37,7 +37,7 @@ BAD_TOKEN = "JWT authentication error"
 log = logging.getLogger(__name__)
 
 
-class Finished(Exception):  # noqa: N818
+class Finished(Exception):  # noqa: N818 - the normal end of a connection
     """This connection is over."""
 
 

@@ -30,7 +30,7 @@ class EndStream(Exception):  # noqa: N818 - an outcome of the protocol, not a de
         self.close = close
 
 
-class InBand(Exception):  # noqa: N818
+class InBand(Exception):  # noqa: N818 - an outcome of the protocol, not a defect
     """The request fails with an in-band error; the stream goes on."""
 
 

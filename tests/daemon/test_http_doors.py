@@ -8,7 +8,7 @@ import pytest
 
 from compute_ctl.decisions.facts import Outcome
 from compute_ctl.decisions.state import Event
-from compute_ctl.http.api import Door
+from compute_ctl.http.api import Door, Route
 from compute_ctl.http.routes import NOT_OURS, ROUTES
 from tests.daemon.api import Served, Wire, serve
 
@@ -23,7 +23,7 @@ async def served(tmp_path: Path) -> AsyncIterator[Served]:
 @pytest.mark.parametrize(
     "route", [one for one in ROUTES if Door.LOOPBACK not in one.doors], ids=lambda one: one.path
 )
-async def test_loopback_refuses_what_is_not_its(served: Served, route) -> None:  # type: ignore[no-untyped-def]
+async def test_loopback_refuses_what_is_not_its(served: Served, route: Route) -> None:
     """What belongs to another door is 403 and names that door; nothing happens."""
     reply = await served.loopback(route.method, route.path, body=b"")
     served_on = " and ".join(sorted(door.label for door in route.doors))

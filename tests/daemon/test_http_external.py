@@ -14,7 +14,7 @@ from jwt.algorithms import OKPAlgorithm
 
 from compute_ctl.decisions.state import Event
 from compute_ctl.errors import ComputeError, RequestError, SettingsError
-from compute_ctl.http.api import Door
+from compute_ctl.http.api import Door, Route
 from compute_ctl.http.routes import ROUTES
 from devstack.installation import free_port
 from tests.daemon.api import Served, Wire, serve
@@ -87,7 +87,7 @@ async def served(tmp_path: Path) -> AsyncIterator[Served]:
 
 
 @pytest.mark.parametrize("route", CLOSED, ids=lambda one: one.path)
-async def test_without_a_token(served: Served, route) -> None:  # type: ignore[no-untyped-def]
+async def test_without_a_token(served: Served, route: Route) -> None:
     """No token is 400, one of somebody else 401, one for another compute 403; nothing happens."""
     for options, expected in (
         ({}, (400, "invalid authorization token")),

@@ -102,7 +102,7 @@ async def test_idle_connection_is_closed(tmp_path: Path) -> None:
 async def test_client_that_does_not_read_is_closed(tmp_path: Path) -> None:
     """Answers that nobody takes do not hold a connection for longer than the idle limit."""
     async with serve(tmp_path, limits=SHORT) as served, Wire.tcp(served.port) as wire:
-        wire.reader._transport.pause_reading()  # type: ignore[attr-defined]
+        wire.reader._transport.pause_reading()  # type: ignore[attr-defined]  # a stream's, private
         wire.writer.write(b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 2000)
         loopback = served.doors._open[Door.LOOPBACK].server
         await until("it is counted", lambda: dropped(served.exposition(), "slow"))

@@ -80,7 +80,7 @@ def _took(ran: Ran) -> str:
 
 
 def _say(text: str) -> None:
-    print(text, flush=True)  # noqa: T201
+    print(text, flush=True)  # noqa: T201 (what the command says)
 
 
 if __name__ == "__main__":

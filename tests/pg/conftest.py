@@ -117,7 +117,7 @@ class PageserverPool:
             timeline=TIMELINE,
             log_dir=self._log_dir,
             name=f"pageserver-{len(self._all)}",
-            **options,  # type: ignore[arg-type]
+            **options,  # type: ignore[arg-type]  # each checks its own
         )
         self._all.append(started)
         return started

@@ -15,6 +15,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from devstack.client import Farewell
 from devstack.launch import Pageserver, start_pageserver
 from devstack.postgres import Postgres
 from devstack.wait import wait_until
@@ -230,25 +231,25 @@ def test_a_slow_answer_is_no_trouble(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("how", ["fin", "rst", "timed_out", "shutdown"])
-def test_an_idle_connection_that_ends_is_no_trouble(rig: Rig, how: str) -> None:
+def test_an_idle_connection_that_ends_is_no_trouble(rig: Rig, how: Farewell) -> None:
     """A peer that closes an idle connection, and takes the next one, raises no alarm."""
     mark = rig.mark()
     with rig.server.connect() as connection:
         connection.execute(rig.sql("getpage").encode())
-        assert rig.pageserver.admin.disconnect(how, idle_only=True) >= 1  # type: ignore[arg-type]
+        assert rig.pageserver.admin.disconnect(how, idle_only=True) >= 1
         assert connection.execute(rig.sql("getpage").encode()).fetchone() == (True,)
     assert rig.events_after(mark) == []
     assert rig.requests_so_far() == ["manual"]
 
 
 @pytest.mark.parametrize("how", ["fin", "rst", "timed_out", "shutdown"])
-def test_an_idle_connection_that_cannot_be_made_again_is_trouble(rig: Rig, how: str) -> None:
+def test_an_idle_connection_that_cannot_be_made_again_is_trouble(rig: Rig, how: Farewell) -> None:
     """A request that finds its connection gone, and no server behind it, asks the daemon."""
     mark = rig.mark()
     with rig.server.connect() as connection:
         connection.execute(rig.sql("getpage").encode())
         rig.pageserver.admin.set_fault("refuse")
-        rig.pageserver.admin.disconnect(how, idle_only=True)  # type: ignore[arg-type]
+        rig.pageserver.admin.disconnect(how, idle_only=True)
         with Blocked(rig.server, rig.sql("getpage"), connection=connection) as query:
             body = rig.daemon.wait_for(REFRESH)[0].body
             assert (body["class"], body["shard"]) == ("dead", 0)

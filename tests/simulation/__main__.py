@@ -43,7 +43,7 @@ def main() -> int:
     logging.disable(logging.CRITICAL)
     if arguments.seed is not None:
         failure = run(arguments.seed, tell=True)
-        print(failure or "well")  # noqa: T201
+        print(failure or "well")  # noqa: T201 (what the command says)
         return 1 if failure else 0
     return _many(arguments)
 
@@ -73,11 +73,11 @@ def _many(arguments: argparse.Namespace) -> int:
         done += 1
         if answer[1]:
             failed += 1
-            print(f"seed {answer[0]}: {answer[1]}", flush=True)  # noqa: T201
+            print(f"seed {answer[0]}: {answer[1]}", flush=True)  # noqa: T201 (what the command says)
     for worker in workers:
         worker.terminate()
     rate = done / (time.monotonic() - begun) * 60
-    print(  # noqa: T201
+    print(  # noqa: T201 (what the command says)
         f"{done} seeds from {arguments.first} on, {failed} failed, {rate:.0f} a minute"
     )
     return 1 if failed else 0
