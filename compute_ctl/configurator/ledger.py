@@ -21,7 +21,7 @@ from compute_ctl.ports import Clock
 KEEP_QUARANTINED = 32
 DISK = "disk"
 """Source of the document of a generation found at start: a newer one may be known."""
-OPERATOR = "operator"
+ROLLED_BACK = "an operator rolled it back"
 """Reason of a quarantine that a person has asked for."""
 
 
@@ -82,7 +82,7 @@ class Ledger:
 
     def go_back(self, document: Document, *, instead_of: Document) -> None:
         """Make *document*, which is older, the one desired; the other is not taken again."""
-        self.quarantine(instead_of, OPERATOR, servers_too=True)
+        self.quarantine(instead_of, ROLLED_BACK, servers_too=True)
         self._node.state = msgspec.structs.replace(self._node.state, floor=None)
         self.desire(document, "rollback")
 

@@ -7,6 +7,7 @@ value costs itself and never the heal.
 from __future__ import annotations
 
 import logging
+from typing import Final
 
 from compute_ctl.configurator.means import Means
 from compute_ctl.decisions.attempt import Result, fall_back, reasons
@@ -22,6 +23,9 @@ from compute_ctl.errors import SpecError, StoreError
 from compute_ctl.settings import Deadlines
 
 logger = logging.getLogger(__name__)
+
+WAY_OUT: Final = 'a newer version or "compute_ctl refresh --force" tries again'
+"""What ends a quarantine."""
 
 
 class Refusals:
@@ -51,7 +55,8 @@ class Refusals:
 
         The fallback that brings them may have failed on a full disk.
         """
-        reason = f"quarantined: {entry.reason}"
+        since = entry.at.strftime("%Y-%m-%d %H:%M:%S %Z")
+        reason = f"quarantined since {since}: {entry.reason}; {WAY_OUT}"
         written, good = self._means.node.written, await self._means.installer.good()
         if (
             written is None

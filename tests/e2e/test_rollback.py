@@ -1,6 +1,7 @@
 """A person takes back what was applied; the servers in force are not given up for it."""
 
 import json
+import re
 
 import pytest
 
@@ -26,7 +27,12 @@ def test_rollback(compute: Compute, capsys: pytest.CaptureFixture[str]) -> None:
     assert daemon.refresh() == "rejected"
     assert compute.setting("work_mem") == "8192"
     [refused] = daemon.status()["config"]["quarantined"]
-    assert refused["reason"] == "operator"
+    assert refused["reason"] == "an operator rolled it back"
+    assert re.fullmatch(
+        "quarantined since [-0-9]{10} [:0-9]{8} UTC: an operator rolled it back; "
+        'a newer version or "compute_ctl refresh --force" tries again',
+        daemon.status()["error"],
+    )
 
     compute.publish(b, settings={"work_mem": "32MB"})
     assert daemon.refresh() == "applied"
