@@ -47,6 +47,9 @@ UNSETTLED: Final = frozenset({Outcome.FETCH_FAILED, Outcome.EMPTY})
 LOOKS_TOO: Final = frozenset({pacing.Why.TICK, pacing.Why.OPERATOR, pacing.Why.FORCED})
 """Fetches for which somebody has time for a look at what is in force as well."""
 
+RETRY: Final = "operator_retry"
+"""An attempt for somebody whose request has failed, where Postgres itself suspects nothing."""
+
 
 class _InterruptedError(Exception):
     """A push or the end of the compute is more important than this fetch."""
@@ -146,8 +149,7 @@ class Configurator:
         if node.requests.suspected(begun[0]):
             logger.log(level, SUSPECTS)
         asked = who in LOOKS_TOO
-        if who == pacing.Why.OPERATOR and not node.requests.by_operator:
-            who = Source.CLOCK  # its own start, or a server that has come back
+        who = self._caller(who)
         force = node.requests.take()
         served = node.requests.taken
         try:
@@ -166,6 +168,15 @@ class Configurator:
             await self._inspect()
         self._attempts.end(begun, result, who=who, served=served)
         self._leave(result)
+
+    def _caller(self, who: str) -> str:
+        """Return what an attempt is called whose fetch is made for the reason *who*."""
+        requests = self._node.requests
+        if who == pacing.Why.OPERATOR and not requests.by_operator:
+            return Source.CLOCK  # its own start, or a server that has come back
+        if who == pacing.Why.SUSPICION and not requests.worker_complains:
+            return RETRY
+        return who
 
     async def _inspect(self) -> None:
         """Look at what is in force, whatever has become of the document.

@@ -222,6 +222,24 @@ def test_only_an_operator_is_called_one(compute: Compute) -> None:
     assert daemon.status()["refresh"]["last_attempt"]["who"] == "operator"
 
 
+def test_what_follows_an_operators_failed_fetch(compute: Compute) -> None:
+    """It is asked again for that operator, and called so: Postgres suspects nothing."""
+    compute.publish(compute.pageserver("a"))
+    daemon = compute.start_daemon()
+    compute.config.unlink()
+
+    assert daemon.refresh() == "fetch_failed"
+
+    number = daemon.status()["refresh"]["last_attempt"]["id"]
+    last = daemon.wait_status(
+        "another attempt",
+        lambda found: (
+            found["refresh"]["last_attempt"]["id"] > number and found["refresh"]["last_attempt"]
+        ),
+    )
+    assert last["who"] == "operator_retry"
+
+
 def test_periodic_looks_are_not_logged(make_compute: ComputeFactory) -> None:
     """A look that finds nothing leaves no line, however often; one that somebody asked for does."""
     compute = make_compute(daemon_options=["--reconcile-interval", "1"])
