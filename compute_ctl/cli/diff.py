@@ -12,11 +12,12 @@ import re
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import click
 import msgspec
 
+from compute_ctl.cli import document_file
 from compute_ctl.cli.client import ClientError, may_not_read
 from compute_ctl.cli.common import EPILOG, EXIT_FAILED, as_json, print_json, warn
 from compute_ctl.decisions.recovery import State
@@ -42,7 +43,7 @@ class Side:
 
 
 @click.command(epilog=EPILOG)
-@click.argument("file", required=False, type=click.File("rb"))
+@click.argument("file", required=False, type=click.Path(), callback=document_file.read)
 @click.option("-D", "--pgdata", envvar="PGDATA", required=True, metavar="DIR")
 @click.option("--state-dir", metavar="DIR", help="The daemon's, if not the usual.")
 @click.option("--attach", is_flag=True, help="As for a server run by somebody else.")
@@ -55,7 +56,7 @@ class Side:
 @as_json
 def diff(
     *,
-    file: Any,
+    file: tuple[str, bytes] | None,
     pgdata: str,
     state_dir: str | None,
     attach: bool,
@@ -88,7 +89,7 @@ def diff(
         overcommit_never=_OVERCOMMIT_NEVER in sides[-1].body,
     )
     if file is not None:
-        sides.append(_wanted(file.name, file.read(), context))
+        sides.append(_wanted(*file, context))
     elif control_plane_uri and compute_id:
         raw = asyncio.run(_ask(control_plane_uri, compute_id, control_plane_ca))
         sides.append(_wanted(control_plane_uri, raw, context))
@@ -130,7 +131,6 @@ def _running(state: Path) -> list[Side]:
 
 
 def _wanted(name: str, raw: bytes, context: RenderContext) -> Side:
-    name = "standard input" if name in ("-", "<stdin>") else name
     try:
         rendered = render(decode_document(raw), context)
     except SpecError as error:

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from compute_ctl.cli import document_file
 from compute_ctl.cli.client import ClientError, may_not_read
 from compute_ctl.cli.common import (
     EPILOG,
@@ -29,21 +30,23 @@ from compute_ctl.settings import Settings
 
 
 @click.command(epilog=EPILOG)
-@click.argument("file", type=click.File("rb"))
+@click.argument("file", type=click.Path(), callback=document_file.read)
 @click.option("-D", "--pgdata", metavar="DIR", help="Also ask the server of this data directory.")
 @click.option("-b", "--pgbin", default="postgres", metavar="FILE", help="With -D: its binary.")
 @as_json
-def validate(*, file: Any, pgdata: str | None, pgbin: str, as_json: bool) -> int:
+def validate(*, file: tuple[str, bytes], pgdata: str | None, pgbin: str, as_json: bool) -> int:
     """Check the document in FILE (- for stdin), without a daemon.
 
     With -D the server's own binary reads what would be written, in a file beside the live one: it
     knows the values that it would refuse. The server may run; it is not touched.
     """
-    name = "standard input" if file.name in ("-", "<stdin>") else file.name
+    name, raw = file
     folder = Path(pgdata).absolute() if pgdata else None
+    if folder is not None and not folder.is_dir():
+        raise ClientError(EXIT_USAGE, f'data directory "{folder}" does not exist')
     attached = folder is not None and (folder / "compute_ctl.conf").exists()
     try:
-        rendered = render(decode_document(file.read()), context_for(attach=attached))
+        rendered = render(decode_document(raw), context_for(attach=attached))
     except SpecError as error:
         problem = {"path": error.path, "reason": error.reason, "hint": error.hint}
         return _judgement(name, [problem], (), as_json=as_json)
@@ -100,12 +103,12 @@ def _with_render_options(command: Any) -> Any:
 
 
 @click.command("render", epilog=EPILOG)
-@click.argument("file", type=click.File("rb"))
+@click.argument("file", type=click.Path(), callback=document_file.read)
 @_with_render_options
-def render_command(file: Any, attach: bool, internal_http_port: int | None) -> None:
+def render_command(file: tuple[str, bytes], attach: bool, internal_http_port: int | None) -> None:
     """Print the configuration file that the document in FILE asks for."""
     context = context_for(attach=attach, port=internal_http_port)
-    rendered = render(decode_document(file.read()), context)
+    rendered = render(decode_document(file[1]), context)
     _warn(rendered)
     click.echo(rendered.body, nl=False)
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -73,3 +74,29 @@ def test_exit_status(
     error = capsys.readouterr().err
     assert error.startswith("compute_ctl: error: ") == (status > 0 and bool(words))
     assert "Traceback" not in error
+
+
+@pytest.mark.parametrize("command", [["validate"], ["render"], ["diff", "-D", "/"]])
+@pytest.mark.parametrize(
+    ("file", "reason"),
+    [("/no/such/file", "No such file or directory"), ("/", "Is a directory")],
+)
+def test_file_that_cannot_be_read(
+    command: list[str], file: str, reason: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every command that reads a document says which file it could not read, and why."""
+    assert main([*command, file]) == 2
+    assert capsys.readouterr().err == f'compute_ctl: error: could not read "{file}": {reason}\n'
+
+
+def test_validate_needs_the_data_directory_it_is_given(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A document is not called valid for a server that is not there."""
+    document = tmp_path / "config.json"
+    document.write_text("{}")
+
+    assert main(["validate", str(document), "-D", "/no/such/folder"]) == 2
+
+    error = 'compute_ctl: error: data directory "/no/such/folder" does not exist\n'
+    assert capsys.readouterr().err == error
