@@ -147,6 +147,17 @@ def test_guide_says_what_to_do(alert: str) -> None:
     assert f"`{alert}`" in (ROOT / "docs/operations.md").read_text()
 
 
+def test_alert_without_an_error_names_the_drift() -> None:
+    """Servers that are overridden leave `error` empty: alert and guide send there as well."""
+    rule = RULES.read_text().partition("- alert: ComputeCtlNotInSync")[2].partition("- alert")[0]
+    guide = (ROOT / "docs/operations.md").read_text()
+    [row] = [line for line in guide.splitlines() if line.startswith("| `ComputeCtlNotInSync`")]
+
+    for text in (rule, row):
+        assert "`error`" in text
+        assert "`overridden by something else`" in text
+
+
 def test_documented_metrics_are_those_exposed() -> None:
     """The table of metrics in the API's manual is complete, and has nothing else."""
     manual = (ROOT / "docs/http-api.md").read_text().partition("## Metrics")[2]
