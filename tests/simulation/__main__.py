@@ -1,19 +1,18 @@
 """Run seeds: ``python -m tests.simulation SEED``, or ``--seeds 1000 --from N``.
 
-One seed is told step by step; of many, only those that fail are printed. Exit status 1 if one does.
+One seed is told step by step; of many, only those that fail are printed. Exit status 1 if one does,
+or a process dies.
 """
 
 from __future__ import annotations
 
 import argparse
-import gc
 import logging
-import multiprocessing
 import os
 import sys
 import time
-from multiprocessing.queues import SimpleQueue
 
+from tests.simulation.processes import ProcessDiedError, Processes
 from tests.simulation.world import World
 
 MANY = 10**9
@@ -49,52 +48,28 @@ def main() -> int:
 
 
 def _many(arguments: argparse.Namespace) -> int:
-    begun = time.monotonic()
+    begun, first = time.monotonic(), arguments.first
     end = begun + arguments.seconds if arguments.seconds else None
-    seeds = arguments.seeds or (MANY if end else 1000)
-    told: SimpleQueue[tuple[int, str] | None] = multiprocessing.SimpleQueue()
-    workers = [
-        multiprocessing.Process(
-            target=_work,
-            args=(range(arguments.first + number, arguments.first + seeds, arguments.processes),),
-            kwargs={"end": end, "told": told},
-            daemon=True,
-        )
-        for number in range(arguments.processes)
-    ]
-    for worker in workers:
-        worker.start()
-    busy, done, failed = len(workers), 0, 0
-    while busy and failed < arguments.failures:
-        answer = told.get()
-        if answer is None:
-            busy -= 1
-            continue
-        done += 1
-        if answer[1]:
-            failed += 1
-            print(f"seed {answer[0]}: {answer[1]}", flush=True)  # noqa: T201 (what the command says)
-    for worker in workers:
-        worker.terminate()
+    seeds = range(first, first + (arguments.seeds or (MANY if end else 1000)))
+    processes = Processes(run, seeds, count=arguments.processes, end=end)
+    done, failed, died = 0, 0, ""
+    try:
+        for seed, failure in processes.told():
+            done += 1
+            if failure:
+                failed += 1
+                print(f"seed {seed}: {failure}", flush=True)  # noqa: T201 (what the command says)
+            if failed >= arguments.failures:
+                break
+    except ProcessDiedError as error:
+        died = f"; {error}"
+    finally:
+        processes.stop()
     rate = done / (time.monotonic() - begun) * 60
     print(  # noqa: T201 (what the command says)
-        f"{done} seeds from {arguments.first} on, {failed} failed, {rate:.0f} a minute"
+        f"{done} seeds from {first} on, {failed} failed, {rate:.0f} a minute{died}"
     )
-    return 1 if failed else 0
-
-
-def _work(seeds: range, *, end: float | None, told: SimpleQueue[tuple[int, str] | None]) -> None:
-    """Run *seeds* in a process of their own; tell of each, and None at the end."""
-    gc.freeze()  # what has been imported stays
-    for seed in seeds:
-        if end is not None and time.monotonic() >= end:
-            break
-        try:
-            told.put((seed, run(seed)))
-        except BaseException as error:  # a broken simulation must not look like a long one
-            told.put((seed, f"the simulation is broken: {error!r}"))
-            raise
-    told.put(None)
+    return 1 if failed or died else 0
 
 
 if __name__ == "__main__":

@@ -1,11 +1,17 @@
 """Some stories of the simulation; `python -m tests.simulation` tells as many as you like."""
 
 import logging
+import os
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from devstack.wait import wait_until
 from tests.simulation.__main__ import run
 from tests.simulation.world import World
 
@@ -40,3 +46,23 @@ def test_a_seed_replays_exactly() -> None:
         stories.append(story)
     assert stories[0] == stories[1]
     assert len(stories[0]) > 20
+
+
+def test_a_killed_process_is_an_error() -> None:
+    """Of many seeds, what a process does not live to tell is told as its death, at once."""
+    command = [sys.executable, "-m", "tests.simulation", "--seconds", "600", "--processes", "2"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as running:
+        try:
+            children = Path(f"/proc/{running.pid}/task/{running.pid}/children")
+            _, second = wait_until("two processes", lambda: two(children.read_text().split()))
+            os.kill(second, signal.SIGKILL)
+            said, _ = running.communicate(timeout=10)
+        finally:
+            running.kill()
+    assert f"; process {second} was ended by signal 9\n" in said
+    assert 1 == running.returncode
+
+
+def two(pids: list[str]) -> list[int]:
+    """Return the process ids if there are two."""
+    return [int(pid) for pid in pids] if len(pids) == 2 else []
