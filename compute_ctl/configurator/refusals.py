@@ -32,7 +32,8 @@ class Refusals:
     """Keeps what was refused out, and what was good in force."""
 
     def __init__(self, means: Means, *, deadlines: Deadlines) -> None:
-        self._means = means
+        self._node, self._journal, self._ledger = means.node, means.journal, means.ledger
+        self._prover, self._installer, self._context = means.prover, means.installer, means.context
         self._deadlines = deadlines
 
     async def refuse(
@@ -42,10 +43,8 @@ class Refusals:
         reason = reasons(bad, places=False)
         logger.error("configuration refused: %s", reason)
         servers_too = any(complaint.name in UPSTREAM_SETTINGS for complaint in bad)
-        self._means.ledger.quarantine(document, reason, servers_too=servers_too)
-        body = fall_back(
-            upstream=rendered.upstream, bad=bad, good=await self._means.installer.good()
-        )
+        self._ledger.quarantine(document, reason, servers_too=servers_too)
+        body = fall_back(upstream=rendered.upstream, bad=bad, good=await self._installer.good())
         return await self.fall_back_to(body, document, rendered.storage_token, reason)
 
     async def refuse_again(
@@ -57,13 +56,13 @@ class Refusals:
         """
         since = entry.at.strftime("%Y-%m-%d %H:%M:%S %Z")
         reason = f"quarantined since {since}: {entry.reason}; {WAY_OUT}"
-        written, good = self._means.node.written, await self._means.installer.good()
+        written, good = self._node.written, await self._installer.good()
         if (
             written is None
             or good is None
             or entry.servers_too
             or written.upstream == rendered.upstream
-            or not self._means.node.requests.worker_complains
+            or not self._node.requests.worker_complains
         ):
             return Result(outcome=Outcome.REJECTED, reason=reason)
         body = good.rest + rendered.upstream
@@ -74,18 +73,18 @@ class Refusals:
 
         Only while Postgres itself suffers: else bad input is refused without touching anything.
         """
-        known = self._means.ledger.known(document, PUSH)
-        good = await self._means.installer.good()
+        known = self._ledger.known(document, PUSH)
+        good = await self._installer.good()
         result = Result(outcome=Outcome.REJECTED, reason=str(error), invalid=True)
-        suffers = self._means.node.requests.worker_complains
+        suffers = self._node.requests.worker_complains
         if good is None or not suffers or is_older(document.version, known.floor):
             return result
         try:
-            upstream, token = render_upstream(document, self._means.context)
+            upstream, token = render_upstream(document, self._context)
         except SpecError:
             return result
-        self._means.ledger.desire(document, "refused")
-        self._means.ledger.quarantine(document, str(error))
+        self._ledger.desire(document, "refused")
+        self._ledger.quarantine(document, str(error))
         body = good.rest + upstream
         return await self.fall_back_to(body, document, token, str(error), invalid=True)
 
@@ -101,20 +100,20 @@ class Refusals:
         """Bring *body* into force in place of a refused document."""
         if body is None:
             return Result(outcome=Outcome.REJECTED, reason=reason, broken=True)
-        if self._means.node.written is not None and self._means.node.written.body == body:
+        if self._node.written is not None and self._node.written.body == body:
             return Result(outcome=Outcome.REJECTED, reason=reason, invalid=invalid)
         try:
-            await self._means.installer.install(body, document, token, is_fallback=True)
+            await self._installer.install(body, document, token, is_fallback=True)
         except StoreError as error:
             reason = f"{reason}; the fallback could not be written: {error}"
             return Result(outcome=Outcome.REJECTED, reason=reason, broken=True)
-        verdict = await self._means.prover.prove(within_s=self._deadlines.fallback)
-        await self._means.journal.sync()
+        verdict = await self._prover.prove(within_s=self._deadlines.fallback)
+        await self._journal.sync()
         if verdict.rejected:
             reason = f"{reason}; the fallback too: {reasons(verdict.bad, places=False)}"
             return Result(outcome=Outcome.REJECTED, reason=reason, broken=True)
-        self._means.installer.conclude(verdict)
-        await self._means.journal.save(self._means.node.state)
+        self._installer.conclude(verdict)
+        await self._journal.save(self._node.state)
         return Result(outcome=Outcome.REJECTED, reason=reason, invalid=invalid)
 
     async def retreat(self, reason: str) -> bool:
@@ -127,24 +126,24 @@ class Refusals:
         Raises:
             StoreError: it cannot be written.
         """
-        node = self._means.node
+        node = self._node
         fact = node.state.last_known_good
-        kept = await self._means.journal.kept(fact.generation) if fact else None
+        kept = await self._journal.kept(fact.generation) if fact else None
         if node.written is None or kept is None or kept[0] is None:
             return False
         if node.written.body == kept[1].body:
             return False
-        refused = await self._means.journal.kept(node.written.marker.generation)
+        refused = await self._journal.kept(node.written.marker.generation)
         good_rest, _ = split_body(kept[1].body)
         document, body = refused[0] if refused else None, good_rest + node.written.upstream
         if document is not None:
-            self._means.ledger.quarantine(document, reason)
+            self._ledger.quarantine(document, reason)
         if document is None or body == node.written.body:
             document, body = kept[0], kept[1].body
         try:
-            _, token = render_upstream(document, self._means.context)
+            _, token = render_upstream(document, self._context)
         except SpecError:  # kept by an earlier version, which took what this one refuses
             return False
-        await self._means.installer.install(body, document, token, is_fallback=True)
-        await self._means.journal.save(node.state)
+        await self._installer.install(body, document, token, is_fallback=True)
+        await self._journal.save(node.state)
         return True

@@ -21,7 +21,8 @@ class Rollback:
     """Finds the generation to go back to, and brings it into force."""
 
     def __init__(self, means: Means, *, refusals: Refusals) -> None:
-        self._means = means
+        self._node, self._journal, self._ledger = means.node, means.journal, means.ledger
+        self._prover, self._installer, self._context = means.prover, means.installer, means.context
         self._refusals = refusals
 
     async def roll_back(self, *, old_upstream: bool) -> Result:
@@ -30,8 +31,8 @@ class Rollback:
         Its servers stay behind unless *old_upstream*: they may be the dead ones. If Postgres
         refuses it, what ran before is written again.
         """
-        before, applied = self._means.node.written, self._means.node.state.applied
-        current = await self._means.journal.kept(applied.generation) if applied else None
+        before, applied = self._node.written, self._node.state.applied
+        current = await self._journal.kept(applied.generation) if applied else None
         if before is None or applied is None or current is None or current[0] is None:
             return _nowhere("nothing is applied, or its document is not kept")
         earlier = await self._earlier(applied, before, old_upstream=old_upstream)
@@ -41,36 +42,32 @@ class Rollback:
         document, rendered = earlier
         body = rendered.rest + (rendered.upstream if old_upstream else before.upstream)
         try:
-            _, token = render_upstream(
-                document if old_upstream else current[0], self._means.context
-            )
-            self._means.ledger.go_back(document, instead_of=current[0])
-            await self._means.installer.install(
-                body, document, token, is_fallback=body != rendered.body
-            )
+            _, token = render_upstream(document if old_upstream else current[0], self._context)
+            self._ledger.go_back(document, instead_of=current[0])
+            await self._installer.install(body, document, token, is_fallback=body != rendered.body)
         except (SpecError, StoreError) as error:
             return Result(outcome=Outcome.WRITE_FAILED, reason=str(error))
-        verdict = await self._means.prover.prove()
-        await self._means.journal.sync()
+        verdict = await self._prover.prove()
+        await self._journal.sync()
         if verdict.rejected:
             reason = reasons(verdict.bad, places=False)
             return await self._refusals.fall_back_to(before.body, current[0], token, reason)
-        result = self._means.installer.conclude(verdict)
-        await self._means.journal.save(self._means.node.state)
+        result = self._installer.conclude(verdict)
+        await self._journal.save(self._node.state)
         return result
 
     async def _earlier(
         self, applied: Fact, before: Written, *, old_upstream: bool
     ) -> tuple[Document, Rendered] | None:
         """Return the newest generation below *applied* that nobody has refused and that differs."""
-        refused = {entry.content_sha256 for entry in self._means.node.state.quarantine}
+        refused = {entry.content_sha256 for entry in self._node.state.quarantine}
         for number in range(applied.generation - 1, max(applied.generation - LOOK_BACK, 0), -1):
-            kept = await self._means.journal.kept(number)
+            kept = await self._journal.kept(number)
             document = kept[0] if kept else None
             if document is None or document.content_sha256 in refused | {applied.content_sha256}:
                 continue
             try:
-                rendered = render(document, self._means.context)
+                rendered = render(document, self._context)
             except SpecError:
                 continue
             upstream = rendered.upstream if old_upstream else before.upstream
