@@ -6,6 +6,7 @@ import random
 from math import inf
 from typing import Final
 
+from compute_ctl.configurator.ledger import DISK
 from compute_ctl.decisions import pacing
 from compute_ctl.decisions.proof import Proof
 from compute_ctl.errors import FetchError, SyntaxSpecError
@@ -27,6 +28,8 @@ class Schedule:
         self._rng = rng
         self._failures = 0
         self._lasting = False
+        self._answered = False
+        """Ever, since this daemon began."""
         self._retry_after_until: float | None = None
         self._empty_since: float | None = None
         self._last_fetch_at: float | None = None
@@ -61,6 +64,7 @@ class Schedule:
             failures=self._failures,
             lasting=self._lasting,
             nothing_in_force=self._node.written is None,
+            unheard=self._unheard,
             retry_after_until=self._retry_after_until,
         ).due()
 
@@ -80,6 +84,12 @@ class Schedule:
         """Whether Postgres has acknowledged, but SQL could not tell whether all is well."""
         verdict = self._node.verdict
         return self._node.proven and (verdict is None or verdict.proof is not Proof.FULL)
+
+    @property
+    def _unheard(self) -> bool:
+        """Whether neither the source nor a push has told anything since the daemon began."""
+        desired = self._node.desired
+        return not self._answered and (desired is None or desired.source == DISK)
 
     def wanted(self, now: float) -> bool:
         """Whether there is reason to fetch before the next periodic look."""
@@ -108,6 +118,7 @@ class Schedule:
 
     def answered(self) -> None:
         """The source has answered."""
+        self._answered = True
         self._failures, self._lasting, self._retry_after_until = 0, False, None
 
     def attached(self) -> None:

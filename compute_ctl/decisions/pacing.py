@@ -37,6 +37,7 @@ class Why(StrEnum):
     FIRST_SIGNAL = "first_signal"
     SUSPICION = "suspicion"
     NOTHING_IN_FORCE = "nothing_in_force"
+    START = "start"
     TICK = "tick"
 
 
@@ -82,6 +83,8 @@ class Pacing:
     """The last answer was a refusal that another request soon will not change."""
     nothing_in_force: bool = False
     """Postgres has no configuration yet: go on asking without any suspicion."""
+    unheard: bool = False
+    """Nothing is known but what an earlier daemon left, which may be days old: go on asking."""
     retry_after_until: float | None = None
     """The source wants to be left alone until then; made by the function of that name."""
 
@@ -109,6 +112,8 @@ class Pacing:
             at = -inf if base is None else base + self._pause(cap)
             yield Due(at=at, why=Why.NOTHING_IN_FORCE)
         if self.suspected_since is None:
+            if self.unheard and self.failures and base is not None:
+                yield Due(at=base + self._pause(failure_cap(self.failures)), why=Why.START)
             return
         if begun is None or base is None or begun < self.suspected_since:
             yield Due(at=self.suspected_since, why=Why.FIRST_SIGNAL)

@@ -7,6 +7,7 @@ import pytest
 
 from devstack.compute import TENANT, TIMELINE, Compute
 from devstack.document import attached
+from devstack.wait import wait_until
 from tests.e2e.conftest import ComputeFactory
 from tests.support.queries import running_queries
 
@@ -220,6 +221,30 @@ def test_only_an_operator_is_called_one(compute: Compute) -> None:
     daemon.refresh()
 
     assert daemon.status()["refresh"]["last_attempt"]["who"] == "operator"
+
+
+def test_restart_while_the_control_plane_is_down(make_compute: ComputeFactory) -> None:
+    """What is known runs on; the news is there within seconds of the control plane's return."""
+    compute = make_compute(source="control_plane")
+    a = compute.pageserver("a")
+    compute.publish(a, settings={"work_mem": "8MB"})
+    compute.start_daemon().stop()
+    assert compute.control_plane is not None
+    compute.control_plane.admin.set_fault("status", code=503)
+    compute.publish(a, settings={"work_mem": "16MB"})
+
+    daemon = compute.start_daemon(in_sync=False)
+
+    who = daemon.wait_status(
+        "asking again",
+        lambda found: (
+            (last := found["refresh"]["last_attempt"]) and last["who"] != "clock" and last["who"]
+        ),
+    )
+    assert who == "start"
+    assert compute.setting("work_mem") == "8192"
+    compute.control_plane.admin.clear_faults()
+    wait_until("the news", lambda: compute.setting("work_mem") == "16384", timeout=10)
 
 
 def test_what_follows_an_operators_failed_fetch(compute: Compute) -> None:

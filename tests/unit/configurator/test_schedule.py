@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from compute_ctl.configurator.schedule import Schedule
-from compute_ctl.decisions.facts import Source
+from compute_ctl.decisions.facts import Desired, Source, Written
 from compute_ctl.decisions.pacing import Why
+from compute_ctl.document.generation import Marker
 from compute_ctl.errors import FetchError
 from compute_ctl.node import Node
 from compute_ctl.settings import Settings
@@ -75,3 +76,29 @@ def test_a_refusal_that_lasts_is_asked_slowly(lasting: bool, slowly: bool, seed:
     assert slowly == (2.5 <= due.at - clock.now <= 5.0)
     schedule.answered()
     assert schedule.due(clock.now, held=False).at - clock.now <= 0.1
+
+
+@pytest.mark.parametrize(
+    ("source", "goes_on"), [(None, True), ("disk", True), ("push", False), ("file", False)]
+)
+def test_first_answer_is_asked_for_until_there_is_one(source: str | None, goes_on: bool) -> None:
+    """With no more than an earlier daemon's document the source is asked within 5 s, not 5 min."""
+    clock, node, schedule = made()
+    written = Written(
+        marker=Marker.of(generation=1, nonce="0" * 32, body=""),
+        rest="",
+        upstream="",
+        at=clock.wall(),
+    )
+    node.now_written(written)
+    if source is not None:
+        node.desired = Desired(content_sha256="", version=None, at=clock.wall(), source=source)
+    for _ in range(10):
+        schedule.fetching(clock.now, Why.OPERATOR)
+        schedule.failed(FetchError("dead"))
+        schedule.attempted(clock.now)
+
+    assert goes_on == (schedule.due(clock.now, held=False).at - clock.now <= 5.0)
+    schedule.answered()
+    schedule.failed(FetchError("dead again"))
+    assert schedule.due(clock.now, held=False).why is Why.TICK

@@ -75,6 +75,13 @@ SUSPECTED = replace(FETCHED, suspected_since=83.0, last_signal_at=90.5)
             Due(at=91.1, why=Why.NOTHING_IN_FORCE),
         ),
         (replace(FETCHED, nothing_in_force=True), Due(at=93.5, why=Why.NOTHING_IN_FORCE)),
+        # nobody has said a word since the daemon began
+        (replace(QUIET, unheard=True), Due(at=1000.0, why=Why.TICK)),
+        (replace(FETCHED, unheard=True), Due(at=1000.0, why=Why.TICK)),
+        (replace(FETCHED, unheard=True, failures=1), Due(at=91.05, why=Why.START)),
+        (replace(FETCHED, unheard=True, failures=99), Due(at=93.5, why=Why.START)),
+        (replace(FETCHED, unheard=True, failures=1, lasting=True), Due(at=94.75, why=Why.START)),
+        (replace(SUSPECTED, unheard=True, failures=1), Due(at=92.0, why=Why.SUSPICION)),
         # Retry-After
         (replace(SUSPECTED, retry_after_until=120.0), Due(at=120.0, why=Why.SUSPICION)),
         (replace(SUSPECTED, retry_after_until=91.5), Due(at=92.0, why=Why.SUSPICION)),
@@ -163,6 +170,7 @@ TIMES = st.none() | st.floats(0, 1000)
         forced_at=TIMES,
         failures=st.integers(0, 20),
         nothing_in_force=st.booleans(),
+        unheard=st.booleans(),
         retry_after_until=TIMES,
     )
 )
