@@ -12,9 +12,10 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
 
-from compute_ctl.catalog.plan import Phase, Step, Work, plan
+from compute_ctl.catalog.plan import plan
 from compute_ctl.catalog.sessions import open_session, read_catalog, with_extensions
 from compute_ctl.catalog.size_limit import SizeLimit
+from compute_ctl.catalog.steps import Phase, Step, Work
 from compute_ctl.catalog.wanted import Wanted
 from compute_ctl.errors import CatalogError, ProbeError, SqlError
 from compute_ctl.redact import redact

@@ -8,46 +8,18 @@ a failure: those that are done already are not planned a second time.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Final
 
 from compute_ctl.catalog import statements as sql
 from compute_ctl.catalog.facts import Catalog, CatalogRole
+from compute_ctl.catalog.steps import Phase, Step, Work
 from compute_ctl.catalog.wanted import Wanted
 from compute_ctl.document.spec import DeltaOp
 from compute_ctl.errors import CatalogError
 from compute_ctl.sql.quoting import identifier, literal
 
 PRIVILEGED_ROLE: Final = "neon_superuser"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Step:
-    """One simple query."""
-
-    what: str
-    """For log and errors."""
-    sql: str = field(repr=False)
-    """May hold a password verifier."""
-    expand: bool = False
-    """A query that returns statements, each to be run then."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Work:
-    """Steps on one connection, in this order."""
-
-    steps: tuple[Step, ...]
-    database: str | None = None
-    """None: the one where the daemon is connected anyway."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Phase:
-    """Work that needs all earlier phases."""
-
-    name: str
-    work: tuple[Work, ...]
 
 
 def plan(

@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from compute_ctl.catalog.facts import Catalog, CatalogDatabase, CatalogRole
-from compute_ctl.catalog.plan import PRIVILEGED_ROLE, Phase, Step, plan
+from compute_ctl.catalog.plan import PRIVILEGED_ROLE, plan
+from compute_ctl.catalog.steps import Phase, Step
 from compute_ctl.catalog.wanted import Wanted, names_size_limit
 from compute_ctl.document.spec import Document, decode_document
 from compute_ctl.errors import CatalogError
