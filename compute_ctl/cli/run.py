@@ -7,13 +7,12 @@ accepted, and named in one warning, so that an existing command line works uncha
 from __future__ import annotations
 
 import argparse
-import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn
 
+from compute_ctl.cli import values
 from compute_ctl.errors import SettingsError
 from compute_ctl.settings import Settings
 
@@ -30,7 +29,6 @@ UNUSED_SWITCHES: Final = ("--resize-swap-on-bind", "--dev")
 DEFAULT_COMPUTE_ID: Final = "local"
 USAGE_HINT: Final = "See compute_ctl run --help."
 
-_ROLE_NAME = re.compile(r"[a-z_]+")
 _LEVELS: Final = {"trace": "debug", "debug": "debug", "info": "info", "warn": "warning"} | {
     name: name for name in ("warning", "error")
 }
@@ -174,8 +172,8 @@ def _parser() -> _Parser:
         group.add_argument(*names, dest=_dest(names), metavar="X")
     for name in UNUSED_SWITCHES:
         group.add_argument(name, dest=_dest((name,)), action="store_true")
-    group.add_argument("--lakebase-mode", type=_boolean, default=False, metavar="true|false")
-    group.add_argument("--http-port", type=_port, metavar="PORT")
+    group.add_argument("--lakebase-mode", type=values.boolean, default=False, metavar="true|false")
+    group.add_argument("--http-port", type=values.port, metavar="PORT")
     return parser
 
 
@@ -188,14 +186,14 @@ def _add_server(parser: _Parser) -> None:
     add(
         "--privileged-role-name",
         metavar="ROLE",
-        type=_role_name,
+        type=values.role_name,
         default=Settings.privileged_role,
         help="the role that all roles of a document join (default: %(default)s)",
     )
     add(
         "--installed-extensions-collection-interval",
         metavar="SECONDS",
-        type=_whole_seconds,
+        type=values.whole_seconds,
         default=Settings.installed_extensions_interval,
         help="between two counts of the extensions in all databases (default: %(default)s)",
     )
@@ -213,14 +211,14 @@ def _add_source(parser: _Parser) -> None:
     add(
         "--reconcile-interval",
         metavar="SECONDS",
-        type=_seconds,
+        type=values.seconds,
         default=Settings.reconcile_interval,
         help="between two looks without being asked (default: %(default)s)",
     )
     add(
         "--refresh-min-interval",
         metavar="SECONDS",
-        type=_seconds,
+        type=values.seconds,
         default=Settings.refresh_min_interval,
         help="between two looks at least (default: %(default)s)",
     )
@@ -233,13 +231,13 @@ def _add_daemon(parser: _Parser) -> None:
     add(
         "--internal-http-port",
         metavar="PORT",
-        type=_port,
+        type=values.port,
         help=f"port on 127.0.0.1 and ::1; 0 picks one (default: {Settings.internal_http_port})",
     )
     add(
         "--external-http-port",
         metavar="PORT",
-        type=_port,
+        type=values.port,
         help="port on all addresses for callers with a token; 0 opens none "
         f"(default: {Settings.external_http_port})",
     )
@@ -268,37 +266,3 @@ def _path(text: str) -> Path:
 
 def _optional(text: str | None) -> Path | None:
     return _path(text) if text else None
-
-
-def _port(text: str) -> int:
-    if text.isascii() and text.isdigit() and int(text) <= 65535:
-        return int(text)
-    raise argparse.ArgumentTypeError(f'port "{text}" is not between 0 and 65535')
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value <= 86400:
-        raise argparse.ArgumentTypeError(f'"{text}" is no number of seconds up to 86400')
-    return value
-
-
-def _whole_seconds(text: str) -> float:
-    if text.isascii() and text.isdigit() and int(text) < 2**64:
-        return float(text)
-    raise argparse.ArgumentTypeError(f'"{text}" is no whole number of seconds')
-
-
-def _boolean(text: str) -> bool:
-    if text in ("true", "false"):
-        return text == "true"
-    raise argparse.ArgumentTypeError(f'"{text}" is neither true nor false')
-
-
-def _role_name(text: str) -> str:
-    if _ROLE_NAME.fullmatch(text) is None:
-        raise argparse.ArgumentTypeError(f'"{text}" may hold lower-case letters and _ only')
-    return text
