@@ -62,6 +62,22 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     subscriptions_dropped_for: str = ""
     """The timeline in which the subscriptions of its parent were dropped last."""
 
+    def proven(self, fact: Fact, *, good: bool) -> State:
+        """Return it with *fact* applied, and where it is *good*, last known good too.
+
+        What is applied already stays as it is, with the time since when it has been.
+        """
+        known = self.applied
+        # The same file for a document that differs elsewhere, say in its roles, is news.
+        if (
+            known
+            and known.marker == fact.marker
+            and fact.content_sha256 in ("", known.content_sha256)
+        ):
+            fact = known
+        last_known_good = fact if good else self.last_known_good
+        return msgspec.structs.replace(self, applied=fact, last_known_good=last_known_good)
+
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
     """Which compute and which data directory a state folder belongs to."""

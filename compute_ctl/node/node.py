@@ -12,8 +12,6 @@ import asyncio
 from dataclasses import replace
 from typing import Final
 
-import msgspec
-
 from compute_ctl.decisions.facts import (
     AckAnswer,
     AckMessage,
@@ -248,14 +246,8 @@ class Node:
         self.verdict = verdict
         fact = self.written.fact(self._clock.wall())
         self.written = replace(self.written, proven=True)
-        applied = self.state.applied
-        another = bool(fact.content_sha256) and (
-            applied is None or applied.content_sha256 != fact.content_sha256
-        )  # the same file for a document that differs elsewhere, say in its roles
-        if another or applied is None or applied.marker != fact.marker:
-            self.state = msgspec.structs.replace(self.state, applied=fact)
-        if verdict.proof is Proof.FULL and not verdict.waits:
-            self.state = msgspec.structs.replace(self.state, last_known_good=self.state.applied)
+        good = verdict.proof is Proof.FULL and not verdict.waits
+        self.state = self.state.proven(fact, good=good)
 
     def looked(self, verdict: Verdict) -> None:
         """Show the drift that a look has found which proved nothing."""

@@ -1,6 +1,6 @@
 """What the daemon does first, from what an earlier one left."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
@@ -51,6 +51,20 @@ def test_identity_says_what_differs() -> None:
         'compute ID "b" is now "a", device and inode of the data directory "1:3" is now "1:2"'
     )
     assert expected == ours.differs(theirs)
+
+
+def test_what_is_proven_is_applied() -> None:
+    """And last known good where it is; what is applied already keeps its time."""
+    old, later = fact(1), NOW + timedelta(seconds=1)
+    of_document = msgspec.structs.replace(old, content_sha256="ab", at=later)
+
+    assert State(applied=old) == State().proven(old, good=False)
+    assert State(applied=fact(2), last_known_good=old) == (
+        State().proven(old, good=True).proven(fact(2), good=False)
+    )
+    again = msgspec.structs.replace(old, at=later)
+    assert State(applied=old, last_known_good=old) == State(applied=old).proven(again, good=True)
+    assert State(applied=of_document) == State(applied=old).proven(of_document, good=False)
 
 
 EDITED = LiveFile(marker=marker(2), body="g = 3\n")
