@@ -1,47 +1,35 @@
 """Decides when catalog work is done: after the heal, once for what is wanted, again if it failed.
 
-A wish waits until the configuration of its document is proven. Work that is done is remembered by
-the hash of the wish in state.json, so a refresh that moves pageservers costs no SQL; a delta
-operation is remembered by its operation, so it never runs again for another reason. The cluster's
-migrations come after that, once in the life of a daemon; nobody waits for them. Nothing here holds
-up the configurator.
+A wish waits until the configuration of its document is proven, and what `runs` remembers as done
+is not done again. The cluster's migrations come after that, once in the life of a daemon; nobody
+waits for them. Nothing here holds up the configurator.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import threading
-import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
-from compute_ctl.catalog.executor import Executor
-from compute_ctl.catalog.migrations import migrate
-from compute_ctl.catalog.sessions import open_session
+from compute_ctl.catalog.runs import Runs
 from compute_ctl.catalog.size_limit import SizeLimit
 from compute_ctl.catalog.subscribers import Subscribers
-from compute_ctl.catalog.tasks import Stopwatch, Task, Wish, resolved, unanswered
-from compute_ctl.catalog.wanted import NO_TIMELINE, Wanted, names_size_limit
-from compute_ctl.catalog.workroom import Workroom
-from compute_ctl.decisions.facts import CatalogKind
+from compute_ctl.catalog.tasks import Task, Wish, resolved, unanswered
+from compute_ctl.catalog.wanted import NO_TIMELINE, Wanted
 from compute_ctl.document.render import SUBSCRIBERS_HOLD
 from compute_ctl.document.spec import Document
-from compute_ctl.errors import CatalogError, MigrationError, StoreError
+from compute_ctl.errors import CatalogError
 from compute_ctl.node import Node
 from compute_ctl.ports import CatalogEnd, CatalogResult, Clock, Postgres
 
 logger = logging.getLogger(__name__)
 
-KEPT_OPERATIONS: Final = 100
 LOOK_S: Final = 1.0
 """How often to look whether the configuration is proven, where nobody says so."""
-THREAD_MARGIN_S: Final = 5.0
 
 
 @dataclass(kw_only=True)
@@ -66,12 +54,20 @@ class Keeper:
     _migrated: bool = False
     _as_wanted: bool = False
     _poke: asyncio.Event = field(default_factory=asyncio.Event)
-    _stopped: threading.Event = field(default_factory=threading.Event)
-    _room: Workroom = field(default_factory=Workroom)
 
     def __post_init__(self) -> None:
         self._size_limit = SizeLimit(self.pgdata, reload=self.postgres.reload)
         self._subscribers = Subscribers(self.pgdata, reload=self.postgres.reload)
+        self._runs = Runs(
+            node=self.node,
+            clock=self.clock,
+            connstr=self.connstr,
+            save=self.save,
+            size_limit=self._size_limit,
+            privileged=self.privileged,
+            may_replicate=self.may_replicate,
+            deadline_s=self.deadline_s,
+        )
 
     def before_start(self) -> None:
         """Prepare the start of a server that is ours, with what is written."""
@@ -140,7 +136,7 @@ class Keeper:
         if self._wish is not None:
             self._wish.end(CatalogResult(end=CatalogEnd.SUPERSEDED))
             self._wish = None
-            self._stopped.set()
+            self._runs.stop()
 
     # The loop
 
@@ -156,7 +152,7 @@ class Keeper:
                 self._poke.clear()
                 await self._turn()
         finally:
-            self._stopped.set()
+            self._runs.stop()
 
     def _pause(self) -> float | None:
         if self._size_limit.doubtful or self._subscribers.held:
@@ -166,7 +162,7 @@ class Keeper:
 
     async def _turn(self) -> None:
         if self._size_limit.doubtful and self.postgres.ready:
-            await self._verify_size_limit()
+            await self._runs.verify_size_limit()
         if self._subscribers.held and self._as_wanted and self.postgres.ready:
             await asyncio.to_thread(self._subscribers.release)
         wish, migrations = self._wish, self._migrations
@@ -177,7 +173,7 @@ class Keeper:
             await self._migrate(migrations)
 
     async def _fulfil(self, wish: Wish) -> None:
-        result = await self._attempt(wish)
+        result = await self._runs.fulfil(wish)
         wish.end(result)
         if self._wish is not wish:
             return
@@ -202,83 +198,10 @@ class Keeper:
             and applied.content_sha256 == task.document.content_sha256
         )
 
-    async def _attempt(self, wish: Wish) -> CatalogResult:
-        watch = Stopwatch(self.clock)
-        self._stopped = threading.Event()
-        executor = Executor(
-            connstr=self.connstr,
-            deadline=time.monotonic() + self.deadline_s,
-            privileged=self.privileged,
-            may_replicate=self.may_replicate,
-            concurrency=wish.document.spec.reconfigure_concurrency,
-            size_limit=self._size_limit if names_size_limit(wish.document.spec) else None,
-            stopped=self._stopped,
-        )
-        end, reason = CatalogEnd.FAILED, ""
-        try:
-            end = await self._execute(executor, wish)
-        except CatalogError as error:
-            reason = str(error)
-        run = watch.run(
-            CatalogKind.CATALOG,
-            end,
-            reason=reason,
-            statements=executor.done,
-            timeouts=executor.timeouts,
-        )
-        self.node.catalog_ran(run)
-        result = CatalogResult(
-            end=end, reason=reason, steps=executor.done, duration_ms=run.duration_ms
-        )
-        if reason:
-            logger.error("catalog work failed: %s", reason)
-        else:
-            logger.info("catalog work: %s, %d statements", end, executor.done)
-        return result
-
-    async def _execute(self, executor: Executor, wish: Wish) -> CatalogEnd:
-        wanted = wish.wanted.without(self.node.state.done_operations)
-        limit = self.deadline_s + THREAD_MARGIN_S
-        possible = await self._room.run(
-            lambda: executor.run(wanted), name="catalog", within_s=limit
-        )
-        if not possible:
-            return CatalogEnd.SKIPPED
-        await self._remember(wish)
-        return CatalogEnd.DONE
-
-    async def _remember(self, wish: Wish) -> None:
-        state = self.node.state
-        done = state.done_operations
-        if wish.wanted.operation and wish.wanted.operation not in done:
-            done = (*done, wish.wanted.operation)[-KEPT_OPERATIONS:]
-        self.node.state = msgspec.structs.replace(
-            state,
-            catalog_sha256=wish.sha256,
-            done_operations=done,
-            subscriptions_dropped_for=wish.wanted.drop_subscriptions_for
-            or state.subscriptions_dropped_for,
-        )
-        try:
-            await self.save()
-        except StoreError as error:
-            logger.warning("%s", error)
-
     async def _migrate(self, task: Task) -> None:
-        """Bring the cluster to the last migration, unless it is there."""
-        watch, deadline = Stopwatch(self.clock), time.monotonic() + self.deadline_s
         try:
-            count = await self._room.run(
-                lambda: migrate(self.connstr, deadline=deadline, privileged=self.privileged),
-                name="migrations",
-                within_s=self.deadline_s + THREAD_MARGIN_S,
-            )
+            await self._runs.migrate()
         except CatalogError as error:
-            number = error.number if isinstance(error, MigrationError) else None
-            kind, end = CatalogKind.MIGRATIONS, CatalogEnd.FAILED
-            run = watch.run(kind, end, reason=str(error), failed_migration=number)
-            self.node.catalog_ran(run)
-            logger.error("%s", error)
             self.node.server.catalog_error = str(error)
             task.failed(self.clock.monotonic(), at_most_s=self.retry_max_s)
             return
@@ -286,20 +209,3 @@ class Keeper:
         if self._migrations is task:
             self._migrations = None
             self.node.server.catalog_error = None
-        if count:
-            run = watch.run(CatalogKind.MIGRATIONS, CatalogEnd.DONE, statements=count)
-            self.node.catalog_ran(run)
-
-    async def _verify_size_limit(self) -> None:
-        def verify() -> None:
-            self._size_limit.remove()
-            session = open_session(self.connstr, time.monotonic() + 2 * THREAD_MARGIN_S)
-            try:
-                self._size_limit.verify(session)
-            finally:
-                session.close()
-
-        try:
-            await self._room.run(verify, name="catalog-limit", within_s=3 * THREAD_MARGIN_S)
-        except CatalogError as error:
-            logger.error("could not see the size limit put back: %s", error)
