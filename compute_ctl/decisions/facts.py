@@ -259,3 +259,5 @@ class Snapshot:
     """Why roles, databases and extensions are not as the document in force wants them."""
     last_catalog: CatalogRun | None = None
     """The last work on them."""
+    error_since: datetime | None = None
+    drift_since: datetime | None = None

@@ -139,6 +139,8 @@ class PostgresView(Struct, frozen=True, kw_only=True):
     catalog_error: str | None
     """Why roles, databases and extensions are not as wanted."""
     last_catalog: CatalogRunView | None
+    drift_since: datetime | None
+    """When `drift` was first seen; null while there is none."""
 
 
 class StatusBody(Struct, frozen=True, kw_only=True):
@@ -155,6 +157,8 @@ class StatusBody(Struct, frozen=True, kw_only=True):
     postgres: PostgresView
     status_since: datetime | None
     """When `status` last changed; a look that finds nothing does not count."""
+    error_since: datetime | None
+    """When `error` became what it is; null while there is none."""
 
 
 class RefreshBody(Struct, frozen=True, kw_only=True):

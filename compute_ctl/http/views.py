@@ -84,8 +84,10 @@ def status_body(snapshot: Snapshot) -> StatusBody:
             drift=_drift(snapshot.drift),
             catalog_error=redact(snapshot.catalog_error) if snapshot.catalog_error else None,
             last_catalog=_catalog_run(snapshot.last_catalog),
+            drift_since=snapshot.drift_since,
         ),
         status_since=snapshot.status_since,
+        error_since=snapshot.error_since,
     )
 
 

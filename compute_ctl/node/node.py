@@ -78,8 +78,9 @@ class Node:
         self.written: Written | None = None
         self.verdict: Verdict | None = None
         self.last_attempt: Attempt | None = None
-        self.error: str | None = None
-        """Why the last attempt did not end well; None after one that did."""
+        self._error: str | None = None
+        self.error_since: float | None = None
+        """Monotonic seconds."""
         self.next_attempt_at: float | None = None
         """Monotonic seconds."""
         self.tenant: str | None = None
@@ -114,6 +115,17 @@ class Node:
     def status_since(self) -> float:
         """When the status last changed, in monotonic seconds."""
         return self._life.since
+
+    @property
+    def error(self) -> str | None:
+        """Why the last attempt did not end well; None after one that did."""
+        return self._error
+
+    @error.setter
+    def error(self, reason: str | None) -> None:
+        if reason != self._error:
+            self.error_since = None if reason is None else self._clock.monotonic()
+        self._error = reason
 
     def go_home(self, why: str = "") -> None:
         """Return from an attempt to where the node rests."""
@@ -243,7 +255,7 @@ class Node:
         """
         if self.written is None:
             raise ValueError("nothing was written that could be proven")
-        self.verdict = verdict
+        self._judged(verdict)
         fact = self.written.fact(self._clock.wall())
         self.written = replace(self.written, proven=True)
         good = verdict.proof is Proof.FULL and not verdict.waits
@@ -252,7 +264,11 @@ class Node:
     def looked(self, verdict: Verdict) -> None:
         """Show the drift that a look has found which proved nothing."""
         if verdict.shadowed:
-            self.verdict = verdict
+            self._judged(verdict)
+
+    def _judged(self, verdict: Verdict) -> None:
+        self.verdict = verdict
+        self.server.drifts(self._clock.monotonic() if verdict.shadowed else None)
 
     def catalog_ran(self, run: CatalogRun) -> None:
         """Record a run of work on the catalog."""

@@ -32,6 +32,7 @@ def take(node: Node, *, postgres: Postgres, clock: Clock) -> Snapshot:
         timeline=node.timeline,
         last_active=server.last_active,
         error=node.error,
+        error_since=at(node.error_since),
         desired=node.desired,
         applied=node.state.applied,
         last_known_good=node.state.last_known_good,
@@ -52,6 +53,7 @@ def take(node: Node, *, postgres: Postgres, clock: Clock) -> Snapshot:
         library_loaded=server.library_loaded,
         pending_restart=verdict.pending_restart,
         drift=verdict.shadowed,
+        drift_since=at(server.drift_since),
         catalog_error=server.catalog_error,
         last_catalog=server.last_catalog,
     )

@@ -22,6 +22,8 @@ class ServerNotes:
     silent_since: float | None = None
     """Since when nobody could ask it over SQL; None while it answers."""
     silent_because: str = ""
+    drift_since: float | None = None
+    """Since when something has been seen to override managed settings; None while nothing does."""
     library_loaded: bool | None = None
     """Whether it has loaded ours, so that it asks by itself; None: it could not be asked yet."""
     last_active: datetime | None = None
@@ -36,3 +38,7 @@ class ServerNotes:
     def silent(self, since: float | None, because: str = "") -> None:
         """Note whether it answers over SQL; None: it does."""
         self.silent_since, self.silent_because = since, because if since is not None else ""
+
+    def drifts(self, now: float | None) -> None:
+        """Note whether something overrides managed settings; None: nothing does."""
+        self.drift_since = None if now is None else self.drift_since or now

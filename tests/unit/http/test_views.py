@@ -68,8 +68,10 @@ def test_an_empty_node() -> None:
             "drift": [],
             "catalog_error": None,
             "last_catalog": None,
+            "drift_since": None,
         },
         "status_since": None,
+        "error_since": None,
     }
 
 
@@ -192,6 +194,7 @@ def test_postgres() -> None:
             library_loaded=False,
             pending_restart=(waits,),
             drift=(drift,),
+            drift_since=AT,
             catalog_error="could not create role: password=x",
             last_catalog=CatalogRun(
                 kind=CatalogKind.CATALOG,
@@ -239,6 +242,7 @@ def test_postgres() -> None:
             "reason": "could not create role: password=********",
             "statements": 2,
         },
+        "drift_since": SHOWN_AT,
     }
 
 

@@ -1,0 +1,57 @@
+"""Since when something is wrong: from the first time it was seen."""
+
+from datetime import UTC, datetime
+
+from compute_ctl.decisions.proof import Complaint, Proof, Verdict
+from compute_ctl.node import Node
+
+DRIFT = Verdict(proof=Proof.NONE, shadowed=(Complaint(name="work_mem", reason="overridden"),))
+
+
+class HandClock:
+    """Time by hand."""
+
+    now = 100.0
+
+    def monotonic(self) -> float:
+        """Seconds as set."""
+        return self.now
+
+    def wall(self) -> datetime:
+        """A date."""
+        return datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class NoPostgres:
+    """A server that is not there."""
+
+    ready = running = False
+    pid = None
+
+    def reload(self) -> bool:
+        """Reach nobody."""
+        return False
+
+
+def test_error() -> None:
+    """The same error again is as old as it was; another one is new, none has no age."""
+    clock = HandClock()
+    node = Node(clock=clock, postgres=NoPostgres())
+    found = []
+    for clock.now, error in ((1.0, "a"), (2.0, "a"), (3.0, "b"), (4.0, None), (5.0, "b")):
+        node.error = error
+        found.append(node.error_since)
+
+    assert found == [1.0, 1.0, 3.0, None, 5.0]
+
+
+def test_drift() -> None:
+    """It lasts from the first look that finds any."""
+    clock = HandClock()
+    node = Node(clock=clock, postgres=NoPostgres())
+    for clock.now in (7.0, 8.0):
+        node.looked(DRIFT)
+
+    assert node.server.drift_since == 7.0
+    node.server.drifts(None)
+    assert node.server.drift_since is None
