@@ -12,6 +12,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from compute_ctl.cli import advice
 from compute_ctl.cli.explanation import Explanation
 
 _GOOD: Final = frozenset({"running", "applied", "unchanged"})
@@ -58,15 +59,20 @@ def _summary(body: Mapping[str, Any], door: str, now: datetime) -> Table:
     refresh, postgres = body["refresh"], body["postgres"]
     grid = Table.grid(padding=(0, 2))
     grid.add_row("status", _coloured(body["status"]).append(_for(body.get("status_since"), now)))
-    grid.add_row("in sync", "yes" if body["config"]["in_sync"] else "no")
+    grid.add_row("in sync", _in_sync(body))
     if body["error"]:
-        grid.add_row("error", Text(body["error"], style="red"))
+        since = _for(body.get("error_since"), now).strip()
+        grid.add_row("error", Text(f"{since}: {body['error']}".removeprefix(": "), style="red"))
     grid.add_row("postgres", _server(postgres, now))
     if postgres.get("silent_since"):
         silent = f"answers nothing{_for(postgres['silent_since'], now)}: "
         grid.add_row("sql", Text(silent + (postgres["silent_because"] or ""), style="red"))
     if postgres.get("library_loaded") is False:
         grid.add_row("library", Text(_NO_LIBRARY, style="yellow"))
+    if postgres["drift"]:
+        names = ", ".join(str(one["name"]) for one in postgres["drift"])
+        drift = f"{names} overridden{_for(postgres.get('drift_since'), now)}, see below"
+        grid.add_row("drift", Text(drift, style="yellow"))
     if postgres.get("catalog_error"):
         grid.add_row("catalog", Text(postgres["catalog_error"], style="red"))
     if body["last_active"]:
@@ -74,7 +80,7 @@ def _summary(body: Mapping[str, Any], door: str, now: datetime) -> Table:
     if body["tenant"]:
         grid.add_row("tenant", f"{body['tenant']} timeline {body['timeline']}")
     if refresh["suspected_since"]:
-        grid.add_row("suspected", f"since {_ago(refresh['suspected_since'], now)}")
+        grid.add_row("suspected", _for(refresh["suspected_since"], now).strip())
     if refresh["suspicion"]:
         grid.add_row("suspicion", Text(_suspicion(refresh["suspicion"])))
     if refresh["last_attempt"]:
@@ -82,7 +88,15 @@ def _summary(body: Mapping[str, Any], door: str, now: datetime) -> Table:
     if refresh["next_attempt_at"]:
         grid.add_row("next attempt", _ahead(refresh["next_attempt_at"], now))
     grid.add_row("asked at", door)
+    for hint in advice.hints(body):
+        grid.add_row("hint", Text(hint, style="bold"))
     return grid
+
+
+def _in_sync(body: Mapping[str, Any]) -> str:
+    if body["config"]["in_sync"]:
+        return "yes"
+    return f"no: {advice.out_of_sync(body['config'], body['postgres']['drift'])}"
 
 
 def _server(postgres: Mapping[str, Any], now: datetime) -> str:

@@ -58,9 +58,11 @@ async def test_status_tells_what_is_wrong(
     assert await command("status", "-D", str(tmp_path)) == 1
     out = capsys.readouterr().out
     assert "pageserver shard 2 dead: refused" in out
-    assert re.search(r"^error +no good *$", out, re.MULTILINE)
+    assert re.search(r"^error +for 0.\d s: no good *$", out, re.MULTILINE)
     assert re.search(r"rejected in 1.5 ms *$", out, re.MULTILINE), "the reason stands above"
     assert "could not make role r" in out
+    assert re.search(r"^in sync +no: no document is known *$", out, re.MULTILINE)
+    assert re.search(r"^hint +Mend the document and publish it", out, re.MULTILINE)
 
 
 async def test_status_tells_since_when(

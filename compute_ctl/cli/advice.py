@@ -1,0 +1,65 @@
+"""What a status means to the person who reads it, and what to do about it. Pure.
+
+The hints are the short form of the operating guide's table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+_BY_OUTCOME: Final = {
+    "rejected": "Mend the document and publish it as a newer version.",
+    "fetch_failed": "Mend the source, it is asked again by itself; or push a document "
+    "(POST /configure on the socket).",
+    "stale": "The source is behind. To go back, publish the old content as a newer version.",
+    "unproven": "It is tried again. Is PostgreSQL hung, is -C right, is neon_refresh loaded?",
+    "blocked": 'Mend the file named, then "compute_ctl refresh".',
+    "write_failed": 'Free space, or mend the rights, then "compute_ctl refresh".',
+}
+_SUSPECTED_IN_VAIN: Final = frozenset({"unchanged", "applied"})
+
+
+def out_of_sync(config: Mapping[str, Any], drift: object) -> str:
+    """Return why what is desired is not in force."""
+    desired, applied = config["desired"], config["applied"]
+    if desired is None:
+        return "no document is known"
+    runs = f"generation {applied['generation']} is in force" if applied else "nothing is in force"
+    if desired["sha256"] in {one["sha256"] for one in config["quarantined"]}:
+        return f"the document desired was refused, {runs}"
+    if applied and applied["sha256"] == desired["sha256"] and drift:
+        return "its servers are overridden by something else"
+    return f"the document desired is not in force, {runs}"
+
+
+def hints(body: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what may be done about what the status *body* shows."""
+    postgres, refresh, config = body["postgres"], body["refresh"], body["config"]
+    outcome = (refresh["last_attempt"] or {}).get("outcome")
+    if body["status"] == "empty":
+        yield "Publish a document. Is -c or -p right?"
+    if not postgres["pid"] and config["applied"]:
+        yield "Start PostgreSQL, or read its log. With --attach the daemon does not start it."
+    if postgres.get("silent_since"):
+        yield "Is -C right, are all connections taken? Healing does not need SQL."
+    if body["error"] and not _tells(body["error"]) and outcome in _BY_OUTCOME:
+        yield _BY_OUTCOME[outcome]
+    if refresh["suspected_since"] and outcome in _SUSPECTED_IN_VAIN:
+        yield "The source still names these servers: publish the new ones."
+    if postgres["drift"]:
+        yield _of_drift([one["name"] for one in postgres["drift"]])
+    if postgres.get("library_loaded") is False:
+        yield "Add neon_refresh to shared_preload_libraries, and restart PostgreSQL."
+
+
+def _of_drift(names: Sequence[str]) -> str:
+    if "include_if_exists" in names:
+        return "Put the include line back that the log of the daemon names, and reload PostgreSQL."
+    name = names[0] if len(names) == 1 else "SETTING"
+    return f'"compute_ctl explain {name}" says by what: ALTER SYSTEM RESET, or remove that line.'
+
+
+def _tells(error: str) -> bool:
+    """Whether *error* itself says what to do, or nothing can be done."""
+    return error.startswith(("quarantined ", "cannot roll back: "))
