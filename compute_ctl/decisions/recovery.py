@@ -68,13 +68,10 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         What is applied already stays as it is, with the time since when it has been.
         """
         known = self.applied
-        # The same file for a document that differs elsewhere, say in its roles, is news.
-        if (
-            known
-            and known.marker == fact.marker
-            and fact.content_sha256 in ("", known.content_sha256)
-        ):
-            fact = known
+        if known is not None and known.marker == fact.marker:
+            # The same file for a document that differs elsewhere, say in its roles, is news.
+            same = fact.content_sha256 in ("", known.content_sha256)
+            fact = known if same else fact
         last_known_good = fact if good else self.last_known_good
         return msgspec.structs.replace(self, applied=fact, last_known_good=last_known_good)
 
