@@ -1,20 +1,15 @@
-"""Catalog work on a real server: what documents want is there, whatever is in the way."""
+"""Catalog work on a real server: what documents want is there."""
 
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from typing import Any
 
-import msgspec
 import pytest
 
-from compute_ctl.catalog.executor import Executor
-from compute_ctl.catalog.wanted import Wanted
-from compute_ctl.document.spec import decode_document
 from compute_ctl.errors import CatalogError
 from devstack.postgres import Postgres, Template
 from devstack.wait import wait_until
+from tests.daemon.catalog_work import apply, databases, roles, wanted
 
 SECRET = "c3RvcmVka2V5c3RvcmVka2V5c3RvcmVka2V5c3RvcmU="
 SCRAM = f"SCRAM-SHA-256$4096:c2FsdHNhbHQ=${SECRET}:{SECRET}"
@@ -43,56 +38,6 @@ def server(template: Template) -> Iterator[Postgres]:
     with Postgres(template, name="catalog") as made:
         made.configure({"wal_level": "logical", "log_statement": "all"})
         yield made.start()
-
-
-def wanted(
-    *,
-    roles: tuple[Any, ...] = (),
-    databases: tuple[Any, ...] = (),
-    deltas: tuple[tuple[str, ...], ...] = (),
-    **spec: Any,
-) -> Wanted:
-    """What such a document wants; a role is its name or an object, a database (name, owner)."""
-    document = {
-        "spec": {
-            "cluster": {
-                "roles": [{"name": one} if isinstance(one, str) else one for one in roles],
-                "databases": [
-                    {"name": one[0], "owner": one[1]} if isinstance(one, tuple) else one
-                    for one in databases
-                ],
-            },
-            "delta_operations": [
-                dict(zip(("action", "name", "new_name"), delta, strict=False)) for delta in deltas
-            ],
-            **spec,
-        }
-    }
-    found = Wanted.of(decode_document(msgspec.json.encode(document)))
-    assert found is not None
-    return found
-
-
-def apply(server: Postgres, wish: Wanted, *, within_s: float = 30, concurrency: int = 2) -> int:
-    """Do the work; return how many steps it took."""
-    executor = Executor(
-        connstr=server.dsn(),
-        deadline=time.monotonic() + within_s,
-        privileged="neon_superuser",
-        concurrency=concurrency,
-    )
-    assert executor.run(wish)
-    return executor.done
-
-
-def databases(server: Postgres) -> dict[str, str]:
-    """Owner of each database."""
-    return dict(server.query("SELECT datname, pg_get_userbyid(datdba) FROM pg_database"))
-
-
-def roles(server: Postgres) -> set[str]:
-    """All roles."""
-    return {name for (name,) in server.query("SELECT rolname FROM pg_roles")}
 
 
 def test_any_name_works(server: Postgres) -> None:
@@ -171,29 +116,6 @@ def test_drop_of_what_is_not_there(server: Postgres) -> None:
     apply(server, wanted(deltas=(("delete_db", "never_db"), ("delete_role", "never_role"))))
 
 
-def test_drop_database_with_active_subscription(server: Postgres) -> None:
-    """A database whose subscription runs is dropped all the same."""
-    apply(
-        server, wanted(roles=("pub_owner",), databases=(("pub", "pub_owner"), ("sub", "pub_owner")))
-    )
-    with server.connect(dbname="pub") as session:
-        session.execute("CREATE TABLE t (a int PRIMARY KEY)")
-        session.execute("CREATE PUBLICATION p FOR TABLE t")
-        session.execute("SELECT pg_create_logical_replication_slot('s', 'pgoutput')")
-    with server.connect(dbname="sub") as session:
-        session.execute("CREATE TABLE t (a int PRIMARY KEY)")
-        session.execute(
-            f"CREATE SUBSCRIPTION s CONNECTION '{server.dsn('pub')}' PUBLICATION p"
-            " WITH (create_slot = false)"
-        )
-    wait_until(
-        "the subscription to stream",
-        lambda: server.value("SELECT count(*) FROM pg_stat_replication"),
-    )
-    apply(server, wanted(deltas=(("delete_db", "sub"),)))
-    assert "sub" not in databases(server)
-
-
 def test_subscriptions_are_dropped_once_a_timeline(server: Postgres) -> None:
     """Where a branch asks for it, subscriptions go at the first run of its timeline only."""
     apply(server, wanted(roles=("so",), databases=(("once", "so"),)))
@@ -216,88 +138,6 @@ def test_subscriptions_are_dropped_once_a_timeline(server: Postgres) -> None:
     apply(server, wish)
     assert 1 == server.value(count)
     apply(server, wanted(deltas=(("delete_db", "once"),)))
-
-
-def test_drop_role_with_grants_from_others(server: Postgres) -> None:
-    """A role goes with what it owns and what others than the owner have granted to it."""
-    apply(server, wanted(roles=("owner", "granter", "doomed"), databases=(("granted", "owner"),)))
-    with server.connect(dbname="granted") as session:
-        for statement in (
-            "CREATE TABLE public.t (a int, b int)",
-            "ALTER TABLE public.t OWNER TO owner",
-            "GRANT ALL ON public.t TO granter WITH GRANT OPTION",
-            "GRANT USAGE ON SCHEMA public TO granter WITH GRANT OPTION",
-            "SET ROLE granter",
-            "GRANT SELECT ON public.t TO doomed",
-            "GRANT UPDATE (b) ON public.t TO doomed",
-            "GRANT USAGE ON SCHEMA public TO doomed",
-            "RESET ROLE",
-            "GRANT CREATE ON SCHEMA public TO doomed",
-            "SET ROLE doomed",
-            "CREATE TABLE public.of_doomed (a int)",
-        ):
-            session.execute(statement.encode())
-    apply(server, wanted(databases=(("granted", "owner"),), deltas=(("delete_role", "doomed"),)))
-    assert "doomed" not in roles(server)
-    with server.connect(dbname="granted") as session:
-        row = session.execute(
-            "SELECT relowner::regrole::name FROM pg_class WHERE relname = 'of_doomed'"
-        ).fetchone()
-    assert row == ("owner",)
-
-
-def test_drop_role_without_schema_public(server: Postgres) -> None:
-    """A database whose schema public is gone is worked on all the same."""
-    apply(server, wanted(roles=("bare_owner", "bare_doomed"), databases=(("bare", "bare_owner"),)))
-    with server.connect(dbname="bare") as session:
-        session.execute("DROP SCHEMA public CASCADE")
-    wish = wanted(databases=(("bare", "bare_owner"),), deltas=(("delete_role", "bare_doomed"),))
-    apply(server, wish)
-    assert "bare_doomed" not in roles(server)
-
-
-def test_hostile_settings_do_not_disturb(server: Postgres) -> None:
-    """Whatever has been set for a database, the work is done in it."""
-    apply(server, wanted(roles=("hostile", "hostile_doomed"), databases=(("evil", "hostile"),)))
-    with server.connect() as session:
-        for setting in (
-            "role = 'hostile'",
-            "default_transaction_read_only = on",
-            "search_path = evil",
-            "statement_timeout = 1",
-            "lock_timeout = 1",
-            "standard_conforming_strings = off",
-            "default_transaction_isolation = serializable",
-        ):
-            session.execute(f"ALTER DATABASE evil SET {setting}".encode())
-    wish = wanted(databases=(("evil", "hostile"),), deltas=(("delete_role", "hostile_doomed"),))
-    apply(server, wish)
-    assert "hostile_doomed" not in roles(server)
-
-
-def test_database_without_connections_is_left_out(server: Postgres) -> None:
-    """A database that nobody may connect to costs no failure."""
-    apply(server, wanted(roles=("closed_owner",), databases=(("closed", "closed_owner"),)))
-    server.query("ALTER DATABASE closed ALLOW_CONNECTIONS false")
-    apply(server, wanted(databases=(("closed", "closed_owner"),)))
-
-
-def test_invalid_database_is_made_anew(server: Postgres) -> None:
-    """What an interrupted DROP DATABASE has left is dropped, and created if it is wanted."""
-    wish = wanted(roles=("half_owner",), databases=(("half", "half_owner"),))
-    apply(server, wish)
-    oid = server.value("SELECT oid FROM pg_database WHERE datname = 'half'")
-    server.query("UPDATE pg_database SET datconnlimit = -2 WHERE datname = 'half'")
-    apply(server, wish)
-    assert server.value("SELECT oid FROM pg_database WHERE datname = 'half'") != oid
-
-
-def test_template_database_is_dropped(server: Postgres) -> None:
-    """A database that was made a template can be deleted."""
-    apply(server, wanted(roles=("tpl_owner",), databases=(("tpl", "tpl_owner"),)))
-    server.query("ALTER DATABASE tpl IS_TEMPLATE true")
-    apply(server, wanted(deltas=(("delete_db", "tpl"),)))
-    assert "tpl" not in databases(server)
 
 
 def test_failure_does_not_stop_its_phase(server: Postgres) -> None:
@@ -325,25 +165,6 @@ def test_password_is_nowhere(server: Postgres, caplog: pytest.LogCaptureFixture)
     apply(server, wanted(roles=({"name": "leaky", "encrypted_password": SCRAM},)))
     text = f"{caught.value}{caplog.text}{server.log_text(position)}"
     assert (SECRET in text, "leaky" in text) == (False, True)
-
-
-def test_lock_in_the_way_ends_at_the_deadline(server: Postgres) -> None:
-    """A statement that waits for somebody ends with the deadline, here and on the server."""
-    apply(server, wanted(roles=("locked",)))
-    with server.connect(autocommit=False) as session:
-        session.execute("LOCK TABLE pg_auth_members IN ACCESS EXCLUSIVE MODE")
-        begun = time.monotonic()
-        with pytest.raises(CatalogError):
-            Executor(connstr=server.conninfo, deadline=begun + 1, privileged="neon_superuser").run(
-                wanted(roles=("unlocked",))
-            )
-        assert time.monotonic() - begun < 3
-    wait_until(
-        "no session of ours",
-        lambda: server.value(
-            "SELECT count(*) = 0 FROM pg_stat_activity WHERE application_name LIKE 'compute_ctl%'"
-        ),
-    )
 
 
 @pytest.mark.parametrize("concurrency", [0, 2])

@@ -1,42 +1,21 @@
 """When catalog work is done on a real server: after the proof, once, and again if it failed."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
 import pytest
 
-from compute_ctl.catalog import Keeper
-from compute_ctl.decisions.facts import CatalogRun, Desired, Written
-from compute_ctl.decisions.proof import Proof, Verdict
-from compute_ctl.decisions.recovery import State
-from compute_ctl.document.generation import Marker
-from compute_ctl.document.render import SIZE_LIMIT_OVERRIDE as FILE_NAME
-from compute_ctl.document.spec import Document, decode_document
+from compute_ctl.decisions.facts import CatalogRun
+from compute_ctl.document.spec import decode_document
 from compute_ctl.monitoring.metrics import Metrics
 from compute_ctl.node import Node
-from compute_ctl.ports import CatalogEnd, CatalogResult
-from compute_ctl.postgres import Attached
+from compute_ctl.ports import CatalogEnd
 from devstack.postgres import Postgres, Template
 from devstack.wait import wait_until
+from tests.daemon.keeping import document, staged
 from tests.support.fixtures import PostgresFactory
-
-
-class SystemClock:
-    """The machine's clocks."""
-
-    def monotonic(self) -> float:
-        """Seconds of the loop."""
-        return asyncio.get_running_loop().time()
-
-    def wall(self) -> datetime:
-        """The time of day."""
-        return datetime.now(UTC)
 
 
 @pytest.fixture(scope="module")
@@ -44,87 +23,6 @@ def server(template: Template) -> Iterator[Postgres]:
     """One server for the tests of this file; each uses names of its own."""
     with Postgres(template, name="keeper") as made:
         yield made.start()
-
-
-def document(*roles: str, settings: dict[str, str] | None = None, **spec: Any) -> Document:
-    """A document that wants *roles*."""
-    cluster = {
-        "roles": [{"name": name} for name in roles],
-        "settings": [{"name": name, "value": value} for name, value in (settings or {}).items()],
-    }
-    return decode_document(msgspec.json.encode({"spec": {"cluster": cluster, **spec}}))
-
-
-@dataclass
-class Stage:
-    """A keeper on a real server, with the node that tells it what is proven."""
-
-    node: Node
-    keeper: Keeper
-    server: Postgres
-    saved: list[State] = field(default_factory=list)
-
-    def desire(self, wish: Document) -> None:
-        """Make *wish* what is desired."""
-        self.node.desired = Desired(
-            content_sha256=wish.content_sha256,
-            version=None,
-            at=self.node.start_time,
-            source="test",
-        )
-
-    def prove(self, wish: Document) -> None:
-        """Have Postgres prove the configuration of *wish*."""
-        self.node.now_written(
-            Written(
-                marker=Marker.of(generation=1, nonce="a" * 32, body=""),
-                rest="",
-                upstream="",
-                at=self.node.start_time,
-                content_sha256=wish.content_sha256,
-            )
-        )
-        self.node.state = msgspec.structs.replace(self.node.state, applied=None)
-        self.node.proved(Verdict(proof=Proof.FULL))
-        self.keeper.look()
-
-    async def apply(self, wish: Document, *, force: bool = False) -> CatalogResult:
-        """Desire, prove, and wait for the catalog."""
-        self.desire(wish)
-        self.prove(wish)
-        return await asyncio.wait_for(self.keeper.want(wish, force=force), 20)
-
-    def roles(self) -> set[str]:
-        """All roles."""
-        return {name for (name,) in self.server.query("SELECT rolname FROM pg_roles")}
-
-
-@asynccontextmanager
-async def staged(server: Postgres, **keeper: Any) -> AsyncIterator[Stage]:
-    """A keeper at work."""
-    postgres, clock = Attached(server.data), SystemClock()
-    node = Node(clock=clock, postgres=postgres)
-    saved: list[State] = []
-
-    async def save() -> None:
-        saved.append(node.state)
-
-    made = Keeper(
-        node=node,
-        postgres=postgres,
-        clock=clock,
-        connstr=server.dsn(),
-        pgdata=Path(server.data),
-        save=save,
-        **{"always": False, **keeper},
-    )
-    task = asyncio.create_task(made.run())
-    try:
-        yield Stage(node, made, server, saved)
-        assert not task.done()
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_not_before_the_proof(server: Postgres) -> None:
@@ -236,69 +134,6 @@ async def test_hanging_server_is_left_at_the_deadline(server: Postgres) -> None:
             session.execute("LOCK TABLE pg_auth_members IN ACCESS EXCLUSIVE MODE")
             result = await stage.apply(document("stuck"))
         assert CatalogEnd.FAILED == result.end
-
-
-@asynccontextmanager
-async def limited(make_postgres: PostgresFactory, **keeper: Any) -> AsyncIterator[Stage]:
-    """A keeper of a server whose size is limited."""
-    server = make_postgres({"neon.max_cluster_size": 512})
-    with (server.data / "postgresql.conf").open("a") as conf:
-        conf.write(f"include_if_exists = '{FILE_NAME}'\n")
-    async with staged(server, **keeper) as stage:
-        yield stage
-
-
-LIMIT = {"neon.max_cluster_size": "512"}
-NOW = "SELECT current_setting('neon.max_cluster_size')"
-
-
-async def test_size_limit_is_lifted_and_put_back(make_postgres: PostgresFactory) -> None:
-    """While statements run there is no limit; afterwards there is, and no file."""
-    async with limited(make_postgres) as stage:
-        server, seen = stage.server, []
-        with server.connect(autocommit=False) as session:
-            session.execute("LOCK TABLE pg_auth_members IN ACCESS EXCLUSIVE MODE")
-            work = asyncio.create_task(stage.apply(document("heavy", settings=LIMIT)))
-            waits = (
-                "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
-                " AND application_name = 'compute_ctl:apply_config'"
-            )
-            await asyncio.to_thread(wait_until, "work to wait", lambda: server.value(waits))
-            seen.append(server.value(NOW))
-        assert CatalogEnd.DONE == (await work).end
-        seen.append(server.value(NOW))
-        assert ["-1", "512"] == seen
-        assert not (server.data / FILE_NAME).exists()
-
-
-async def test_size_limit_is_put_back_after_a_failure(make_postgres: PostgresFactory) -> None:
-    """Work that fails leaves the limit as it was."""
-    cluster = {
-        "roles": [],
-        "databases": [{"name": "d", "owner": "missing"}],
-        "settings": [{"name": "neon.max_cluster_size", "value": "512"}],
-    }
-    wish = decode_document(msgspec.json.encode({"spec": {"cluster": cluster}}))
-    async with limited(make_postgres) as stage:
-        assert CatalogEnd.FAILED == (await stage.apply(wish)).end
-        assert "512" == stage.server.value(NOW)
-        assert not (stage.server.data / FILE_NAME).exists()
-
-
-async def test_override_left_by_a_crash_is_removed(make_postgres: PostgresFactory) -> None:
-    """A file that an earlier daemon has left goes at the start, and the server forgets it."""
-    server = make_postgres({"neon.max_cluster_size": 512})
-    with (server.data / "postgresql.conf").open("a") as conf:
-        conf.write(f"include_if_exists = '{FILE_NAME}'\n")
-    (server.data / FILE_NAME).write_text("neon.max_cluster_size = -1\n")
-    (server.data / FILE_NAME).chmod(0o644)
-    server.reload()
-    wait_until("the limit to be lifted", lambda: server.value(NOW) == "-1")
-    async with staged(server):
-        await asyncio.to_thread(
-            wait_until, "the limit to be put back", lambda: server.value(NOW) == "512"
-        )
-        assert not (server.data / FILE_NAME).exists()
 
 
 REACHED = "SELECT id FROM neon_migration.migration_id"

@@ -1,86 +1,27 @@
-"""The external door: what needs a token, whose token counts, what is asked of Postgres."""
+"""The external door: what needs a token, whose token counts."""
 
-import json
 import socket
-import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ed25519
-from jwt.algorithms import OKPAlgorithm
 
 from compute_ctl.decisions.state import Event
-from compute_ctl.errors import ComputeError, RequestError, SettingsError
+from compute_ctl.errors import SettingsError
 from compute_ctl.http.api import Door, Route
 from compute_ctl.http.routes import ROUTES
 from devstack.installation import free_port
-from tests.daemon.api import Served, Wire, serve
+from tests.daemon.api import Served, serve
+from tests.daemon.signing import KEY, OTHER, token, trust
 
-KEY = ed25519.Ed25519PrivateKey.generate()
-OTHER = ed25519.Ed25519PrivateKey.generate()
 CLOSED = [one for one in ROUTES if Door.EXTERNAL in one.doors and not one.open]
-
-
-def token(key: ed25519.Ed25519PrivateKey = KEY, **claims: Any) -> str:
-    """Sign a token for the compute of these tests."""
-    return jwt.encode({"compute_id": "test", "exp": time.time() + 60} | claims, key, "EdDSA")
-
-
-def trust(served: Served, *keys: ed25519.Ed25519PrivateKey) -> None:
-    """Make *keys* those of the newest document."""
-    jwks = tuple(json.loads(OKPAlgorithm.to_jwk(key.public_key())) for key in keys)
-    served.trust(*jwks)
-
-
-class SmallCatalog:
-    """A server with one database, which refuses what is called "bad"."""
-
-    def __init__(self) -> None:
-        self.granted: list[tuple[str, str, str, tuple[str, ...]]] = []
-        self.closed = False
-
-    async def dbs_and_roles(self) -> Mapping[str, object]:
-        """Return one of each."""
-        return {"roles": [{"name": "r"}], "databases": [{"name": "d"}]}
-
-    async def insights(self) -> Mapping[str, object]:
-        """Return no statement."""
-        return {"pg_stat_statements": []}
-
-    async def check_writability(self) -> None:
-        """Write nothing."""
-
-    async def database_schema(self, database: str) -> AsyncGenerator[bytes, None]:
-        """Yield two pieces, or break off after the first."""
-        if database == "missing":
-            raise RequestError(404, "database does not exist")
-        try:
-            yield b"CREATE TABLE t ();\n"
-            if database == "bad":
-                raise ComputeError("the server went away")
-            yield b"-- end\n"
-        finally:
-            self.closed = True
-
-    async def install_extension(self, *, extension: str, database: str, version: str) -> None:
-        """Install what is not bad."""
-        if extension == "bad":
-            raise ComputeError("no such extension")
-
-    async def grant(
-        self, *, database: str, schema: str, role: str, privileges: Sequence[str]
-    ) -> None:
-        """Remember it."""
-        self.granted.append((database, schema, role, tuple(privileges)))
 
 
 @pytest.fixture
 async def served(tmp_path: Path) -> AsyncIterator[Served]:
     """A node behind all three doors, which trusts KEY."""
-    async with serve(tmp_path, external_http_port=free_port(), catalog=SmallCatalog()) as one:
+    async with serve(tmp_path, external_http_port=free_port()) as one:
         trust(one, KEY)
         one.node.move(Event.PG_READY)
         yield one
@@ -192,92 +133,6 @@ async def test_metrics_of_the_start(served: Served) -> None:
     body = (await served.external("GET", "/metrics.json", token=token())).json
     assert len(body) == 13
     assert all(isinstance(value, int) and value >= 0 for value in body.values())
-
-
-async def test_what_postgres_is_asked(served: Served) -> None:
-    """The reference's shapes: insights are JSON in a JSON string, a write is `true`."""
-    bodies = {
-        path: (await served.external(method, path, token=token(), body=b"")).json
-        for method, path in (
-            ("GET", "/dbs_and_roles"),
-            ("GET", "/insights"),
-            ("POST", "/check_writability"),
-        )
-    }
-    assert bodies == {
-        "/dbs_and_roles": {"roles": [{"name": "r"}], "databases": [{"name": "d"}]},
-        "/insights": '{"pg_stat_statements":[]}',
-        "/check_writability": True,
-    }
-
-
-async def test_schema_is_streamed(served: Served) -> None:
-    """A dump comes in pieces; one that fails on the way is broken off, not cut short unseen."""
-    async with Wire.tcp(served.external_port) as wire:
-        ask = "GET /database_schema?database={} HTTP/1.1\r\nHost: x\r\n"
-        ask += "Authorization: Bearer {}\r\n\r\n"
-        wire.writer.write(ask.format("d", token()).encode())
-        whole = await wire.reader.readuntil(b"0\r\n\r\n")
-        assert b"CREATE TABLE t ();\n" in whole
-        assert b"-- end\n" in whole
-        wire.writer.write(ask.format("bad", token()).encode())
-        try:
-            rest = await wire.reader.read()
-        except ConnectionError:
-            rest = b""
-        assert not rest.endswith(b"0\r\n\r\n")
-
-
-async def test_schema_of_what_is_not_there(served: Served) -> None:
-    """A database is to be named, and to exist."""
-    missing = await served.external("GET", "/database_schema?database=missing", token=token())
-    assert (missing.code, missing.json) == (404, {"error": "database does not exist"})
-    assert (await served.external("GET", "/database_schema", token=token())).code == 400
-    head = await served.external("HEAD", "/database_schema?database=d", token=token())
-    assert head.code == 200
-
-
-async def test_extension_and_grant(served: Served) -> None:
-    """Both answer 201 and what was asked for; what Postgres refuses is 500 with its reason."""
-    body = {"extension": "pageinspect", "database": "d", "version": "1.0"}
-    made = await served.external("POST", "/extensions", json_body=body, token=token())
-    assert (made.code, made.json) == (201, {"extension": "pageinspect", "version": "1.0"})
-    bad = await served.external(
-        "POST", "/extensions", json_body=body | {"extension": "bad"}, token=token()
-    )
-    expected = {"error": "failed to install extension: no such extension"}
-    assert (500, expected) == (bad.code, bad.json)
-    grant = {"database": "d", "schema": "s", "role": "r", "privileges": ["SELECT", "USAGE"]}
-    granted = await served.external("POST", "/grants", json_body=grant, token=token())
-    assert (granted.code, granted.json) == (201, grant)
-    catalog: Any = served.doors.catalog
-    assert catalog.granted == [("d", "s", "r", ("SELECT", "USAGE"))]
-    wrong = grant | {"privileges": ["select"]}
-    assert (await served.external("POST", "/grants", json_body=wrong, token=token())).code == 422
-
-
-async def test_state_of_the_compute_matters(tmp_path: Path) -> None:
-    """What needs Postgres is 412 without a document, 503 without Postgres, 501 without a port."""
-    async with serve(tmp_path, catalog=SmallCatalog()) as served:
-        reply = await served.socket("GET", "/insights")
-        assert (reply.code, reply.json) == (412, {"error": "invalid compute status: empty"})
-        served.node.move(Event.PG_READY)
-        served.postgres.ready = False
-        assert (await served.socket("GET", "/insights")).code == 503
-    async with serve(tmp_path) as served:
-        served.node.move(Event.PG_READY)
-        assert (await served.socket("GET", "/insights")).code == 501
-
-
-@pytest.mark.parametrize(("opened", "code"), [(False, 403), (True, 201)])
-async def test_extensions_on_loopback(tmp_path: Path, opened: bool, code: int) -> None:
-    """What any local process could abuse is served to it only where the operator wants that."""
-    body = {"extension": "pageinspect", "database": "d", "version": "1.0"}
-    async with serve(tmp_path, catalog=SmallCatalog(), extensions_on_loopback=opened) as served:
-        served.node.move(Event.PG_READY)
-        reply = await served.loopback("POST", "/extensions", json_body=body)
-        assert code == reply.code
-        assert (await served.loopback("GET", "/insights")).code == 403
 
 
 async def test_all_addresses_or_none(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from compute_ctl.http.routes import ROUTES
 from compute_ctl.settings import Deadlines
 from devstack.installation import free_port
 from tests.daemon.api import Served, serve
-from tests.daemon.test_http_external import SmallCatalog
+from tests.daemon.small_catalog import SmallCatalog
 
 EXAMPLES = 12
 TIMEOUT_S = 5.0

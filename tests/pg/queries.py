@@ -81,3 +81,9 @@ class Blocked:
                 self._server.value("SELECT pg_terminate_backend(%s)", self.pid)
         self._thread.join(5)
         self.connection.close()
+
+
+def suspected(server: Postgres) -> tuple[str, str]:
+    """Class and text of the last error of shard 0."""
+    row = server.query("SELECT last_class, last_error FROM neon_refresh.shards")[0]
+    return row[0], row[1]

@@ -69,7 +69,7 @@ GAPS = {
         None,
     ),
     "G16 name resolution blocks": (
-        "test_waits.test_a_silent_resolver_is_bounded",
+        "test_name_resolution.test_a_silent_resolver_is_bounded",
         None,
     ),
 }

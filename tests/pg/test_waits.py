@@ -3,16 +3,14 @@
 import socket
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from psycopg import errors
 
 from devstack.launch import Pageserver
-from devstack.postgres import Postgres
 from devstack.wait import wait_until
 from tests.pg.conftest import MakeNeon, MakePageserver
-from tests.pg.queries import Blocked
+from tests.pg.queries import Blocked, suspected
 from tests.support.daemon_stub import REFRESH, DaemonStub
 
 READ = "SELECT length(neon_refresh.read_page('t', 0))"
@@ -155,12 +153,6 @@ def test_the_limit_may_be_lifted_and_set_while_a_query_waits(
             query.join()
 
 
-def suspected(server: Postgres) -> tuple[str, str]:
-    """Class and text of the last error of shard 0."""
-    row = server.query("SELECT last_class, last_error FROM neon_refresh.shards")[0]
-    return row[0], row[1]
-
-
 def test_silence_is_suspected_and_endured(
     make_neon: MakeNeon, make_pageserver: MakePageserver, daemon: DaemonStub
 ) -> None:
@@ -248,55 +240,6 @@ def test_only_shards_whose_endpoint_changed_reconnect(
         )
         connection.execute(read_all)
     assert [connections(a), connections(b), connections(c)] == [1, 1, 1]
-
-
-@pytest.fixture
-def unresolvable(make_neon: MakeNeon, slow_resolver: Path) -> Postgres:
-    """Return a server whose resolver never answers for the pageserver's name."""
-    return make_neon(
-        {"neon_refresh.connect_timeout": "200ms"},
-        pageservers="host=pageserver.slow port=6400",
-        env={"LD_PRELOAD": str(slow_resolver)},
-    )
-
-
-def test_a_silent_resolver_is_bounded(unresolvable: Postgres) -> None:
-    """Name resolution shares the connect deadline, and leaves one thread however often tried."""
-    with Blocked(unresolvable, READ) as query:
-        failures = "SELECT consecutive_failures FROM neon_refresh.shards"
-        wait_until("three attempts", lambda: unresolvable.value(failures) >= 3)
-        assert suspected(unresolvable) == ("silent", "name resolution timed out")
-        assert len(list(Path(f"/proc/{query.pid}/task").iterdir())) == 2
-        begin = time.monotonic()
-        query.cancel()
-        with pytest.raises(errors.QueryCanceled):
-            query.join()
-        assert time.monotonic() - begin < 1
-
-
-def test_resolving_leaves_no_descriptor(make_neon: MakeNeon) -> None:
-    """However often a name is resolved, at most one resolution holds a descriptor."""
-    server = make_neon(pageservers="host=localhost port=1")
-    with Blocked(server, READ) as query:
-        failures = "SELECT consecutive_failures FROM neon_refresh.shards"
-        wait_until("eight attempts", lambda: server.value(failures) >= 8)
-        names = [str(fd.readlink()) for fd in Path(f"/proc/{query.pid}/fd").iterdir()]
-        assert len([name for name in names if "eventfd" in name]) <= 1
-
-
-def test_a_new_map_rescues_from_a_silent_resolver(
-    unresolvable: Postgres, make_pageserver: MakePageserver
-) -> None:
-    """A reload ends the wait for a name; the session ends cleanly with the thread still there."""
-    good = make_pageserver()
-    unresolvable.configure({"neon_refresh.connect_timeout": "60s"})
-    unresolvable.reload()
-    with Blocked(unresolvable, READ) as query:
-        query.wait_blocked()
-        unresolvable.configure({"neon.pageserver_connstring": good.url})
-        unresolvable.reload()
-        assert query.join() == PAGE
-    assert unresolvable.stop("fast") < 2
 
 
 @pytest.mark.parametrize(

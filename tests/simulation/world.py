@@ -6,7 +6,6 @@ import asyncio
 import random
 from collections.abc import Callable, Coroutine
 from contextvars import Context, copy_context
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -16,6 +15,7 @@ from tests.simulation import moves
 from tests.simulation.daemon import CURRENT, Life, settings
 from tests.simulation.disk import CONF, Disk
 from tests.simulation.documents import Kind, Ordering, Writer, url
+from tests.simulation.faults import Faults
 from tests.simulation.invariants import InvariantError, Invariants
 from tests.simulation.postgres import SimPostgres
 from tests.simulation.source import ControlPlane
@@ -30,27 +30,6 @@ STABLE_S = 130.0
 LOOK_S = 5.0
 """What a periodic look may take."""
 MAX_STEPS = 400_000
-
-
-@dataclass(slots=True)
-class Faults:
-    """What is wrong outside at present; probabilities, and seconds."""
-
-    latency: float = 0.01
-    loss: float = 0.0
-    turned_away: float = 0.0
-    nonsense: float = 0.0
-    stale: float = 0.0
-    empty: float = 0.0
-    acks_lost: bool = False
-    ack_loss: float = 0.0
-    request_loss: float = 0.0
-    overtaken: float = 0.0
-    """What the worker sends arrives when it has given up waiting for an answer."""
-    doubled: float = 0.0
-    """It arrives once more, later."""
-    sql_hangs: bool = False
-    slow_disk: bool = False
 
 
 class World:

@@ -4,38 +4,16 @@ import re
 from dataclasses import replace
 from typing import Any
 
-import msgspec
 import pytest
 
 from compute_ctl.catalog.facts import Catalog, CatalogDatabase, CatalogRole
 from compute_ctl.catalog.plan import PRIVILEGED_ROLE, plan
 from compute_ctl.catalog.steps import Phase, Step
-from compute_ctl.catalog.wanted import Wanted, names_size_limit
-from compute_ctl.document.spec import Document, decode_document
 from compute_ctl.errors import CatalogError
-from compute_ctl.sql.quoting import identifier, literal
+from tests.unit.catalog.wishes import wanted
 
 SCRAM = "SCRAM-SHA-256$4096:c2FsdA==$a2V5:a2V5"
 MD5 = "0123456789abcdef0123456789abcdef"
-
-
-def document(**spec: Any) -> Document:
-    """A document with this spec."""
-    return decode_document(msgspec.json.encode({"spec": spec}))
-
-
-def wanted(
-    *,
-    roles: list[dict[str, Any]] | None = None,
-    databases: list[dict[str, Any]] | None = None,
-    deltas: list[dict[str, Any]] | None = None,
-    **spec: Any,
-) -> Wanted:
-    """What such a document wants."""
-    cluster = {"roles": roles or [], "databases": databases or [], **spec.pop("cluster", {})}
-    found = Wanted.of(document(cluster=cluster, delta_operations=deltas, **spec))
-    assert found is not None
-    return found
 
 
 def catalog(
@@ -296,73 +274,3 @@ def test_passwords_are_not_shown() -> None:
     """Nothing that is printed of a plan holds a verifier."""
     shown = repr(plan(wanted(roles=[{"name": "r", "encrypted_password": SCRAM}]), catalog()))
     assert ("SCRAM" in shown, "create role" in shown) == (False, True)
-
-
-@pytest.mark.parametrize(
-    "spec", [{"skip_pg_catalog_updates": True}, {"mode": "Replica"}, {"mode": {"Static": "0/1"}}]
-)
-def test_catalog_is_not_touched(spec: dict[str, Any]) -> None:
-    """A document that says so, and one of a standby, wants nothing of the catalog."""
-    assert Wanted.of(document(cluster={"roles": [{"name": "r"}]}, **spec)) is None
-
-
-@pytest.mark.parametrize("name", ["", "nul\0", "x" * 64, "é" * 32])
-def test_impossible_name(name: str) -> None:
-    """A name that the server would cut or not take is refused before anything is done."""
-    with pytest.raises(CatalogError, match="role"):
-        wanted(roles=[{"name": name}])
-
-
-def test_hash_is_of_the_catalog_alone() -> None:
-    """A moved pageserver is the same wish; a new operation is one only with deltas."""
-    base = {"roles": [{"name": "r"}]}
-    deltas = [{"action": "delete_db", "name": "d"}]
-    first = wanted(**base, pageserver_connstring="postgresql://a", operation_uuid="1")
-    moved = wanted(**base, pageserver_connstring="postgresql://b", operation_uuid="2")
-    assert first.sha256 == moved.sha256
-    assert first.sha256 != wanted(roles=[{"name": "s"}]).sha256
-    one, two = (wanted(**base, deltas=deltas, operation_uuid=uuid) for uuid in "12")
-    assert one.sha256 != two.sha256
-
-
-def test_deltas_run_once_for_an_operation() -> None:
-    """Deltas whose operation is done are left out; those without one belong to their content."""
-    deltas = [{"action": "delete_db", "name": "d"}]
-    named = wanted(deltas=deltas, operation_uuid="op-1")
-    assert ((), deltas[0]["name"]) == (
-        named.without(("op-1",)).deltas,
-        named.without(("op-2",)).deltas[0].name,
-    )
-    unnamed = wanted(deltas=deltas)
-    assert unnamed.operation == wanted(deltas=deltas).operation
-    assert () == unnamed.without((unnamed.operation,)).deltas
-    other = wanted(deltas=[{"action": "delete_db", "name": "e"}])
-    assert unnamed.operation != other.operation
-
-
-@pytest.mark.parametrize(
-    ("cluster", "expected"),
-    [
-        ({}, False),
-        ({"settings": [{"name": "Neon.max_cluster_size", "value": "512"}]}, True),
-        ({"postgresql_conf": "neon.max_cluster_size = 5\n"}, True),
-        ({"postgresql_conf": "# neon.max_cluster_size = 5\n"}, False),
-    ],
-)
-def test_size_limit_is_known(cluster: dict[str, Any], expected: bool) -> None:
-    """A limit is found wherever the document sets it."""
-    assert expected == names_size_limit(document(cluster=cluster).spec)
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [("a", "'a'"), ("it's", "'it''s'"), ("b\\'", "E'b\\\\'''"), ("$x$", "'$x$'")],
-)
-def test_literal(text: str, expected: str) -> None:
-    """A backslash is escaped in a way that no setting changes."""
-    assert expected == literal(text)
-
-
-def test_identifier() -> None:
-    """Names are always quoted."""
-    assert '"a""b"' == identifier('a"b')

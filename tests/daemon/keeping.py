@@ -1,0 +1,115 @@
+"""A keeper of the catalog at work on a real server, with the node that tells it what is proven."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from compute_ctl.catalog import Keeper
+from compute_ctl.decisions.facts import Desired, Written
+from compute_ctl.decisions.proof import Proof, Verdict
+from compute_ctl.decisions.recovery import State
+from compute_ctl.document.generation import Marker
+from compute_ctl.document.spec import Document, decode_document
+from compute_ctl.node import Node
+from compute_ctl.ports import CatalogResult
+from compute_ctl.postgres import Attached
+from devstack.postgres import Postgres
+
+
+class SystemClock:
+    """The machine's clocks."""
+
+    def monotonic(self) -> float:
+        """Seconds of the loop."""
+        return asyncio.get_running_loop().time()
+
+    def wall(self) -> datetime:
+        """The time of day."""
+        return datetime.now(UTC)
+
+
+def document(*roles: str, settings: dict[str, str] | None = None, **spec: Any) -> Document:
+    """A document that wants *roles*."""
+    cluster = {
+        "roles": [{"name": name} for name in roles],
+        "settings": [{"name": name, "value": value} for name, value in (settings or {}).items()],
+    }
+    return decode_document(msgspec.json.encode({"spec": {"cluster": cluster, **spec}}))
+
+
+@dataclass
+class Stage:
+    """A keeper on a real server, with the node that tells it what is proven."""
+
+    node: Node
+    keeper: Keeper
+    server: Postgres
+    saved: list[State] = field(default_factory=list)
+
+    def desire(self, wish: Document) -> None:
+        """Make *wish* what is desired."""
+        self.node.desired = Desired(
+            content_sha256=wish.content_sha256,
+            version=None,
+            at=self.node.start_time,
+            source="test",
+        )
+
+    def prove(self, wish: Document) -> None:
+        """Have Postgres prove the configuration of *wish*."""
+        self.node.now_written(
+            Written(
+                marker=Marker.of(generation=1, nonce="a" * 32, body=""),
+                rest="",
+                upstream="",
+                at=self.node.start_time,
+                content_sha256=wish.content_sha256,
+            )
+        )
+        self.node.state = msgspec.structs.replace(self.node.state, applied=None)
+        self.node.proved(Verdict(proof=Proof.FULL))
+        self.keeper.look()
+
+    async def apply(self, wish: Document, *, force: bool = False) -> CatalogResult:
+        """Desire, prove, and wait for the catalog."""
+        self.desire(wish)
+        self.prove(wish)
+        return await asyncio.wait_for(self.keeper.want(wish, force=force), 20)
+
+    def roles(self) -> set[str]:
+        """All roles."""
+        return {name for (name,) in self.server.query("SELECT rolname FROM pg_roles")}
+
+
+@asynccontextmanager
+async def staged(server: Postgres, **keeper: Any) -> AsyncIterator[Stage]:
+    """A keeper at work."""
+    postgres, clock = Attached(server.data), SystemClock()
+    node = Node(clock=clock, postgres=postgres)
+    saved: list[State] = []
+
+    async def save() -> None:
+        saved.append(node.state)
+
+    made = Keeper(
+        node=node,
+        postgres=postgres,
+        clock=clock,
+        connstr=server.dsn(),
+        pgdata=Path(server.data),
+        save=save,
+        **{"always": False, **keeper},
+    )
+    task = asyncio.create_task(made.run())
+    try:
+        yield Stage(node, made, server, saved)
+        assert not task.done()
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

@@ -1,0 +1,27 @@
+"""Documents in a line, and what they want of the catalog."""
+
+from typing import Any
+
+import msgspec
+
+from compute_ctl.catalog.wanted import Wanted
+from compute_ctl.document.spec import Document, decode_document
+
+
+def document(**spec: Any) -> Document:
+    """A document with this spec."""
+    return decode_document(msgspec.json.encode({"spec": spec}))
+
+
+def wanted(
+    *,
+    roles: list[dict[str, Any]] | None = None,
+    databases: list[dict[str, Any]] | None = None,
+    deltas: list[dict[str, Any]] | None = None,
+    **spec: Any,
+) -> Wanted:
+    """What such a document wants."""
+    cluster = {"roles": roles or [], "databases": databases or [], **spec.pop("cluster", {})}
+    found = Wanted.of(document(cluster=cluster, delta_operations=deltas, **spec))
+    assert found is not None
+    return found
