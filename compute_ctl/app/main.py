@@ -11,6 +11,8 @@ import asyncio
 import logging
 import random
 import signal
+from contextlib import suppress
+from typing import Final
 
 from compute_ctl.app.assembly import Assembly, SystemClock
 from compute_ctl.app.folder_watch import FolderWatch
@@ -37,6 +39,9 @@ from compute_ctl.system.privileges import become_owner
 from compute_ctl.system.sd_notify import READY, STOPPING, Notifier
 
 logger = logging.getLogger(__name__)
+
+STOPPED_WITHIN_S: Final = 1.0
+"""After the server's end, until the supervisor has told the node."""
 
 
 def run(settings: Settings) -> int:
@@ -162,16 +167,27 @@ class _App:
             node.terminate("fast", who="a signal")
         if not node.terminating or node.stopped.is_set():
             return
-        await postgres.stop(
-            immediate=node.terminate_mode == "immediate",
-            deadline_s=self._settings.deadlines.stop_fast,
-        )
         if isinstance(postgres, Attached):
+            await self._stop_once(node, postgres)
             if node.written is not None and not log_is_elsewhere(node.written.body, attach=True):
                 node.server.lsn = postgres.shutdown_lsn
             node.move(Event.STOPPED, "postgres is stopped")
-        else:
-            await node.stopped.wait()
+            return
+        while not node.stopped.is_set():
+            await self._stop_once(node, postgres)
+            with suppress(TimeoutError):  # then it was about to be started
+                await asyncio.wait_for(node.stopped.wait(), STOPPED_WITHIN_S)
+
+    async def _stop_once(self, node: Node, postgres: Attached | Supervised) -> None:
+        """Stop what runs: fast, and at once from when somebody is in a hurry."""
+        if not node.hurry.is_set():
+            fast = asyncio.create_task(postgres.stop(deadline_s=self._settings.deadlines.stop_fast))
+            hurry = asyncio.create_task(node.hurry.wait())
+            await asyncio.wait({fast, hurry}, return_when=asyncio.FIRST_COMPLETED)
+            hurry.cancel()
+            if not fast.cancel():
+                return fast.result()
+        return await postgres.stop(immediate=True)
 
     def _exit_code(self, node: Node) -> int:
         if self._tasks.died.is_set():

@@ -84,6 +84,8 @@ class Supervisor:
         node = self._node
         while not node.terminating:
             await self._wait_for_configuration()
+            if node.terminating and not self._postgres.running:
+                break
             self._ended.clear()
             self._start()
             await self._ended.wait()
@@ -92,22 +94,24 @@ class Supervisor:
             if not await self._second_chance():
                 break
         if node.exit_code is None:
-            node.exit_code = 1 if self._status is None else self._status
+            never = 0 if node.terminating else 1
+            node.exit_code = never if self._status is None else self._status
         if node.written is not None and not log_is_elsewhere(node.written.body, attach=False):
             node.server.lsn = self._postgres.shutdown_lsn
-        node.move(Event.STOPPED, f"postgres ended with status {self._status}")
+        ended = "was not started" if self._status is None else f"ended with status {self._status}"
+        node.move(Event.STOPPED, f"postgres {ended}")
 
     async def _wait_for_configuration(self) -> None:
         """Wait for a document; an older one will do if the source does not answer in time."""
         node = self._node
         if node.written is not None and not self._postgres.running:
             try:
-                await asyncio.wait_for(node.attempted.wait(), self._deadlines.first_fetch)
+                await self._unless_ending(node.attempted, self._deadlines.first_fetch)
             except TimeoutError:
                 logger.warning(
                     "no answer yet, starting postgres with the last known good generation"
                 )
-        await node.configured.wait()
+        await self._unless_ending(node.configured)
 
     def _start(self) -> None:
         written = self._node.written
@@ -126,8 +130,25 @@ class Supervisor:
         node = self._node
         node.start_failed(f"postgres did not start (status {self._status})", self._started_with)
         try:
-            await asyncio.wait_for(node.configured.wait(), self._deadlines.failed_start)
+            await self._unless_ending(node.configured, self._deadlines.failed_start)
         except TimeoutError:
             logger.error("postgres does not start, and nobody has sent another configuration")
             return False
         return True
+
+    async def _unless_ending(self, event: asyncio.Event, within_s: float | None = None) -> None:
+        """Wait for *event*, or until the compute is to end.
+
+        Raises:
+            TimeoutError: neither came within *within_s*.
+        """
+        waiters = [asyncio.create_task(one.wait()) for one in (event, self._node.ending)]
+        try:
+            done, _ = await asyncio.wait(
+                waiters, timeout=within_s, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            for waiter in waiters:
+                waiter.cancel()
+        if not done:
+            raise TimeoutError

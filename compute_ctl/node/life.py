@@ -29,6 +29,8 @@ class Life:
         """When it became so, in monotonic seconds; a look that finds nothing does not count."""
         self.ending = asyncio.Event()
         """Set with the terminating statuses."""
+        self.hurry = asyncio.Event()
+        """Set with the status `termination_pending_immediate`."""
         self.stopped = asyncio.Event()
         """Set with the status `terminated`."""
 
@@ -53,6 +55,8 @@ class Life:
         self._observer.on_move(old, new, why)
         if new in TERMINATING:
             self.ending.set()
+        if new is Status.TERMINATION_PENDING_IMMEDIATE:
+            self.hurry.set()
         if new is Status.TERMINATED:
             self.stopped.set()
         return True

@@ -63,6 +63,7 @@ class Node:
         self.restored = False
         """Whether what an earlier daemon knew is known here, if there was one."""
         self.ending = self._life.ending
+        self.hurry = self._life.hurry
         self.stopped = self._life.stopped
         self.server = ServerNotes()
         self.requests = Requests()
@@ -85,7 +86,6 @@ class Node:
         """Monotonic seconds."""
         self.tenant: str | None = None
         self.timeline: str | None = None
-        self.terminate_mode: str | None = None
         self.start_failure: StartFailure | None = None
         """Postgres did not start; the configurator has not dealt with it yet."""
         self.exit_code: int | None = None
@@ -202,7 +202,6 @@ class Node:
 
     def terminate(self, mode: str, *, who: str) -> None:
         """Begin the orderly end; `stopped` tells when it came. *mode*: ``fast``, ``immediate``."""
-        self.terminate_mode = mode
         event = Event.TERMINATE_FAST if mode == "fast" else Event.TERMINATE_IMMEDIATE
         self.move(event, f"{who} asks for termination")
         if self.push is not None:

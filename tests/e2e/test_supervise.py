@@ -3,9 +3,12 @@
 import json
 import os
 import pwd
+import signal
+import socket
 import stat
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -232,3 +235,59 @@ def test_root_leaves_only_files_that_postgres_can_read(supervised: Supervised) -
     assert [path for path in found if path.lstat().st_uid != owner] == []
     assert stat.S_IMODE((supervised.data / "compute_ctl" / "ctl.sock").stat().st_mode) == 0o600
     assert Path(f"/proc/{supervised.daemon.pid}").stat().st_uid == owner
+
+
+def test_an_end_before_any_configuration(supervised: Supervised) -> None:
+    """A daemon that has nothing to start Postgres with ends when it is told to."""
+    supervised.daemon.start()
+    child = supervised.daemon.child
+    assert child is not None
+    child.signal(signal.SIGTERM)
+
+    assert child.wait(10) == 0
+
+
+def test_an_end_while_the_control_plane_is_silent(supervised: Supervised) -> None:
+    """Nothing is started any more, though there is an earlier generation to start with."""
+    supervised.publish()
+    running(supervised)
+    supervised.daemon.call("POST", "/terminate")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        again = Daemon(
+            pgdata=supervised.data,
+            connstr=supervised.connstr,
+            port=free_port(),
+            log=supervised.folder / "again.log",
+            pgbin=binary("postgres"),
+            control_plane=f"http://127.0.0.1:{silent.getsockname()[1]}",
+            attach=False,
+        )
+        with again:
+            child = again.child
+            assert child is not None
+            child.signal(signal.SIGTERM)
+            assert child.wait(10) == 0
+
+    assert not (supervised.data / "postmaster.pid").exists()
+
+
+def test_a_fast_end_can_be_hurried(supervised: Supervised) -> None:
+    """Where the shutdown checkpoint does not end, somebody may ask for an immediate end."""
+    supervised.publish()
+    running(supervised)
+    with psycopg.connect(supervised.connstr) as session:
+        row = session.execute(
+            "select pid from pg_stat_activity where backend_type = 'checkpointer'"
+        ).fetchone()
+    assert row is not None
+    os.kill(row[0], signal.SIGSTOP)
+    with ThreadPoolExecutor() as pool:
+        fast = pool.submit(supervised.daemon.call, "POST", "/terminate")
+        supervised.daemon.wait_status(
+            "a fast end", lambda found: found["status"] == "termination_pending_fast"
+        )
+        code, _ = supervised.daemon.call("POST", "/terminate?mode=immediate")
+
+        assert (code, fast.result()[0]) == (200, 200)
+    assert supervised.daemon.child is not None
+    supervised.daemon.child.wait(5)
