@@ -23,12 +23,17 @@ from compute_ctl.decisions.proof import Complaint
 from compute_ctl.errors import SettingsError, StoreError
 from compute_ctl.files.conf_check import ARGUMENTS, Finding, findings, line_of
 from compute_ctl.files.main_conf import include_line, includes, main_file, quote_path
+from compute_ctl.files.staged import staged
 from compute_ctl.system.atomic_file import ReplacedFile, read_regular
 
 _log = logging.getLogger(__name__)
 
 MAX_BYTES: Final = 16 * 1024 * 1024
 CHECK_TIMEOUT_S: Final = 5.0
+
+
+class NotAskedError(StoreError):
+    """The server's binary could not be asked about a candidate; the message is the reason."""
 
 
 class ConfStore:
@@ -103,23 +108,31 @@ class ConfStore:
         binary, disk full, no answer within 5 s): the proof after the swap then has to tell.
         A complaint whose `file` is not `path` is about somebody else's file.
         """
-        head = f"include '{quote_path(self._main_file())}'\n" if self._attach else ""
-        staged = self._file.target.with_name(f".{self._path.name}.check")
         try:
-            _stage(staged, head + text)
-            output = self._ask(staged)
-        except (OSError, subprocess.SubprocessError) as error:
+            return self.judge(text)
+        except NotAskedError as error:
             _log.warning('could not check the configuration with "%s": %s', self._pgbin, error)
             return []
-        finally:
-            with suppress(OSError):
-                staged.unlink(missing_ok=True)
+
+    def judge(self, text: str) -> list[Complaint]:
+        """Like `check`, for somebody who must know that the binary was asked.
+
+        Raises:
+            NotAskedError: it was not, or what it said was not about the candidate.
+        """
+        head = f"include '{quote_path(self._main_file())}'\n" if self._attach else ""
+        try:
+            with staged(self._file.target, self._path.name, head + text) as path:
+                found = self._ask(path)
+        except subprocess.TimeoutExpired as error:
+            raise NotAskedError(f"no answer within {error.timeout:g} s") from error
+        except OSError as error:
+            place = f'"{error.filename}": ' if error.filename else ""
+            raise NotAskedError(f"{place}{error.strerror or error}") from error
         live = (self.read() or "") if self._attach else ""
-        found = [
-            self._complaint(finding, text, live, staged, len(head.splitlines()))
-            for finding in findings(output)
-        ]
-        return [complaint for complaint in found if complaint is not None]
+        lines = len(head.splitlines())
+        complaints = [self._complaint(one, text, live, path, lines) for one in found]
+        return [complaint for complaint in complaints if complaint is not None]
 
     def ensure_included(self) -> bool:
         """Attached: make the operator's main file include ours; return whether it was changed.
@@ -152,10 +165,10 @@ class ConfStore:
     def _main_file(self) -> Path:
         return main_file(self._pgdata, self._config_file)
 
-    def _ask(self, staged: Path) -> str:
+    def _ask(self, candidate: Path) -> list[Finding]:
         command = [self._pgbin, "-C", "port", "-D", str(self._pgdata), *ARGUMENTS]
         done = subprocess.run(
-            [*command, "-c", f"config_file={staged}"],
+            [*command, "-c", f"config_file={candidate}"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -164,13 +177,20 @@ class ConfStore:
             cwd="/",
             env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"},
         )
-        return done.stderr.decode(errors="replace") if done.returncode != 0 else ""
+        if done.returncode == 0:
+            return []
+        output = done.stderr.decode(errors="replace")
+        found = findings(output)
+        if not found:
+            last = output.strip().rpartition("\n")[2]
+            raise NotAskedError(f"exit status {done.returncode}" + (f": {last}" if last else ""))
+        return found
 
     def _complaint(
-        self, finding: Finding, text: str, live: str, staged: Path, offset: int
+        self, finding: Finding, text: str, live: str, candidate: Path, offset: int
     ) -> Complaint | None:
         """Return the complaint, None where it is about the file that gets replaced."""
-        if finding.file == str(staged):
+        if finding.file == str(candidate):
             return Complaint(
                 name=finding.name,
                 reason=finding.reason,
@@ -203,13 +223,6 @@ class ConfStore:
 
     def _error(self, verb: str, error: OSError) -> StoreError:
         return StoreError(f'could not {verb} file "{self._path}": {error.strerror or error}')
-
-
-def _stage(path: Path, text: str) -> None:
-    path.unlink(missing_ok=True)
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with open(fd, "wb") as file:  # noqa: PTH123 (it owns the descriptor)
-        file.write(text.encode())
 
 
 def _read(path: Path) -> bytes:

@@ -1,11 +1,15 @@
 """The live configuration file, as far as no server is needed."""
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from compute_ctl.errors import SettingsError, StoreError
-from compute_ctl.files.conf_store import ConfStore
+from compute_ctl.files.conf_store import ConfStore, NotAskedError
+from compute_ctl.files.staged import staged
+from devstack.wait import wait_until
 from tests.support.files import names
 
 
@@ -89,3 +93,64 @@ def test_check_ends_at_its_deadline(tmp_path: Path) -> None:
     )
     assert conf.check("a = 1\n") == []
     assert names(tmp_path) == ["postgres"]
+
+
+def waiting_binary(folder: Path) -> Path:
+    """A server binary that makes `asked`, waits for `go`, and then refuses what says "bad"."""
+    folder.mkdir()
+    path = folder / "postgres"
+    path.write_text(
+        f"""#!/bin/sh
+for word; do case $word in config_file=*) file=${{word#config_file=}};; esac; done
+: > {folder}/asked
+read line < {folder}/go
+grep -q bad "$file" || exit 0
+echo 'LOG:  syntax error in file "'$file'" line 1, near token "bad"' >&2
+echo 'FATAL:  configuration file "'$file'" contains errors' >&2
+exit 1
+"""
+    )
+    path.chmod(0o755)
+    os.mkfifo(folder / "go")
+    return path
+
+
+def test_two_checks_at_a_time_read_each_its_own(tmp_path: Path) -> None:
+    """A bad candidate checked meanwhile by a command is not what the daemon's check reads."""
+    data = tmp_path / "data"
+    data.mkdir()
+    checks = []
+    with ThreadPoolExecutor(2) as pool:
+        for who, text in (("daemon", "good = 1\n"), ("command", "bad bad\n")):
+            binary = waiting_binary(tmp_path / who)
+            conf = ConfStore(data / "postgresql.conf", pgdata=data, pgbin=str(binary))
+            checks.append(pool.submit(conf.check, text))
+            wait_until(f"the {who}'s check", (tmp_path / who / "asked").exists)
+        for who in ("daemon", "command"):
+            (tmp_path / who / "go").write_text("go\n")
+        good, bad = (check.result(timeout=10) for check in checks)
+    assert (good, [one.line for one in bad]) == ([], [1])
+    assert names(data) == []
+
+
+def test_what_a_dead_check_has_left_goes(tmp_path: Path) -> None:
+    """The candidate of a killed process is removed by the next check, that of a live one stays."""
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / ".postgresql.conf.check.1.dead").touch()
+    with staged(data / "postgresql.conf", "postgresql.conf", "a = 1\n") as mine:
+        with staged(data / "postgresql.conf", "postgresql.conf", "b = 1\n") as other:
+            assert names(data) == sorted([mine.name, other.name])
+            assert (mine.read_text(), other.read_text()) == ("a = 1\n", "b = 1\n")
+        assert f".{os.getpid()}." in mine.name
+    assert names(data) == []
+
+
+def test_failure_that_is_not_the_candidates_is_told(tmp_path: Path) -> None:
+    """A binary that fails for a reason of its own has judged nothing, and says why."""
+    broken = tmp_path / "postgres"
+    broken.write_text("#!/bin/sh\necho 'postgres: no library' >&2\nexit 127\n")
+    broken.chmod(0o755)
+    with pytest.raises(NotAskedError, match=r"^exit status 127: postgres: no library$"):
+        store(tmp_path, pgbin=str(broken)).judge("a = 1\n")
+    assert store(tmp_path, pgbin=str(broken)).check("a = 1\n") == []
