@@ -191,7 +191,7 @@ class ControlPlane:
         """Return what a 200 says: a light decode, the document itself is not looked at."""
         try:
             answer = msgspec.json.decode(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             said = str(error)
             said = f"the answer is not valid JSON: {said[:1].lower()}{said[1:]}"
             raise self._error(said) from error
@@ -263,13 +263,13 @@ def _base_url(uri: str) -> str:
         url = URL(uri)
     except ValueError as error:
         raise SettingsError(f"control plane URI is not valid: {error}") from error
-    if url.scheme not in ("http", "https") or not url.host:
-        raise SettingsError(f'control plane URI "{uri}" is not of the form http(s)://host')
     if url.user is not None or url.password is not None:
         raise SettingsError(
             "control plane URI must not carry a user name or password",
             hint="Put the token into the environment variable NEON_CONTROL_PLANE_TOKEN.",
         )
+    if url.scheme not in ("http", "https") or not url.host:
+        raise SettingsError(f'control plane URI "{uri}" is not of the form http(s)://host')
     if url.query_string or url.fragment:
         raise SettingsError(f'control plane URI "{uri}" must not have a query or fragment')
     return str(url).rstrip("/")
@@ -293,7 +293,7 @@ def _said(raw: bytes) -> str:
         answer = msgspec.json.decode(raw)
         if isinstance(answer, dict) and isinstance(answer.get("error"), str):
             text = answer["error"]
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
     printable = "".join(c if c.isprintable() else " " for c in text)
     return " ".join(printable.split())[:MAX_REASON]

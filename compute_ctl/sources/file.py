@@ -6,7 +6,6 @@ that is a `FetchError`, and the next fetch may succeed. The etag is the hash of 
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import logging
 from pathlib import Path
@@ -17,11 +16,11 @@ import msgspec
 from compute_ctl.errors import FetchError
 from compute_ctl.ports import Fetched, FetchStatus
 from compute_ctl.system.atomic_file import read_regular
+from compute_ctl.system.daemon_thread import Room
 
 MAX_BYTES: Final = 16 * 1024 * 1024
 READ_TIMEOUT_S: Final = 10.0
 """A file on a hung network file system must not hold the daemon up."""
-
 
 _log = logging.getLogger(__name__)
 
@@ -31,6 +30,7 @@ class FileSource:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._room = Room()
         self._found: str | None = None
         """Hash of what was read last: a broken document is read again and again."""
 
@@ -47,12 +47,10 @@ class FileSource:
         """
         del wait_s
         try:
-            async with asyncio.timeout(READ_TIMEOUT_S):
-                raw = await asyncio.to_thread(self._read)
-        except TimeoutError as error:
-            raise FetchError(
-                f'could not read file "{self._path}": no answer within {READ_TIMEOUT_S:g} s'
-            ) from error
+            raw = await self._room.run(self._read, name="file", within_s=READ_TIMEOUT_S)
+        except (TimeoutError, RuntimeError) as error:  # the latter: no thread to be had
+            reason = str(error) or f"no answer within {READ_TIMEOUT_S:g} s"
+            raise FetchError(f'could not read file "{self._path}": {reason}') from error
         found = hashlib.sha256(raw).hexdigest()
         if found == etag:
             return Fetched(status=FetchStatus.NOT_MODIFIED, etag=found)
@@ -75,6 +73,6 @@ class FileSource:
         """Return whether the document says that this compute has no spec."""
         try:
             document = msgspec.json.decode(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise FetchError(f'file "{self._path}" is not valid JSON: {error}') from error
         return isinstance(document, dict) and "spec" in document and document["spec"] is None

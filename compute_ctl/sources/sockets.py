@@ -13,12 +13,11 @@ from typing import Final
 
 from aiohttp import AddrInfoType, SocketFactoryType
 
-KEEPALIVE: Final = {
-    socket.TCP_KEEPIDLE: 5,
-    socket.TCP_KEEPINTVL: 2,
-    socket.TCP_KEEPCNT: 3,
-}
-"""Seconds of silence until the first probe, seconds between probes, probes without answer."""
+KEEPALIVE: Final = {socket.TCP_KEEPIDLE: 5, socket.TCP_KEEPINTVL: 2}
+"""Seconds of silence until a connection is probed, and for which the probe may stay unanswered.
+
+TCP_USER_TIMEOUT takes the place of a number of probes (Linux, tcp(7)).
+"""
 
 
 def vigilant(unacknowledged_s: float) -> SocketFactoryType:

@@ -239,3 +239,10 @@ def test_retry_after(value: str | None, date: str | None, expected: float | None
     """Seconds or a date are understood, a date by the server's own clock where it tells it."""
     now = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
     assert retry_after(value, date, now) == expected
+
+
+@pytest.mark.parametrize("code", [200, 503])
+async def test_deeply_nested_nonsense_is_an_error_like_others(server: Server, code: int) -> None:
+    """The decoder gives up on it in a way of its own."""
+    server.answer(code, b"[" * 100_000)
+    assert ("not valid JSON" in str(await failure(server))) is (code == 200)

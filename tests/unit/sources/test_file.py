@@ -1,7 +1,9 @@
 """Documents from a file."""
 
+import asyncio
 import hashlib
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -40,7 +42,7 @@ async def test_null_spec_is_empty(tmp_path: Path) -> None:
     assert (await FileSource(path).fetch()).status == FetchStatus.EMPTY
 
 
-@pytest.mark.parametrize("content", [b"", DOCUMENT[:-3], b"\xff\xfe", b"{]"])
+@pytest.mark.parametrize("content", [b"", DOCUMENT[:-3], b"\xff\xfe", b"{]", b"[" * 100_000])
 async def test_half_a_document_is_an_error(tmp_path: Path, content: bytes) -> None:
     """What is no JSON may be half written: an error that is not lasting."""
     path = tmp_path / "config.json"
@@ -63,3 +65,28 @@ async def test_unreadable_file_is_an_error(tmp_path: Path) -> None:
         file.truncate(MAX_BYTES + 1)
     with pytest.raises(FetchError, match="is larger than 16777216 bytes"):
         await FileSource(tmp_path / "big").fetch()
+
+
+class HungFile(FileSource):
+    """On a file system that does not answer until `answers` is set."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.answers = threading.Event()
+
+    def _read(self) -> bytes:
+        self.answers.wait(10)
+        return super()._read()
+
+
+async def test_a_hung_file_system_takes_one_thread_of_its_own(tmp_path: Path) -> None:
+    """No second read begins while one hangs, and threads for other work are left alone."""
+    source = HungFile(tmp_path / "config.json")
+    first = asyncio.create_task(source.fetch())
+    await asyncio.sleep(0)  # it begins
+    with pytest.raises(FetchError, match="an earlier run has not ended yet"):
+        await source.fetch()
+    assert "file" in {thread.name for thread in threading.enumerate() if thread.daemon}
+    source.answers.set()
+    with pytest.raises(FetchError, match="No such file or directory"):
+        await first
