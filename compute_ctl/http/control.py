@@ -1,4 +1,4 @@
-"""POST /configure and POST /terminate."""
+"""POST /configure, POST /rollback and POST /terminate."""
 
 from __future__ import annotations
 

@@ -68,9 +68,13 @@ class Pipeline:
             extra={**extra, "code": answer.code, "latency_ms": latency_ms},
         )
         self._api.meter.on_http(self._door.value, answer.code)
-        return response or web.Response(
-            body=answer.body, status=answer.code, headers=_headers(answer, request_id)
-        )
+        if response is None:
+            response = web.Response(
+                body=answer.body, status=answer.code, headers=_headers(answer, request_id)
+            )
+        if answer.code in (400, 408, 413):
+            response.force_close()  # what is left of such a request is not worth reading
+        return response
 
     def _level(self, request: web.BaseRequest, found: Route | Answer) -> int:
         """Return how loud the request is; an outage says the same every few seconds."""
@@ -112,16 +116,13 @@ def _request_id(request: web.BaseRequest) -> str:
 
 
 def _headers(answer: Answer, request_id: str) -> dict[str, str]:
-    headers = {
+    return {
         "Content-Type": answer.content_type,
         "Cache-Control": "no-store",
         "Server": SERVER,
         REQUEST_ID: request_id,
         **answer.headers,
     }
-    if answer.code in (400, 408, 413):
-        headers["Connection"] = "close"  # what is left of such a request is not worth reading
-    return headers
 
 
 async def _stream(

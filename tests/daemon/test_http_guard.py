@@ -107,3 +107,17 @@ async def test_client_that_does_not_read_is_closed(tmp_path: Path) -> None:
         loopback = served.doors._open[Door.LOOPBACK].server
         await until("it is counted", lambda: dropped(served.exposition(), "slow"))
         await until("the socket is closed", lambda: not loopback.connections)
+
+
+async def test_a_connection_ends_after_a_bad_request(tmp_path: Path) -> None:
+    """What is announced comes true: a client that reads to the end need not wait for idleness."""
+    async with serve(tmp_path) as served, Wire.tcp(served.port) as wire:
+        reply = await wire.ask(
+            "POST",
+            "/refresh_configuration",
+            body=b"{nonsense",
+            headers={"Content-Type": "application/json"},
+        )
+
+        assert (reply.code, reply.headers["connection"]) == (400, "close")
+        assert await wire.closed(2)
