@@ -20,6 +20,7 @@ import msgspec
 from compute_ctl.cli import document_file
 from compute_ctl.cli.client import ClientError, may_not_read
 from compute_ctl.cli.common import EPILOG, EXIT_FAILED, as_json, print_json, warn
+from compute_ctl.cli.pgdata import is_attached
 from compute_ctl.decisions.recovery import State
 from compute_ctl.document.generation import LiveFile
 from compute_ctl.document.render import RenderContext, render
@@ -30,6 +31,8 @@ from compute_ctl.settings import Settings
 
 RUNNING: Final = "running"
 """Name of the generation that Postgres has proven to run."""
+_PORT: Final = re.compile(r"(?m)^neon\.extension_server_port = '(\d+)'$")
+_ROLE: Final = re.compile(r"(?m)^neon\.privileged_role_name = '([a-z_]+)'$")
 _OVERCOMMIT_NEVER: Final = "\ndynamic_shared_memory_type = 'mmap'\n"
 """In the file of a daemon on a machine that does not overcommit memory."""
 
@@ -77,17 +80,11 @@ def diff(
         raise click.UsageError("-p and -i need each other")
     folder = Path(pgdata).absolute()
     state = Path(state_dir).absolute() if state_dir else folder / "compute_ctl"
-    attached = attach or (folder / "compute_ctl.conf").exists()
+    attached = attach or is_attached(folder)
     live = folder / ("compute_ctl.conf" if attached else "postgresql.conf")
     sides = _running(state)
     sides.append(Side(name=str(live), body=LiveFile.parse(_read(live)).body))
-    port = _port_in(sides[-1].body) if internal_http_port is None else internal_http_port
-    context = context_for(
-        attach=attached,
-        port=port,
-        state=state,
-        overcommit_never=_OVERCOMMIT_NEVER in sides[-1].body,
-    )
+    context = _context_of(sides[-1].body, attached, internal_http_port, state)
     if file is not None:
         sides.append(_wanted(*file, context))
     elif control_plane_uri and compute_id:
@@ -160,10 +157,17 @@ async def _ask(uri: str, compute_id: str, ca: str | None) -> bytes:
     return answer.raw
 
 
-def _port_in(body: str) -> int | None:
-    """Return the port of the daemon that wrote *body*."""
-    found = re.search(r"(?m)^neon\.extension_server_port = '(\d+)'$", body)
-    return int(found[1]) if found else None
+def _context_of(live: str, attached: bool, port: int | None, state: Path) -> RenderContext:
+    """Return what the daemon that wrote *live* renders with; *port* beats what stands there."""
+    found = _PORT.search(live)
+    role = _ROLE.search(live)
+    return context_for(
+        attach=attached,
+        port=int(found[1]) if found and port is None else port,
+        state=state,
+        overcommit_never=_OVERCOMMIT_NEVER in live,
+        role=role[1] if role else None,
+    )
 
 
 def context_for(
@@ -172,6 +176,7 @@ def context_for(
     port: int | None = None,
     state: Path | None = None,
     overcommit_never: bool = False,
+    role: str | None = None,
 ) -> RenderContext:
     """Return what the daemon would render with, as far as it is known."""
     folder = state or Path("/STATE_DIR")
@@ -179,6 +184,7 @@ def context_for(
         attach=attach,
         internal_port=Settings.internal_http_port if port is None else port,
         overcommit_never=overcommit_never,
+        privileged_role=role or Settings.privileged_role,
         token_file=str(folder / "storage_token"),
     )
 

@@ -10,10 +10,11 @@ from typing import Any
 import click
 
 from compute_ctl.cli import document_file
-from compute_ctl.cli.client import ClientError, may_not_read
+from compute_ctl.cli.client import ClientError, may_not_read, who_may
 from compute_ctl.cli.common import (
     EPILOG,
     EXIT_FAILED,
+    EXIT_NOT_PERMITTED,
     EXIT_USAGE,
     WATCH_S,
     as_json,
@@ -22,6 +23,7 @@ from compute_ctl.cli.common import (
     warn,
 )
 from compute_ctl.cli.diff import context_for
+from compute_ctl.cli.pgdata import is_attached, is_folder
 from compute_ctl.document.render import Rendered, render
 from compute_ctl.document.spec import decode_document
 from compute_ctl.errors import SpecError
@@ -42,9 +44,9 @@ def validate(*, file: tuple[str, bytes], pgdata: str | None, pgbin: str, as_json
     """
     name, raw = file
     folder = Path(pgdata).absolute() if pgdata else None
-    if folder is not None and not folder.is_dir():
+    if folder is not None and not is_folder(folder):
         raise ClientError(EXIT_USAGE, f'data directory "{folder}" does not exist')
-    attached = folder is not None and (folder / "compute_ctl.conf").exists()
+    attached = folder is not None and is_attached(folder)
     try:
         rendered = render(decode_document(raw), context_for(attach=attached))
     except SpecError as error:
@@ -57,15 +59,29 @@ def validate(*, file: tuple[str, bytes], pgdata: str | None, pgbin: str, as_json
 def _refused_by_server(
     rendered: Rendered, folder: Path, pgbin: str, attached: bool
 ) -> list[dict[str, str | None]]:
-    """Return what the binary *pgbin* has against the file that would be written."""
-    from compute_ctl.files.conf_store import ConfStore
+    """Return what the binary *pgbin* has against the file that would be written.
 
-    if shutil.which(pgbin) is None:
+    Raises:
+        ClientError: it could not be asked.
+    """
+    from compute_ctl.files.conf_store import ConfStore, NotAskedError
+
+    binary = shutil.which(pgbin)
+    if binary is None:
         raise ClientError(
             EXIT_USAGE, f'server binary "{pgbin}" does not exist', hint="Name it by -b."
         )
     live = folder / ("compute_ctl.conf" if attached else "postgresql.conf")
-    found = ConfStore(live, pgdata=folder, pgbin=pgbin, attach=attached).check(rendered.body)
+    store = ConfStore(live, pgdata=folder, pgbin=str(Path(binary).absolute()), attach=attached)
+    try:
+        found = store.judge(rendered.body)
+    except NotAskedError as error:
+        refused = isinstance(error.__cause__, PermissionError)
+        raise ClientError(
+            EXIT_NOT_PERMITTED if refused else EXIT_FAILED,
+            f"could not ask the server's binary: {error}",
+            hint=who_may(folder) if refused else "Without -D the document alone is checked.",
+        ) from error
     return [{"path": one.name or one.file or "", "reason": one.said, "hint": None} for one in found]
 
 

@@ -69,6 +69,18 @@ def test_render_and_diff(
     ]
 
 
+def test_diff_knows_the_privileged_role(
+    document: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A daemon that was given another role writes it; that is no difference."""
+    assert main(["render", str(document)]) == 0
+    usual = capsys.readouterr().out.replace("/STATE_DIR", str(tmp_path / "compute_ctl"))
+    assert "neon.privileged_role_name = 'neon_superuser'\n" in usual
+    (tmp_path / "postgresql.conf").write_text(usual.replace("neon_superuser", "my_superuser"))
+    assert main(["diff", str(document), "-D", str(tmp_path)]) == 0
+    assert capsys.readouterr().out == ""
+
+
 def test_diff_of_what_runs(
     document: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
