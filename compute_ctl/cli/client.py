@@ -1,7 +1,7 @@
 """How the commands for people reach the daemon: over its unix socket, else over loopback.
 
-Plain blocking HTTP by the standard library: a command lives for one answer. Reads and refreshes may
-fall back to the loopback port; what needs rights does not.
+Plain blocking HTTP by the standard library: a command lives for one answer. Loopback is asked only
+where its port, or nothing at all, is named: a port that nobody named may be another compute's.
 """
 
 from __future__ import annotations
@@ -90,8 +90,7 @@ def ask(
             connection: http.client.HTTPConnection = _UnixConnection(target.socket, timeout_s)
             return _exchange(connection, method, path, f"unix:{target.socket}")
         except PermissionError as error:
-            if not loopback_will_do:
-                raise _not_permitted(target.socket) from error
+            raise _not_permitted(target.socket, port_will_do=loopback_will_do) from error
         except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError) as error:
             raise ClientError(
                 EXIT_UNREACHABLE,
@@ -100,7 +99,7 @@ def ask(
             ) from error
         except OSError as error:
             raise _unreachable(f'"{target.socket}"', error) from error
-    elif not loopback_will_do:
+    if not loopback_will_do:
         raise ClientError(
             EXIT_UNREACHABLE,
             "this needs the unix socket",
@@ -162,12 +161,20 @@ def _unreachable(place: str, error: OSError) -> ClientError:
     )
 
 
-def _not_permitted(path: Path) -> ClientError:
+def no_compute_ctl(door: str) -> ClientError:
+    """Return the error of somebody who was answered by something else at *door*."""
     return ClientError(
-        EXIT_NOT_PERMITTED,
-        f'may not use "{path}"',
-        hint=who_may(path),
+        EXIT_UNREACHABLE,
+        f"{door} is no compute_ctl: its answer is not one of its own",
+        hint="Name its data directory (-D), its --socket or its --port.",
     )
+
+
+def _not_permitted(path: Path, *, port_will_do: bool) -> ClientError:
+    hint = who_may(path)
+    if port_will_do:
+        hint += " Its --port on 127.0.0.1 needs no rights."
+    return ClientError(EXIT_NOT_PERMITTED, f'may not use "{path}"', hint=hint)
 
 
 def may_not_read(path: Path) -> ClientError:

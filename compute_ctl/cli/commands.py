@@ -17,7 +17,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from compute_ctl.cli import diff, explain, files
-from compute_ctl.cli.client import Answer, ClientError, Target, ask
+from compute_ctl.cli.client import Answer, ClientError, Target, ask, no_compute_ctl
 from compute_ctl.cli.common import (
     COMPLETION_VARIABLE,
     EPILOG,
@@ -116,7 +116,7 @@ def status(as_json: bool, watch: bool, **where: Any) -> int:
     """Show what the daemon does and knows; exit status 1 if it has failed."""
     target = _target(**where)
     while True:
-        answer = _ask(target, "GET", "/status")
+        answer = _ask(target, "GET", "/status", told=("status", "config", "refresh", "postgres"))
         if as_json:
             print_json(answer.body, compact=watch)
         else:
@@ -153,7 +153,14 @@ def refresh(as_json: bool, wait: str | None, force: bool, **where: Any) -> int:
     )
     path = "/refresh_configuration" + (f"?{urlencode(query)}" if query else "")
     timeout_s = 10.0 + (seconds or 0.0)
-    answer = _ask(_target(**where), "POST", path, timeout_s=timeout_s, loopback_will_do=not force)
+    answer = _ask(
+        _target(**where),
+        "POST",
+        path,
+        told=("status", "refresh_id"),
+        timeout_s=timeout_s,
+        loopback_will_do=not force,
+    )
     if as_json:
         print_json(answer.body)
     else:
@@ -173,7 +180,14 @@ def rollback(as_json: bool, old_upstream: bool, **where: Any) -> int:
     What is taken back is quarantined: the source cannot bring it again as it is.
     """
     path = "/rollback" + ("?old_upstream=true" if old_upstream else "")
-    answer = _ask(_target(**where), "POST", path, timeout_s=ROLLBACK_S, loopback_will_do=False)
+    answer = _ask(
+        _target(**where),
+        "POST",
+        path,
+        told=("config",),
+        timeout_s=ROLLBACK_S,
+        loopback_will_do=False,
+    )
     if as_json:
         print_json(answer.body)
     else:
@@ -183,12 +197,18 @@ def rollback(as_json: bool, old_upstream: bool, **where: Any) -> int:
     return 0
 
 
-def _ask(target: Target, method: str, path: str, **options: Any) -> Answer:
+def _ask(
+    target: Target, method: str, path: str, *, told: tuple[str, ...], **options: Any
+) -> Answer:
+    """Return the answer, which has the fields *told*. Raises ClientError."""
     answer = ask(target, method, path, **options)
-    if answer.code >= 400:
-        body = answer.body if isinstance(answer.body, dict) else {}
+    refused = answer.code >= 400
+    body = answer.body if isinstance(answer.body, dict) else {}
+    if not body.keys() >= ({"error"} if refused else set(told)):
+        raise no_compute_ctl(answer.door)
+    if refused:
         code = EXIT_NOT_PERMITTED if answer.code in (401, 403) else EXIT_FAILED
-        raise ClientError(code, str(body.get("error", answer.code)), hint=body.get("hint"))
+        raise ClientError(code, str(body["error"]), hint=body.get("hint"))
     return answer
 
 

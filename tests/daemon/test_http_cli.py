@@ -14,6 +14,7 @@ from compute_ctl.__main__ import main
 from compute_ctl.decisions.facts import Outcome, Source, Suspicion
 from compute_ctl.decisions.state import Event
 from tests.daemon.api import Served, serve
+from tests.support.nobody import AS_NOBODY
 
 
 @pytest.fixture
@@ -156,28 +157,26 @@ async def test_refusal_of_the_daemon(
     assert capsys.readouterr().err == expected
 
 
-AS_NOBODY = """
-import os, pkgutil, sys
-import compute_ctl.cli
-from compute_ctl.__main__ import main
-# first everything that is imported late: nobody may not read a checkout in root's home
-for module in pkgutil.iter_modules(compute_ctl.cli.__path__, "compute_ctl.cli."):
-    __import__(module.name)
-os.setgroups([])
-os.setgid(65534)
-os.setuid(65534)
-sys.exit(main(sys.argv[1:]))
-"""
-
-
+@pytest.mark.parametrize(
+    ("words", "more"),
+    [
+        ("refresh --force", ""),
+        ("rollback", ""),
+        ("refresh", " Its --port on 127.0.0.1 needs no rights."),
+        ("status", " Its --port on 127.0.0.1 needs no rights."),
+    ],
+)
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody without rights")
-async def test_without_rights(served: Served, tmp_path: Path) -> None:
-    """Who may not use the socket is told whom to run as, with exit status 4."""
+async def test_without_rights(served: Served, tmp_path: Path, words: str, more: str) -> None:
+    """Who may not use the socket is told whom to run as, with exit status 4.
+
+    No port is asked that nobody has named: another compute's daemon may listen there.
+    """
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", AS_NOBODY, "refresh", "--force", "-D", str(tmp_path)),
+        *(sys.executable, "-c", AS_NOBODY, *words.split(), "-D", str(tmp_path)),
         stderr=asyncio.subprocess.PIPE,
     )
     _, error = await process.communicate()
     assert process.returncode == 4
     expected = f'compute_ctl: error: may not use "{served.doors.socket_path}"\n'
-    assert error.decode() == f"{expected}hint: Run this as root.\n"
+    assert error.decode() == f"{expected}hint: Run this as root.{more}\n"

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import socket
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
+from compute_ctl.__main__ import main
 from compute_ctl.cli.client import ClientError, Target, ask
 
 
@@ -20,3 +23,40 @@ def test_a_daemon_that_hangs_is_told_from_none(tmp_path: Path) -> None:
             ask(Target(socket=path), "GET", "/status", timeout_s=0.2)
     assert str(error.value) == f'compute_ctl at "{path}" does not answer'
     assert (error.value.exit_code, "kill -9" in (error.value.hint or "")) == (3, True)
+
+
+@pytest.mark.parametrize(
+    ("code", "body"),
+    [
+        (200, '{"status": "ok"}'),
+        (200, '["status", "config"]'),
+        (200, "null"),
+        (404, '{"detail": "Not Found"}'),
+    ],
+)
+@pytest.mark.parametrize("command", ["status", "refresh"])
+def test_another_program_is_no_compute_ctl(
+    capsys: pytest.CaptureFixture[str], command: str, code: int, body: str
+) -> None:
+    """JSON that a daemon would not answer comes from something else at that port."""
+
+    class Other(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(code)
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        do_POST = do_GET  # noqa: N815
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Other) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            status = main([command, "--port", str(server.server_port)])
+        finally:
+            server.shutdown()
+            thread.join()
+    door = f"http://127.0.0.1:{server.server_port}"
+    error = capsys.readouterr().err.splitlines()
+    expected = f"compute_ctl: error: {door} is no compute_ctl: its answer is not one of its own"
+    assert (status, expected in error) == (3, True)
