@@ -12,12 +12,8 @@ import sys
 from collections.abc import Sequence
 
 from compute_ctl import log
+from compute_ctl.cli.ending import COMPLETION_VARIABLE, EXIT_FAILED, EXIT_USAGE, PROGRAM, complain
 from compute_ctl.errors import ComputeError, SettingsError
-
-PROGRAM = "compute_ctl"
-COMPLETION_VARIABLE = "_COMPUTE_CTL_COMPLETE"
-EXIT_FAILED = 1
-EXIT_USAGE = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,18 +48,11 @@ def _run(words: list[str]) -> int:
 
         return app.run(options.settings)
     except SettingsError as error:
-        complain(error)
+        complain(str(error), error.hint)
         return EXIT_USAGE
     except ComputeError as error:
-        complain(error)
+        complain(str(error), error.hint)
         return EXIT_FAILED
-
-
-def complain(error: ComputeError) -> None:
-    """Say on stderr what is wrong and what to do."""
-    sys.stderr.write(f"{PROGRAM}: error: {log.escape(str(error))}\n")
-    if error.hint:
-        sys.stderr.write(f"hint: {log.escape(error.hint)}\n")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from compute_ctl.cli.common import EXIT_NOT_PERMITTED, EXIT_UNREACHABLE
+from compute_ctl.cli.ending import EXIT_NOT_PERMITTED, EXIT_UNREACHABLE
 from compute_ctl.errors import ComputeError
 from compute_ctl.settings import Settings
 from compute_ctl.system.unix_path import at_path

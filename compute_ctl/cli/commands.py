@@ -18,17 +18,14 @@ from click.shell_completion import CompletionItem
 
 from compute_ctl.cli import diff, explain, files
 from compute_ctl.cli.client import Answer, ClientError, Target, ask, no_compute_ctl
-from compute_ctl.cli.common import (
+from compute_ctl.cli.common import EPILOG, WATCH_S, as_json, print_json
+from compute_ctl.cli.ending import (
     COMPLETION_VARIABLE,
-    EPILOG,
     EXIT_FAILED,
     EXIT_NOT_PERMITTED,
     EXIT_USAGE,
     PROGRAM,
-    WATCH_S,
-    as_json,
     complain,
-    print_json,
 )
 from compute_ctl.cli.run import flags
 from compute_ctl.errors import ComputeError
@@ -48,7 +45,8 @@ def run_command(words: Sequence[str]) -> int:
     try:
         result = cli.main(args=list(words), prog_name=PROGRAM, standalone_mode=False)
     except click.ClickException as error:
-        complain(error.format_message().rstrip("."), f"See {PROGRAM} --help.")
+        message = error.format_message().rstrip(".")
+        complain(message[:1].lower() + message[1:], f"See {PROGRAM} --help.")
         return EXIT_USAGE
     except (click.Abort, KeyboardInterrupt):
         return EXIT_FAILED

@@ -1,4 +1,4 @@
-"""What the commands for people share: exit codes, complaints, JSON."""
+"""What the commands for people share: options, warnings, JSON."""
 
 from __future__ import annotations
 
@@ -8,14 +8,8 @@ from typing import Any, Final
 import click
 
 from compute_ctl import log
+from compute_ctl.cli.ending import PROGRAM
 
-PROGRAM: Final = "compute_ctl"
-COMPLETION_VARIABLE: Final = "_COMPUTE_CTL_COMPLETE"
-"""By which a shell asks for the words that could come next."""
-EXIT_FAILED: Final = 1
-EXIT_USAGE: Final = 2
-EXIT_UNREACHABLE: Final = 3
-EXIT_NOT_PERMITTED: Final = 4
 WATCH_S: Final = 1.0
 """Between two looks of `--watch`."""
 EPILOG: Final = (
@@ -24,13 +18,6 @@ EPILOG: Final = (
 )
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-
-
-def complain(message: str, hint: str | None = None) -> None:
-    """Say on stderr what is wrong and what to do."""
-    click.echo(f"{PROGRAM}: error: {log.escape(message[:1].lower() + message[1:])}", err=True)
-    if hint:
-        click.echo(f"hint: {log.escape(hint)}", err=True)
 
 
 def warn(message: str) -> None:

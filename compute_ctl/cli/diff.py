@@ -19,7 +19,8 @@ import msgspec
 
 from compute_ctl.cli import document_file
 from compute_ctl.cli.client import ClientError, may_not_read
-from compute_ctl.cli.common import EPILOG, EXIT_FAILED, as_json, print_json, warn
+from compute_ctl.cli.common import EPILOG, as_json, print_json, warn
+from compute_ctl.cli.ending import EXIT_FAILED
 from compute_ctl.cli.pgdata import is_attached
 from compute_ctl.decisions.recovery import State
 from compute_ctl.document.generation import LiveFile

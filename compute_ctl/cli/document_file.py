@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from compute_ctl.cli.client import ClientError, may_not_read
-from compute_ctl.cli.common import EXIT_USAGE
+from compute_ctl.cli.ending import EXIT_USAGE
 
 
 def read(

@@ -11,7 +11,8 @@ import click
 import msgspec
 
 from compute_ctl.cli.client import ClientError
-from compute_ctl.cli.common import EPILOG, EXIT_FAILED, EXIT_UNREACHABLE, as_json, print_json
+from compute_ctl.cli.common import EPILOG, as_json, print_json
+from compute_ctl.cli.ending import EXIT_FAILED, EXIT_UNREACHABLE
 from compute_ctl.cli.explanation import Found, judge
 from compute_ctl.document.generation import MARKER_SETTING
 from compute_ctl.errors import ProbeError, SqlError

@@ -11,18 +11,9 @@ import click
 
 from compute_ctl.cli import document_file
 from compute_ctl.cli.client import ClientError, may_not_read, who_may
-from compute_ctl.cli.common import (
-    EPILOG,
-    EXIT_FAILED,
-    EXIT_NOT_PERMITTED,
-    EXIT_USAGE,
-    WATCH_S,
-    as_json,
-    complain,
-    print_json,
-    warn,
-)
+from compute_ctl.cli.common import EPILOG, WATCH_S, as_json, print_json, warn
 from compute_ctl.cli.diff import context_for
+from compute_ctl.cli.ending import EXIT_FAILED, EXIT_NOT_PERMITTED, EXIT_USAGE, complain
 from compute_ctl.cli.pgdata import is_attached, is_folder
 from compute_ctl.document.render import Rendered, render
 from compute_ctl.document.spec import decode_document

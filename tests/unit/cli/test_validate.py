@@ -1,5 +1,6 @@
 """`validate -D` says "valid" only of what the server's binary has read."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -132,3 +133,11 @@ def test_folder_that_may_not_be_written(visible: Path) -> None:
     assert first.startswith("compute_ctl: error: could not ask the server's binary: ")
     assert first.endswith(": Permission denied")
     assert hint == "hint: Run this as root."
+
+
+def test_name_of_the_file_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A complaint begins with the file as it was named, capitals too."""
+    (tmp_path / "Document.json").write_text("{}")
+    with contextlib.chdir(tmp_path):
+        assert main(["validate", "Document.json"]) == 1
+    assert capsys.readouterr().err.startswith("compute_ctl: error: Document.json: ")
