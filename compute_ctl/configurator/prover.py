@@ -48,6 +48,9 @@ class Prover:
         self._worker_exists = False
         self._signalled_at: datetime | None = None
         """Wall clock just before the last signal."""
+        self._loaded_at: datetime | None = None
+        """When Postgres had read its files, as it said in the last look."""
+        self._loaded_before_signal: datetime | None = None
         self.sql_error = ""
         """Why the first of the looks over SQL that fail now did; empty where the last did not."""
 
@@ -69,7 +72,7 @@ class Prover:
         """
         limit = within_s or self._deadlines.ack + self._deadlines.sql_probe
         end = self._clock.monotonic() + limit
-        self._signalled_at = self._clock.wall()
+        self._signalled_at, self._loaded_before_signal = self._clock.wall(), self._loaded_at
         heals = self._node.requests.worker_complains
         if not self._postgres.reload():
             return Verdict(proof=Proof.NONE)
@@ -109,6 +112,7 @@ class Prover:
             self._sql_fails(str(error))
             return None
         self.sql_error = ""
+        self._loaded_at = report.conf_load_time
         if not report.library_loaded and self._node.server.library_loaded is not False:
             logger.warning('postgres has not loaded "neon_refresh", it will not ask by itself')
         self._node.server.library_loaded = report.library_loaded
@@ -124,8 +128,11 @@ class Prover:
         written = self._node.written
         if written is None or (report is None and self._was_refused(written)):
             return Verdict(proof=Proof.NONE)
-        if report is not None and report.conf_load_time > self._clock.wall() + LOADED_JUST_NOW:
-            # The clock was set back: the server loaded before that, so the time proves nothing.
+        if report is not None and (
+            report.conf_load_time == self._loaded_before_signal
+            or report.conf_load_time > self._clock.wall() + LOADED_JUST_NOW
+        ):
+            # Also where a clock that was set back makes it seem later: it was loaded before.
             report = replace(report, conf_load_time=datetime.min.replace(tzinfo=UTC))
         return judge(
             report,
