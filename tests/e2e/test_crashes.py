@@ -144,7 +144,9 @@ def test_a_crash_forgets_nothing_that_was_learnt(compute: Compute) -> None:
 
     compute.publish_document("{")
     daemon.start()
-    after = daemon.wait_status("what was learnt", lambda found: found["config"])
+    after = daemon.wait_status(
+        "what was learnt", lambda found: found["status"] != "empty" and found["config"]
+    )
     assert before["quarantined"] == after["quarantined"]
     assert before["last_known_good"] == after["last_known_good"]
     assert before["applied"] == after["applied"]
