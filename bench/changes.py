@@ -13,6 +13,7 @@ SETTING = "work_mem"
 VALUES = ("5MB", "6MB")
 SEEN_WITHIN_S = 60.0
 LOOK_EVERY_S = 0.0005
+"""No event tells that a session has a new value; to ask without pause would slow the reload."""
 
 
 def another(session: psycopg.Connection[tuple[object, ...]]) -> str:

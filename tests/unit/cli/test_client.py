@@ -46,7 +46,7 @@ def test_another_program_is_no_compute_ctl(
             self.end_headers()
             self.wfile.write(body.encode())
 
-        do_POST = do_GET  # noqa: N815
+        do_POST = do_GET  # noqa: N815 (http.server's name)
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Other) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))

@@ -1,7 +1,6 @@
 """What has happened with the source decides when it is asked next."""
 
 import random
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -13,31 +12,7 @@ from compute_ctl.document.generation import Marker
 from compute_ctl.errors import FetchError
 from compute_ctl.node import Node
 from compute_ctl.settings import Settings
-
-
-class HandClock:
-    """Time by hand."""
-
-    now = 100.0
-
-    def monotonic(self) -> float:
-        """Seconds as set."""
-        return self.now
-
-    def wall(self) -> datetime:
-        """A date."""
-        return datetime(2026, 1, 1, tzinfo=UTC)
-
-
-class NoPostgres:
-    """A server that is not there."""
-
-    ready = running = False
-    pid = None
-
-    def reload(self) -> bool:
-        """Reach nobody."""
-        return False
+from tests.support.by_hand import HandClock, NoPostgres
 
 
 def made(seed: int = 0) -> tuple[HandClock, Node, Schedule]:

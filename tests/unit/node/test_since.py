@@ -1,36 +1,10 @@
 """Since when something is wrong: from the first time it was seen."""
 
-from datetime import UTC, datetime
-
 from compute_ctl.decisions.proof import Complaint, Proof, Verdict
 from compute_ctl.node import Node
+from tests.support.by_hand import HandClock, NoPostgres
 
 DRIFT = Verdict(proof=Proof.NONE, shadowed=(Complaint(name="work_mem", reason="overridden"),))
-
-
-class HandClock:
-    """Time by hand."""
-
-    now = 100.0
-
-    def monotonic(self) -> float:
-        """Seconds as set."""
-        return self.now
-
-    def wall(self) -> datetime:
-        """A date."""
-        return datetime(2026, 1, 1, tzinfo=UTC)
-
-
-class NoPostgres:
-    """A server that is not there."""
-
-    ready = running = False
-    pid = None
-
-    def reload(self) -> bool:
-        """Reach nobody."""
-        return False
 
 
 def test_error() -> None:
