@@ -45,7 +45,8 @@ class ReplacedFile:
     @property
     def target(self) -> Path:
         """The file that is really replaced, links resolved."""
-        return self._path.resolve()
+        # To resolve means to look at each folder above, and a heal waits for it.
+        return self._path.resolve() if self._path.is_symlink() else self._path
 
     def prepare(self) -> None:
         """Allocate the temporary file of the next replacement."""
