@@ -16,6 +16,7 @@
 #define ENTRY_POINT          "neon_refresh_worker_main"
 #define RESTART_SECONDS      1
 #define ACK_AFTER_REQUEST_MS 100
+#define PAGES_FIRST_MS       20   /* after trouble the processors belong to the queries that heal */
 #define IDLE_LOOK_MS         1000 /* while something is suspected, but nobody can be asked */
 #define SOCKETS_RESERVED     2
 
@@ -83,12 +84,14 @@ sign_on(void)
 }
 
 static void
-want_ack(Worker *worker, uint64 due_us)
+want_ack(Worker *worker, int delay_ms)
 {
+	uint64 due_us = nr_now_us() + delay_ms * UINT64CONST(1000);
+
 	if (pgh_trigger_in_flight(worker->ack.trigger))
 		worker->ack_again = true;
+	worker->ack_due_us = worker->ack_wanted ? Min(worker->ack_due_us, due_us) : due_us;
 	worker->ack_wanted = true;
-	worker->ack_due_us = due_us;
 	worker->ack_attempt = 0;
 }
 
@@ -100,7 +103,8 @@ reload(Worker *worker)
 	nr_intake_configure(&worker->intake);
 	if (nr_beside_neon)
 		nr_publish_from_neon();
-	want_ack(worker, nr_now_us());
+	/* the postmaster has ended the suspicion of what is new already, and we may know */
+	want_ack(worker, worker->complained || worker->ack_wanted ? PAGES_FIRST_MS : 0);
 }
 
 /* ---- the refresh request -------------------------------------------------------------------- */
@@ -179,7 +183,7 @@ end_refresh(Worker *worker)
 	/* this daemon may be a new one, which does not know what the server runs with; a reload is
 	 * likely to tell it sooner, and at once it would only delay the heal */
 	if (answer.http_status / 100 == 2 && !worker->ack_wanted)
-		want_ack(worker, nr_now_us() + ACK_AFTER_REQUEST_MS * UINT64CONST(1000));
+		want_ack(worker, ACK_AFTER_REQUEST_MS);
 }
 
 /* ---- the ack -------------------------------------------------------------------------------- */
@@ -275,7 +279,7 @@ send_due(Worker *worker, uint64 now_us)
 	    !pgh_trigger_in_flight(worker->refresh.trigger))
 	{
 		worker->complained = false;
-		want_ack(worker, now_us);
+		want_ack(worker, PAGES_FIRST_MS);
 	}
 	if (due && (nr_enabled || worker->manual) && !pgh_trigger_in_flight(worker->refresh.trigger))
 		send_refresh(worker, now_us);
@@ -391,7 +395,7 @@ set_up(Worker *worker)
 	nr_post_init(&worker->ack, "/configuration_ack");
 	if (nr_beside_neon)
 		nr_publish_from_neon();
-	want_ack(worker, nr_now_us());
+	want_ack(worker, 0);
 }
 
 void

@@ -117,6 +117,34 @@ def test_the_ack_says_whether_anything_is_suspected(
     wait_until("an ack that all is well", lambda: not suspects(daemon))
 
 
+def test_the_ack_of_a_reload_that_heals_leaves_the_processors_to_the_queries(
+    make_neon: MakeNeon, make_pageserver: MakePageserver, daemon: DaemonStub
+) -> None:
+    """After trouble the ack comes 20 ms later, and it says at once that the trouble is over."""
+    server = make_neon(
+        {"neon_refresh.config_generation": "1.a.b"},
+        daemon=daemon,
+        pageservers="host=127.0.0.1 port=1",
+    )
+    healed = {
+        "neon.pageserver_connstring": make_pageserver().url,
+        "neon_refresh.config_generation": "2.a.b",
+    }
+    with Blocked(server, "SELECT length(neon_refresh.read_page('t', 0))") as query:
+        daemon.wait_for(REFRESH)
+        server.configure(healed)
+        begun = time.monotonic()
+        server.reload()
+        assert query.join() == [(8192,)]
+    wait_until("the ack", lambda: "2.a.b" in markers(daemon))
+    server.configure({"neon_refresh.config_generation": "3.a.b"})
+    server.reload()
+    wait_until("the next ack", lambda: "3.a.b" in markers(daemon))
+    told = [post for post in daemon.of(ACK) if post.body["marker"] == "2.a.b"]
+    assert [False] == [post.body["suspects"] for post in told]
+    assert told[0].at - begun >= 0.02
+
+
 def test_the_ack_does_not_wait_for_a_hung_refresh(make_neon: MakeNeon, daemon: DaemonStub) -> None:
     """A refresh that the daemon leaves unanswered holds up no acknowledgement."""
     server = make_neon(
