@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -81,7 +82,9 @@ async def refresh(call: Call) -> Answer:
             force=force,
         )
         if wait_s is None:
-            return say(refresh_body(node.status, ticket))
+            answer = say(refresh_body(node.status, ticket))
+            await _give_way()
+            return answer
         outcome = await node.wait_refresh(ticket.refresh_id, wait_s)
     return say(refresh_body(node.status, ticket, outcome, node.error or ""))
 
@@ -101,6 +104,15 @@ async def acknowledge(call: Call) -> Answer:
     if answer is AckAnswer.UNKNOWN:
         raise RequestError(403, "this marker was not written by this daemon")
     return say(AckBody(stale=answer is AckAnswer.STALE))
+
+
+async def _give_way() -> None:
+    """Let the question to the source go out first: it heals, and the answer here changes nothing.
+
+    The configurator takes one turn of the loop to wake up, and its fetch another to begin.
+    """
+    for _ in range(2):
+        await asyncio.sleep(0)
 
 
 def _source(call: Call, report: WorkerReport) -> Source:
