@@ -114,7 +114,7 @@ class StateStore(Protocol):
     def put_generation(self, number: int, *, document: bytes, conf: str) -> None:
         """Keep a generation (document as JSON, and file text). Raises StoreError.
 
-        Need not survive a power failure yet: Postgres waits for its new servers.
+        It need not survive a power failure before `sync_generation`.
         """
 
     def sync_generation(self, number: int) -> None:

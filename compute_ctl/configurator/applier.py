@@ -1,4 +1,4 @@
-"""Brings a document into force: render ▸ check ▸ swap ▸ SIGHUP ▸ prove ▸ fall back if refused.
+"""Brings a document into force: render ▸ check ▸ swap ▸ SIGHUP ▸ keep ▸ prove ▸ or fall back.
 
 Each step may run again from the start after a crash: the live file carries its own generation, and
 is only believed once Postgres proves it. The path swap ▸ SIGHUP ▸ acknowledgement needs no
@@ -166,7 +166,7 @@ class Applier:
                 return Result(outcome=Outcome.UNCHANGED)
             return await self.prove_again()
         if step is Step.ADOPT:
-            return self._adopt(document, source)
+            return self._adopt(document, rendered, source)
         for warning in rendered.warnings:
             if warning not in self._warned:
                 logger.warning("the document: %s", warning)
@@ -185,6 +185,7 @@ class Applier:
     async def prove_again(self) -> Result:
         """Signal Postgres once more, and see whether it proves what is in the file."""
         self._node.acks.forget()
+        self._prover.signal()
         return await self._judged(await self._prover.prove())
 
     async def _judged(self, verdict: Verdict) -> Result:
@@ -229,12 +230,19 @@ class Applier:
         self._node.proved(verdict)
         await self._journal.save(self._node.state)
 
-    def _adopt(self, document: Document, source: str) -> Result:
+    def _adopt(self, document: Document, rendered: Rendered, source: str) -> Result:
         """Move the facts to a document that renders to what runs already."""
         written = self._node.written
         if written is not None:
             self._ledger.desire(document, source)
             self._installer.contains(written.marker, written.body, document)
+            self._journal.adopt(
+                written.body,
+                written.marker,
+                document=document.json,
+                token=rendered.storage_token,
+                state=self._node.state,
+            )
             self._node.proved(self._node.verdict or Verdict(proof=Proof.UPSTREAM))
         return Result(outcome=Outcome.APPLIED)
 

@@ -1,10 +1,11 @@
-"""Writes the live file, and concludes from what Postgres says of it.
+"""Writes the live file, has Postgres read it, and concludes from what Postgres says of it.
 
 What is in the file is recorded in the node with it, so that its acknowledgement counts at once.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 from compute_ctl.configurator.journal import Journal
@@ -20,6 +21,9 @@ from compute_ctl.node import Node
 from compute_ctl.ports import Clock
 
 logger = logging.getLogger(__name__)
+
+PAGES_FIRST_S = 0.02
+"""After trouble the processors belong to the queries that heal."""
 
 
 class Installer:
@@ -41,7 +45,7 @@ class Installer:
     async def install(
         self, body: str, document: Document, token: str | None, *, is_fallback: bool = False
     ) -> None:
-        """Write *body*, for *document* or in its place (*is_fallback*), as a new generation.
+        """Write *body*, for *document* or in its place (*is_fallback*), and signal Postgres.
 
         Raises:
             StoreError: it could not be written.
@@ -49,10 +53,15 @@ class Installer:
         marker = await self._journal.install(
             body, document=document.json, token=token, state=self._node.state
         )
+        self._prover.signal()  # what follows here is recorded before an acknowledgement is heard
         self._document = document
         self._ran = self._node.written if self._node.proven else self._ran
         self.contains(marker, body, None if is_fallback else document, is_fallback=is_fallback)
         logger.info("wrote generation %d to %s", marker.generation, self._journal.path)
+        if self._node.requests.worker_complains:
+            await asyncio.sleep(PAGES_FIRST_S)
+        if await self._journal.settle():
+            self._prover.signal()
 
     def belongs(self, body: str) -> Body:
         """Remember whose compute *body* was written for; return it read."""

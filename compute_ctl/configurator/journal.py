@@ -1,6 +1,6 @@
 """The files of the daemon, written in one order that survives kill -9 at any point.
 
-g/<G>.json and g/<G>.conf ▸ live file (temp, fsync, rename) ▸ SIGHUP (the caller's) ▸ fsync of
+Live file (temp, fsync, rename) ▸ SIGHUP (the caller's) ▸ g/<G>.json and g/<G>.conf ▸ fsync of
 everything else ▸ state.json. The live file is the journal: its last line says which generation it
 is. Everything runs in one thread, so a write that hangs on the disk is never overtaken by a later
 one.
@@ -12,32 +12,21 @@ import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from compute_ctl.configurator.copies import Copies, Copy
 from compute_ctl.decisions.proof import Complaint
 from compute_ctl.decisions.recovery import Identity, State, highest_generation
 from compute_ctl.document.generation import LiveFile, Marker, file_text
-from compute_ctl.document.spec import Document, decode_document
-from compute_ctl.errors import SettingsError, SpecError, StoreError
+from compute_ctl.document.spec import Document
+from compute_ctl.errors import SettingsError, StoreError
 from compute_ctl.ports import ConfStore, StateStore
 from compute_ctl.settings import Deadlines
 from compute_ctl.system import failpoint
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Newest:
-    """The generation in the live file, as it is to be kept."""
-
-    number: int
-    document: bytes
-    conf: str
-    token: str | None
 
 
 class Journal:
@@ -58,11 +47,9 @@ class Journal:
         self._deadlines = deadlines
         self._nonce = nonce
         self._saved: State | None = None
-        self._newest: _Newest | None = None
+        self._copies = Copies(state)
         self._last_number: int | None = None
         """Of the last generation, once it is known."""
-        self._unsynced: int | None = None
-        """A generation that may not survive a power failure yet."""
         self._not_included = ""
         """Why the main file could not be made to include ours; said once."""
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="files")
@@ -117,22 +104,10 @@ class Journal:
         None where its file is gone, or torn by a power failure.
         """
         try:
-            found = await self._call(lambda: self._state.get_generation(generation))
+            return await self._call(lambda: self._copies.get(generation))
         except StoreError as error:
             logger.warning("could not read generation %d: %s", generation, error)
             return None
-        live = LiveFile.parse(found[1]) if found is not None else None
-        if found is None or live is None:
-            return None
-        if not live.intact:
-            logger.warning("the file of generation %d is torn", generation)
-            return None
-        try:
-            document = decode_document(found[0])
-        except SpecError as error:
-            logger.warning("the document of generation %d cannot be read: %s", generation, error)
-            document = None
-        return document, live
 
     async def check(self, body: str) -> tuple[Complaint, ...]:
         """Ask the server's binary what it thinks of *body*."""
@@ -144,7 +119,8 @@ class Journal:
     ) -> Marker:
         """Make *body* the live file, as the next generation; return its marker.
 
-        *token* is the storage token that goes with it, for a file of its own.
+        *token* is the storage token that goes with it, for a file of its own. After the signal,
+        `settle` is to follow.
 
         Raises:
             StoreError: the old file is still in force.
@@ -155,21 +131,31 @@ class Journal:
         number = self._next_number(state)
         marker = Marker.of(generation=number, nonce=self._nonce(), body=body)
         new = file_text(body, marker, state.floor)
-        self._include()
-        failpoint.reach("before-generation")
-        try:
-            self._state.put_generation(number, document=document, conf=new)
-            self._unsynced = number
-        except StoreError as error:
-            logger.warning("generation %d is not kept: %s", number, error)  # no reason not to heal
         failpoint.reach("before-token")
         if token != self._state.token():
             self._state.put_token(token)
         failpoint.reach("before-swap")
         self._conf.swap(new)
-        self._newest = _Newest(number=number, document=document, conf=new, token=token)
+        self._copies.newest = Copy(number=number, document=document, conf=new, token=token)
         failpoint.reach("before-signal")
         return marker
+
+    async def settle(self) -> bool:
+        """Do what `install` leaves for after the signal; return whether one more is needed.
+
+        The generation is kept, and where nothing included the live file, the main file does now.
+        """
+        try:
+            return await self._call(self._settle)
+        except StoreError as error:
+            logger.warning("%s", error)
+            return False
+
+    def _settle(self) -> bool:
+        added = self._include()
+        failpoint.reach("before-generation")
+        self._copies.put()
+        return added
 
     def _next_number(self, state: State) -> int:
         if self._last_number is None:
@@ -212,36 +198,31 @@ class Journal:
         self._saved = None
         return True
 
-    def _keep_newest(self) -> None:
-        """Keep what could not be kept when it was written, or has been removed since."""
-        newest = self._newest
-        if newest is None or self._state.has_generation(newest.number):
-            return
-        with suppress(StoreError):  # it has been said
-            self._state.put_generation(newest.number, document=newest.document, conf=newest.conf)
-            self._state.sync_generation(newest.number)
-            if newest.token != self._state.token():
-                self._state.put_token(newest.token)
-            logger.info("generation %d is kept now", newest.number)
-
     async def reinstate(self, live: LiveFile) -> None:
         """Write a kept generation again, as it was. Raises StoreError."""
         if live.marker is not None:
             text = file_text(live.body, live.marker, live.floor)
             await self._call(lambda: self._conf.swap(text))
 
+    def adopt(
+        self, body: str, marker: Marker, *, document: bytes, token: str | None, state: State
+    ) -> None:
+        """Learn what the live file was written for: the next `save` keeps it if it is not kept."""
+        conf = file_text(body, marker, state.floor)
+        self._copies.newest = Copy(
+            number=marker.generation, document=document, conf=conf, token=token
+        )
+
     def take_up(self, generation: int) -> None:
         """Take over the live file of an earlier daemon, which may have died before `sync`."""
-        self._unsynced = generation
+        self._copies.unsynced = generation
 
     async def sync(self) -> None:
         """Make the last swap durable; a failure is only logged, the file is in force already."""
         failpoint.reach("before-sync")
         try:
             await self._call(self._conf.sync)
-            if self._unsynced is not None:
-                number, self._unsynced = self._unsynced, None
-                await self._call(lambda: self._state.sync_generation(number))
+            await self._call(self._copies.sync)
         except StoreError as error:
             logger.warning("%s", error)
 
@@ -254,12 +235,12 @@ class Journal:
             await self._save(state)
         if state == self._saved:  # else there is no space for a copy either
             try:
-                await self._call(self._keep_newest)
+                await self._call(self._copies.make_good)
             except StoreError as error:
                 logger.warning("%s", error)
 
     async def _save(self, state: State) -> None:
-        if self._unsynced is not None:  # what a state names must be there as long as it is
+        if self._copies.unsynced is not None:  # what a state names must be there as long as it is
             await self.sync()
         failpoint.reach("before-save")
         keep = frozenset(fact.generation for fact in (state.applied, state.last_known_good) if fact)

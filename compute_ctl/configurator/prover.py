@@ -20,8 +20,6 @@ logger = logging.getLogger(__name__)
 FIRST_WAIT_S = 0.1
 """How long to wait for the worker where it is not known whether there is one."""
 BETWEEN_LOOKS_S = 0.2
-PAGES_FIRST_S = 0.02
-"""After trouble the processors belong to the queries that heal: a look starts another backend."""
 LOADED_JUST_NOW = timedelta(seconds=1)
 """By which the server's clock may seem ahead of ours."""
 
@@ -46,6 +44,8 @@ class Prover:
         self._conf_path = conf_path
         self._deadlines = deadlines
         self._worker_exists = False
+        self._signalled = False
+        """Whether there was a Postgres at the last signal."""
         self._signalled_at: datetime | None = None
         """Wall clock just before the last signal."""
         self._loaded_at: datetime | None = None
@@ -64,24 +64,25 @@ class Prover:
         """Whether a Postgres runs, and has read a configuration already."""
         return self._postgres.running
 
+    def signal(self) -> None:
+        """Have Postgres read its files; `prove` is to follow."""
+        self._signalled_at, self._loaded_before_signal = self._clock.wall(), self._loaded_at
+        self._signalled = self._postgres.reload()
+
     async def prove(self, *, within_s: float | None = None) -> Verdict:
-        """Signal Postgres, and return what it proves within the deadline.
+        """Return what Postgres proves within the deadline, after a signal.
 
         The acknowledgement comes first, since it needs no SQL. SQL then says whether a setting is
         in error; without the worker it is all there is.
         """
         limit = within_s or self._deadlines.ack + self._deadlines.sql_probe
         end = self._clock.monotonic() + limit
-        self._signalled_at, self._loaded_before_signal = self._clock.wall(), self._loaded_at
-        heals = self._node.requests.worker_complains
-        if not self._postgres.reload():
+        if not self._signalled:
             return Verdict(proof=Proof.NONE)
         failpoint.reach("before-proof")
         acks = self._node.acks
         if await acks.wait(self._deadlines.ack if self._worker_exists else FIRST_WAIT_S):
             self._worker_exists = True
-            if heals:
-                await asyncio.sleep(PAGES_FIRST_S)
         seen: Verdict | None = None
         while True:
             report = await self._look(end)

@@ -30,6 +30,12 @@ def live_generation(compute: Compute) -> int:
     return marker.generation
 
 
+def kept(compute: Compute) -> set[int]:
+    """Return the generations that can be gone back to."""
+    folder = compute.postgres.data / "compute_ctl" / "g"
+    return {int(conf.stem) for conf in folder.glob("*.conf") if conf.with_suffix(".json").exists()}
+
+
 def wait_for_proof(compute: Compute, generation: int) -> dict[str, Any]:
     """Wait until *generation* is applied, and good to start a server with; return the status."""
     found: dict[str, Any] = compute.daemon.wait_status(
@@ -92,6 +98,7 @@ def test_a_crash_at_any_step_is_made_good(compute: Compute, step: str) -> None:
     assert pid == compute.postgres.pid == status["postgres"]["pid"]
     assert status["config"]["applied"]["generation"] > before["generation"]
     assert live_file(compute).intact
+    wait_until("a copy of what is applied", lambda: live_generation(compute) in kept(compute))
     a.kill()
     with compute.postgres.connect() as session:
         assert (ROWS,) == session.execute(scan.encode()).fetchone()

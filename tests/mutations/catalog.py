@@ -142,8 +142,8 @@ MUTATIONS: Final = (
     Mutation(
         name="no signal after the swap",
         file="compute_ctl/configurator/prover.py",
-        old="        if not self._postgres.reload():\n",
-        new="        if not self._postgres.running:\n",
+        old="        self._signalled = self._postgres.reload()\n",
+        new="        self._signalled = self._postgres.running\n",
         tests=("tests/simulation/test_simulation.py", "-k", "ends_well"),
     ),
     # when

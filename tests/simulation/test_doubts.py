@@ -66,6 +66,7 @@ async def installed(disk: Disk) -> Marker:
     files = journal(disk)
     document = Writer(Ordering.GENERATION).write(0)
     marker = await files.install(BODY, document=document, token=None, state=State())
+    await files.settle()
     files.close()
     return marker
 

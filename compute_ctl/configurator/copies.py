@@ -1,0 +1,89 @@
+"""The copies of generations in the state folder: what can be gone back to.
+
+A heal does not wait for a copy: it is made after the signal. One that a crash, a full disk or a
+person has kept from being there is made with the next state. All methods run in the journal's
+thread.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from dataclasses import dataclass
+
+from compute_ctl.document.generation import LiveFile
+from compute_ctl.document.spec import Document, decode_document
+from compute_ctl.errors import SpecError, StoreError
+from compute_ctl.ports import StateStore
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Copy:
+    """A generation as it is to be kept."""
+
+    number: int
+    document: bytes
+    conf: str
+    token: str | None
+
+
+class Copies:
+    """The generations that are kept, and the newest, which is to be."""
+
+    def __init__(self, state: StateStore) -> None:
+        self._state = state
+        self.newest: Copy | None = None
+        """The generation in the live file, where it is known what it was written for."""
+        self.unsynced: int | None = None
+        """A generation whose copy may not survive a power failure yet."""
+
+    def get(self, number: int) -> tuple[Document | None, LiveFile] | None:
+        """Return a kept generation; without its document where that cannot be read any more.
+
+        None where its file is gone, or torn by a power failure.
+        """
+        found = self._state.get_generation(number)
+        if found is None:
+            return None
+        live = LiveFile.parse(found[1])
+        if not live.intact:
+            logger.warning("the file of generation %d is torn", number)
+            return None
+        try:
+            return decode_document(found[0]), live
+        except SpecError as error:
+            logger.warning("the document of generation %d cannot be read: %s", number, error)
+            return None, live
+
+    def put(self) -> None:
+        """Keep the newest generation; a failure is only logged."""
+        if self.newest is None:
+            return
+        try:
+            self._put(self.newest)
+        except StoreError as error:
+            logger.warning("generation %d is not kept: %s", self.newest.number, error)
+
+    def _put(self, copy: Copy) -> None:
+        self._state.put_generation(copy.number, document=copy.document, conf=copy.conf)
+        self.unsynced = copy.number
+
+    def make_good(self) -> None:
+        """Keep what could not be kept when it was written, or has been removed since."""
+        newest = self.newest
+        if newest is None or self._state.has_generation(newest.number):
+            return
+        with suppress(StoreError):  # it has been said
+            self._put(newest)
+            self.sync()
+            if newest.token != self._state.token():
+                self._state.put_token(newest.token)
+            logger.info("generation %d is kept now", newest.number)
+
+    def sync(self) -> None:
+        """Have the last copy survive a power failure, if there is one. Raises StoreError."""
+        number, self.unsynced = self.unsynced, None
+        if number is not None and self._state.has_generation(number):
+            self._state.sync_generation(number)
