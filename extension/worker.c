@@ -27,11 +27,12 @@ typedef struct Worker
 	NrPost ack;
 	MemoryContext cycle; /* emptied in each turn of the loop */
 	uint64 seed;
-	bool manual;       /* somebody called request() and nothing has been sent since */
-	bool ack_wanted;   /* not yet answered for good */
-	bool ack_again;    /* wanted anew while one is in flight */
-	bool complained;   /* the daemon was asked since the last time that all was well */
-	uint64 ack_due_us; /* ack_wanted only */
+	bool manual;          /* somebody called request() and nothing has been sent since */
+	bool ack_wanted;      /* not yet answered for good */
+	bool ack_again;       /* wanted anew while one is in flight */
+	bool complained;      /* the daemon was asked since the last time that all was well */
+	uint64 ack_due_us;    /* ack_wanted only */
+	uint64 reload_due_us; /* ConfigReloadPending only; 0 = not looked at yet */
 	uint32 ack_attempt;
 	enum pgh_result refresh_logged; /* outcome of the last log line of each kind */
 	int refresh_logged_status;
@@ -95,16 +96,33 @@ want_ack(Worker *worker, int delay_ms)
 	worker->ack_attempt = 0;
 }
 
+/*
+ * Is it time to read the files anew? What heals the queries the postmaster has published already,
+ * and has ended the suspicion of what is new: we may know of that before the signal comes.
+ */
+static bool
+reload_due(Worker *worker, uint64 now_us)
+{
+	bool heals = worker->complained || worker->ack_wanted;
+
+	if (!ConfigReloadPending)
+		return false;
+	if (worker->reload_due_us == 0)
+		worker->reload_due_us =
+			now_us + (heals && !nr_beside_neon ? PAGES_FIRST_MS * UINT64CONST(1000) : 0);
+	return worker->reload_due_us <= now_us;
+}
+
 static void
 reload(Worker *worker)
 {
 	ConfigReloadPending = false;
+	worker->reload_due_us = 0;
 	ProcessConfigFile(PGC_SIGHUP);
 	nr_intake_configure(&worker->intake);
 	if (nr_beside_neon)
 		nr_publish_from_neon();
-	/* the postmaster has ended the suspicion of what is new already, and we may know */
-	want_ack(worker, worker->complained || worker->ack_wanted ? PAGES_FIRST_MS : 0);
+	want_ack(worker, 0);
 }
 
 /* ---- the refresh request -------------------------------------------------------------------- */
@@ -305,6 +323,8 @@ next_due_ms(const Worker *worker, uint64 now_us)
 		if (wait_us != PG_UINT64_MAX && !pgh_trigger_in_flight(worker->refresh.trigger))
 			until = now_us + wait_us;
 	}
+	if (ConfigReloadPending)
+		until = Min(until, worker->reload_due_us);
 	if (worker->ack_wanted && daemon_exists() && !pgh_trigger_in_flight(worker->ack.trigger))
 		until = Min(until, worker->ack_due_us);
 	if (until == PG_UINT64_MAX)
@@ -415,7 +435,7 @@ neon_refresh_worker_main(Datum argument pg_attribute_unused())
 		MemoryContext before = MemoryContextSwitchTo(worker->cycle);
 		uint64 now_us;
 
-		if (ConfigReloadPending)
+		if (reload_due(worker, nr_now_us()))
 			reload(worker);
 		pg_atomic_exchange_u32(&nr_shared->wake, 0); /* before looking: what comes now wakes us */
 		long watch_ms = nr_primary_watch();
