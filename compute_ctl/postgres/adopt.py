@@ -25,6 +25,7 @@ class Attached(Server):
                 await asyncio.sleep(QUICK_POLL_S if quick else SLOW_POLL_S)
                 continue
             with process:
+                self._process = process
                 await self._follow(process, events)
             gone_at = loop.time()
             events.on_exit(None)

@@ -20,7 +20,7 @@ from compute_ctl.postgres.programs import (
     make_cluster,
     resolve,
 )
-from compute_ctl.postgres.server import Events, Found, Server
+from compute_ctl.postgres.server import Events, Server
 
 _log = logging.getLogger(__name__)
 
@@ -47,7 +47,6 @@ class Supervised(Server):
         self._superuser = superuser
         self._logs = LogPipe(log_pipe, on_record=on_record, on_overflow=_overflowed)
         self._child: subprocess.Popen[bytes] | None = None
-        self._process: Process | None = None
         self._started = asyncio.Event()
 
     async def make_if_empty(self) -> bool:
@@ -109,10 +108,6 @@ class Supervised(Server):
         if self._process is not None:
             self._process.close()
             self._process = None
-
-    def _found(self) -> Found:
-        # Our child is known before it has written postmaster.pid.
-        return Found((self._process.again() if self._process else None) or find(self._pgdata))
 
     def _spawn(self, environment: Mapping[str, str] | None) -> subprocess.Popen[bytes]:
         command = [str(resolve(self._pgbin)), "-D", str(self._pgdata)]

@@ -1,8 +1,8 @@
 """What can be done to a Postgres whoever started it: look, reload, watch, stop.
 
-Nothing about the process is remembered between calls: each looks at postmaster.pid and verifies
-anew (some 100 µs), so a server restarted behind our back is the one that gets the signal. The
-methods that are not `async` may be called from any thread.
+The process that is watched is known; while there is none, each call looks at postmaster.pid and
+verifies anew, so a server restarted behind our back is the one that gets the signal. The methods
+that are not `async` may be called from any thread.
 """
 
 from __future__ import annotations
@@ -53,6 +53,8 @@ class Server:
 
     def __init__(self, pgdata: Path) -> None:
         self._pgdata = pgdata
+        self._process: Process | None = None
+        """The one that is watched, also after its end."""
 
     @property
     def ready(self) -> bool:
@@ -126,7 +128,8 @@ class Server:
 
     def _found(self) -> Found:
         """Return the postmaster of this moment, to be closed by the caller."""
-        return Found(find(self._pgdata))
+        # One that was started just now is known before it has written postmaster.pid.
+        return Found((self._process.again() if self._process else None) or find(self._pgdata))
 
     def _says_ready(self, process: Process) -> bool:
         noted = read_pid_file(self._pgdata)
