@@ -98,7 +98,7 @@ class Admin:
         stats["computes"] = {
             name: {
                 **{what: traffic.by_compute[name][what] for what in names[:3]},
-                "etag": documents.etag(compute.document),
+                "etag": compute.etag,
                 "generation": documents.generation(compute.document),
             }
             for name, compute in self._store.computes.items()
@@ -108,6 +108,4 @@ class Admin:
 
 def _summary(compute: Compute) -> web.Response:
     document = compute.document
-    return web.json_response(
-        {"etag": documents.etag(document), "generation": documents.generation(document)}
-    )
+    return web.json_response({"etag": compute.etag, "generation": documents.generation(document)})

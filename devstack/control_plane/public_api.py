@@ -93,15 +93,15 @@ class PublicApi:
         known = _tags(request.headers.get("If-None-Match", ""))
         wait = self._wait(request)
         headers = {} if wait is None else {"Preference-Applied": f"wait={wait}"}
-        if wait and documents.etag(compute.document) in known:
+        if wait and compute.etag in known:
             compute = await self._next(name, compute, wait)
         if compute is None:
             return _unknown(name)
-        tag = documents.etag(compute.document)
-        if tag in known:
+        headers["ETag"] = compute.etag
+        if compute.etag in known:
             self.traffic.count(name, "not_modified")
-            return web.Response(status=304, headers={**headers, "ETag": tag})
-        return _answer(compute.document, headers)
+            return web.Response(status=304, headers=headers)
+        return web.json_response(text=compute.text, headers=headers)
 
     async def _older(self, request: web.Request) -> web.Response:
         """What a lagging replica would answer: the document before the last change."""
@@ -109,7 +109,8 @@ class PublicApi:
         compute = self._store.computes.get(name)
         if compute is None:
             return _unknown(name)
-        return _answer(compute.previous or documents.older(compute.document), {})
+        document = compute.previous or documents.older(compute.document)
+        return web.json_response(document, headers={"ETag": documents.etag(document)})
 
     def _wait(self, request: web.Request) -> int | None:
         """Seconds of the preference that we honour."""
@@ -156,7 +157,3 @@ def _tags(header: str) -> set[str]:
 
 def _unknown(name: str) -> web.Response:
     return web.json_response({"error": f'unknown compute "{name}"'}, status=404)
-
-
-def _answer(document: documents.Document, headers: dict[str, str]) -> web.Response:
-    return web.json_response(document, headers={**headers, "ETag": documents.etag(document)})

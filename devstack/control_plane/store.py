@@ -25,6 +25,14 @@ class Compute:
     document: Document
     previous: Document | None = None
     changed: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
+    etag: str = field(init=False)
+    text: str = field(init=False, repr=False)
+    """The document as JSON; made before anybody asks, so that an answer costs nothing."""
+
+    def __post_init__(self) -> None:
+        """Make what is sent."""
+        self.etag = documents.etag(self.document)
+        self.text = json.dumps(self.document)
 
 
 class Store:
