@@ -68,7 +68,8 @@ class Journal:
         limit = timeout_s or self._deadlines.swap
         loop = asyncio.get_running_loop()
         try:
-            return await asyncio.wait_for(loop.run_in_executor(self._thread, call), limit)
+            async with asyncio.timeout(limit):
+                return await loop.run_in_executor(self._thread, call)
         except TimeoutError:
             raise StoreError(f"the disk did not answer within {limit:g} s") from None
 
