@@ -14,9 +14,10 @@
 #include "report.h"
 #include "shmem.h"
 
-#define IDLE_US        200    /* so the look, a third of a microsecond, costs nothing */
-#define LOOKED_AT      8192   /* bytes of a page error */
-#define REASON_WAIT_US 200000 /* for the rest of an error that has begun to arrive */
+#define IDLE_US        200     /* so the look, a third of a microsecond, costs nothing */
+#define LONG_IDLE_US   1000000 /* nobody ends a stream for want of use that soon */
+#define LOOKED_AT      8192    /* bytes of a page error */
+#define REASON_WAIT_US 200000  /* for the rest of an error that has begun to arrive */
 
 static uint32 wait_name = 0;
 static uint32 request_counter = 0;
@@ -272,10 +273,10 @@ NrOutcome
 nr_exchange(NrTask *task)
 {
 	NrConnection *connection = task->connection;
-	bool idle = nr_now_us() - connection->last_used_us > IDLE_US;
+	uint64 idle_us = nr_now_us() - connection->last_used_us;
 	char *message = NULL;
 	int length = 0;
-	NrOutcome outcome = idle ? look_at_idle(task) : NR_DONE;
+	NrOutcome outcome = idle_us > IDLE_US ? look_at_idle(task) : NR_DONE;
 
 	if (outcome != NR_DONE)
 		return outcome;
@@ -284,7 +285,8 @@ nr_exchange(NrTask *task)
 	if (outcome == NR_DONE)
 		outcome = receive(task, &message, &length);
 	/* the end may have been on its way to us when we looked */
-	if (outcome == NR_FAILED && idle && task->failure.cause == PGH_CAUSE_CONNECTION)
+	if (outcome == NR_FAILED && idle_us > LONG_IDLE_US &&
+	    task->failure.cause == PGH_CAUSE_CONNECTION)
 		task->failure.idle_before_request = true;
 	if (outcome != NR_DONE)
 		return outcome;

@@ -237,6 +237,7 @@ def test_an_idle_connection_that_ends_is_no_trouble(rig: Rig, how: Farewell) -> 
     with rig.server.connect() as connection:
         connection.execute(rig.sql("getpage").encode())
         assert rig.pageserver.admin.disconnect(how, idle_only=True) >= 1
+        wait_until("the end", lambda: rig.open_connections() == 0)
         assert connection.execute(rig.sql("getpage").encode()).fetchone() == (True,)
     assert rig.events_after(mark) == []
     assert rig.requests_so_far() == ["manual"]
@@ -250,12 +251,31 @@ def test_an_idle_connection_that_cannot_be_made_again_is_trouble(rig: Rig, how: 
         connection.execute(rig.sql("getpage").encode())
         rig.pageserver.admin.set_fault("refuse")
         rig.pageserver.admin.disconnect(how, idle_only=True)
+        wait_until("the end", lambda: rig.open_connections() == 0)
         with Blocked(rig.server, rig.sql("getpage"), connection=connection) as query:
             body = rig.daemon.wait_for(REFRESH)[0].body
             assert (body["class"], body["shard"]) == ("dead", 0)
             rig.pageserver.admin.clear_faults()
             assert query.join() == [(True,)]
     assert rig.events_after(mark)[0][:2] == ("dead", "connect")
+
+
+@pytest.mark.parametrize("rested", [False, True])
+def test_a_stream_cut_off_in_mid_request_is_trouble_if_it_was_in_use(
+    rig: Rig, *, rested: bool
+) -> None:
+    """One that nobody has used for a second may have met its end as idle: it is made anew first."""
+    mark = rig.mark()
+    with rig.server.connect() as connection:
+        connection.execute(rig.sql("getpage").encode())
+        if rested:
+            since = "SELECT last_useful < clock_timestamp() - '1.1 s'::interval "
+            wait_until("a rest", lambda: rig.server.value(since + "FROM neon_refresh.shards"))
+        rig.pageserver.admin.set_fault("reset", phase="response", count=1)
+        assert connection.execute(rig.sql("getpage").encode()).fetchone() == (True,)
+    expected = [] if rested else [("dead", "response")]
+    assert expected == [event[:2] for event in rig.events_after(mark)]
+    assert rig.requests_so_far() == ([] if rested else ["pageserver"]) + ["manual"]
 
 
 @pytest.mark.parametrize("kind", ["shutdown", "timed_out"])
