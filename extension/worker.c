@@ -103,7 +103,7 @@ want_ack(Worker *worker, int delay_ms)
 static bool
 reload_due(Worker *worker, uint64 now_us)
 {
-	bool heals = worker->complained || worker->ack_wanted;
+	bool heals = worker->complained || (worker->ack_wanted && worker->ack_due_us > now_us);
 
 	if (!ConfigReloadPending)
 		return false;
