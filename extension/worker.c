@@ -97,19 +97,29 @@ want_ack(Worker *worker, int delay_ms)
 }
 
 /*
- * Is it time to read the files anew? What heals the queries the postmaster has published already,
- * and has ended the suspicion of what is new: we may know of that before the signal comes.
+ * When to read the files anew: at once, unless queries heal. What they need the postmaster has
+ * published, and it has ended the suspicion of what is new: we may know of that before the signal
+ * comes, and an acknowledgement may be due already, which is to be the one of the reload too.
  */
+static uint64
+reload_due_us(const Worker *worker, uint64 now_us)
+{
+	uint64 latest_us = now_us + PAGES_FIRST_MS * UINT64CONST(1000);
+
+	if (nr_beside_neon)
+		return now_us; /* it is for us to publish */
+	if (worker->ack_wanted && worker->ack_due_us > now_us)
+		return Min(worker->ack_due_us, latest_us);
+	return worker->complained ? latest_us : now_us;
+}
+
 static bool
 reload_due(Worker *worker, uint64 now_us)
 {
-	bool heals = worker->complained || (worker->ack_wanted && worker->ack_due_us > now_us);
-
 	if (!ConfigReloadPending)
 		return false;
 	if (worker->reload_due_us == 0)
-		worker->reload_due_us =
-			now_us + (heals && !nr_beside_neon ? PAGES_FIRST_MS * UINT64CONST(1000) : 0);
+		worker->reload_due_us = reload_due_us(worker, now_us);
 	return worker->reload_due_us <= now_us;
 }
 
