@@ -89,6 +89,8 @@ class Applier:
                 await self._take_up(live.marker, live.body)
             else:
                 self._installer.belongs(live.body)  # edited: it says whose it is, and no more
+        if start in (Start.PROVE, Start.REWRITE):
+            self._prover.signal()  # an earlier daemon may have died before that
         node.restored = True
         return start
 
@@ -150,11 +152,13 @@ class Applier:
         if step is Step.QUARANTINED and known.quarantined:
             return await self._refusals.refuse_again(document, rendered, known.quarantined)
         try:
-            return await self._take(step, document, rendered, source)
+            result = await self._take(step, document, rendered, source)
         except StoreError as error:
             return Result(outcome=Outcome.WRITE_FAILED, reason=str(error))
+        else:
+            self._ledger.remember_pull(document, source)  # what was not written is still news
+            return result
         finally:
-            self._ledger.remember_pull(document, source)
             await self._journal.save(self._node.state)
 
     async def _take(

@@ -1,8 +1,8 @@
 """The copies of generations in the state folder: what can be gone back to.
 
-A heal does not wait for a copy: it is made after the signal. One that a crash, a full disk or a
-person has kept from being there is made with the next state. All methods run in the journal's
-thread.
+A heal does not wait for a copy: it is made after the signal, of a document that the source can
+tell again. One that a crash, a full disk or a person has kept from being there is made with the
+next state. All methods run in the journal's thread.
 """
 
 from __future__ import annotations
@@ -57,14 +57,14 @@ class Copies:
             logger.warning("the document of generation %d cannot be read: %s", number, error)
             return None, live
 
-    def put(self) -> None:
-        """Keep the newest generation; a failure is only logged."""
-        if self.newest is None:
+    def put(self, copy: Copy) -> None:
+        """Keep a generation, unless it is kept; a failure is only logged."""
+        if self._state.has_generation(copy.number):
             return
         try:
-            self._put(self.newest)
+            self._put(copy)
         except StoreError as error:
-            logger.warning("generation %d is not kept: %s", self.newest.number, error)
+            logger.warning("generation %d is not kept: %s", copy.number, error)
 
     def _put(self, copy: Copy) -> None:
         self._state.put_generation(copy.number, document=copy.document, conf=copy.conf)
@@ -75,15 +75,15 @@ class Copies:
         newest = self.newest
         if newest is None or self._state.has_generation(newest.number):
             return
-        with suppress(StoreError):  # it has been said
-            self._put(newest)
-            self.sync()
+        with suppress(StoreError):  # while it lasts, each state would say it
             if newest.token != self._state.token():
                 self._state.put_token(newest.token)
+            self._put(newest)
+            self.sync()
             logger.info("generation %d is kept now", newest.number)
 
     def sync(self) -> None:
         """Have the last copy survive a power failure, if there is one. Raises StoreError."""
-        number, self.unsynced = self.unsynced, None
-        if number is not None and self._state.has_generation(number):
-            self._state.sync_generation(number)
+        if self.unsynced is not None and self._state.has_generation(self.unsynced):
+            self._state.sync_generation(self.unsynced)
+        self.unsynced = None

@@ -50,15 +50,17 @@ class Installer:
         Raises:
             StoreError: it could not be written.
         """
+        # Who pushes may not be able to tell it again.
+        hurry = self._node.requests.worker_complains and self._node.push is None
         marker = await self._journal.install(
-            body, document=document.json, token=token, state=self._node.state
+            body, document=document.json, token=token, state=self._node.state, hurry=hurry
         )
         self._prover.signal()  # what follows here is recorded before an acknowledgement is heard
         self._document = document
         self._ran = self._node.written if self._node.proven else self._ran
         self.contains(marker, body, None if is_fallback else document, is_fallback=is_fallback)
         logger.info("wrote generation %d to %s", marker.generation, self._journal.path)
-        if self._node.requests.worker_complains:
+        if hurry:
             await asyncio.sleep(PAGES_FIRST_S)
         if await self._journal.settle():
             self._prover.signal()

@@ -1,9 +1,9 @@
 """The files of the daemon, written in one order that survives kill -9 at any point.
 
-Live file (temp, fsync, rename) ▸ SIGHUP (the caller's) ▸ g/<G>.json and g/<G>.conf ▸ fsync of
-everything else ▸ state.json. The live file is the journal: its last line says which generation it
-is. Everything runs in one thread, so a write that hangs on the disk is never overtaken by a later
-one.
+g/<G>.json and g/<G>.conf ▸ live file (temp, fsync, rename) ▸ SIGHUP (the caller's) ▸ fsync of
+everything else ▸ state.json. In a hurry the copy in g/ comes after the signal. The live file is the
+journal: its last line says which generation it is. Everything runs in one thread, so a write that
+hangs on the disk is never overtaken by a later one.
 """
 
 from __future__ import annotations
@@ -66,11 +66,13 @@ class Journal:
 
     async def _call(self, call: Callable[[], T], timeout_s: float | None = None) -> T:
         limit = timeout_s or self._deadlines.swap
-        loop = asyncio.get_running_loop()
+        job = asyncio.get_running_loop().run_in_executor(self._thread, call)
         try:
             async with asyncio.timeout(limit):
-                return await loop.run_in_executor(self._thread, call)
+                return await job
         except TimeoutError:
+            if job.done() and not job.cancelled():
+                return job.result()  # it was the loop that stood still
             raise StoreError(f"the disk did not answer within {limit:g} s") from None
 
     def close(self) -> None:
@@ -116,28 +118,35 @@ class Journal:
         return tuple(await call)
 
     async def install(
-        self, body: str, *, document: bytes, token: str | None, state: State
+        self, body: str, *, document: bytes, token: str | None, state: State, hurry: bool = False
     ) -> Marker:
         """Make *body* the live file, as the next generation; return its marker.
 
         *token* is the storage token that goes with it, for a file of its own. After the signal,
-        `settle` is to follow.
+        `settle` is to follow. In a *hurry* the copy is left to it: queries wait, and the source can
+        tell the document again.
 
         Raises:
-            StoreError: the old file is still in force.
+            StoreError: the old file is still in force, as far as is known.
         """
-        return await self._call(lambda: self._install(body, document, token, state))
+        return await self._call(lambda: self._install(body, document, token, state, hurry))
 
-    def _install(self, body: str, document: bytes, token: str | None, state: State) -> Marker:
+    def _install(
+        self, body: str, document: bytes, token: str | None, state: State, hurry: bool
+    ) -> Marker:
         number = self._next_number(state)
         marker = Marker.of(generation=number, nonce=self._nonce(), body=body)
         new = file_text(body, marker, state.floor)
+        copy = Copy(number=number, document=document, conf=new, token=token)
+        failpoint.reach("before-generation")
+        if not hurry:
+            self._copies.put(copy)
         failpoint.reach("before-token")
         if token != self._state.token():
             self._state.put_token(token)
         failpoint.reach("before-swap")
         self._conf.swap(new)
-        self._copies.newest = Copy(number=number, document=document, conf=new, token=token)
+        self._copies.newest = copy
         failpoint.reach("before-signal")
         return marker
 
@@ -154,8 +163,9 @@ class Journal:
 
     def _settle(self) -> bool:
         added = self._include()
-        failpoint.reach("before-generation")
-        self._copies.put()
+        failpoint.reach("before-late-generation")
+        if self._copies.newest is not None:
+            self._copies.put(self._copies.newest)
         return added
 
     def _next_number(self, state: State) -> int:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 
 from compute_ctl.decisions.facts import Written
 from compute_ctl.decisions.proof import Proof, SqlReport, Verdict, judge
-from compute_ctl.errors import ProbeError
+from compute_ctl.errors import PostgresError, ProbeError
 from compute_ctl.node import Node
 from compute_ctl.ports import Clock, Postgres, SqlProbe
 from compute_ctl.settings import Deadlines
@@ -67,7 +67,11 @@ class Prover:
     def signal(self) -> None:
         """Have Postgres read its files; `prove` is to follow."""
         self._signalled_at, self._loaded_before_signal = self._clock.wall(), self._loaded_at
-        self._signalled = self._postgres.reload()
+        try:
+            self._signalled = self._postgres.reload()
+        except PostgresError as error:
+            logger.error("%s (%s)", error, error.hint)
+            self._signalled = False
 
     async def prove(self, *, within_s: float | None = None) -> Verdict:
         """Return what Postgres proves within the deadline, after a signal.

@@ -72,20 +72,22 @@ class Process:
 
     def again(self) -> Self | None:
         """Return a second hold on the same process; None if it has ended or was let go of."""
+        held = self._pidfd
         try:
-            other = type(self)(self.pid, os.dup(self._pidfd))
+            other = type(self)(self.pid, os.dup(held))
         except OSError:
             return None
-        if other.alive:
+        # Closed meanwhile by another thread, the number may have come to mean something else.
+        if held == self._pidfd and other.alive:
             return other
         other.close()
         return None
 
     def close(self) -> None:
         """Let go of it."""
-        if self._pidfd >= 0:
-            os.close(self._pidfd)
-            self._pidfd = -1
+        held, self._pidfd = self._pidfd, -1
+        if held >= 0:
+            os.close(held)
 
     def __enter__(self) -> Self:
         return self

@@ -1,6 +1,6 @@
 """What can be done to a Postgres whoever started it: look, reload, watch, stop.
 
-The process that is watched is known; while there is none, each call looks at postmaster.pid and
+The process that is watched is known as long as it lives; else each call looks at postmaster.pid and
 verifies anew, so a server restarted behind our back is the one that gets the signal. The methods
 that are not `async` may be called from any thread.
 """

@@ -13,11 +13,12 @@ from typing import Final
 VARIABLE: Final = "COMPUTE_CTL_FAILPOINT"
 
 STEPS: Final = (
+    "before-generation",
     "before-token",
     "before-swap",
     "before-rename compute_ctl.conf",
     "before-signal",
-    "before-generation",
+    "before-late-generation",
     "before-proof",
     "before-sync",
     "before-save",

@@ -1,5 +1,6 @@
 """kill -9 at every step of an application, and a disk that is full: nothing is lost or torn."""
 
+import http.client
 from contextlib import suppress
 from typing import Any
 
@@ -104,16 +105,71 @@ def test_a_crash_at_any_step_is_made_good(compute: Compute, step: str) -> None:
         assert (ROWS,) == session.execute(scan.encode()).fetchone()
 
 
+@pytest.mark.parametrize("versioned", [True, False])
+@pytest.mark.parametrize("step", ["before-signal", "before-late-generation"])
+def test_a_crash_does_not_undo_a_push(compute: Compute, step: str, *, versioned: bool) -> None:
+    """It is in force, though nobody signalled for it and the source tells what was before."""
+    old = compute.publish(compute.pageserver("a"), settings={"work_mem": "5MB"})
+    new = compute.publish(compute.pageserver("b"), settings={"work_mem": "6MB"})
+    if not versioned:
+        del old["spec"]["generation"], new["spec"]["generation"]
+    compute.publish_document(old)
+    daemon = compute.start_daemon()
+    daemon.stop()
+
+    daemon.env[VARIABLE] = step
+    daemon.start()
+    with suppress(OSError, http.client.HTTPException):
+        daemon.call("POST", "/configure", new)
+    child = daemon.child
+    assert child is not None
+    assert -9 == wait_until("the crash", child.poll, 15)
+    del daemon.env[VARIABLE]
+    daemon.start()
+    wait_for_proof(compute, live_generation(compute))
+    assert daemon.refresh() in ("unchanged", "stale")
+    assert str(6 * 1024) == compute.setting("work_mem")
+    assert live_generation(compute) in kept(compute)
+
+
+def on_small_disk(make_compute: ComputeFactory, disk: Disk) -> Compute:
+    """Return a compute whose state and configuration file are on *disk*."""
+    state = disk.folder / "compute_ctl"
+    compute = make_compute(daemon_options=("--state-dir", str(state)))
+    compute.daemon.socket = state / "ctl.sock"
+    (compute.postgres.data / "compute_ctl.conf").symlink_to(disk.folder / "compute_ctl.conf")
+    return compute
+
+
+def test_what_could_not_be_written_is_news_after_a_restart(
+    make_compute: ComputeFactory, disk: Disk
+) -> None:
+    """Also where documents have no version, and only their content tells what is new."""
+    compute = on_small_disk(make_compute, disk)
+    a = compute.pageserver("a")
+    compute.publish(a)
+    compute.start_daemon()
+    disk.fill()
+    document = compute.publish(a, settings=LARGE)
+    del document["spec"]["generation"]
+    compute.publish_document(document)
+    assert "write_failed" == compute.daemon.refresh()
+    compute.daemon.stop()
+
+    disk.free()
+    compute.daemon.start()
+    wait_for_proof(compute, 2)
+    assert "1000" == compute.postgres.value("SELECT length(current_setting('app.note7'))::text")
+    compute.daemon.stop()
+
+
 def test_a_full_disk_costs_neither_the_old_file_nor_the_heal(
     make_compute: ComputeFactory, disk: Disk
 ) -> None:
     """A file too large for it leaves the old one, and says so; a new server list still fits."""
-    state = disk.folder / "compute_ctl"
-    compute = make_compute(daemon_options=("--state-dir", str(state)))
+    compute = on_small_disk(make_compute, disk)
     daemon = compute.daemon
-    daemon.socket = state / "ctl.sock"
     conf = compute.postgres.data / "compute_ctl.conf"
-    conf.symlink_to(disk.folder / "compute_ctl.conf")
     a, b, c = compute.pageserver("a"), compute.pageserver("b"), compute.pageserver("c")
     compute.publish(a)
     compute.start_daemon()

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -49,14 +50,14 @@ class Mute:
         raise ProbeError(f"no answer within {deadline_s:g} s")
 
 
-def journal(disk: Disk) -> Journal:
+def journal(disk: Disk, deadlines: Deadlines | None = None) -> Journal:
     """Return the files of one daemon on *disk*."""
     fence = Fence()
     return Journal(
         conf=SimConfStore(disk, fence, check_answers=True),
         state=SimStateStore(disk, fence),
         identity=Identity(compute_id="c", system_identifier="7", data_dir_inode="1:2"),
-        deadlines=Deadlines(),
+        deadlines=deadlines or Deadlines(),
         nonce=lambda: "0" * 32,
     )
 
@@ -101,6 +102,17 @@ async def test_what_a_killed_daemon_wrote_is_synchronized_before_a_state_names_i
     kept = await files.kept(marker.generation)
     assert kept is not None
     assert LiveFile.parse(disk.files["compute_ctl.conf"]) == kept[1]
+    files.close()
+
+
+async def test_a_write_that_ended_while_the_loop_stood_still_is_not_late() -> None:
+    """What is in force already must not be taken for what the disk did not answer."""
+    files = journal(Disk(), Deadlines(swap=0.05))
+    document = Writer(Ordering.GENERATION).write(0)
+    writing = asyncio.create_task(files.install(BODY, document=document, token=None, state=State()))
+    await asyncio.sleep(0)  # now the thread has it
+    time.sleep(0.2)  # noqa: ASYNC251 -- a loop that stands still is what this is about
+    assert 1 == (await writing).generation
     files.close()
 
 
