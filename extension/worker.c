@@ -97,30 +97,31 @@ want_ack(Worker *worker, int delay_ms)
 }
 
 /*
- * When to read the files anew: at once, unless queries heal. What they need the postmaster has
- * published, and it has ended the suspicion of what is new: we may know of that before the signal
- * comes, and an acknowledgement may be due already, which is to be the one of the reload too.
+ * Is it time to read the files anew? Not yet while queries may be healing: what they need the
+ * postmaster has published, and it has ended the suspicion of what is new, of which we may know
+ * before the signal comes. Beside Neon's library it is for us to publish.
  */
-static uint64
-reload_due_us(const Worker *worker, uint64 now_us)
-{
-	uint64 latest_us = now_us + PAGES_FIRST_MS * UINT64CONST(1000);
-
-	if (nr_beside_neon)
-		return now_us; /* it is for us to publish */
-	if (worker->ack_wanted && worker->ack_due_us > now_us)
-		return Min(worker->ack_due_us, latest_us);
-	return worker->complained ? latest_us : now_us;
-}
-
 static bool
 reload_due(Worker *worker, uint64 now_us)
 {
+	bool heals = worker->complained || (worker->ack_wanted && worker->ack_due_us > now_us);
+
 	if (!ConfigReloadPending)
 		return false;
 	if (worker->reload_due_us == 0)
-		worker->reload_due_us = reload_due_us(worker, now_us);
+		worker->reload_due_us =
+			now_us + (heals && !nr_beside_neon ? PAGES_FIRST_MS * UINT64CONST(1000) : 0);
 	return worker->reload_due_us <= now_us;
+}
+
+/* When an ack is due: one that a deferred reload will want anyway waits for it. */
+static uint64
+ack_due_us(const Worker *worker)
+{
+	if (!worker->ack_wanted || worker->reload_due_us != 0 ||
+	    pgh_trigger_in_flight(worker->ack.trigger))
+		return PG_UINT64_MAX;
+	return worker->ack_due_us;
 }
 
 static void
@@ -311,8 +312,7 @@ send_due(Worker *worker, uint64 now_us)
 	}
 	if (due && (nr_enabled || worker->manual) && !pgh_trigger_in_flight(worker->refresh.trigger))
 		send_refresh(worker, now_us);
-	if (worker->ack_wanted && worker->ack_due_us <= now_us &&
-	    !pgh_trigger_in_flight(worker->ack.trigger))
+	if (ack_due_us(worker) <= now_us)
 		send_ack(worker, now_us);
 }
 
@@ -335,8 +335,8 @@ next_due_ms(const Worker *worker, uint64 now_us)
 	}
 	if (ConfigReloadPending)
 		until = Min(until, worker->reload_due_us);
-	if (worker->ack_wanted && daemon_exists() && !pgh_trigger_in_flight(worker->ack.trigger))
-		until = Min(until, worker->ack_due_us);
+	if (daemon_exists())
+		until = Min(until, ack_due_us(worker));
 	if (until == PG_UINT64_MAX)
 		return -1;
 	return until <= now_us ? 0 : (long) Min((until - now_us + 999) / 1000, INT_MAX);
