@@ -58,9 +58,7 @@ class Copies:
             return None, live
 
     def put(self, copy: Copy) -> None:
-        """Keep a generation, unless it is kept; a failure is only logged."""
-        if self._state.has_generation(copy.number):
-            return
+        """Keep a generation; a failure is only logged."""
         try:
             self._put(copy)
         except StoreError as error:

@@ -48,6 +48,8 @@ class Journal:
         self._nonce = nonce
         self._saved: State | None = None
         self._copies = Copies(state)
+        self._late: Copy | None = None
+        """What `install` has left to `settle`."""
         self._last_number: int | None = None
         """Of the last generation, once it is known."""
         self._not_included = ""
@@ -139,6 +141,7 @@ class Journal:
         new = file_text(body, marker, state.floor)
         copy = Copy(number=number, document=document, conf=new, token=token)
         failpoint.reach("before-generation")
+        self._late = copy if hurry else None
         if not hurry:
             self._copies.put(copy)
         failpoint.reach("before-token")
@@ -164,8 +167,8 @@ class Journal:
     def _settle(self) -> bool:
         added = self._include()
         failpoint.reach("before-late-generation")
-        if self._copies.newest is not None:
-            self._copies.put(self._copies.newest)
+        if self._late is not None:
+            self._copies.put(self._late)
         return added
 
     def _next_number(self, state: State) -> int:
