@@ -117,9 +117,9 @@ class Schedule:
             self._next_tick = now + self._settings.reconcile_interval
 
     def answered(self) -> None:
-        """The source has answered."""
+        """The source has answered; perhaps a long poll that it held before it wanted a pause."""
         self._answered = True
-        self._failures, self._lasting, self._retry_after_until = 0, False, None
+        self._failures, self._lasting = 0, False
 
     def attached(self) -> None:
         """It said that there is a document for us."""

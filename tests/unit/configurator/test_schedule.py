@@ -25,13 +25,18 @@ def made(seed: int = 0) -> tuple[HandClock, Node, Schedule]:
 
 
 def test_of_two_pauses_the_longer_counts() -> None:
-    """A fetch and a long poll were both refused: the source is left alone as long as it wanted."""
-    _, _, schedule = made()
+    """A fetch and a long poll were both refused: the source is left alone as long as it wanted.
+
+    Another long poll, which it held before, may be answered meanwhile.
+    """
+    clock, _, schedule = made()
     for wanted_s in (60, 2):
         schedule.failed(FetchError("429", retry_after_s=wanted_s))
 
     assert schedule.left_alone() >= 60
     schedule.answered()
+    assert schedule.left_alone() >= 60
+    clock.now += schedule.left_alone()
     assert schedule.left_alone() == 0
 
 
