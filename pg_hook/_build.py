@@ -1,8 +1,8 @@
 """Builds ``pg_hook._pg_hook``, the cffi binding of the C core, from the core's own header.
 
-``setup.py`` runs this; run as a program, with a folder as argument or none, it makes the binding
-there or in place. The archive must exist (``make -C pg_hook``); ``PG_HOOK_ARCHIVE`` and
-``PG_HOOK_LINK_ARGS`` name another one and what it needs, for the sanitizer build.
+Run as a program, with a folder as argument or none, it makes the binding there or in place. The
+archive must exist (``make -C pg_hook``); ``PG_HOOK_ARCHIVE`` and ``PG_HOOK_LINK_ARGS`` name another
+one and what it needs, for the sanitizer build.
 """
 
 import os
