@@ -47,7 +47,15 @@ class SpecError(ComputeError):
 
 
 class SyntaxSpecError(SpecError):
-    """The document is no JSON object: perhaps half written, so the next fetch may succeed."""
+    """The document is no JSON object: perhaps half written, so the next fetch may succeed.
+
+    `line` and `column`, from 1, say where it is malformed; None where that is not known.
+    """
+
+    def __init__(self, reason: str, *, line: int | None = None, column: int | None = None) -> None:
+        super().__init__(f"line {line}, column {column}" if line is not None else "", reason)
+        self.line = line
+        self.column = column
 
 
 class FetchError(ComputeError):

@@ -11,6 +11,7 @@ import json
 import os
 import pwd
 import socket
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,8 @@ class Target:
     socket: Path | None = None
     port: int | None = None
     """Loopback port; given: nothing else is tried."""
+    pgdata: Path | None = None
+    """The data directory, where *socket* was derived from it."""
 
     @classmethod
     def find(
@@ -58,7 +61,8 @@ class Target:
         if state_dir:
             return cls(socket=Path(state_dir) / "ctl.sock", port=port)
         if pgdata:
-            return cls(socket=Path(pgdata) / "compute_ctl" / "ctl.sock", port=port)
+            folder = Path(pgdata)
+            return cls(socket=folder / "compute_ctl" / "ctl.sock", port=port, pgdata=folder)
         return cls(port=port)
 
 
@@ -92,11 +96,7 @@ def ask(
         except PermissionError as error:
             raise _not_permitted(target.socket, port_will_do=loopback_will_do) from error
         except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError) as error:
-            raise ClientError(
-                EXIT_UNREACHABLE,
-                f'no compute_ctl listens on "{target.socket}"',
-                hint="Is it running? Name its data directory (-D), --state-dir or --socket.",
-            ) from error
+            raise _no_listener(target.socket, target.pgdata) from error
         except OSError as error:
             raise _unreachable(f'"{target.socket}"', error) from error
     if not loopback_will_do:
@@ -145,6 +145,33 @@ def _exchange(connection: http.client.HTTPConnection, method: str, path: str, do
             EXIT_UNREACHABLE, f"{door} is no compute_ctl: its answer is not JSON"
         ) from error
     return Answer(code=response.status, body=body, door=door)
+
+
+def _no_listener(path: Path, pgdata: Path | None) -> ClientError:
+    """Return the error where nothing listens on *path*, which was derived from *pgdata*."""
+    missing = missing_data_directory(pgdata, EXIT_UNREACHABLE) if pgdata is not None else None
+    return missing or ClientError(
+        EXIT_UNREACHABLE,
+        f'no compute_ctl listens on "{path}"',
+        hint="Is it running? Name its data directory (-D), --state-dir or --socket.",
+    )
+
+
+def missing_data_directory(pgdata: Path, exit_code: int) -> ClientError | None:
+    """Return the error that says that *pgdata* is no folder; None where it is one.
+
+    *exit_code* is what the command ends with then; where looking is not permitted, 4.
+    """
+    try:
+        if stat.S_ISDIR(os.stat(pgdata).st_mode):  # noqa: PTH116 -- Path.is_dir hides the reason
+            return None
+        said = "is not a directory"
+    except PermissionError:
+        return may_not_read(pgdata)
+    except OSError:
+        said = "does not exist"
+    hint = "Is -D (or $PGDATA) right?"
+    return ClientError(exit_code, f'data directory "{pgdata}" {said}', hint=hint)
 
 
 def _unreachable(place: str, error: OSError) -> ClientError:

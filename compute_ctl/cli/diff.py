@@ -21,7 +21,7 @@ from compute_ctl.cli import document_file
 from compute_ctl.cli.client import ClientError, may_not_read
 from compute_ctl.cli.common import EPILOG, as_json, print_json, warn
 from compute_ctl.cli.ending import EXIT_FAILED
-from compute_ctl.cli.pgdata import is_attached
+from compute_ctl.cli.pgdata import is_attached, require_data_directory
 from compute_ctl.decisions.recovery import State
 from compute_ctl.document.generation import LiveFile
 from compute_ctl.document.render import RenderContext, render
@@ -80,6 +80,7 @@ def diff(
     if bool(control_plane_uri) != bool(compute_id):
         raise click.UsageError("-p and -i need each other")
     folder = Path(pgdata).absolute()
+    require_data_directory(folder)
     state = Path(state_dir).absolute() if state_dir else folder / "compute_ctl"
     attached = attach or is_attached(folder)
     live = folder / ("compute_ctl.conf" if attached else "postgresql.conf")

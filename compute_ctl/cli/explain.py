@@ -10,7 +10,7 @@ from typing import Final
 import click
 import msgspec
 
-from compute_ctl.cli.client import ClientError
+from compute_ctl.cli.client import ClientError, may_not_read, missing_data_directory
 from compute_ctl.cli.common import EPILOG, as_json, print_json
 from compute_ctl.cli.ending import EXIT_FAILED, EXIT_UNREACHABLE
 from compute_ctl.cli.explanation import Found, judge
@@ -73,9 +73,12 @@ def _conninfo(pgdata: str | None) -> str:
     try:
         lines = (Path(pgdata) / "postmaster.pid").read_text(errors="replace").splitlines()
         port, folder, address = int(lines[3]), lines[4], lines[5]
+    except PermissionError as error:
+        raise may_not_read(Path(pgdata)) from error
     except (OSError, IndexError, ValueError) as error:
-        raise ClientError(
-            EXIT_UNREACHABLE, f'no server runs in "{pgdata}", or it may not be looked at'
+        missing = missing_data_directory(Path(pgdata), EXIT_UNREACHABLE)
+        raise missing or ClientError(
+            EXIT_UNREACHABLE, f'no server runs in "{pgdata}"', hint="Start it, or name it with -C."
         ) from error
     host = folder or ("localhost" if address in ("*", "") else address)
     quoted = host.replace("\\", "\\\\").replace("'", "\\'")

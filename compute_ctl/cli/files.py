@@ -14,10 +14,10 @@ from compute_ctl.cli.client import ClientError, may_not_read, who_may
 from compute_ctl.cli.common import EPILOG, WATCH_S, as_json, print_json, warn
 from compute_ctl.cli.diff import context_for
 from compute_ctl.cli.ending import EXIT_FAILED, EXIT_NOT_PERMITTED, EXIT_USAGE, complain
-from compute_ctl.cli.pgdata import is_attached, is_folder
+from compute_ctl.cli.pgdata import is_attached, require_data_directory
 from compute_ctl.document.render import Rendered, render
 from compute_ctl.document.spec import decode_document
-from compute_ctl.errors import SpecError
+from compute_ctl.errors import SpecError, SyntaxSpecError
 from compute_ctl.files import history as past
 from compute_ctl.settings import Settings
 
@@ -35,21 +35,37 @@ def validate(*, file: tuple[str, bytes], pgdata: str | None, pgbin: str, as_json
     """
     name, raw = file
     folder = Path(pgdata).absolute() if pgdata else None
-    if folder is not None and not is_folder(folder):
-        raise ClientError(EXIT_USAGE, f'data directory "{folder}" does not exist')
+    if folder is not None:
+        require_data_directory(folder)
     attached = folder is not None and is_attached(folder)
     try:
         rendered = render(decode_document(raw), context_for(attach=attached))
+    except SyntaxSpecError as error:
+        problem = _problem(error.path, error.reason, line=error.line, column=error.column)
+        return _judgement(name, [problem], (), as_json=as_json)
     except SpecError as error:
-        problem = {"path": error.path, "reason": error.reason, "hint": error.hint}
+        problem = _problem(error.path, error.reason, hint=error.hint)
         return _judgement(name, [problem], (), as_json=as_json)
     problems = _refused_by_server(rendered, folder, pgbin, attached) if folder else []
     return _judgement(name, problems, rendered.warnings, as_json=as_json)
 
 
+def _problem(
+    path: str,
+    reason: str,
+    *,
+    hint: str | None = None,
+    line: int | None = None,
+    column: int | None = None,
+) -> dict[str, Any]:
+    """Return an entry of `errors`; *line* and *column* are known for malformed JSON only."""
+    found = {"path": path, "reason": reason, "hint": hint}
+    return found if line is None else {**found, "line": line, "column": column}
+
+
 def _refused_by_server(
     rendered: Rendered, folder: Path, pgbin: str, attached: bool
-) -> list[dict[str, str | None]]:
+) -> list[dict[str, Any]]:
     """Return what the binary *pgbin* has against the file that would be written.
 
     Raises:
@@ -73,11 +89,11 @@ def _refused_by_server(
             f"could not ask the server's binary: {error}",
             hint=who_may(folder) if refused else "Without -D the document alone is checked.",
         ) from error
-    return [{"path": one.name or one.file or "", "reason": one.said, "hint": None} for one in found]
+    return [_problem(one.name or one.file or "", one.said) for one in found]
 
 
 def _judgement(
-    name: str, problems: list[dict[str, str | None]], warnings: tuple[str, ...], *, as_json: bool
+    name: str, problems: list[dict[str, Any]], warnings: tuple[str, ...], *, as_json: bool
 ) -> int:
     """Print what was found; return the exit status."""
     if as_json:
@@ -85,7 +101,11 @@ def _judgement(
         print_json({"valid": valid, "errors": problems, "warnings": list(warnings)})
     else:
         for problem in problems:
-            complain(f"{name}: {problem['path']}: {problem['reason']}", problem["hint"])
+            if "line" in problem:
+                place = f"{name}:{problem['line']}:{problem['column']}"
+            else:
+                place = ": ".join(filter(None, (name, problem["path"])))
+            complain(f"{place}: {problem['reason']}", problem["hint"])
         for warning in warnings:
             warn(warning)
         if not problems:
@@ -114,8 +134,12 @@ def _with_render_options(command: Any) -> Any:
 @_with_render_options
 def render_command(file: tuple[str, bytes], attach: bool, internal_http_port: int | None) -> None:
     """Print the configuration file that the document in FILE asks for."""
+    name, raw = file
     context = context_for(attach=attach, port=internal_http_port)
-    rendered = render(decode_document(file[1]), context)
+    try:
+        rendered = render(decode_document(raw), context)
+    except SpecError as error:
+        raise ClientError(EXIT_FAILED, f"{name}: {error}", hint=error.hint) from error
     _warn(rendered)
     click.echo(rendered.body, nl=False)
 
@@ -133,6 +157,8 @@ def history(
     if not pgdata and not state_dir:
         raise click.UsageError("Missing option -D (or $PGDATA, or --state-dir)")
     folder = Path(state_dir) if state_dir else Path(str(pgdata)) / "compute_ctl"
+    if not state_dir:
+        require_data_directory(Path(str(pgdata)))
     try:
         if not folder.is_dir() or not list(folder.iterdir()):
             raise ClientError(EXIT_FAILED, f'no daemon has used "{folder}" yet')

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -17,10 +18,12 @@ from compute_ctl.cli.explanation import Explanation
 
 _GOOD: Final = frozenset({"running", "applied", "unchanged"})
 _BAD: Final = frozenset({"failed", "rejected", "fetch_failed", "write_failed", "blocked"})
-_LONG: Final = frozenset({"reason", "runs with", "wanted", "where", "value", ""})
+_LONG: Final = frozenset({"reason", "runs with", "wanted", "where", "value", "version", ""})
 """Columns that may be wrapped."""
 _NO_LIBRARY: Final = "neon_refresh is not loaded: postgres does not ask by itself"
 _SHORT_HASH: Final = 12
+_OUTCOME: Final = 3
+"""Number of the column of the history that holds the outcome."""
 _WIDTH_OF_A_PIPE: Final = 240
 
 
@@ -139,20 +142,46 @@ def refresh(body: Mapping[str, Any]) -> RenderableType:
 
 
 def history(entries: Iterable[Mapping[str, Any]]) -> RenderableType:
-    """Return past attempts and work on the catalog, oldest first."""
-    rows = (
+    """Return past attempts and work on the catalog, oldest first; each reason below its row.
+
+    Whatever the width, nothing is cut: what does not fit goes on in the next line.
+    """
+    rows = [
         (
             str(one.get("started_at", ""))[:19].replace("T", " "),
-            one.get("number") or one.get("kind"),
-            one.get("who"),
-            _coloured(str(one.get("outcome", ""))),
-            one.get("generation"),
-            f"{float(one.get('duration_ms') or 0):.1f} ms",
-            one.get("reason"),
+            _cell(one.get("number") or one.get("kind")),
+            _cell(one.get("who")),
+            str(one.get("outcome", "")),
+            _cell(one.get("generation")),
+            _took(float(one.get("duration_ms") or 0)),
+            str(one.get("reason") or ""),
         )
         for one in entries
-    )
-    return _table(None, ("when", "attempt", "who", "outcome", "generation", "took", "reason"), rows)
+    ]
+    names = ("when", "attempt", "who", "outcome", "gen", "took")
+    widths = [max(len(row[column]) for row in (names, *rows)) for column in range(len(names))]
+    parts: list[RenderableType] = [_row(names, widths, header=True)]
+    for *cells, reason in rows:
+        parts.append(_row(cells, widths))
+        if reason:
+            parts.append(Padding(Text(reason, overflow="fold"), (0, 0, 0, 4)))
+    return Group(*parts)
+
+
+def _took(milliseconds: float) -> str:
+    return f"{milliseconds:.1f} ms" if milliseconds < 10_000 else _amount(milliseconds / 1000)
+
+
+def _row(cells: Sequence[str], widths: Sequence[int], *, header: bool = False) -> Text:
+    """Return one line of aligned *cells*; the outcome is coloured."""
+    line = Text(overflow="fold")
+    for column, (cell, width) in enumerate(zip(cells, widths, strict=True)):
+        line.append("  " if column else "")
+        text = Text(cell, style="bold" if header else "")
+        line.append(_coloured(cell) if column == _OUTCOME and not header else text)
+        line.append(" " * (width - len(cell)))
+    line.rstrip()
+    return line
 
 
 def explanation(found: Explanation) -> RenderableType:

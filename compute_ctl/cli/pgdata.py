@@ -6,20 +6,17 @@
 from __future__ import annotations
 
 import os
-import stat
 from pathlib import Path
 
-from compute_ctl.cli.client import may_not_read
+from compute_ctl.cli.client import may_not_read, missing_data_directory
+from compute_ctl.cli.ending import EXIT_USAGE
 
 
-def is_folder(path: Path) -> bool:
-    """Return whether *path* is a folder. Raises ClientError: it may not be looked at."""
-    try:
-        return stat.S_ISDIR(os.stat(path).st_mode)  # noqa: PTH116 -- see above
-    except PermissionError as error:
-        raise may_not_read(path) from error
-    except OSError:
-        return False
+def require_data_directory(path: Path) -> None:
+    """Raise ClientError unless *path* is a folder that may be looked at."""
+    missing = missing_data_directory(path, EXIT_USAGE)
+    if missing is not None:
+        raise missing
 
 
 def is_attached(pgdata: Path) -> bool:

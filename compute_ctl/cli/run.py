@@ -28,6 +28,8 @@ UNUSED: Final[tuple[tuple[str, ...], ...]] = (
 UNUSED_SWITCHES: Final = ("--resize-swap-on-bind", "--dev")
 DEFAULT_COMPUTE_ID: Final = "local"
 USAGE_HINT: Final = "See compute_ctl run --help."
+UNRECOGNIZED: Final = "unrecognized arguments: "
+"""How argparse begins its complaint about flags that it does not know."""
 
 _LEVELS: Final = {"trace": "debug", "debug": "debug", "info": "info", "warn": "warning"} | {
     name: name for name in ("warning", "error")
@@ -50,7 +52,19 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Refuse the command line."""
-        raise SettingsError(message[:1].lower() + message[1:], hint=USAGE_HINT)
+        raise SettingsError(message[:1].lower() + message[1:], hint=self._hint(message))
+
+    def _hint(self, message: str) -> str:
+        """Return the flag that was probably meant, else where all are listed."""
+        import difflib  # for mistakes only
+
+        known = [name for action in self._actions for name in action.option_strings]
+        for word in message.removeprefix(UNRECOGNIZED).split():
+            name = word.partition("=")[0]
+            near = difflib.get_close_matches(name, known, n=1) if name.startswith("--") else []
+            if near and message.startswith(UNRECOGNIZED):
+                return f"Did you mean {near[0]}? {USAGE_HINT}"
+        return USAGE_HINT
 
 
 def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> RunOptions:

@@ -37,8 +37,12 @@ class Rollback:
             return _nowhere("nothing is applied, or its document is not kept")
         earlier = await self._earlier(applied, before, old_upstream=old_upstream)
         if earlier is None:
-            same = "" if old_upstream else " that differs in more than its servers"
-            return _nowhere(f"no earlier generation{same} is kept")
+            if old_upstream:
+                return _nowhere("no earlier generation is kept")
+            return _nowhere(
+                "no earlier generation that differs in more than its servers is kept"
+                + await self._other_servers(applied, before)
+            )
         document, rendered = earlier
         body = rendered.rest + (rendered.upstream if old_upstream else before.upstream)
         try:
@@ -55,6 +59,12 @@ class Rollback:
         result = self._installer.conclude(verdict)
         await self._journal.save(self._node.state)
         return result
+
+    async def _other_servers(self, applied: Fact, before: Written) -> str:
+        """Return how the operator can go back to other servers, '' where none are kept."""
+        if await self._earlier(applied, before, old_upstream=True) is None:
+            return ""
+        return '; "compute_ctl rollback --old-upstream" goes back to the servers of before, too'
 
     async def _earlier(
         self, applied: Fact, before: Written, *, old_upstream: bool

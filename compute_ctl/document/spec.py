@@ -14,6 +14,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta, Struct, field
 
+from compute_ctl.document.json_text import malformed
 from compute_ctl.document.spec_errors import refusal
 from compute_ctl.document.versions import Version, version_of
 from compute_ctl.errors import SpecError, SyntaxSpecError
@@ -272,10 +273,11 @@ def _parts(raw: bytes) -> dict[str, Any]:
     try:
         whole = msgspec.json.decode(raw)
     except ValueError as error:  # msgspec.DecodeError or UnicodeDecodeError
-        text = str(error)
-        raise SyntaxSpecError("", f"not valid JSON: {text[:1].lower()}{text[1:]}") from error
+        found = malformed(raw, error)
+        reason = f"not valid JSON: {found.reason}"
+        raise SyntaxSpecError(reason, line=found.line, column=found.column) from error
     if not isinstance(whole, dict):
-        raise SyntaxSpecError("", f"expected a JSON object, got {type(whole).__name__}")
+        raise SyntaxSpecError(f"expected a JSON object, got {type(whole).__name__}")
     if whole.get("spec") is None:
         raise SpecError("spec", "missing", hint="The document must hold a spec.")
     config = whole.get("compute_ctl_config")

@@ -57,7 +57,7 @@ class Upstream:
             settings[SAFEKEEPERS] = safekeepers
             bare = ",".join(spec.safekeeper_connstrings)
             _warn_contradiction(spec, SAFEKEEPERS, (safekeepers, bare), warnings)
-        elif spec.mode == "Primary":
+        elif spec.mode == "Primary" and _has_neon(spec, shards):
             warnings.append("a primary without safekeepers")
         primary = spec_sources.setting(spec, PRIMARY)
         if primary is not None:
@@ -70,6 +70,11 @@ class Upstream:
             storage_token=_token(spec, list(passwords), warnings),
             warnings=tuple(warnings),
         )
+
+
+def _has_neon(spec: ComputeSpec, shards: tuple[str, ...]) -> bool:
+    """Return whether *spec* is for a server of Neon's storage, not for a stock one."""
+    return bool(shards) or spec_sources.tenant_id(spec) is not None
 
 
 def _token(spec: ComputeSpec, passwords: list[str], warnings: list[str]) -> str | None:

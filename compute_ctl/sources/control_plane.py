@@ -24,6 +24,7 @@ import aiohttp
 import msgspec
 from yarl import URL
 
+from compute_ctl.document.json_text import malformed
 from compute_ctl.errors import FetchError, SettingsError
 from compute_ctl.ports import Fetched, FetchStatus
 from compute_ctl.sources.connection_error import connection_error, system_words
@@ -192,8 +193,7 @@ class ControlPlane:
         try:
             answer = msgspec.json.decode(raw)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            said = str(error)
-            said = f"the answer is not valid JSON: {said[:1].lower()}{said[1:]}"
+            said = f"the answer is not valid JSON: {malformed(raw, error)}"
             raise self._error(said) from error
         status = answer.get("status") if isinstance(answer, dict) else None
         if status == FetchStatus.EMPTY:

@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from compute_ctl.document.json_text import malformed
 from compute_ctl.errors import FetchError
 from compute_ctl.ports import Fetched, FetchStatus
 from compute_ctl.system.atomic_file import read_regular
@@ -74,5 +75,6 @@ class FileSource:
         try:
             document = msgspec.json.decode(raw)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise FetchError(f'file "{self._path}" is not valid JSON: {error}') from error
+            found = malformed(raw, error)
+            raise FetchError(f'file "{self._path}" is not valid JSON: {found}') from error
         return isinstance(document, dict) and "spec" in document and document["spec"] is None

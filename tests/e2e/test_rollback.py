@@ -16,7 +16,9 @@ def test_rollback(compute: Compute, capsys: pytest.CaptureFixture[str]) -> None:
     compute.publish(a, settings={"work_mem": "8MB"})
     daemon = compute.start_daemon()
     assert main(["rollback", *folder]) == 1
-    assert "cannot roll back: no earlier generation" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "cannot roll back: no earlier generation" in error
+    assert "--old-upstream" not in error, "that would lead nowhere, too"
 
     compute.publish(b, settings={"work_mem": "16MB"})
     assert daemon.refresh() == "applied"
@@ -48,7 +50,9 @@ def test_rollback_of_the_servers(compute: Compute, capsys: pytest.CaptureFixture
     compute.publish(b)
     assert daemon.refresh() == "applied"
     assert main(["rollback", *folder]) == 1
-    assert "that differs in more than its servers" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "that differs in more than its servers" in error
+    assert '"compute_ctl rollback --old-upstream" goes back to the servers of before' in error
     assert main(["rollback", "--old-upstream", "--json", *folder]) == 0
 
     assert json.loads(capsys.readouterr().out)["config"]["in_sync"] is True

@@ -1,6 +1,7 @@
 """The commands for people, as a shell and an operator see them."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -99,4 +100,46 @@ def test_validate_needs_the_data_directory_it_is_given(
     assert main(["validate", str(document), "-D", "/no/such/folder"]) == 2
 
     error = 'compute_ctl: error: data directory "/no/such/folder" does not exist\n'
-    assert capsys.readouterr().err == error
+    assert capsys.readouterr().err.startswith(error)
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        ("status", 3),
+        ("refresh", 3),
+        ("rollback", 3),
+        ("explain work_mem", 3),
+        ("diff", 2),
+        ("history", 2),
+    ],
+)
+@pytest.mark.parametrize(
+    ("folder", "said"), [("/no/such/folder", "does not exist"), (__file__, "is not a directory")]
+)
+def test_a_missing_data_directory_is_called_that(
+    words: str, status: int, folder: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A typing error in -D is told as such, not as a daemon or a file that is missing."""
+    assert status == main([*words.split(), "-D", folder])
+    error, hint = capsys.readouterr().err.splitlines()
+    assert f'compute_ctl: error: data directory "{folder}" {said}' == error
+    assert hint == "hint: Is -D (or $PGDATA) right?"
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (["--atach", "-D", "/d"], "--attach"),
+        (["-D", "/d", "--conig=x"], "--config"),
+        (["statsu"], "status"),
+        (["status", "--jsn"], "--json"),
+        (["refresh", "--wiat"], "--wait"),
+    ],
+)
+def test_a_misspelt_word_is_told_with_the_one_meant(
+    words: list[str], meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Flags of the daemon, commands, and the options of commands."""
+    assert main(words) == 2
+    assert re.search(rf"Did you mean '?{meant}\b", capsys.readouterr().err)

@@ -47,6 +47,22 @@ def test_validate(document: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (body["valid"], body["errors"][0]["path"]) == (False, "spec.cluster.settings[0].value")
 
 
+def test_malformed_json_is_told_with_its_place(
+    document: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """File, line and column, as an editor jumps to; `render` names the file too."""
+    document.write_text('{\n  "spec": {\n    "a": 1,\n  }\n}\n')
+    assert main(["validate", str(document)]) == 1
+    expected = f"compute_ctl: error: {document}:4:3: not valid JSON: trailing comma in object\n"
+    assert expected == capsys.readouterr().err
+    assert main(["validate", "--json", str(document)]) == 1
+    [error] = json.loads(capsys.readouterr().out)["errors"]
+    assert (4, 3) == (error["line"], error["column"])
+    assert main(["render", str(document)]) == 1
+    expected = f"compute_ctl: error: {document}: line 4, column 3: not valid JSON: "
+    assert capsys.readouterr().err.startswith(expected)
+
+
 def test_render_and_diff(
     document: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -116,6 +132,7 @@ def test_diff_of_what_runs(
 def test_history(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Past attempts are shown from the state folder, without a daemon."""
     assert main(["history", "-D", str(tmp_path)]) == 1
+    assert "no daemon has used" in capsys.readouterr().err
     state = tmp_path / "compute_ctl"
     state.mkdir()
     entry = {
@@ -131,6 +148,6 @@ def test_history(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     assert main(["history", "-D", str(tmp_path)]) == 0
     shown = capsys.readouterr().out.split("\n")[1].split()
-    assert shown == ["2026-01-02", "03:04:05", "3", "operator", "applied", "2", "12.3", "ms", "-"]
+    assert ["2026-01-02", "03:04:05", "3", "operator", "applied", "2", "12.3", "ms"] == shown
     assert main(["history", "-D", str(tmp_path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == [entry]

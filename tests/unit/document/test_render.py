@@ -142,7 +142,20 @@ def test_stock_server_needs_nothing() -> None:
     assert rendered.rest == ("# settings\nwork_mem = '8MB'\nneon.extension_server_port = '3081'\n")
     assert rendered.upstream.count("\n") == 1
     assert (rendered.shards, rendered.stripe_size) == ((), 2048)
-    assert rendered.warnings == ("a primary without safekeepers",)
+    assert () == rendered.warnings
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"tenant_id": TENANT},
+        {"settings": {"neon.tenant_id": TENANT}},
+        {"pageserver_connstring": A},
+    ],
+)
+def test_primary_of_neon_needs_safekeepers(fields: dict[str, Any]) -> None:
+    """Only a server that has Neon's storage is missed something there."""
+    assert ("a primary without safekeepers",) == made(**fields).warnings
 
 
 def test_same_document_same_bytes() -> None:
