@@ -111,12 +111,14 @@ class Configurator:
         await self._rest(min(due.at, self._schedule.quiet_at(now)) - now)
 
     async def _rest(self, seconds: float) -> None:
-        """Wait until something happens: a request, a push, news by long poll, or time passes."""
+        """Wait until something happens: a request, a push, news by long poll, or time passes.
+
+        What happened is for the next turn: it looks for the most urgent first.
+        """
         self._long_poll()
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._node.wake.wait()
-        await self._take_long_poll()
 
     async def _take_long_poll(self) -> bool:
         """Attend to a long poll that has ended; return whether one had."""
@@ -199,7 +201,7 @@ class Configurator:
         try:
             while not task.done():
                 self._node.wake.clear()
-                if self._node.push is not None or self._node.terminating:
+                if self._interrupted:
                     raise _InterruptedError
                 if (news := self._fetcher.take_news()) is not None:
                     return news
@@ -207,7 +209,15 @@ class Configurator:
         finally:
             if not task.cancel() and not task.cancelled():
                 task.exception()  # looked at, even where something else is more important
-        return await task
+        fetched = await task
+        if self._interrupted:  # in the turn of the event loop in which the fetch ended
+            raise _InterruptedError
+        return fetched
+
+    @property
+    def _interrupted(self) -> bool:
+        """Whether a push or the end of the compute makes the present fetch pointless."""
+        return self._node.push is not None or self._node.terminating
 
     async def _fetched(self, news: News | None, *, force: bool) -> Result:
         self._schedule.answered()
@@ -229,7 +239,8 @@ class Configurator:
     async def _fetch_failed(self, error: FetchError | SyntaxSpecError) -> Result:
         """Count the failure; what is written but not proven is no worse for it."""
         self._schedule.failed(error)
-        await self._unchanged()
+        if not self._interrupted:
+            await self._unchanged()
         lasting = isinstance(error, FetchError) and error.lasting
         return Result(outcome=Outcome.FETCH_FAILED, reason=str(error), lasting=lasting)
 

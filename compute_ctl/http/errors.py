@@ -9,7 +9,6 @@ from aiohttp import web
 
 from compute_ctl.errors import (
     ComputeError,
-    IllegalTransitionError,
     RequestError,
     SpecError,
     SyntaxSpecError,
@@ -21,7 +20,7 @@ from compute_ctl.http.views import error_body
 logger = logging.getLogger(__name__)
 
 SERVER: Final = "compute_ctl"
-_CODES: Final = ((SyntaxSpecError, 400), (SpecError, 422), (IllegalTransitionError, 409))
+_CODES: Final = ((SyntaxSpecError, 400), (SpecError, 422))
 
 
 def answer_to(error: Exception) -> Answer:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from compute_ctl.decisions.facts import AckAnswer, Attempt, CatalogRun, Outcome, Source
-from compute_ctl.decisions.state import Status
+from compute_ctl.decisions.state import Event, Status
 from compute_ctl.http.bodies import ComputeMetricsBody
 
 
@@ -38,6 +38,9 @@ class Startup:
             self._total_s = now - self._begun
             if self._waits_for_postgres_since is not None:
                 self._start_postgres_s = now - self._waits_for_postgres_since
+
+    def on_illegal_event(self, status: Status, event: Event) -> None:
+        """A dropped event changes nothing."""
 
     def on_attempt(self, attempt: Attempt) -> None:
         """See how long the first document took."""

@@ -30,7 +30,7 @@ from compute_ctl.decisions.facts import (
     Snapshot,
     Source,
 )
-from compute_ctl.decisions.state import Status
+from compute_ctl.decisions.state import Event, Status
 from compute_ctl.monitoring.neon_metrics import NeonMetrics
 
 BUCKETS_S: Final = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0)
@@ -70,6 +70,7 @@ class Metrics:
         self._attempts: Counter[str] = Counter({outcome.value: 0 for outcome in Outcome})
         self._acks: Counter[str] = Counter({answer.value: 0 for answer in AckAnswer})
         self._moves: Counter[str] = Counter()
+        self._illegal = 0
         self._catalog: Counter[tuple[str, str]] = Counter()
         self._http: Counter[tuple[str, str]] = Counter()
         self._dropped: Counter[tuple[str, str]] = Counter()
@@ -82,6 +83,10 @@ class Metrics:
     def on_move(self, old: Status, new: Status, why: str) -> None:
         """Count a change of status."""
         self._moves[new.kebab] += 1
+
+    def on_illegal_event(self, status: Status, event: Event) -> None:
+        """Count an event that was dropped."""
+        self._illegal += 1
 
     def on_refresh_request(self, source: Source) -> None:
         """Count a request."""
@@ -146,6 +151,11 @@ class Metrics:
         yield _counter("compute_ctl_refresh_attempts", "Attempts", "outcome", self._attempts)
         yield _counter("compute_ctl_acks", "Acknowledgements by Postgres", "answer", self._acks)
         yield _counter("compute_ctl_status_changes", "Changes of status", "status", self._moves)
+        yield CounterMetricFamily(
+            "compute_ctl_illegal_events",
+            "Events dropped because the state table does not allow them in their status",
+            value=self._illegal,
+        )
         runs = CounterMetricFamily(
             "compute_ctl_catalog_runs",
             "Runs of work on the catalog",

@@ -8,18 +8,21 @@ from typing import Any, Final
 import msgspec
 
 from compute_ctl.decisions.facts import AckAnswer, Attempt, CatalogRun, Source
-from compute_ctl.decisions.state import Status
+from compute_ctl.decisions.state import Event, Status
 from compute_ctl.redact import redact
 from compute_ctl.system.sd_notify import READY, Notifier
 
 _CHANGING: Final = frozenset({Status.CONFIGURATION, Status.REFRESH_CONFIGURATION})
 
 
-class _Silent:
+class SilentObserver:
     """Takes everything and does nothing: what an observer is not interested in."""
 
     def on_move(self, old: Status, new: Status, why: str) -> None:
         """Ignore a change of status."""
+
+    def on_illegal_event(self, status: Status, event: Event) -> None:
+        """Ignore a dropped event."""
 
     def on_refresh_request(self, source: Source) -> None:
         """Ignore a request."""
@@ -34,7 +37,7 @@ class _Silent:
         """Ignore work on the catalog."""
 
 
-class History(_Silent):
+class History(SilentObserver):
     """Writes attempts and work on the catalog down; a repetition is no history."""
 
     def __init__(self, add: Callable[[dict[str, Any]], None]) -> None:
@@ -55,7 +58,7 @@ class History(_Silent):
         self._last_run = run
 
 
-class SystemdStatus(_Silent):
+class SystemdStatus(SilentObserver):
     """Keeps `systemctl status` true: the status in words, and when something is changed."""
 
     def __init__(self, notifier: Notifier) -> None:

@@ -9,6 +9,7 @@ act is woken by `wake`.
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import replace
 from typing import Final
 
@@ -31,7 +32,7 @@ from compute_ctl.decisions.recovery import State
 from compute_ctl.decisions.state import RESTING, TERMINATING, Event, Status, home_event
 from compute_ctl.document.generation import Marker
 from compute_ctl.document.spec import ComputeCtlConfig, decode_document
-from compute_ctl.errors import RequestError
+from compute_ctl.errors import IllegalTransitionError, RequestError
 from compute_ctl.node import picture
 from compute_ctl.node.acks import Acks
 from compute_ctl.node.life import Life
@@ -40,6 +41,8 @@ from compute_ctl.node.push import Push
 from compute_ctl.node.requests import Requests
 from compute_ctl.node.server_notes import ServerNotes
 from compute_ctl.ports import Clock, Postgres
+
+logger = logging.getLogger(__name__)
 
 EXIT_EMPTY: Final = 3
 """Exit status after an orderly stop because the control plane detached the compute."""
@@ -100,10 +103,16 @@ class Node:
     def move(self, event: Event, why: str = "") -> None:
         """Change the status by *event*; *why* goes to the log.
 
-        Raises:
-            IllegalTransitionError: nothing was changed.
+        An event that the table does not allow is logged, counted and dropped: a mistake in the
+        order of two events must not end the daemon, which would take the healing with it.
         """
-        if self._life.move(event, why):
+        try:
+            changed = self._life.move(event, why)
+        except IllegalTransitionError as error:
+            logger.error("dropped an event: %s", error)
+            self._observers.on_illegal_event(self.status, event)
+            return
+        if changed:
             self.wake.set()
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from compute_ctl.decisions.facts import AckAnswer, Attempt, CatalogRun, Source
-from compute_ctl.decisions.state import Status
+from compute_ctl.decisions.state import Event, Status
 
 
 class Observer(Protocol):
@@ -13,6 +13,9 @@ class Observer(Protocol):
 
     def on_move(self, old: Status, new: Status, why: str) -> None:
         """The status changed."""
+
+    def on_illegal_event(self, status: Status, event: Event) -> None:
+        """An event was dropped that is not allowed in this status: a mistake in the daemon."""
 
     def on_refresh_request(self, source: Source) -> None:
         """A refresh was requested."""
@@ -41,6 +44,11 @@ class Observers:
         """The status changed."""
         for observer in self._observers:
             observer.on_move(old, new, why)
+
+    def on_illegal_event(self, status: Status, event: Event) -> None:
+        """An event was dropped that is not allowed in this status."""
+        for observer in self._observers:
+            observer.on_illegal_event(status, event)
 
     def on_refresh_request(self, source: Source) -> None:
         """A refresh was requested."""

@@ -205,6 +205,28 @@ MUTATIONS: Final = (
         new="            and (applied is None or applied is not None)\n",
         tests=("tests/daemon/test_catalog_keeper.py", "-k", "not_before_the_proof"),
     ),
+    Mutation(
+        name="a finished long poll before a waiting push",
+        file="compute_ctl/configurator/loop.py",
+        old="                await self._node.wake.wait()\n\n    async def _take_long_poll",
+        new="                await self._node.wake.wait()\n        await self._take_long_poll()\n\n"
+        "    async def _take_long_poll",
+        tests=("tests/unit/configurator/test_loop.py",),
+    ),
+    Mutation(
+        name="an answer taken although a push came with it",
+        file="compute_ctl/configurator/loop.py",
+        old="        if self._interrupted:  # in the turn",
+        new="        if not self._node:  # in the turn",
+        tests=("tests/unit/configurator/test_loop.py",),
+    ),
+    Mutation(
+        name="an illegal event ends the daemon",
+        file="compute_ctl/node/node.py",
+        old="        except IllegalTransitionError as error:\n",
+        new="        except KeyError as error:\n",
+        tests=("tests/unit/configurator/test_loop.py",),
+    ),
     # processes
     Mutation(
         name="SIGTERM swallowed",

@@ -229,6 +229,11 @@ class Life:
             self._world.invariants.moved(old, new)
             self._world.note(f"{old} -> {new}: {why}")
 
+    def on_illegal_event(self, status: Status, event: Event) -> None:
+        """No story may lead to an event that has to be dropped."""
+        if not self._fence.up:
+            self._world.fail(f'event "{event}" was dropped in status "{status}"')
+
     def on_refresh_request(self, source: Source) -> None:
         """Requests are counted elsewhere."""
 
