@@ -5,7 +5,8 @@
  * on that until its deadline; an unfinished resolution stays with the connection, so that the
  * next attempt waits for the same thread and there is at most one a shard. The descriptor is
  * counted as the server's for as long as the backend has it (a thread that was abandoned closes
- * it at its end).
+ * it at its end). The thread has a stack of the default size: getaddrinfo calls the NSS modules
+ * of the system, whose needs nobody knows, and an overflow would restart the whole server.
  */
 #include "prelude.h"
 
@@ -22,7 +23,6 @@
 #include "shmem.h"
 
 #define MAX_ADDRESSES 8
-#define THREAD_STACK  (256 * 1024)
 
 struct NrResolution
 {
@@ -94,7 +94,6 @@ start_thread(NrResolution *resolution)
 	if (pthread_attr_init(&attributes) != 0)
 		return false;
 	pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-	pthread_attr_setstacksize(&attributes, THREAD_STACK);
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	error = pthread_create(&thread, &attributes, resolve_in_thread, resolution);

@@ -62,3 +62,15 @@ def test_a_new_map_rescues_from_a_silent_resolver(
         unresolvable.reload()
         assert query.join() == PAGE
     assert unresolvable.stop("fast") < 2
+
+
+def test_a_resolver_may_use_much_stack(make_neon: MakeNeon, slow_resolver: Path) -> None:
+    """An NSS module that needs 300 KiB of stack fails as any resolver, and crashes nothing."""
+    server = make_neon(
+        {"neon_refresh.query_cancel_after": "300ms"},
+        pageservers="host=pageserver.deep port=6400",
+        env={"LD_PRELOAD": str(slow_resolver)},
+    )
+    with pytest.raises(errors.ConnectionFailure):
+        server.value(READ)
+    assert suspected(server)[1].startswith('could not resolve host "pageserver.deep"')
