@@ -51,24 +51,39 @@ nr_wait_event_set_create(int events)
 #endif
 }
 
-/* Does the value of a setting come from above the configuration files (a command line)? */
-static inline bool
-nr_setting_overrides_file(const char *name)
+static inline const struct config_generic *
+nr_setting(const char *name)
 {
 #if PG_VERSION_NUM >= 160000
-	const struct config_generic *setting = find_option(name, false, true, ERROR);
-
-	return setting != NULL && setting->source > PGC_S_FILE;
+	return find_option(name, false, true, ERROR);
 #else
 	struct config_generic **settings = get_guc_variables();
 
 	for (int i = 0; i < GetNumConfigOptions(); i++)
 	{
 		if (strcmp(settings[i]->name, name) == 0)
-			return settings[i]->source > PGC_S_FILE;
+			return settings[i];
 	}
-	return false;
+	return NULL;
 #endif
+}
+
+/* Does the value of a setting come from above the configuration files (a command line)? */
+static inline bool
+nr_setting_overrides_file(const char *name)
+{
+	const struct config_generic *setting = nr_setting(name);
+
+	return setting != NULL && setting->source > PGC_S_FILE;
+}
+
+/* During a reload: is there a line for the setting in the configuration files? */
+static inline bool
+nr_setting_in_file(const char *name)
+{
+	const struct config_generic *setting = nr_setting(name);
+
+	return setting != NULL && (setting->status & GUC_IS_IN_FILE) != 0;
 }
 
 /* Wait events with names of their own exist from 17 on; each process looks a name up once. */

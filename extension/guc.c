@@ -43,15 +43,14 @@ check_endpoint(char **newval, void **extra pg_attribute_unused(),
 
 /* The marker goes into JSON and into a hash whose parts are lines. */
 static bool
-check_config_generation(char **newval, void **extra pg_attribute_unused(),
-                        GucSource source pg_attribute_unused())
+marker_valid(const char *marker)
 {
-	if (strlen(*newval) >= NR_MARKER_SIZE)
+	if (strlen(marker) >= NR_MARKER_SIZE)
 	{
 		GUC_check_errdetail("The marker is longer than %d bytes.", NR_MARKER_SIZE - 1);
 		return false;
 	}
-	for (const char *c = *newval; *c != '\0'; c++)
+	for (const char *c = marker; *c != '\0'; c++)
 	{
 		if (*c <= ' ' || *c > '~')
 		{
@@ -60,6 +59,17 @@ check_config_generation(char **newval, void **extra pg_attribute_unused(),
 		}
 	}
 	return true;
+}
+
+static bool
+check_config_generation(char **newval, void **extra pg_attribute_unused(),
+                        GucSource source pg_attribute_unused())
+{
+	bool valid = marker_valid(*newval);
+
+	if (!valid)
+		nr_publish_waiting_map(); /* the assign hook will not do it */
+	return valid;
 }
 
 /* Names in a list to a bit mask; false and the offending name (or NULL) when it is none. */

@@ -9,6 +9,7 @@
 #include "pg_hook.h"
 
 #define NR_CONNSTRING "neon.pageserver_connstring"
+#define NR_MARKER     "neon_refresh.config_generation"
 
 /* neon_refresh.* */
 extern bool nr_enabled;

@@ -2,6 +2,8 @@
  * Trouble that other parts of the server report in their own words: the walreceiver, and beside
  * Neon's library its pageserver client and walproposer.
  *
+ * The postmaster is heard too: only its own report tells that a part of a reload failed.
+ *
  * emit_log_hook runs in every process, with locks held or inside a signal handler, and in the
  * syslogger, which has no shared memory (touching it there would end the server). So: leave
  * unless this kind of process is on the list; then atomics and SetLatch only.
@@ -43,6 +45,37 @@ judge(const ErrorData *report)
 		nr_trouble_reported(&verdict, sqlstate, report->message);
 }
 
+static bool
+mentions(const char *message, const char *file)
+{
+	return message != NULL && file != NULL && strstr(message, file) != NULL;
+}
+
+/*
+ * The postmaster at a reload. It goes on with the old certificate, pg_hba.conf or pg_ident.conf
+ * where the new one is bad, says so in the log and nowhere else, and would not start with it.
+ * The message ids are those of PostgreSQL 13 to 18; the name of a file stands in the message.
+ */
+static void
+judge_postmaster(const ErrorData *report)
+{
+	const char *id = report->message_id;
+
+	if (report->elevel != LOG || id == NULL)
+		return;
+	if (strcmp(id, "received SIGHUP, reloading configuration files") == 0)
+		nr_publish_reload_begin();
+	else if (strcmp(id, "SSL configuration was not reloaded") == 0)
+		nr_publish_not_reloaded(NR_NOT_RELOADED_SSL);
+	else if (strcmp(id, "%s was not reloaded") == 0)
+	{
+		if (mentions(report->message, HbaFileName) || mentions(report->message, "pg_hba.conf"))
+			nr_publish_not_reloaded(NR_NOT_RELOADED_HBA);
+		if (mentions(report->message, IdentFileName) || mentions(report->message, "pg_ident.conf"))
+			nr_publish_not_reloaded(NR_NOT_RELOADED_IDENT);
+	}
+}
+
 static void
 on_report(ErrorData *report)
 {
@@ -50,10 +83,13 @@ on_report(ErrorData *report)
 
 	if (previous_hook)
 		previous_hook(report);
-	if (nr_shared == NULL || !IsUnderPostmaster || !listens_here() || inside)
+	if (nr_shared == NULL || inside)
 		return;
 	inside = true;
-	judge(report);
+	if (IsUnderPostmaster && listens_here())
+		judge(report);
+	else if (!IsUnderPostmaster && IsPostmasterEnvironment)
+		judge_postmaster(report);
 	inside = false;
 }
 

@@ -56,16 +56,56 @@ hash_map(const struct pgh_shard_map *map, const char *marker, char *hex)
 	return done;
 }
 
+static void
+append_not_reloaded(StringInfo body, uint32 not_reloaded)
+{
+	bool first = true;
+
+	if (not_reloaded == 0)
+		return;
+	appendStringInfoString(body, ", \"not_reloaded\": [");
+	for (uint32 flag = 1; flag <= not_reloaded; flag <<= 1)
+	{
+		if ((not_reloaded & flag) == 0)
+			continue;
+		appendStringInfo(body, "%s\"%s\"", first ? "" : ", ", nr_not_reloaded_text(flag));
+		first = false;
+	}
+	appendStringInfoChar(body, ']');
+}
+
+/*
+ * Marker and map of one moment, and what was not reloaded with this marker: the flags are
+ * cleared before a marker is published and set after, so that equal flags on both sides of the
+ * read are those of the marker or of an older reload with the same result.
+ */
+static uint32
+read_published(struct pgh_shard_map *map, char *marker)
+{
+	uint64 generation;
+	uint32 before;
+	uint32 after = nr_published_not_reloaded();
+
+	do
+	{
+		before = after;
+		pg_read_barrier();
+		nr_published_read(map, &generation, marker);
+		pg_read_barrier();
+		after = nr_published_not_reloaded();
+	} while (before != after);
+	return after;
+}
+
 /* False if there is no marker to acknowledge. */
 bool
-nr_payload_ack(StringInfo body, bool suspects)
+nr_payload_ack(StringInfo body, bool suspects, uint32 *not_reloaded)
 {
 	static struct pgh_shard_map map; /* too large for the stack of a process with a small one */
 	char marker[NR_MARKER_SIZE];
 	char hex[2 * PG_SHA256_DIGEST_LENGTH + 1];
-	uint64 generation;
 
-	nr_published_read(&map, &generation, marker);
+	*not_reloaded = read_published(&map, marker);
 	if (marker[0] == '\0' || !hash_map(&map, marker, hex))
 		return false;
 	resetStringInfo(body);
@@ -74,7 +114,9 @@ nr_payload_ack(StringInfo body, bool suspects)
 	appendStringInfo(body, ", \"shard_count\": %u, \"stripe_size\": %u", map.shard_count,
 	                 map.stripe_size_pages);
 	append_member(body, "map_sha256", hex);
-	appendStringInfo(body, ", \"pid\": %d, \"suspects\": %s}", PostmasterPid,
+	appendStringInfo(body, ", \"pid\": %d, \"suspects\": %s", PostmasterPid,
 	                 suspects ? "true" : "false");
+	append_not_reloaded(body, *not_reloaded);
+	appendStringInfoChar(body, '}');
 	return true;
 }

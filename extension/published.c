@@ -11,11 +11,13 @@
  * at SIGHUP like everybody and publishes GetConfigOption's bytes and the marker it read with
  * them (nr_publish_from_neon). The limits are single words, always written by the postmaster.
  *
- * List and stripe size are one: hooks run one by one in the order of the file. The list's hook
- * notes the time of the last reload, which changes at the end of a pass only; the stripe's hook
- * publishes only if the list's came before it in this same pass, or cannot come in any, since
- * the list stands on the postmaster's command line. The marker is the last line of the file, so
- * it is published after the map it belongs to.
+ * List and stripe size are one, but assign hooks run one by one in the order of the file, and
+ * nothing is called at the end of a reload. So where the marker's line is still to come, list
+ * and stripe size wait for it, and its hooks publish both. Without a marker the list's hook
+ * publishes at once, with the stripe size read so far; the stripe's hook publishes only if the
+ * list's came before it in this same reload, or cannot come in any, since the list stands on the
+ * postmaster's command line. "This same reload" is told by PgReloadTime, which changes at the end
+ * of a reload only.
  */
 #include "prelude.h"
 
@@ -27,6 +29,9 @@
 
 static struct pgh_shard_map scratch; /* 33 kB: not for the postmaster's stack, nor to be leaked */
 static TimestampTz list_seen_in_pass = 0;
+static TimestampTz marker_seen_in_pass = 0;
+static bool map_waits = false;  /* for the marker of this reload */
+static uint32 not_reloaded = 0; /* the postmaster's own copy outlives shared memory in a crash */
 
 /* Do the assign hooks of this process publish map and marker? */
 static bool
@@ -94,13 +99,24 @@ publish_map(const char *list, int stripe_size)
 		                  errhint("Put the token into \"neon_refresh.auth_token_file\".")));
 }
 
+/* Will a hook of the marker run later in this reload? */
+static bool
+marker_follows(void)
+{
+	return marker_seen_in_pass != PgReloadTime && nr_setting_in_file(NR_MARKER) &&
+	       !nr_setting_overrides_file(NR_MARKER);
+}
+
 void
 nr_publish_list(const char *list)
 {
 	if (!hooks_publish())
 		return;
 	list_seen_in_pass = PgReloadTime;
-	publish_map(list, nr_stripe_size);
+	if (marker_follows())
+		map_waits = true;
+	else
+		publish_map(list, nr_stripe_size);
 }
 
 void
@@ -108,8 +124,21 @@ nr_publish_stripe(int stripe_size)
 {
 	if (!hooks_publish() || nr_pageserver_connstring == NULL)
 		return;
-	if (list_seen_in_pass == PgReloadTime || nr_setting_overrides_file(NR_CONNSTRING))
+	if (marker_follows())
+		map_waits = true;
+	else if (list_seen_in_pass == PgReloadTime || nr_setting_overrides_file(NR_CONNSTRING))
 		publish_map(nr_pageserver_connstring, stripe_size);
+}
+
+void
+nr_publish_waiting_map(void)
+{
+	if (!hooks_publish())
+		return;
+	marker_seen_in_pass = PgReloadTime;
+	if (map_waits)
+		publish_map(nr_pageserver_connstring, nr_stripe_size);
+	map_waits = false;
 }
 
 static void
@@ -128,6 +157,7 @@ publish_marker(const char *marker)
 void
 nr_publish_marker(const char *marker)
 {
+	nr_publish_waiting_map(); /* first: who sees the marker sees the map that it belongs to */
 	if (hooks_publish())
 		publish_marker(marker);
 }
@@ -137,6 +167,40 @@ nr_publish_limit(NrLimit limit, int value)
 {
 	if (nr_shared != NULL && !IsUnderPostmaster)
 		pg_atomic_write_u32(&nr_shared->published.limits[limit], (uint32) value);
+}
+
+void
+nr_publish_reload_begin(void)
+{
+	not_reloaded = 0;
+	pg_atomic_write_u32(&nr_shared->published.not_reloaded, 0);
+}
+
+/* Said after the marker was published and the children were signalled: the worker, which may
+ * have acknowledged the marker already, is to say so. */
+void
+nr_publish_not_reloaded(uint32 flag)
+{
+	not_reloaded |= flag;
+	pg_atomic_write_u32(&nr_shared->published.not_reloaded, not_reloaded);
+	nr_wake_worker();
+}
+
+uint32
+nr_published_not_reloaded(void)
+{
+	return pg_atomic_read_u32(&nr_shared->published.not_reloaded);
+}
+
+const char *
+nr_not_reloaded_text(uint32 flag)
+{
+	switch (flag)
+	{
+		case NR_NOT_RELOADED_SSL: return "ssl";
+		case NR_NOT_RELOADED_HBA: return "hba";
+		default: return "ident";
+	}
 }
 
 void
@@ -156,6 +220,7 @@ nr_publish_all(void)
 	nr_publish_limit(NR_LIMIT_CONNECT_MS, nr_connect_timeout_ms);
 	nr_publish_limit(NR_LIMIT_SUSPECT_MS, nr_response_suspect_after_ms);
 	nr_publish_limit(NR_LIMIT_CANCEL_MS, nr_query_cancel_after_ms);
+	pg_atomic_write_u32(&nr_shared->published.not_reloaded, not_reloaded);
 	if (nr_beside_neon)
 	{
 		nr_publish_from_neon();

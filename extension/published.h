@@ -18,11 +18,18 @@ typedef enum NrLimit
 	NR_LIMIT_COUNT
 } NrLimit;
 
+/* What the postmaster said it "was not reloaded": it goes on with what it had, and would not start
+ * with what the files say. Flags. */
+#define NR_NOT_RELOADED_SSL   1
+#define NR_NOT_RELOADED_HBA   2
+#define NR_NOT_RELOADED_IDENT 4
+
 typedef struct NrPublished
 {
 	pg_atomic_uint64 sequence;   /* odd while the writer is at it */
 	pg_atomic_uint64 generation; /* of the map, from 1; a change of the marker does not count */
 	pg_atomic_uint32 limits[NR_LIMIT_COUNT];
+	pg_atomic_uint32 not_reloaded; /* NR_NOT_RELOADED_*, of the latest reload */
 	struct pgh_shard_map map;
 	char marker[NR_MARKER_SIZE];
 } NrPublished;
@@ -32,7 +39,12 @@ void nr_publish_all(void);
 void nr_publish_list(const char *list);
 void nr_publish_stripe(int stripe_size);
 void nr_publish_marker(const char *marker);
+void nr_publish_waiting_map(void); /* the marker's line is reached, but it is refused */
 void nr_publish_limit(NrLimit limit, int value);
+
+/* The postmaster at a reload: it begins, and something was not reloaded. */
+void nr_publish_reload_begin(void);
+void nr_publish_not_reloaded(uint32 flag);
 
 /* Beside Neon's library: the worker, after each look at the file. */
 void nr_publish_from_neon(void);
@@ -40,6 +52,8 @@ void nr_publish_from_neon(void);
 /* Readers: any process. */
 uint64 nr_published_generation(void);
 int nr_published_limit(NrLimit limit);
+uint32 nr_published_not_reloaded(void);
+const char *nr_not_reloaded_text(uint32 flag); /* "ssl", "hba" or "ident" */
 void nr_published_read(struct pgh_shard_map *map, uint64 *generation, char *marker);
 
 #endif

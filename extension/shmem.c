@@ -43,6 +43,7 @@ init_worker(NrWorkerState *worker)
 	pg_atomic_init_u64(&worker->acks, 0);
 	pg_atomic_init_u64(&worker->last_ack, 0);
 	pg_atomic_init_u32(&worker->last_ack_status, 0);
+	pg_atomic_init_u32(&worker->last_ack_result, PGH_ERR_NOT_DONE);
 }
 
 static void
@@ -51,6 +52,7 @@ init_published(NrPublished *published)
 	memset(published, 0, sizeof(*published));
 	pg_atomic_init_u64(&published->sequence, 0);
 	pg_atomic_init_u64(&published->generation, 0);
+	pg_atomic_init_u32(&published->not_reloaded, 0);
 	for (int i = 0; i < NR_LIMIT_COUNT; i++)
 		pg_atomic_init_u32(&published->limits[i], 0);
 	published->map.stripe_size_pages = PGH_DEFAULT_STRIPE_SIZE;

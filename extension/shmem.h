@@ -44,6 +44,7 @@ typedef struct NrWorkerState
 	pg_atomic_uint64 acks;         /* answered with 2xx */
 	pg_atomic_uint64 last_ack;     /* TimestampTz of the last answer */
 	pg_atomic_uint32 last_ack_status;
+	pg_atomic_uint32 last_ack_result; /* enum pgh_result; PGH_ERR_NOT_DONE = none yet */
 } NrWorkerState;
 
 typedef struct NrShared

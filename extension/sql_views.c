@@ -127,18 +127,16 @@ put(Tuplestorestate *store, TupleDesc descriptor, Row *row)
 	tuplestore_putvalues(store, descriptor, row->values, row->nulls);
 }
 
-/* How the last request ended, in words. */
+/* How a request to the daemon ended, in words. */
 static void
-add_last_result(Row *row, NrWorkerState *worker)
+add_result(Row *row, enum pgh_result result, uint32 status)
 {
-	uint32 status = pg_atomic_read_u32(&worker->last_status);
-
-	if (pg_atomic_read_u64(&worker->last_request) == 0)
+	if (result == PGH_ERR_NOT_DONE)
 		add_null(row);
 	else if (status != 0)
 		add_text(row, psprintf("HTTP %u", status));
 	else
-		add_text(row, pgh_result_text(pg_atomic_read_u32(&worker->last_result)));
+		add_text(row, pgh_result_text(result));
 }
 
 static void
@@ -164,7 +162,11 @@ add_worker(Row *row)
 	add_count(row, &worker->requests);
 	add_count(row, &worker->requests_failed);
 	add_time_at(row, &worker->last_request);
-	add_last_result(row, worker);
+	if (pg_atomic_read_u64(&worker->last_request) == 0)
+		add_null(row);
+	else
+		add_result(row, pg_atomic_read_u32(&worker->last_result),
+		           pg_atomic_read_u32(&worker->last_status));
 	add_count(row, &worker->acks);
 	add_time_at(row, &worker->last_ack);
 	if (ack_status == 0)
@@ -202,6 +204,32 @@ add_since_1_1(Row *row)
 	add_count(row, &nr_shared->events.dropped);
 }
 
+/* What the postmaster did not reload, separated by commas. */
+static void
+add_not_reloaded(Row *row)
+{
+	uint32 flags = nr_published_not_reloaded();
+	StringInfoData text;
+
+	initStringInfo(&text);
+	for (uint32 flag = 1; flag <= flags; flag <<= 1)
+	{
+		if ((flags & flag) != 0)
+			appendStringInfo(&text, "%s%s", text.len > 0 ? ", " : "", nr_not_reloaded_text(flag));
+	}
+	add_text(row, text.data);
+}
+
+static void
+add_since_1_2(Row *row)
+{
+	NrWorkerState *worker = &nr_shared->worker;
+	uint32 result = pg_atomic_read_u32(&worker->last_ack_result);
+
+	add_not_reloaded(row);
+	add_result(row, result, pg_atomic_read_u32(&worker->last_ack_status));
+}
+
 /* stat_row(): one row, its columns in the order in which the SQL files have brought them */
 Datum
 neon_refresh_stat_row(PG_FUNCTION_ARGS)
@@ -223,6 +251,7 @@ neon_refresh_stat_row(PG_FUNCTION_ARGS)
 	add(&row, Int32GetDatum((int32) map->stripe_size_pages));
 	add_worker(&row);
 	add_since_1_1(&row);
+	add_since_1_2(&row);
 	put(store, descriptor, &row);
 	return (Datum) 0;
 }

@@ -34,6 +34,7 @@ typedef struct Worker
 	uint64 ack_due_us;    /* ack_wanted only */
 	uint64 reload_due_us; /* ConfigReloadPending only; 0 = not looked at yet */
 	uint32 ack_attempt;
+	uint32 not_reloaded_told;       /* by the latest ack */
 	enum pgh_result refresh_logged; /* outcome of the last log line of each kind */
 	int refresh_logged_status;
 	enum pgh_result ack_logged;
@@ -231,6 +232,7 @@ note_ack_outcome(Worker *worker, enum pgh_result result, int status, const char 
 	NrWorkerState *state = &nr_shared->worker;
 
 	pg_atomic_write_u32(&state->last_ack_status, (uint32) status);
+	pg_atomic_write_u32(&state->last_ack_result, result);
 	if (result == PGH_OK)
 		pg_atomic_write_u64(&state->last_ack, (uint64) GetCurrentTimestamp());
 	if (status / 100 == 2)
@@ -248,7 +250,8 @@ send_ack(Worker *worker, uint64 now_us)
 	enum pgh_result result;
 
 	initStringInfo(&body);
-	if (!nr_payload_ack(&body, pgh_policy_suspects(&worker->intake.policy)))
+	if (!nr_payload_ack(&body, pgh_policy_suspects(&worker->intake.policy),
+	                    &worker->not_reloaded_told))
 	{
 		worker->ack_wanted = false;
 		return;
@@ -310,6 +313,9 @@ send_due(Worker *worker, uint64 now_us)
 		worker->complained = false;
 		want_ack(worker, PAGES_FIRST_MS);
 	}
+	/* the postmaster says it after it has signalled us; our own reload wants an ack anyway */
+	if (!ConfigReloadPending && nr_published_not_reloaded() != worker->not_reloaded_told)
+		want_ack(worker, 0);
 	if (due && (nr_enabled || worker->manual) && !pgh_trigger_in_flight(worker->refresh.trigger))
 		send_refresh(worker, now_us);
 	if (ack_due_us(worker) <= now_us)

@@ -44,7 +44,7 @@ void nr_log_answer(const char *what, enum pgh_result result, int status, const c
 
 /* payload.c */
 void nr_payload_refresh(StringInfo body, const NrEventData *event, uint32 count);
-bool nr_payload_ack(StringInfo body, bool suspects);
+bool nr_payload_ack(StringInfo body, bool suspects, uint32 *not_reloaded);
 
 /* walreceiver.c: how long until it wants to look again, -1 = not in recovery. */
 long nr_primary_watch(void);

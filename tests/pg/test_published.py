@@ -107,3 +107,43 @@ def test_a_refused_list_leaves_the_map(make_neon: MakeNeon) -> None:
     enabled = "SELECT enabled FROM neon_refresh.stat"
     wait_until("enabled = off", lambda: server.value(enabled) is False)
     assert server.query(MAP)[0][1] == 2
+
+
+LIST = "neon.pageserver_connstring"
+MARKER = "neon_refresh.config_generation"
+
+
+def publish(server: Postgres, settings: dict[str, str | int | None]) -> None:
+    """Reload a file at whose end *settings* stand in this order."""
+    server.configure(settings)
+    server.reload()
+
+
+def test_with_a_marker_the_order_of_list_and_stripe_size_does_not_matter(
+    make_neon: MakeNeon,
+) -> None:
+    """The pair waits for the marker's line: one generation, never a list with the old size."""
+    server = make_neon({"neon.stripe_size": 16, MARKER: "1.a.b"}, pageservers=ONE)
+    publish(server, {LIST: TWO, "neon.stripe_size": 64, MARKER: "2.a.b"})
+    wait_until("the pair", lambda: server.query(MAP)[0] == (2, 2, 64))
+
+    publish(server, {"neon.stripe_size": 16, LIST: ONE, MARKER: "3.a.b"})
+    wait_until("the next pair", lambda: server.query(MAP)[0] == (3, 1, 16))
+
+
+def test_a_marker_whose_hook_does_not_follow_delays_nothing(make_neon: MakeNeon) -> None:
+    """Refused, before the list, removed, or overridden by the command line: the map comes."""
+    server = make_neon({MARKER: "1.a.b"}, pageservers=ONE)
+    publish(server, {LIST: TWO, MARKER: "no marker"})
+    wait_until("two shards", lambda: server.query(MAP)[0][1] == 2)
+    publish(server, {MARKER: "2.a.b", LIST: ONE})
+    wait_until("one shard", lambda: server.query(MAP)[0][1] == 1)
+    publish(server, {LIST: None, MARKER: "3.a.b"})
+    wait_until("no shard", lambda: server.query(MAP)[0][1] == 0)
+    publish(server, {LIST: TWO, MARKER: None})
+    wait_until("two shards again", lambda: server.query(MAP)[0][1] == 2)
+
+    server.stop()
+    server.start(arguments=["-c", f"{MARKER}=0.x.y"])
+    publish(server, {LIST: ONE, MARKER: "4.a.b"})
+    wait_until("one shard again", lambda: server.query(MAP)[0][1] == 1)

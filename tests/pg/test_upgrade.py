@@ -9,9 +9,13 @@ from devstack.postgres import Postgres
 from devstack.wait import wait_until
 from tests.pg.conftest import MakeNeon
 
-NEWEST = "1.1"
-ADDED = {"1.1": {"worker_title", "worker_age", "request_in_flight", "events_lost"}}
-OLD = ["1.0"]
+NEWEST = "1.2"
+ADDED = {
+    "1.0": {"worker_title", "worker_age", "request_in_flight", "events_lost"},
+    "1.1": {"not_reloaded", "last_ack_result"},
+}
+"""Columns that the version after this one brought."""
+OLD = list(ADDED)
 
 OBJECTS = """
     SELECT pg_describe_object(classid, objid, 0) FROM pg_depend
@@ -70,7 +74,8 @@ def test_an_update_makes_what_a_fresh_install_makes(server: Postgres, old: str) 
     before = columns_of_stat(server)
     server.query("ALTER EXTENSION neon_refresh UPDATE")
     assert everything(server) == fresh
-    assert columns_of_stat(server) - before == ADDED[NEWEST]
+    added = set().union(*(ADDED[version] for version in OLD[OLD.index(old) :]))
+    assert columns_of_stat(server) - before == added
 
 
 @pytest.mark.parametrize("old", OLD)
