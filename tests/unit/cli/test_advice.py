@@ -19,6 +19,7 @@ def status(**changes: Any) -> dict[str, Any]:
         "refresh": {
             "last_attempt": {"outcome": changes.get("outcome", "applied")},
             "suspected_since": changes.get("suspected_since"),
+            "suspicion": changes.get("suspicion"),
         },
         "postgres": {
             "pid": changes.get("pid", 4711),
@@ -76,3 +77,77 @@ def test_hints(changes: dict[str, Any], beginnings: list[str]) -> None:
     found = list(hints(status(**changes)))
 
     assert [hint[: len(start)] for hint, start in zip(found, beginnings, strict=True)] == beginnings
+
+
+SINCE = "2026-01-01T00:00:00Z"
+
+
+@pytest.mark.parametrize(
+    ("text", "helps"),
+    [
+        (
+            "could not start WAL streaming: ERROR:  requested starting point 0/5000000 on timeline "
+            "1 is not in this server's history",
+            "pg_rewind",
+        ),
+        ("highest timeline 1 of the primary is behind recovery timeline 2", "pg_rewind"),
+        (
+            "could not receive data from WAL stream: ERROR:  requested WAL segment "
+            "000000010000000000000003 has already been removed",
+            "restore_command",
+        ),
+        ("database system identifier differs between the primary and standby", "another cluster"),
+        ('ERROR:  replication slot "s" does not exist', "pg_create_physical_replication_slot"),
+        ('ERROR:  replication slot "s" is active for PID 4711', "give each its own"),
+        ('FATAL:  no pg_hba.conf entry for replication connection from host "::1"', "refuses"),
+        (
+            "FATAL:  number of requested standby connections exceeds max_wal_senders",
+            "max_wal_senders",
+        ),
+    ],
+)
+@pytest.mark.parametrize("outcome", ["unchanged", "fetch_failed"])
+def test_a_primary_that_is_reached(text: str, helps: str, outcome: str) -> None:
+    """Another address does not help where the primary says what it has against this standby."""
+    changes = {"suspected_since": SINCE, "outcome": outcome}
+    [hint] = hints(status(**changes, suspicion={"source": "primary", "text": text}))
+    assert helps in hint
+    assert "publish the new ones" not in hint
+
+
+@pytest.mark.parametrize(
+    "suspicion",
+    [
+        {"source": "primary", "text": "connection refused"},
+        {"source": "pageserver", "text": "FATAL:  password authentication failed"},
+        None,
+    ],
+)
+def test_a_server_that_is_not_reached(suspicion: dict[str, str] | None) -> None:
+    """Only another address helps."""
+    [hint] = hints(status(suspected_since=SINCE, outcome="unchanged", suspicion=suspicion))
+    assert hint.startswith("The source still names these servers: publish the new ones")
+
+
+@pytest.mark.parametrize(
+    ("said", "helps"),
+    [
+        (
+            'could not create any TCP/IP sockets (could not bind IPv4 address "127.0.0.1": '
+            "Address already in use)",
+            "ss -tlnp",
+        ),
+        ('lock file "postmaster.pid" already exists', "Another PostgreSQL"),
+        ('could not access file "nolib": No such file or directory', "without it"),
+        ('could not load server certificate file "server.crt": No such file', "ssl = off"),
+        ("could not map anonymous shared memory: Cannot allocate memory", "shared_buffers"),
+        ('could not write lock file "postmaster.pid": No space left on device', "Free space"),
+        ('data directory "/d" has invalid permissions', "0700"),
+        ("something new", "Mend that"),
+    ],
+)
+def test_a_server_that_did_not_start(said: str, helps: str) -> None:
+    """What the server itself says decides; the last outcome, of the fetch, is beside the point."""
+    error = f"postgres did not start: {said}"
+    [hint] = hints(status(error=error, outcome="rejected", pid=None))
+    assert helps in hint
