@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from compute_ctl.document.spec import Document, decode_document
 from compute_ctl.errors import FetchError
@@ -17,6 +17,8 @@ class News:
 
     document: Document | None
     """None: the source says that this compute is empty."""
+    long_polled: bool = False
+    """It is the answer to a long poll, not to a plain fetch."""
 
 
 class Fetcher:
@@ -108,7 +110,9 @@ class Fetcher:
         finally:
             self._at_source = False
         self._long_poll_works = self._holds = fetched.long_polled
-        return None if fetched.status is FetchStatus.NOT_MODIFIED else self._news(fetched)
+        if fetched.status is FetchStatus.NOT_MODIFIED:
+            return None
+        return replace(self._news(fetched), long_polled=True)
 
     @property
     def open_long_poll(self) -> asyncio.Task[News | None] | None:

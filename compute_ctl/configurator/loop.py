@@ -220,7 +220,7 @@ class Configurator:
         return self._node.push is not None or self._node.terminating
 
     async def _fetched(self, news: News | None, *, force: bool) -> Result:
-        self._schedule.answered()
+        self._schedule.answered(to_long_poll=news is None or news.long_polled)
         if news is None:
             return await self._unchanged()
         if news.document is None:

@@ -116,8 +116,14 @@ class Schedule:
         if why is pacing.Why.TICK:
             self._next_tick = now + self._settings.reconcile_interval
 
-    def answered(self) -> None:
-        """The source has answered; perhaps a long poll that it held before it wanted a pause."""
+    def answered(self, *, to_long_poll: bool) -> None:
+        """The source has answered.
+
+        That ends the pause it asked for, unless it answered a long poll: none begins during a
+        pause, so the source held this one before it asked. A fetch that is answered began after.
+        """
+        if not to_long_poll:
+            self._retry_after_until = None
         self._answered = True
         self._failures, self._lasting = 0, False
 

@@ -25,6 +25,7 @@ import msgspec
 from yarl import URL
 
 from compute_ctl.document.json_text import malformed
+from compute_ctl.decisions.pacing import RETRY_AFTER_MAX_S
 from compute_ctl.errors import FetchError, SettingsError
 from compute_ctl.ports import Fetched, FetchStatus
 from compute_ctl.sources.connection_error import connection_error, system_words
@@ -237,16 +238,17 @@ class ControlPlane:
 def retry_after(value: str | None, date: str | None, now: datetime) -> float | None:
     """Return the seconds that a Retry-After header asks for, None where it says nothing usable.
 
-    A point in time is compared with the server's own *date* where it sent one, else with *now*.
+    More than `pacing.RETRY_AFTER_MAX_S` counts as that, however many digits it has. A point in time is compared with the server's own *date* where it sent one, else with *now*.
     """
     if value is None:
         return None
-    if re.fullmatch(r"\s*[0-9]{1,9}\s*", value):
-        return float(value)
+    if re.fullmatch(r"\s*[0-9]+\s*", value, re.ASCII):
+        return min(float(value), RETRY_AFTER_MAX_S)
     until = _http_date(value)
     if until is None:
         return None
-    return max(0.0, (until - (_http_date(date or "") or now)).total_seconds())
+    seconds = (until - (_http_date(date or "") or now)).total_seconds()
+    return min(max(0.0, seconds), RETRY_AFTER_MAX_S)
 
 
 def _http_date(value: str) -> datetime | None:

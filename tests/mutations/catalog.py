@@ -227,6 +227,13 @@ MUTATIONS: Final = (
         new="        except KeyError as error:\n",
         tests=("tests/unit/configurator/test_loop.py",),
     ),
+    Mutation(
+        name="a pause that outlives an answer",
+        file="compute_ctl/configurator/schedule.py",
+        old="            self._retry_after_until = None\n",
+        new="            self._retry_after_until = self._retry_after_until\n",
+        tests=("tests/unit/configurator/test_schedule.py",),
+    ),
     # processes
     Mutation(
         name="SIGTERM swallowed",

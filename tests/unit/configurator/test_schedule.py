@@ -27,17 +27,35 @@ def made(seed: int = 0) -> tuple[HandClock, Node, Schedule]:
 def test_of_two_pauses_the_longer_counts() -> None:
     """A fetch and a long poll were both refused: the source is left alone as long as it wanted.
 
-    Another long poll, which it held before, may be answered meanwhile.
+    Another long poll, which it held before, may be answered meanwhile: that ends nothing.
     """
     clock, _, schedule = made()
     for wanted_s in (60, 2):
         schedule.failed(FetchError("429", retry_after_s=wanted_s))
 
     assert schedule.left_alone() >= 60
-    schedule.answered()
+    schedule.answered(to_long_poll=True)
     assert schedule.left_alone() >= 60
     clock.now += schedule.left_alone()
     assert schedule.left_alone() == 0
+
+
+def test_an_answer_ends_the_pause() -> None:
+    """A forced fetch is answered during a pause: the source is well, so the next one is paced."""
+    clock, node, schedule = made()
+    schedule.failed(FetchError("503", retry_after_s=60))
+    clock.now += 1.0
+    node.requests.add(clock.now, source=Source.OPERATOR, suspicion=None, force=True)
+    due = schedule.due(clock.now, held=False)
+    assert (clock.now, Why.FORCED) == (due.at, due.why)
+    schedule.fetching(clock.now, due.why)
+    node.requests.take()
+    schedule.answered(to_long_poll=False)
+    schedule.attempted(clock.now)
+
+    assert schedule.left_alone() == 0
+    node.requests.add(clock.now, source=Source.WORKER, suspicion=None, force=False)
+    assert schedule.due(clock.now, held=False).at - clock.now <= 1.0
 
 
 @pytest.mark.parametrize(("lasting", "slowly"), [(True, True), (False, False)])
@@ -54,7 +72,7 @@ def test_a_refusal_that_lasts_is_asked_slowly(lasting: bool, slowly: bool, seed:
     due = schedule.due(clock.now, held=False)
 
     assert slowly == (2.5 <= due.at - clock.now <= 5.0)
-    schedule.answered()
+    schedule.answered(to_long_poll=False)
     assert schedule.due(clock.now, held=False).at - clock.now <= 0.1
 
 
@@ -79,6 +97,6 @@ def test_first_answer_is_asked_for_until_there_is_one(source: str | None, goes_o
         schedule.attempted(clock.now)
 
     assert goes_on == (schedule.due(clock.now, held=False).at - clock.now <= 5.0)
-    schedule.answered()
+    schedule.answered(to_long_poll=False)
     schedule.failed(FetchError("dead again"))
     assert schedule.due(clock.now, held=False).why is Why.TICK

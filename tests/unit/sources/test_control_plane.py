@@ -228,11 +228,14 @@ def test_settings_that_cannot_work_are_refused(uri: str, compute_id: str, token:
         (None, None, None),
         ("0", None, 0.0),
         (" 12 ", None, 12.0),
+        ("1000000000", None, 60.0),
+        ("9" * 400, None, 60.0),
         ("-1", None, None),
         ("soon", None, None),
         ("Sun, 22 Nov 2026 12:00:30 GMT", None, 30.0),
         ("Sun, 22 Nov 2026 12:00:30 GMT", "Sun, 22 Nov 2026 12:00:20 GMT", 10.0),
         ("Sun, 22 Nov 2026 11:00:00 GMT", None, 0.0),
+        ("Fri, 31 Dec 9999 23:59:59 GMT", None, 60.0),
     ],
 )
 def test_retry_after(value: str | None, date: str | None, expected: float | None) -> None:
