@@ -155,6 +155,9 @@ class StateStore(Protocol):
     def add_history(self, entry: Mapping[str, object]) -> None:
         """Append a line to the advisory history. Never raises."""
 
+    def last_attempt(self) -> int:
+        """Return the number of the last attempt in the history, 0 for none. Never raises."""
+
 
 class Postgres(Protocol):
     """The server, whoever started it."""

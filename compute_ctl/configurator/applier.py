@@ -75,6 +75,7 @@ class Applier:
         """
         node = self._node
         node.state = await self._journal.load()
+        node.attempts = await self._journal.last_attempt()
         live = await self._journal.live()
         start = decide_start(live=live, state=node.state)
         if start is Start.REWRITE:

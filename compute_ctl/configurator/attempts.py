@@ -24,11 +24,10 @@ class Attempts:
         self._clock = clock
         self._schedule = schedule
         self._catalog = catalog
-        self._count = 0
 
     def begin(self) -> tuple[float, datetime]:
         """Begin an attempt; return when, by both clocks."""
-        self._count += 1
+        self._node.attempts += 1
         return self._clock.monotonic(), self._clock.wall()
 
     def end(self, begun: tuple[float, datetime], result: Result, *, who: str, served: int) -> None:
@@ -36,7 +35,7 @@ class Attempts:
         node, now = self._node, self._clock.monotonic()
         self._schedule.attempted(now)
         attempt = Attempt(
-            number=self._count,
+            number=node.attempts,
             who=who,
             started_at=begun[1],
             finished_at=self._clock.wall(),

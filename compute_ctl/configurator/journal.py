@@ -94,6 +94,10 @@ class Journal:
             state = State()
         return self._identity.put_into(state)
 
+    async def last_attempt(self) -> int:
+        """Return the number of the last attempt that the history knows. Raises StoreError."""
+        return await self._call(self._state.last_attempt)
+
     async def live(self) -> LiveFile | None:
         """Return the live file, None if there is none. Raises StoreError."""
         text = await self._call(self._conf.read)

@@ -17,6 +17,8 @@ _log = logging.getLogger(__name__)
 
 FILE_BYTES: Final = 1024 * 1024
 MAX_READ_BYTES: Final = 16 * 1024 * 1024
+TAIL_BYTES: Final = 64 * 1024
+"""In which the last attempt is looked for; an entry has a few hundred."""
 
 
 def append(folder: Path, entry: Mapping[str, object]) -> None:
@@ -47,3 +49,30 @@ def read(folder: Path, limit: int = 100) -> list[dict[str, Any]]:
                 with suppress(msgspec.DecodeError, UnicodeDecodeError):
                     entries.append(msgspec.json.decode(line, type=dict[str, Any]))
     return entries[-limit:]
+
+
+def last_attempt(folder: Path) -> int:
+    """Return the highest number of an attempt among the last entries, 0 where there is none."""
+    for name in ("history.jsonl", "history.jsonl.1"):
+        numbers = [0]
+        with suppress(OSError):
+            for line in _tail(folder / name).splitlines():
+                with suppress(msgspec.DecodeError, UnicodeDecodeError):
+                    numbers.append(msgspec.json.decode(line, type=_Numbered).number)
+        if (highest := max(numbers)) > 0:
+            return highest
+    return 0
+
+
+class _Numbered(msgspec.Struct):
+    """What is needed of an entry; work on the catalog has no number."""
+
+    number: int = 0
+
+
+def _tail(path: Path) -> bytes:
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        return os.pread(fd, TAIL_BYTES, max(0, os.fstat(fd).st_size - TAIL_BYTES))
+    finally:
+        os.close(fd)

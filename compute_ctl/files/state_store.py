@@ -202,6 +202,10 @@ class StateStore:
         """Append a line to the advisory history. Never raises."""
         history.append(self._folder, entry)
 
+    def last_attempt(self) -> int:
+        """Return the number of the last attempt in the history, 0 for none. Never raises."""
+        return history.last_attempt(self._folder)
+
     def set_aside(self) -> Path | None:
         """Move everything but the lock into a folder of its own and begin anew.
 

@@ -44,7 +44,8 @@ class Claims(Struct, frozen=True, kw_only=True):
 
     compute_id: str | None = None
     scope: Literal["compute_ctl:admin"] | None = None
-    aud: tuple[str, ...] | None = None
+    aud: str | tuple[str, ...] | None = None
+    """One audience may come as a string (RFC 7519, 4.1.3)."""
     exp: float | None = None
     nbf: float | None = None
 
@@ -178,5 +179,5 @@ def _check_audience(claims: Claims) -> None:
     if claims.aud is None:
         if claims.scope is not None:
             raise RequestError(401, "missing audience in authorization token claims")
-    elif AUDIENCE not in claims.aud:
+    elif AUDIENCE not in ((claims.aud,) if isinstance(claims.aud, str) else claims.aud):
         raise RequestError(401, "invalid audience in authorization token claims")

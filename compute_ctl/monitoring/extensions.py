@@ -31,6 +31,7 @@ QUIET_POLL_S: Final = 1.0
 SOONEST_S: Final = 60.0
 """Between two counts, however short a document says that the compute may live."""
 
+Rows = list[tuple[str | None, ...]]
 _DATABASES: Final = f"""\
 SELECT datname FROM pg_database WHERE datallowconn AND datconnlimit <> -2
 ORDER BY oid LIMIT {MAX_DATABASES}"""  # noqa: S608 (a constant)
@@ -44,7 +45,8 @@ class ExtensionCount:
 
     connstr: str = field(repr=False)
     quiet: Callable[[], bool]
-    """Whether nothing more important goes on, and the server can be asked."""
+    """Whether nothing more important goes on, and the server can be asked; called in the event
+    loop's thread."""
     on_extensions: Callable[[Mapping[Installed, int]], None]
     """Told of every count that was complete."""
     interval_s: Callable[[], float]
@@ -69,9 +71,7 @@ class ExtensionCount:
     async def count(self) -> None:
         """Count once; what cannot be counted leaves the last count as it is. Never raises."""
         try:
-            found = await self._room.run(
-                self._count, name="extensions", within_s=self.total_s + THREAD_MARGIN_S
-            )
+            found = await self._count()
         except (ProbeError, TimeoutError) as error:
             logger.debug("could not count the extensions: %s", error)
         except Exception:  # a mistake of ours here must not cost a heal
@@ -80,15 +80,15 @@ class ExtensionCount:
             if found is not None:
                 self.on_extensions(found)
 
-    def _count(self) -> Mapping[Installed, int] | None:
+    async def _count(self) -> Mapping[Installed, int] | None:
         """Count in all databases; None where something more important came up."""
         deadline = time.monotonic() + self.total_s
         counts: Counter[Installed] = Counter()
-        for (database,) in self._ask(_DATABASES, None, deadline):
+        for (database,) in await self._ask(_DATABASES, None, deadline):
             if not self.quiet():
                 return None
             try:
-                rows = self._ask(_EXTENSIONS, database, deadline)
+                rows = await self._ask(_EXTENSIONS, database, deadline)
             except ProbeError:
                 if time.monotonic() >= deadline:
                     raise
@@ -96,7 +96,15 @@ class ExtensionCount:
             counts.update((name or "", version or "", su == "t") for name, version, su in rows)
         return counts
 
-    def _ask(self, sql: str, database: str | None, deadline: float) -> list[tuple[str | None, ...]]:
+    async def _ask(self, sql: str, database: str | None, deadline: float) -> Rows:
+        return await self._room.run(
+            lambda: self._query(sql, database, deadline),
+            name="extensions",
+            within_s=DATABASE_S + THREAD_MARGIN_S,
+        )
+
+    def _query(self, sql: str, database: str | None, deadline: float) -> Rows:
+        """Ask in a session of its own; in a thread."""
         session = PgSession(
             self.connstr,
             min(deadline, time.monotonic() + DATABASE_S),

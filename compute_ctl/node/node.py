@@ -82,6 +82,8 @@ class Node:
         self.written: Written | None = None
         self.verdict: Verdict | None = None
         self.last_attempt: Attempt | None = None
+        self.attempts = 0
+        """Number of the last attempt begun; goes on from the history of earlier daemons."""
         self._error: str | None = None
         self.error_since: float | None = None
         """Monotonic seconds."""

@@ -6,6 +6,7 @@ that is a `FetchError`, and the next fetch may succeed. The etag is the hash of 
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 from pathlib import Path
@@ -32,6 +33,8 @@ class FileSource:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._room = Room()
+        self._reading: asyncio.Task[bytes] | None = None
+        """The last read. A fetch that is given up, for a push say, leaves it to end by itself."""
         self._found: str | None = None
         """Hash of what was read last: a broken document is read again and again."""
 
@@ -48,7 +51,8 @@ class FileSource:
         """
         del wait_s
         try:
-            raw = await self._room.run(self._read, name="file", within_s=READ_TIMEOUT_S)
+            async with asyncio.timeout(READ_TIMEOUT_S):
+                raw = await self._read_anew()
         except (TimeoutError, RuntimeError) as error:  # the latter: no thread to be had
             reason = str(error) or f"no answer within {READ_TIMEOUT_S:g} s"
             raise FetchError(f'could not read file "{self._path}": {reason}') from error
@@ -61,6 +65,16 @@ class FileSource:
         if self._is_empty(raw):
             return Fetched(status=FetchStatus.EMPTY, etag=found)
         return Fetched(status=FetchStatus.ATTACHED, raw=raw, etag=found)
+
+    async def _read_anew(self) -> bytes:
+        """Read after whatever an earlier fetch still reads: that may be older than the request."""
+        if self._reading is not None:
+            await asyncio.wait({self._reading})
+        self._reading = asyncio.create_task(
+            self._room.run(self._read, name="file", within_s=READ_TIMEOUT_S), name="file"
+        )
+        self._reading.add_done_callback(_retrieve)
+        return await asyncio.shield(self._reading)
 
     def _read(self) -> bytes:
         try:
@@ -78,3 +92,9 @@ class FileSource:
             found = malformed(raw, error)
             raise FetchError(f'file "{self._path}" is not valid JSON: {found}') from error
         return isinstance(document, dict) and "spec" in document and document["spec"] is None
+
+
+def _retrieve(task: asyncio.Task[bytes]) -> None:
+    """Retrieve the exception of a read that nobody awaits, so that asyncio does not log it."""
+    if not task.cancelled():
+        task.exception()

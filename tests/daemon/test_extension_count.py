@@ -1,5 +1,6 @@
 """The extensions of a real server are counted in all its databases, and never in the way."""
 
+import threading
 from collections.abc import Iterator, Mapping
 
 import psycopg
@@ -54,6 +55,25 @@ async def test_stops_when_something_else_is_wanted(server: Postgres) -> None:
     """Between two databases it looks, and a count that is not complete is not shown."""
     left = [True, True, False]
     assert ([], []) == (await count(server, quiet=left), left)
+
+
+async def test_the_node_is_only_looked_at_by_the_event_loop(server: Postgres) -> None:
+    """Whether all is quiet is asked in its thread: nothing of the node is safe in another."""
+    threads: list[threading.Thread] = []
+
+    def quiet() -> bool:
+        threads.append(threading.current_thread())
+        return True
+
+    counter = ExtensionCount(
+        connstr=server.dsn(),
+        quiet=quiet,
+        on_extensions=lambda _: None,
+        interval_s=lambda: 60.0,
+    )
+    await counter.count()
+
+    assert {threading.main_thread()} == set(threads)
 
 
 async def test_hanging_server_is_left_at_the_deadline(server: Postgres) -> None:

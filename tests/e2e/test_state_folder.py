@@ -71,3 +71,15 @@ def test_a_generation_is_kept_as_soon_as_it_can_be(compute: Compute) -> None:
 
     assert daemon.refresh() == "unchanged"
     assert (compute.postgres.data / "compute_ctl.conf").read_text() == kept.read_text()
+
+
+def test_numbers_of_attempts_go_on_after_a_restart(compute: Compute) -> None:
+    """No two attempts of a compute have one number, whichever daemon made them."""
+    compute.publish(compute.pageserver("a"))
+    daemon = compute.start_daemon()
+    before = daemon.status()["refresh"]["last_attempt"]["id"]
+    daemon.stop()
+    daemon.start()
+    compute.wait_in_sync()
+
+    assert before < daemon.status()["refresh"]["last_attempt"]["id"]

@@ -287,3 +287,7 @@ class SimStateStore:
 
     def add_history(self, entry: Mapping[str, object]) -> None:
         """Keep no history."""
+
+    def last_attempt(self) -> int:
+        """There is no history."""
+        return 0

@@ -37,6 +37,26 @@ def store(tmp_path: Path) -> Iterator[StateStore]:
     made.close()
 
 
+def test_numbers_of_attempts_go_on(tmp_path: Path) -> None:
+    """The last number is found among other entries, torn lines, and after the file was rotated."""
+    store = StateStore(tmp_path / "state")
+    store.open()
+    try:
+        assert 0 == store.last_attempt()
+        entries: tuple[dict[str, object], ...] = ({"number": 7}, {"kind": "catalog"}, {"number": 8})
+        for entry in entries:
+            store.add_history(entry)
+        history = tmp_path / "state" / "history.jsonl"
+        with history.open("ab") as file:
+            file.write(b'{"number": 9')
+        assert 8 == store.last_attempt()
+        history.rename(history.with_name("history.jsonl.1"))
+        store.add_history({"kind": "catalog"})
+        assert 8 == store.last_attempt()
+    finally:
+        store.close()
+
+
 def test_folder_and_files_are_private(store: StateStore) -> None:
     """The folders are 0700 and every file 0600, whatever the umask."""
     old = os.umask(0)

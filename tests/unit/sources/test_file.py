@@ -72,21 +72,45 @@ class HungFile(FileSource):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        self.answers = threading.Event()
+        self.answers, self.begun = threading.Event(), threading.Event()
+        self.reads = 0
 
     def _read(self) -> bytes:
-        self.answers.wait(10)
+        self.reads += 1
+        self.begun.set()
+        self.answers.wait(30)
         return super()._read()
 
 
-async def test_a_hung_file_system_takes_one_thread_of_its_own(tmp_path: Path) -> None:
-    """No second read begins while one hangs, and threads for other work are left alone."""
-    source = HungFile(tmp_path / "config.json")
-    first = asyncio.create_task(source.fetch())
+async def test_a_fetch_given_up_is_no_failure_of_the_source(tmp_path: Path) -> None:
+    """The next fetch waits until its read has ended, and reads what is there by then."""
+    path = tmp_path / "config.json"
+    path.write_bytes(b'{"spec": null}')
+    source = HungFile(path)
+    given_up = asyncio.create_task(source.fetch())
+    await asyncio.to_thread(source.begun.wait, 5)
+    given_up.cancel()
+    await asyncio.wait({given_up})
+
+    second = asyncio.create_task(source.fetch())
     await asyncio.sleep(0)  # it begins
+    path.write_bytes(DOCUMENT)
+    source.answers.set()
+
+    expected = Fetched(status=FetchStatus.ATTACHED, raw=DOCUMENT, etag=ETAG)
+    assert (expected, 2) == (await second, source.reads)
+
+
+async def test_a_hung_file_system_takes_one_thread_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No second read begins while one hangs, and threads for other work are left alone."""
+    monkeypatch.setattr("compute_ctl.sources.file.READ_TIMEOUT_S", 0.2)
+    source = HungFile(tmp_path / "config.json")
+    with pytest.raises(FetchError, match=r"no answer within 0\.2 s"):
+        await source.fetch()
     with pytest.raises(FetchError, match="an earlier run has not ended yet"):
         await source.fetch()
+    assert 1 == source.reads
     assert "file" in {thread.name for thread in threading.enumerate() if thread.daemon}
     source.answers.set()
-    with pytest.raises(FetchError, match="No such file or directory"):
-        await first
