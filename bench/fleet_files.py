@@ -88,3 +88,7 @@ class Files:
 
     def add_history(self, entry: Mapping[str, object]) -> None:
         """Keep no history."""
+
+    def last_attempt(self) -> int:
+        """There is no history."""
+        return 0

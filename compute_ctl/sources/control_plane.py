@@ -24,8 +24,8 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from compute_ctl.document.json_text import malformed
 from compute_ctl.decisions.pacing import RETRY_AFTER_MAX_S
+from compute_ctl.document.json_text import malformed
 from compute_ctl.errors import FetchError, SettingsError
 from compute_ctl.ports import Fetched, FetchStatus
 from compute_ctl.sources.connection_error import connection_error, system_words
@@ -238,7 +238,8 @@ class ControlPlane:
 def retry_after(value: str | None, date: str | None, now: datetime) -> float | None:
     """Return the seconds that a Retry-After header asks for, None where it says nothing usable.
 
-    More than `pacing.RETRY_AFTER_MAX_S` counts as that, however many digits it has. A point in time is compared with the server's own *date* where it sent one, else with *now*.
+    More than `pacing.RETRY_AFTER_MAX_S` counts as that, however many digits it has. A point in
+    time is compared with the server's own *date* where it sent one, else with *now*.
     """
     if value is None:
         return None
