@@ -211,19 +211,20 @@ def may_not_read(path: Path) -> ClientError:
 
 def who_may(path: Path) -> str:
     """Return a hint for somebody who may not use *path*."""
-    owner = _owner_of(path)
-    return "Run this as root." if owner == "root" else f"Run this as root or as {owner}."
+    owner = owner_of(path)
+    name = owner[1] if owner else "its owner"
+    return "Run this as root." if name == "root" else f"Run this as root or as {name}."
 
 
-def _owner_of(path: Path) -> str:
-    """Return who owns *path* or the nearest folder above it that may be looked at."""
+def owner_of(path: Path) -> tuple[int, str] | None:
+    """Return user ID and name of the owner of *path*, or of the nearest folder that can be seen."""
     for candidate in (path, *path.parents):
         try:
             uid = os.stat(candidate).st_uid  # noqa: PTH116 -- follows links like the kernel will
         except OSError:
             continue
         try:
-            return pwd.getpwuid(uid).pw_name
+            return uid, pwd.getpwuid(uid).pw_name
         except KeyError:
-            return f"user ID {uid}"
-    return "its owner"
+            return uid, f"user ID {uid}"
+    return None

@@ -118,18 +118,22 @@ def status(as_json: bool, watch: bool, **where: Any) -> int:
         if as_json:
             print_json(answer.body, compact=watch)
         else:
-            _show_status(answer, clear=watch)
+            _show_status(answer, target, clear=watch)
         if not watch:
             return EXIT_FAILED if answer.body["status"] == "failed" else 0
         time.sleep(WATCH_S)
 
 
-def _show_status(answer: Answer, *, clear: bool) -> None:
+def _show_status(answer: Answer, target: Target, *, clear: bool) -> None:
     from compute_ctl.cli import output
+    from compute_ctl.cli.invocation import Invocation
+
+    where = ("-D", str(target.pgdata)) if target.pgdata else ()
+    invocation = Invocation.of(target.pgdata, where)
 
     if clear:
         click.clear()
-    output.show(output.status(answer.body, door=answer.door))
+    output.show(output.status(answer.body, door=answer.door, invocation=invocation))
 
 
 @cli.command(epilog=EPILOG)

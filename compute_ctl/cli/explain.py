@@ -12,13 +12,19 @@ import msgspec
 
 from compute_ctl.cli.client import ClientError, may_not_read, missing_data_directory
 from compute_ctl.cli.common import EPILOG, as_json, print_json
-from compute_ctl.cli.ending import EXIT_FAILED, EXIT_UNREACHABLE
+from compute_ctl.cli.ending import EXIT_FAILED, EXIT_NOT_PERMITTED, EXIT_UNREACHABLE
 from compute_ctl.cli.explanation import Found, judge
+from compute_ctl.cli.invocation import Invocation
 from compute_ctl.document.generation import MARKER_SETTING
 from compute_ctl.errors import ProbeError, SqlError
+from compute_ctl.redact import redact
 from compute_ctl.sql.session import PgSession
 
 TIMEOUT_S: Final = 10.0
+_LOGIN_REFUSED: Final = re.compile(
+    r"authentication failed|no pg_hba\.conf entry|no password supplied|role \".*\" does not exist"
+)
+_SOCKET: Final = re.compile(r'on socket "([^"]+)"')
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_$.]*")
 _SETTING: Final = """
 SELECT name, pg_catalog.current_setting(name), context, source, sourcefile, sourceline,
@@ -55,8 +61,7 @@ def explain(setting: str, connstr: str, pgdata: str | None, as_json: bool) -> No
     try:
         found = _ask(connstr or _conninfo(pgdata), name)
     except ProbeError as error:
-        hint = None if connstr else "Name the server with -C."
-        raise ClientError(EXIT_UNREACHABLE, str(error), hint=hint) from error
+        raise _not_asked(str(error), name, connstr, pgdata) from error
     explanation = judge(found)
     if as_json:
         print_json(msgspec.to_builtins(explanation))
@@ -64,6 +69,21 @@ def explain(setting: str, connstr: str, pgdata: str | None, as_json: bool) -> No
     from compute_ctl.cli import output
 
     output.show(output.explanation(explanation))
+
+
+def _not_asked(said: str, name: str, connstr: str, pgdata: str | None) -> ClientError:
+    """Return the error where the server could not be asked, because of what libpq *said*."""
+    if not _LOGIN_REFUSED.search(said):
+        hint = None if connstr else "Name the server with -C, or its data directory with -D."
+        return ClientError(EXIT_UNREACHABLE, said, hint=hint)
+    socket = _SOCKET.search(said)
+    path = Path(pgdata) if pgdata else Path(socket[1]) if socket else None
+    where = ("-C", redact(connstr)) if connstr else ("-D", pgdata or "DATA_DIRECTORY")
+    invocation = Invocation.of(path, where)
+    if socket and invocation.owner:  # peer: the user of the operating system has to be the role
+        hint = f"{invocation.line('explain', name)}, or name a user and password with -C."
+        return ClientError(EXIT_NOT_PERMITTED, said, hint=hint)
+    return ClientError(EXIT_NOT_PERMITTED, said, hint="Name a user that may log in with -C.")
 
 
 def _conninfo(pgdata: str | None) -> str:

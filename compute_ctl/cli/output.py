@@ -15,6 +15,7 @@ from rich.text import Text
 
 from compute_ctl.cli import advice
 from compute_ctl.cli.explanation import Explanation
+from compute_ctl.cli.invocation import Invocation
 
 _GOOD: Final = frozenset({"running", "applied", "unchanged"})
 _BAD: Final = frozenset({"failed", "rejected", "fetch_failed", "write_failed", "blocked"})
@@ -33,10 +34,20 @@ def show(renderable: RenderableType) -> None:
     Console(highlight=False, width=width).print(renderable)
 
 
-def status(body: Mapping[str, Any], *, door: str, now: datetime | None = None) -> RenderableType:
-    """Return the whole status as tables."""
+def status(
+    body: Mapping[str, Any],
+    *,
+    door: str,
+    now: datetime | None = None,
+    invocation: Invocation | None = None,
+) -> RenderableType:
+    """Return the whole status as tables; hints quote commands as *invocation* has them typed."""
+    invocation = invocation or Invocation()
     now = now or datetime.now(UTC)
-    parts: list[RenderableType] = [_summary(body, door, now), facts(body["config"], now)]
+    parts: list[RenderableType] = [
+        _summary(body, door, now, invocation),
+        facts(body["config"], now),
+    ]
     postgres = body["postgres"]
     if postgres["pending_restart"]:
         rows = (
@@ -58,7 +69,7 @@ def status(body: Mapping[str, Any], *, door: str, now: datetime | None = None) -
     return Group(*parts)
 
 
-def _summary(body: Mapping[str, Any], door: str, now: datetime) -> Table:
+def _summary(body: Mapping[str, Any], door: str, now: datetime, invocation: Invocation) -> Table:
     refresh, postgres = body["refresh"], body["postgres"]
     grid = Table.grid(padding=(0, 2))
     grid.add_row("status", _coloured(body["status"]).append(_for(body.get("status_since"), now)))
@@ -92,7 +103,7 @@ def _summary(body: Mapping[str, Any], door: str, now: datetime) -> Table:
         grid.add_row("next attempt", _ahead(refresh["next_attempt_at"], now))
     grid.add_row("asked at", door)
     for hint in advice.hints(body):
-        grid.add_row("hint", Text(hint, style="bold"))
+        grid.add_row("hint", Text(invocation.complete(hint), style="bold"))
     return grid
 
 
