@@ -153,7 +153,8 @@ def _no_listener(path: Path, pgdata: Path | None) -> ClientError:
     return missing or ClientError(
         EXIT_UNREACHABLE,
         f'no compute_ctl listens on "{path}"',
-        hint="Is it running? Name its data directory (-D), --state-dir or --socket.",
+        hint="Start it; PostgreSQL runs on meanwhile. If it runs, name its data directory (-D), "
+        "--state-dir or --socket.",
     )
 
 
