@@ -6,6 +6,7 @@ import tempfile
 
 import aiohttp
 import psycopg
+import pytest
 
 from devstack.installation import pg_config
 
@@ -39,3 +40,18 @@ def pytest_report_header() -> str:
     server = pg_config("version")
     libraries = f"psycopg {psycopg.__version__} (libpq {libpq}), aiohttp {aiohttp.__version__}"
     return f"{server}, {libraries}, files in {tempfile.gettempdir()}"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how much was simulated."""
+    found = [
+        figures
+        for report in terminalreporter.getreports("passed")
+        for name, figures in report.user_properties
+        if name == "simulated"
+    ]
+    if found:
+        seeds, hours, checks = (sum(column) for column in zip(*found, strict=True))
+        terminalreporter.write_line(
+            f"simulation: {seeds} seeds, {hours:.1f} hours, {checks} checks of invariants"
+        )

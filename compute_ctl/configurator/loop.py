@@ -83,7 +83,8 @@ class Configurator:
 
     async def run(self) -> None:
         """Work until the compute terminates."""
-        self._node.request_refresh(who="start", source=Source.CLOCK)
+        if not self._node.terminating:  # somebody may have come before this task
+            self._node.request_refresh(who="start", source=Source.CLOCK)
         while not self._node.terminating:
             await self._turn()
 

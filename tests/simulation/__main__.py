@@ -11,7 +11,9 @@ import logging
 import os
 import sys
 import time
+from typing import NamedTuple
 
+from devstack.virtual_loop import START
 from tests.simulation.processes import ProcessDiedError, Processes
 from tests.simulation.world import World
 
@@ -19,14 +21,26 @@ MANY = 10**9
 """More seeds than anybody waits for."""
 
 
-def run(seed: int, *, tell: bool = False) -> str:
-    """Run one seed; return why it failed, '' if it did not."""
+class Story(NamedTuple):
+    """What has become of one seed."""
+
+    failure: str
+    """Empty if nothing failed."""
+    seconds: float = 0.0
+    """Simulated."""
+    checked: int = 0
+    """How often something was held against an invariant."""
+
+
+def run(seed: int, *, tell: bool = False) -> Story:
+    """Run one seed."""
     world = World(seed, note=print if tell else None)
+    failure = ""
     try:
         world.run()
     except AssertionError as error:
-        return str(error)
-    return ""
+        failure = str(error)
+    return Story(failure, world.loop.now - START, world.invariants.checked)
 
 
 def main() -> int:
@@ -41,7 +55,7 @@ def main() -> int:
     arguments = parser.parse_args()
     logging.disable(logging.CRITICAL)
     if arguments.seed is not None:
-        failure = run(arguments.seed, tell=True)
+        failure = run(arguments.seed, tell=True).failure
         print(failure or "well")  # noqa: T201 (what the command says)
         return 1 if failure else 0
     return _many(arguments)
@@ -51,14 +65,16 @@ def _many(arguments: argparse.Namespace) -> int:
     begun, first = time.monotonic(), arguments.first
     end = begun + arguments.seconds if arguments.seconds else None
     seeds = range(first, first + (arguments.seeds or (MANY if end else 1000)))
-    processes = Processes(run, seeds, count=arguments.processes, end=end)
-    done, failed, died = 0, 0, ""
+    processes = Processes(run, Story, seeds, count=arguments.processes, end=end)
+    done, failed, died, seconds, checked = 0, 0, "", 0.0, 0
     try:
-        for seed, failure in processes.told():
+        for seed, story in processes.told():
             done += 1
-            if failure:
+            seconds += story.seconds
+            checked += story.checked
+            if story.failure:
                 failed += 1
-                print(f"seed {seed}: {failure}", flush=True)  # noqa: T201 (what the command says)
+                print(f"seed {seed}: {story.failure}", flush=True)  # noqa: T201 (what it says)
             if failed >= arguments.failures:
                 break
     except ProcessDiedError as error:
@@ -67,7 +83,8 @@ def _many(arguments: argparse.Namespace) -> int:
         processes.stop()
     rate = done / (time.monotonic() - begun) * 60
     print(  # noqa: T201 (what the command says)
-        f"{done} seeds from {first} on, {failed} failed, {rate:.0f} a minute{died}"
+        f"{done} seeds from {first} on, {failed} failed, {seconds / 3600:.1f} simulated hours, "
+        f"{checked} checks of invariants, {rate:.0f} seeds a minute{died}"
     )
     return 1 if failed or died else 0
 

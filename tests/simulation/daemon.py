@@ -10,7 +10,7 @@ import asyncio
 import random
 from contextvars import ContextVar
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from compute_ctl.app.supervisor import Supervisor
 from compute_ctl.configurator import Configurator
@@ -18,12 +18,15 @@ from compute_ctl.configurator.applier import Applier
 from compute_ctl.configurator.fetcher import Fetcher
 from compute_ctl.configurator.journal import Journal
 from compute_ctl.configurator.prover import Prover
-from compute_ctl.decisions.facts import AckAnswer, Attempt, CatalogRun, Source
+from compute_ctl.decisions.attempt import Result
+from compute_ctl.decisions.facts import GOOD_OUTCOMES, AckAnswer, Attempt, CatalogRun, Source
 from compute_ctl.decisions.recovery import Identity
 from compute_ctl.decisions.state import Event, Status
 from compute_ctl.document.render import RenderContext
+from compute_ctl.document.spec import Document
 from compute_ctl.errors import StoreError
 from compute_ctl.node import Node
+from compute_ctl.node.node import EXIT_EMPTY
 from compute_ctl.postgres import Events
 from compute_ctl.settings import Settings
 from tests.simulation.disk import Fence, SimConfStore, SimStateStore
@@ -33,6 +36,7 @@ from tests.simulation.source import SimSource
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping
 
+    from tests.simulation.invariants import Invariants
     from tests.simulation.world import World
 
 RECONCILE_S = 60.0
@@ -99,6 +103,21 @@ class Server:
             events.on_exit(1)
 
 
+class WatchedApplier(Applier):
+    """Tells the invariants which documents were accepted."""
+
+    def __init__(self, *, invariants: Invariants, **parts: Any) -> None:
+        super().__init__(**parts)
+        self._invariants = invariants
+
+    async def apply(self, document: Document, *, source: str, force: bool = False) -> Result:
+        """Apply as the real one does."""
+        result = await super().apply(document, source=source, force=force)
+        if result.outcome in GOOD_OUTCOMES:
+            self._invariants.accepted(document.version)
+        return result
+
+
 class Life:
     """One process; `tasks` are all that run in it."""
 
@@ -141,7 +160,8 @@ class Life:
             conf_path=self._journal.path,
             deadlines=world.settings.deadlines,
         )
-        return Applier(
+        return WatchedApplier(
+            invariants=world.invariants,
             node=self.node,
             journal=self._journal,
             prover=prover,
@@ -181,7 +201,8 @@ class Life:
                 self._world.fail(f"task {task.get_name()} died: {task.exception()!r}")
         if self.node.status is Status.TERMINATED or not self.node.terminating:
             return  # its server has ended
-        self._world.invariants.detached()
+        if self.node.exit_code == EXIT_EMPTY:
+            self._world.invariants.detached()
         self._world.postgres.stop()
         self.node.move(Event.STOPPED, "postgres is stopped")
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from devstack.document import attached
 
@@ -30,6 +31,20 @@ class Kind(StrEnum):
     UNWRITABLE = "unwritable"
     """Our own checks refuse the rest."""
     OTHER_TENANT = "other_tenant"
+    AGAIN = "again"
+    """The content of the document before, under a newer version."""
+    NO_SERVERS = "no_servers"
+    NO_TENANT = "no_tenant"
+    NO_CLUSTER = "no_cluster"
+
+
+OMISSIONS: Final = frozenset({Kind.NO_SERVERS, Kind.NO_TENANT, Kind.NO_CLUSTER})
+"""Documents that leave out what a live compute has: that is no order to take it away."""
+_OMITTED: Final = {
+    Kind.NO_SERVERS: ("pageserver_connection_info",),
+    Kind.NO_TENANT: ("tenant_id", "timeline_id"),
+    Kind.NO_CLUSTER: ("cluster",),
+}
 
 
 class Ordering(StrEnum):
@@ -48,10 +63,23 @@ class Writer:
     number: int = 0
     login: bool = False
     """They carry a storage token."""
+    _last: dict[str, Any] = field(default_factory=dict)
 
     def write(self, place: int, kind: Kind = Kind.GOOD, *, behind: int = 0) -> bytes:
         """Return the next document; *behind*: its version is older by so many."""
         self.number += 1
+        if kind is not Kind.AGAIN or not self._last:
+            self._last = self._content(place, kind)
+        document = deepcopy(self._last)
+        version = max(1, self.number - behind)
+        if self.ordering is Ordering.GENERATION:
+            document["spec"]["generation"] = version
+        elif self.ordering is Ordering.TIMESTAMP:
+            at = datetime(2030, 1, 1, tzinfo=UTC) + timedelta(seconds=version)
+            document["spec"]["timestamp"] = at.isoformat()
+        return json.dumps(document).encode()
+
+    def _content(self, place: int, kind: Kind) -> dict[str, Any]:
         settings = {"work_mem": f"{self.number}MB"}
         if kind is Kind.RESTART:
             settings["shared_buffers"] = f"{100 + self.number}MB"
@@ -70,15 +98,11 @@ class Writer:
             pageservers=[url(host)],
             settings=settings,
         )
-        version = max(1, self.number - behind)
-        if self.ordering is Ordering.GENERATION:
-            document["spec"]["generation"] = version
-        elif self.ordering is Ordering.TIMESTAMP:
-            at = datetime(2030, 1, 1, tzinfo=UTC) + timedelta(seconds=version)
-            document["spec"]["timestamp"] = at.isoformat()
         if self.login:
             document["spec"]["storage_auth_token"] = f"token-{self.number}"
-        return json.dumps(document).encode()
+        for name in _OMITTED.get(kind, ()):
+            del document["spec"][name]
+        return document
 
 
 def url(host: str) -> str:

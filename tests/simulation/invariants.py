@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from compute_ctl.decisions.facts import Attempt
@@ -27,6 +28,8 @@ A_SUSPICION = 50
 """In the first seconds of a suspicion; an operator's request and the like may cost one each."""
 GRACE_S = 10.0
 MAX_ATTEMPT_S = 60.0
+KEPT = (rules.CONNSTRING, "neon.tenant_id", "neon.timeline_id")
+"""What no document takes away by leaving it out."""
 
 
 class InvariantError(AssertionError):
@@ -39,6 +42,8 @@ class Invariants:
     def __init__(self, world: World) -> None:
         self._world = world
         self.fetches = 0
+        self.checked = 0
+        """How often something was held against a rule."""
         self.empties: list[float] = []
         """When the source said so, with no document between."""
         self.texts: dict[str, str] = {}
@@ -56,7 +61,8 @@ class Invariants:
         self._applied: Fact | None = None
         self._good: Fact | None = None
         self._quarantine: tuple[Quarantined, ...] = ()
-        self._text: str | None = None
+        self._body: str | None = None
+        """What the live file said last."""
 
     def new_life(self) -> None:
         """Another process: it remembers only what is on disk."""
@@ -101,6 +107,7 @@ class Invariants:
 
     def _check_applied(self, fact: Fact, before: Fact | None) -> None:
         world = self._world
+        self.checked += 1
         last = world.loop.now if world.postgres.marker == fact.marker else None
         last = world.postgres.ran.get(fact.marker) if last is None else last
         same_file = before is not None and before.marker == fact.marker
@@ -111,7 +118,15 @@ class Invariants:
         self.highest = fact.version or self.highest
         world.note(f"applied: generation {fact.generation}, version {fact.version}")
 
+    def accepted(self, version: Version | None) -> None:
+        """Check that no document was accepted after a newer one, even if nothing changed by it."""
+        self.checked += 1
+        if is_older(version, self.highest):
+            self._world.fail(f"version {version} accepted after {self.highest}")
+        self.highest = version or self.highest
+
     def _check_good(self, fact: Fact) -> None:
+        self.checked += 1
         text = self.texts.get(fact.marker, "")
         if not rules.startable(text):
             self._world.fail(f"generation {fact.generation} is called good, but no server starts")
@@ -124,6 +139,7 @@ class Invariants:
         """Check that the live file is whole, or somebody else's."""
         if name != CONF:
             return
+        self.checked += 1
         text = self._world.disk.files.get(CONF)
         if text is None or text in self.foreign:
             return
@@ -131,20 +147,35 @@ class Invariants:
         if not live.intact:
             self._world.fail("the live file is torn")
         self.texts[str(live.marker)] = text
+        self._check_kept(live.body)
+
+    def _check_kept(self, body: str) -> None:
+        """Check that no document has taken away by omission what the compute had."""
+        self.checked += 1
+        before, self._body = self._body, body
+        if before is None or self._world.forces:
+            return
+        had, has = ({row.name for row in rules.rows(text) if row.value} for text in (before, body))
+        lost = [name for name in KEPT if name in had - has]
+        if lost:
+            self._world.fail(f"an omission took away {', '.join(lost)}")
 
     def moved(self, old: Status, new: Status) -> None:
         """Check a change of status against the table."""
+        self.checked += 1
         if new not in TRANSITIONS[old].values():
             self._world.fail(f"illegal move from {old} to {new}")
 
     def attempted(self, attempt: Attempt) -> None:
         """Check that an attempt was bounded."""
+        self.checked += 1
         if attempt.duration_ms > MAX_ATTEMPT_S * 1000:
             self._world.fail(f"an attempt took {attempt.duration_ms / 1000:.0f} s")
 
     def fetched(self, *, plain: bool) -> None:
         """Count a fetch, and check the pace."""
         now = self._world.loop.now
+        self.checked += 1
         self.fetches += 1
         if now < self._leave_alone_until:
             self._world.fail("asked again before the end of Retry-After")
@@ -182,7 +213,7 @@ class Invariants:
         world, life = self._world, self._world.life
         if life is None:
             return "there is no daemon"
-        node, wanted = life.node, decode_document(document).content_sha256
+        node, wanted = life.node, _content(document)
         applied, good = node.state.applied, node.state.last_known_good
         live = LiveFile.parse(world.disk.files.get(CONF) or "")
         not_good = good is None or good.content_sha256 != wanted
@@ -235,3 +266,8 @@ class Invariants:
             ),
         }
         return ", ".join(what for what, is_so in missing.items() if is_so)
+
+
+@lru_cache(maxsize=4)
+def _content(document: bytes) -> str:
+    return decode_document(document).content_sha256

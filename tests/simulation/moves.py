@@ -7,10 +7,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from compute_ctl.decisions.facts import AckAnswer, AckMessage, Source
+from compute_ctl.decisions.facts import AckAnswer, AckMessage, Source, Suspicion
 from compute_ctl.errors import ComputeError
 from tests.simulation.disk import CONF, STATE
-from tests.simulation.documents import Kind, url
+from tests.simulation.documents import OMISSIONS, Kind, url
 
 if TYPE_CHECKING:
     from tests.simulation.daemon import Life
@@ -28,7 +28,11 @@ async def play(world: World) -> None:
     # Each story has its own troubles: all of them at once would hide what only some bring.
     chosen = rng.sample(list(MOVES), rng.randint(3, len(MOVES)))
     if {lose_state, edit, disk} & set(chosen):  # with these the compute may forget whose it is
-        world.kinds.remove(Kind.OTHER_TENANT)
+        unknown = OMISSIONS | {Kind.OTHER_TENANT}
+        world.kinds = [kind for kind in world.kinds if kind not in unknown]
+    world.forces = rng.random() < 0.5
+    if world.forces:  # that is how an operator takes servers away
+        world.kinds = [kind for kind in world.kinds if kind not in OMISSIONS]
     world.calm = network not in chosen
     await asyncio.sleep(rng.uniform(0.0, 5.0))
     while world.loop.now < end:
@@ -93,11 +97,49 @@ def ask(world: World) -> None:
         if life is None or not life.serving:
             return
         world.invariants.allow(1)
-        force = world.rng.random() < 0.3
+        force = world.forces and world.rng.random() < 0.3
         if force:
             world.invariants.forced()
         with suppress(ComputeError):
             life.node.request_refresh(who="operator", source=Source.OPERATOR, force=force)
+
+
+def terminate(world: World) -> None:
+    """An operator ends the compute; whoever keeps the processes starts them again."""
+    life = world.life
+    if life is not None and life.serving and life.restored:
+        mode = world.rng.choice(["fast", "fast", "immediate"])
+        with suppress(ComputeError):
+            life.node.terminate(mode, who="operator")
+
+
+def interrupt(world: World) -> None:
+    """Somebody comes at the moment at which the daemon stops waiting for something."""
+    action = world.rng.choice([push_once, push_once, terminate, ask])
+    world.note(f"  {action.__name__}")
+    world.interruptions.plan_any(action)
+
+
+def push_once(world: World) -> None:
+    """Push one document, unless the story is over."""
+    if not world.quiet:
+        _pushed(world, world.writer.write(world.place, world.choose_kind()))
+
+
+def report_late(world: World) -> None:
+    """Postgres goes on complaining of servers that are well by now, or are named no more."""
+    source = world.rng.choice(["pageserver", "safekeeper", "primary"])
+    for _ in range(world.rng.choice([1, 3, 10])):
+        world.later(world.rng.uniform(0.0, 30.0), _reported, world, source)
+
+
+def _reported(world: World, source: str) -> None:
+    life = world.life
+    if life is None or not life.serving or world.quiet or not world.postgres.ready:
+        return
+    suspicion = Suspicion(source=source, trouble=world.rng.choice(["dead", "wrong", "silent"]))
+    with suppress(ComputeError):
+        life.node.request_refresh(who="postgres", source=Source.WORKER, suspicion=suspicion)
 
 
 def crash(world: World) -> None:
@@ -237,5 +279,6 @@ def detach(world: World) -> None:
 
 MOVES: Final = (
     relocate, publish, push, ask, crash, lose_power, restart_postgres, sighup, network, loopback,
-    sql, disk, edit, override, typo, clock, forge, lose_state, detach,
+    sql, disk, edit, override, typo, clock, forge, lose_state, detach, terminate, interrupt,
+    report_late,
 )  # fmt: skip

@@ -11,6 +11,7 @@ from compute_ctl.decisions.proof import FileSetting, PendingRestart, SqlReport
 from compute_ctl.errors import ProbeError
 from tests.simulation import rules
 from tests.simulation.disk import CONF
+from tests.simulation.interruptions import What
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -192,6 +193,12 @@ class SimProbe:
 
     async def look(self, *, deadline_s: float) -> SqlReport:
         """Return the report, or raise ProbeError at the deadline."""
+        try:
+            return await self._look(deadline_s)
+        finally:
+            self._world.interruptions.await_ends(What.LOOK)
+
+    async def _look(self, deadline_s: float) -> SqlReport:
         world = self._world
         if not world.postgres.ready:
             await asyncio.sleep(0.001)

