@@ -210,7 +210,7 @@ class Compute:
     def _reconnected(self) -> None:
         if self.troubled:
             self.troubled = False
-            self._policy.end(Source.PAGESERVER, shard=0)
+            self._policy.renewed(0, self._now_us)
             self.healed_at = self._loop.now
             self._fleet.healed()
             self._later(LOOPBACK_S, self._acknowledge)

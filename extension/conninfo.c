@@ -9,6 +9,7 @@
 
 #include "client.h"
 #include "guc.h"
+#include "shmem.h"
 
 #define MAX_PARAMETERS 64
 #define TOKEN_SIZE     8192
@@ -52,21 +53,48 @@ nr_conninfo_host(const char *conninfo, char *host, size_t size)
 	return true;
 }
 
-/* The token from its file; false and a line in the server log if it cannot be read. */
+/* The word in shared memory for a token file that cannot be read; never 0. */
+static uint64
+token_file_word(int error)
+{
+	uint64 word = UINT64CONST(0xcbf29ce484222325) ^ (uint64) error;
+
+	for (const char *c = nr_auth_token_file; *c != '\0'; c++)
+		word = (word ^ (unsigned char) *c) * UINT64CONST(0x100000001b3);
+	return word | 1;
+}
+
+/* One line when the file becomes unreadable, or for another reason: not one an attempt. */
+static void
+log_token_file(int error)
+{
+	uint64 word = token_file_word(error);
+
+	if (pg_atomic_exchange_u64(&nr_shared->token_file, word) == word)
+		return;
+	errno = error;
+	ereport(LOG_SERVER_ONLY, (errcode_for_file_access(),
+	                          errmsg("could not read file \"%s\" with the pageserver token: %m",
+	                                 nr_auth_token_file)));
+}
+
+/* The token from its file; false if it cannot be read or is empty. */
 static bool
 read_token_file(char *token)
 {
 	int fd = open(nr_auth_token_file, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	ssize_t length = fd >= 0 ? read(fd, token, TOKEN_SIZE - 1) : -1;
+	int error = errno;
 
-	if (length < 0)
-		ereport(LOG_SERVER_ONLY, (errcode_for_file_access(),
-		                          errmsg("could not read file \"%s\" with the pageserver token: %m",
-		                                 nr_auth_token_file)));
 	if (fd >= 0)
 		close(fd);
 	if (length < 0)
+	{
+		log_token_file(error);
 		return false;
+	}
+	if (pg_atomic_read_u64(&nr_shared->token_file) != 0)
+		pg_atomic_write_u64(&nr_shared->token_file, 0);
 	while (length > 0 && isspace((unsigned char) token[length - 1]))
 		length--;
 	token[length] = '\0';

@@ -187,7 +187,8 @@ endure_silence(NrTask *task, Silence *silence)
 
 	if (now_us >= silence->log_us)
 	{
-		nr_log_no_response(task->shard, now_us - silence->begin_us);
+		if (nr_silence_claimed(task->shard))
+			nr_log_no_response(task->shard, now_us - silence->begin_us);
 		silence->log_us = now_us + (uint64) nr_response_log_timeout_ms * 1000;
 	}
 	(void) nr_fail(task, PGH_PHASE_RESPONSE, PGH_CAUSE_DEADLINE, NULL,
@@ -202,7 +203,7 @@ endure_silence(NrTask *task, Silence *silence)
 		struct pgh_verdict verdict;
 
 		pgh_classify_client(&event, &verdict);
-		(void) nr_trouble_of_shard(task->shard, &task->failure, &verdict);
+		nr_trouble_of_shard(task->shard, &task->failure, &verdict);
 		task->failures++;
 		silence->suspect_since_us = now_us;
 	}

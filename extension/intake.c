@@ -50,6 +50,7 @@ nr_intake_init(NrIntake *intake, uint64 seed)
 
 		/* what a predecessor left is one event */
 		intake->raised_seen[i] = raised - (pg_atomic_read_u32(&suspect->suspected) ? 1 : 0);
+		intake->renewals_seen[i] = pg_atomic_read_u32(&suspect->renewals);
 	}
 }
 
@@ -65,6 +66,11 @@ shard_of(int index)
 	return index < PGH_MAX_SHARDS ? index : -1;
 }
 
+/*
+ * Read in the order raised, suspected, renewals: who raises counts last, and who renews counts
+ * first. So a cleared `suspected` is never seen without the renewal that cleared it, and a
+ * failure of the new endpoint never before it.
+ */
 static void
 take_suspect(NrIntake *intake, int index, uint64 now_us)
 {
@@ -73,17 +79,30 @@ take_suspect(NrIntake *intake, int index, uint64 now_us)
 	uint64 raised = pg_atomic_read_u64(&suspect->raised);
 	uint64 news = Min(raised - intake->raised_seen[index], EVENTS_AT_ONCE);
 	bool enabled = nr_source_enabled(source);
+	bool suspected;
+	uint32 renewals;
+
+	pg_read_barrier();
+	suspected = pg_atomic_read_u32(&suspect->suspected) != 0;
+	pg_read_barrier();
+	renewals = pg_atomic_read_u32(&suspect->renewals);
 
 	intake->raised_seen[index] = raised;
-	for (uint64 i = 0; enabled && i < news; i++)
+	if (renewals != intake->renewals_seen[index])
+	{
+		intake->renewals_seen[index] = renewals;
+		intake->known[index] = false;
+		pgh_policy_renewed(&intake->policy, &intake->config, shard_of(index), now_us);
+	}
+	for (uint64 i = 0; enabled && suspected && i < news; i++)
 	{
 		pgh_policy_event(&intake->policy, &intake->config, source, shard_of(index),
 		                 pg_atomic_read_u32(&suspect->reported) != 0, now_us);
 		intake->known[index] = true;
 	}
-	if (intake->known[index] && (!enabled || pg_atomic_read_u32(&suspect->suspected) == 0))
+	if (intake->known[index] && (!enabled || !suspected))
 	{
-		pgh_policy_end(&intake->policy, source, shard_of(index));
+		pgh_policy_end(&intake->policy, source, shard_of(index), now_us);
 		intake->known[index] = false;
 	}
 }

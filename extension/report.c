@@ -21,15 +21,26 @@ presentable(const char *text)
 }
 
 void
-nr_log_shard_failed(const NrEventData *failure)
+nr_log_shard_failed(const NrEventData *failure, bool again, uint64 quiet_ms)
 {
-	ereport(LOG, (errmsg("pageserver of shard %d is in trouble (%s): %s", failure->shard,
-	                     pgh_trouble_text(failure->trouble), presentable(failure->text)),
-	              failure->phase != NR_NO_PHASE
-					  ? errdetail_log("Phase %s, SQLSTATE %s.", pgh_phase_text(failure->phase),
-					                  failure->sqlstate[0] ? failure->sqlstate : "not known")
-					  : 0,
-	              errhidestmt(true), errhidecontext(true)));
+	const char *phase =
+		failure->phase == NR_NO_PHASE ? "not known" : pgh_phase_text(failure->phase);
+	const char *sqlstate = failure->sqlstate[0] ? failure->sqlstate : "not known";
+	const char *text = presentable(failure->text);
+
+	if (again)
+		ereport(LOG, (errmsg("pageserver of shard %d is in trouble again (%s): %s", failure->shard,
+		                     pgh_trouble_text(failure->trouble), text),
+		              errdetail_log("Phase %s, SQLSTATE %s. Some requests fail while others are "
+		                            "served; this is not logged again until none has failed for "
+		                            "%llu ms.",
+		                            phase, sqlstate, (unsigned long long) quiet_ms),
+		              errhidestmt(true), errhidecontext(true)));
+	else
+		ereport(LOG, (errmsg("pageserver of shard %d is in trouble (%s): %s", failure->shard,
+		                     pgh_trouble_text(failure->trouble), text),
+		              errdetail_log("Phase %s, SQLSTATE %s.", phase, sqlstate), errhidestmt(true),
+		              errhidecontext(true)));
 }
 
 void

@@ -77,16 +77,29 @@ judge(const NrTask *task, struct pgh_verdict *verdict)
 }
 
 /*
- * Others' useful answers open the shared backoff again and again. A request that fails all the
- * same keeps a pace of its own, which they do not reset.
+ * The shared backoff begins anew with each useful answer. A request that fails although others
+ * were served since it failed last keeps a pace of its own, which nothing resets but a new
+ * endpoint. (Where nobody is served the shared backoff is enough, and its end is met at once.)
  */
 static void
 pace_alone(NrTask *task)
 {
 	uint64 seed = nr_now_us() ^ ((uint64) MyProcPid << 32);
+	uint32 heals = pg_atomic_read_u32(&nr_shared->suspects[task->shard].heals);
 
+	if (task->failures > 1 && task->heals_seen == heals)
+		return;
+	task->heals_seen = heals;
 	task->next_try_us = nr_now_us() + pgh_reconnect_delay_us(task->alone, pgh_random(&seed));
 	task->alone++;
+}
+
+/* Another endpoint: how the old one paced the request does not count. */
+static void
+begin_anew(NrTask *task)
+{
+	task->alone = 0;
+	task->next_try_us = 0;
 }
 
 /* Returns if the request is to be tried again. */
@@ -103,7 +116,10 @@ after_failure(NrTask *task)
 		nr_error_page(task);
 	}
 	if (nr_map_moved(task))
-		return; /* an endpoint that is no longer in the map may fail */
+	{
+		begin_anew(task); /* an endpoint that is no longer in the map may fail */
+		return;
+	}
 	nr_connection_drop(task->connection);
 	if (verdict.retry_at_once)
 	{
@@ -111,8 +127,8 @@ after_failure(NrTask *task)
 		return;
 	}
 	task->failures++;
-	if (nr_trouble_of_shard(task->shard, &task->failure, &verdict))
-		pace_alone(task);
+	nr_trouble_of_shard(task->shard, &task->failure, &verdict);
+	pace_alone(task);
 	if (cause == PGH_CAUSE_MALFORMED)
 		nr_error_malformed(task);
 }
@@ -133,6 +149,7 @@ run(NrTask *task)
 			case NR_DONE: nr_shard_useful(task->shard); return;
 			case NR_FAILED: after_failure(task); break;
 			case NR_MOVED:
+				begin_anew(task);
 				if (!task->connection->ready)
 					nr_connection_drop(task->connection);
 				break;

@@ -18,7 +18,15 @@ init_suspect(NrSuspect *suspect)
 	pg_atomic_init_u32(&suspect->attempts, 0);
 	pg_atomic_init_u32(&suspect->suspected, 0);
 	pg_atomic_init_u32(&suspect->reported, 0);
+	pg_atomic_init_u32(&suspect->renewals, 0);
+	pg_atomic_init_u32(&suspect->heals, 0);
+	pg_atomic_init_u32(&suspect->logged, NR_LOGGED_WELL);
+	pg_atomic_init_u32(&suspect->silence_logged, 0);
 	pg_atomic_init_u64(&suspect->raised, 0);
+	pg_atomic_init_u64(&suspect->last_failed_us, 0);
+	pg_atomic_init_u64(&suspect->last_silent_us, 0);
+	pg_atomic_init_u64(&suspect->healed_us, 0);
+	pg_atomic_init_u64(&suspect->logged_since, 0);
 	pg_atomic_init_u64(&suspect->next_attempt_us, 0);
 	pg_atomic_init_u64(&suspect->failing_since, 0);
 	pg_atomic_init_u64(&suspect->last_useful, 0);
@@ -63,6 +71,7 @@ init_area(NrShared *shared)
 {
 	pg_atomic_init_u32(&shared->wake, 0);
 	pg_atomic_init_u32(&shared->manual_request, 0);
+	pg_atomic_init_u64(&shared->token_file, 0);
 	nr_event_init(&shared->manual);
 	init_published(&shared->published);
 	init_worker(&shared->worker);
@@ -134,6 +143,9 @@ nr_shard_renewed(uint32 shard)
 	pg_atomic_write_u32(&suspect->attempts, 0);
 	pg_atomic_write_u64(&suspect->next_attempt_us, 0);
 	pg_atomic_write_u64(&suspect->failing_since, 0);
+	pg_atomic_write_u64(&suspect->healed_us, 0);
+	pg_atomic_write_u32(&suspect->silence_logged, 0);
+	pg_atomic_fetch_add_u32(&suspect->renewals, 1);
 	if (pg_atomic_exchange_u32(&suspect->suspected, 0) != 0)
 		nr_wake_worker();
 }

@@ -1,6 +1,9 @@
 /*
  * Suspicion: what happened is counted per shard (or per source, where no shard is known) in
- * shared memory. A log line is written when a shard's state changes, not for each attempt.
+ * shared memory. A log line is written when a shard's state changes, not for each attempt and
+ * not by each session: who claims the change in shared memory writes it. A shard that serves
+ * some requests and fails others would change all the time; that is one more state, of which
+ * the log speaks once, until nobody has failed for a while.
  */
 #include "prelude.h"
 
@@ -21,6 +24,7 @@ count_failure(NrSuspect *suspect, const NrEventData *data)
 
 	(void) pg_atomic_compare_exchange_u64(&suspect->failing_since, &never, (uint64) data->at);
 	(void) nr_event_write(&suspect->last_failure, data);
+	pg_atomic_write_u64(&suspect->last_failed_us, nr_now_us());
 	return pg_atomic_fetch_add_u32(&suspect->failures, 1) + 1;
 }
 
@@ -33,21 +37,86 @@ raise_suspicion(NrSuspect *suspect, bool reported)
 	nr_wake_worker();
 }
 
-/* Forget the failures; true if there were any. */
-static bool
+/* Forget the failures. */
+static void
 end_suspicion(NrSuspect *suspect)
 {
-	bool failed = pg_atomic_exchange_u32(&suspect->failures, 0) != 0;
-
+	if (pg_atomic_exchange_u32(&suspect->failures, 0) != 0)
+		pg_atomic_fetch_add_u32(&suspect->heals, 1);
 	pg_atomic_write_u32(&suspect->attempts, 0);
 	pg_atomic_write_u64(&suspect->next_attempt_us, 0);
 	pg_atomic_write_u64(&suspect->failing_since, 0);
 	if (pg_atomic_exchange_u32(&suspect->suspected, 0) != 0)
 		nr_wake_worker();
-	return failed;
+}
+
+/* Trouble that comes again sooner than this after it ended is the same trouble. */
+static uint64
+healthy_gap_us(void)
+{
+	return UINT64CONST(2000) * Max(nr_retry_max_ms, nr_retry_min_ms);
+}
+
+static bool
+within(uint64 then_us, uint64 now_us, uint64 span_us)
+{
+	return then_us != 0 && now_us < then_us + span_us;
+}
+
+static bool
+claim(pg_atomic_uint32 *word, uint32 from, uint32 to)
+{
+	return pg_atomic_read_u32(word) == from && pg_atomic_compare_exchange_u32(word, &from, to);
+}
+
+static void
+log_failure(NrSuspect *suspect, const NrEventData *data)
+{
+	bool again = within(pg_atomic_read_u64(&suspect->healed_us), nr_now_us(), healthy_gap_us());
+
+	if (!claim(&suspect->logged, NR_LOGGED_WELL, again ? NR_LOGGED_UNSTEADY : NR_LOGGED_TROUBLE))
+		return;
+	pg_atomic_write_u64(&suspect->logged_since, (uint64) data->at);
+	nr_log_shard_failed(data, again, healthy_gap_us() / 1000);
+}
+
+static void
+log_success(NrSuspect *suspect, uint32 shard)
+{
+	uint32 logged = pg_atomic_read_u32(&suspect->logged);
+	uint64 now_us = nr_now_us();
+	uint64 since = pg_atomic_read_u64(&suspect->logged_since);
+
+	if (logged == NR_LOGGED_UNSTEADY &&
+	    within(pg_atomic_read_u64(&suspect->last_failed_us), now_us, healthy_gap_us()))
+		return;
+	if (logged == NR_LOGGED_WELL || !claim(&suspect->logged, logged, NR_LOGGED_WELL))
+		return;
+	pg_atomic_write_u64(&suspect->healed_us, now_us);
+	nr_log_shard_useful(shard, (TimestampTz) since);
 }
 
 bool
+nr_silence_claimed(uint32 shard)
+{
+	NrSuspect *suspect = &nr_shared->suspects[shard];
+
+	pg_atomic_write_u64(&suspect->last_silent_us, nr_now_us());
+	return claim(&suspect->silence_logged, 0, 1);
+}
+
+/* Some sessions may still wait in vain: the next silence is news only when none has for long. */
+static void
+end_silence(NrSuspect *suspect)
+{
+	uint64 quiet_us =
+		Max(healthy_gap_us(), UINT64CONST(2000) * (uint64) nr_response_log_timeout_ms);
+
+	if (!within(pg_atomic_read_u64(&suspect->last_silent_us), nr_now_us(), quiet_us))
+		pg_atomic_write_u32(&suspect->silence_logged, 0);
+}
+
+void
 nr_trouble_of_shard(uint32 shard, const NrFailure *failure, const struct pgh_verdict *verdict)
 {
 	NrSuspect *suspect = &nr_shared->suspects[shard];
@@ -64,11 +133,9 @@ nr_trouble_of_shard(uint32 shard, const NrFailure *failure, const struct pgh_ver
 	nr_event_set_text(&data, failure->text, strlen(failure->text));
 	(void) nr_event_append(&data);
 	failures = count_failure(suspect, &data);
-	if (failures == 1)
-		nr_log_shard_failed(&data);
+	log_failure(suspect, &data);
 	if (pgh_verdict_raises(verdict, failures, nr_failure_threshold))
 		raise_suspicion(suspect, false);
-	return failures == 1;
 }
 
 void
@@ -78,17 +145,19 @@ nr_shard_useful(uint32 shard)
 	uint64 now = (uint64) GetCurrentTimestamp();
 	bool healthy =
 		pg_atomic_read_u32(&suspect->failures) == 0 && pg_atomic_read_u32(&suspect->suspected) == 0;
-	uint64 since;
 
 	if (healthy && now - pg_atomic_read_u64(&suspect->last_useful) < USEFUL_STEP_US)
 		return;
 	pg_atomic_write_u64(&suspect->last_useful, now);
-	if (healthy)
-		return;
-	since = pg_atomic_read_u64(&suspect->failing_since);
-	if (end_suspicion(suspect))
-		nr_log_shard_useful(shard, (TimestampTz) since);
-	ConditionVariableBroadcast(&suspect->healed);
+	if (!healthy)
+	{
+		end_suspicion(suspect);
+		ConditionVariableBroadcast(&suspect->healed);
+	}
+	if (pg_atomic_read_u32(&suspect->logged) != NR_LOGGED_WELL)
+		log_success(suspect, shard);
+	if (pg_atomic_read_u32(&suspect->silence_logged) != 0)
+		end_silence(suspect);
 }
 
 void
@@ -114,7 +183,7 @@ nr_trouble_reported(const struct pgh_verdict *verdict, const char *sqlstate, con
 	{
 		pg_atomic_write_u64(&suspect->last_useful, (uint64) data.at);
 		if (!by_peer)
-			(void) end_suspicion(suspect);
+			end_suspicion(suspect);
 		else
 			nr_wake_worker();
 		return;

@@ -17,9 +17,12 @@ typedef struct NrFailure
 	bool idle_before_request;
 } NrFailure;
 
-/* Record a failure of a shard, judged already; raises suspicion if that is due. True if it is
- * the first since the shard's last useful answer. */
-bool nr_trouble_of_shard(uint32 shard, const NrFailure *failure, const struct pgh_verdict *verdict);
+/* Record a failure of a shard, judged already; raises suspicion if that is due. */
+void nr_trouble_of_shard(uint32 shard, const NrFailure *failure, const struct pgh_verdict *verdict);
+
+/* Silence of a shard is worth a line in the log: true for one process, until the shard has
+ * answered everybody for a while. */
+bool nr_silence_claimed(uint32 shard);
 
 /* A useful answer of a shard: cheap when there was no trouble. */
 void nr_shard_useful(uint32 shard);

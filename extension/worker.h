@@ -21,6 +21,7 @@ typedef struct NrIntake
 	struct pgh_policy_config config;
 	struct pgh_peer_watch peers;
 	uint64 raised_seen[NR_SUSPECTS];
+	uint32 renewals_seen[NR_SUSPECTS];
 	bool known[NR_SUSPECTS]; /* the policy suspects it */
 	uint64 events_seen;
 } NrIntake;

@@ -332,7 +332,8 @@ uint64_t pgh_reconnect_delay_us(uint32_t consecutive_failures, uint64_t random);
 enum
 {
 	PGH_RECONNECT_MAX_MS = 1000,
-	PGH_POLICY_BURST = 12,          /* requests of one outage in any 2 * retry_max */
+	PGH_POLICY_BURST = 12,          /* requests in any 2 * retry_max */
+	PGH_POLICY_EARLY = 4,           /* new suspicions need not keep retry_min, but this */
 	PGH_POLICY_REPORT_QUIET_S = 30, /* default of report_quiet_us, in seconds */
 	PGH_POLICY_RETRY_MIN_MS = 50,
 	PGH_POLICY_RETRY_MAX_MS = 5000
@@ -354,25 +355,30 @@ enum pgh_policy_state
 };
 
 /*
- * When the worker asks. One owner; now_us is monotonic and never 0. Suspected are shards of the
- * pageserver, and the other two sources as a whole; the outage lasts from the first suspicion
- * until none is left.
+ * When the worker asks; the rules are at the head of policy.c. One owner; now_us is monotonic
+ * and never 0. Suspected are shards of the pageserver, and the other two sources as a whole.
  */
 struct pgh_policy
 {
 	uint64_t seed;
-	uint64_t suspected_since_us;               /* of this outage; meaningless when IDLE */
-	uint64_t next_send_us;                     /* WAITING only */
-	uint64_t last_send_us;                     /* 0 = never */
-	uint64_t shard_seen_us[PGH_MAX_SHARDS];    /* last event; 0 = not suspected */
-	uint64_t source_seen_us[PGH_SOURCE_COUNT]; /* likewise; pageserver: shard unknown */
-	uint64_t sent_us[PGH_POLICY_BURST];        /* ring: sendings of this outage */
+	uint64_t suspected_since_us;                /* meaningless when nothing is suspected */
+	uint64_t next_send_us;                      /* WAITING only */
+	uint64_t last_send_us;                      /* 0 = never */
+	uint64_t not_before_us;                     /* the pace: no repetition before */
+	uint64_t counted_from_us;                   /* what was sent before is not in the burst */
+	uint64_t ended_us;                          /* the last end without a new endpoint; 0 = never */
+	uint64_t shard_seen_us[PGH_MAX_SHARDS];     /* last event; 0 = not suspected */
+	uint64_t shard_ended_us[PGH_MAX_SHARDS];    /* end at the same endpoint; 0 = never */
+	uint64_t source_seen_us[PGH_SOURCE_COUNT];  /* likewise; pageserver: shard unknown */
+	uint64_t source_ended_us[PGH_SOURCE_COUNT]; /* likewise */
+	uint64_t sent_us[PGH_POLICY_BURST];         /* ring: the last sendings */
 	uint64_t events_total;
 	uint64_t coalesced_total; /* events that shared a request with an earlier one */
 	uint64_t sent_total;
-	uint32_t attempt;                    /* requests of this outage so far */
+	uint32_t attempt;                    /* requests since the pace was forgotten */
 	uint32_t pending_events;             /* since the last sending */
 	bool asked;                          /* pgh_policy_ask since the last sending */
+	bool fresh;                          /* a new suspicion since the last sending */
 	bool shard_reported[PGH_MAX_SHARDS]; /* known by reports only: report_quiet_us applies */
 	enum pgh_policy_state state;
 };
@@ -393,9 +399,14 @@ void pgh_policy_event(struct pgh_policy *policy, const struct pgh_policy_config 
 void pgh_policy_ask(struct pgh_policy *policy, const struct pgh_policy_config *config,
                     uint64_t now_us);
 
-/* A useful answer, or a new endpoint: ends the suspicion of a shard, or with shard -1 of the
- * whole source. In flight, the request is left to end. */
-void pgh_policy_end(struct pgh_policy *policy, enum pgh_source source, int32_t shard);
+/* A useful answer: ends the suspicion of a shard, or with shard -1 of the whole source. What is
+ * in flight is left to end. */
+void pgh_policy_end(struct pgh_policy *policy, enum pgh_source source, int32_t shard,
+                    uint64_t now_us);
+
+/* A shard has a new endpoint: ends its suspicion, and what fails there is new. */
+void pgh_policy_renewed(struct pgh_policy *policy, const struct pgh_policy_config *config,
+                        int32_t shard, uint64_t now_us);
 
 /* Ends what has been quiet for long enough, then: is a request due now? */
 bool pgh_policy_due(struct pgh_policy *policy, const struct pgh_policy_config *config,

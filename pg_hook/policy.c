@@ -1,10 +1,23 @@
 /*
  * When the worker asks the daemon to look again.
  *
- * The first event of an outage sends at once; what comes while a request waits or is in flight
- * shares the next. While suspicion lasts, requests repeat with full jitter. Two floors hold
- * whatever the dice say: retry_min between any two requests, and PGH_POLICY_BURST requests of
- * one outage in any 2 * retry_max. An explicit wish (pgh_policy_ask) is held to the first only.
+ * A new suspicion sends at once. What comes while a request waits or is in flight shares the
+ * next. While suspicion lasts, requests repeat with full jitter, further and further apart.
+ *
+ * New is the suspicion of a shard (or source) that has not been suspected at this endpoint in
+ * the last 2 * retry_max; whatever else is in trouble does not hold it up. A shard that comes
+ * and goes (some sessions are served, others are refused) is not new: it is the same trouble,
+ * and goes on at the pace that this has reached. The pace is forgotten when nothing has been
+ * suspected for 2 * retry_max, or when new endpoints have ended all trouble: then the requests
+ * have done their work.
+ *
+ * Three limits hold whatever the dice say:
+ *   - retry_min between two requests; a new suspicion need not keep it, but then there are at
+ *     most PGH_POLICY_EARLY requests in any PGH_POLICY_EARLY * retry_min;
+ *   - PGH_POLICY_BURST requests in any 2 * retry_max, counted anew when a new endpoint ends the
+ *     suspicion of a shard, or the pace is forgotten;
+ *   - one request at a time.
+ * An explicit wish (pgh_policy_ask) is held to retry_min only.
  */
 #include <string.h>
 
@@ -51,34 +64,75 @@ later(uint64_t a, uint64_t b)
 	return a > b ? a : b;
 }
 
+static uint64_t
+sooner(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* A healthy time shorter than this is a pause within the same trouble. */
+static uint64_t
+healthy_gap_us(const struct pgh_policy_config *config)
+{
+	return 2 * config->retry_max_us;
+}
+
+/* Did it end, without a new endpoint, so recently that it counts as going on? */
+static bool
+ended_lately(uint64_t ended_us, const struct pgh_policy_config *config, uint64_t now_us)
+{
+	return ended_us != 0 && now_us - ended_us < healthy_gap_us(config);
+}
+
 static void
-forget_attempts(struct pgh_policy *policy)
+forget_pace(struct pgh_policy *policy, uint64_t now_us)
 {
 	policy->attempt = 0;
-	memset(policy->sent_us, 0, sizeof(policy->sent_us));
+	policy->not_before_us = 0;
+	policy->counted_from_us = now_us;
+}
+
+/* When the request before the last `count` was sent, or 0. */
+static uint64_t
+sent_before(const struct pgh_policy *policy, uint32_t count)
+{
+	if (policy->sent_total < count)
+		return 0;
+	return policy->sent_us[(policy->sent_total - count) % PGH_POLICY_BURST];
 }
 
 static uint64_t
-soonest(const struct pgh_policy *policy, const struct pgh_policy_config *config, uint64_t now_us)
+soonest_by_spacing(const struct pgh_policy *policy, const struct pgh_policy_config *config)
 {
+	uint64_t sent_us = sent_before(policy, PGH_POLICY_EARLY);
+
 	if (policy->last_send_us == 0)
-		return now_us;
-	return later(now_us, policy->last_send_us + config->retry_min_us);
+		return 0;
+	if (policy->asked || !policy->fresh)
+		return policy->last_send_us + config->retry_min_us;
+	return sent_us == 0 ? 0 : sent_us + PGH_POLICY_EARLY * config->retry_min_us;
 }
 
-/* Fix the time of the next request. Attempt 0 is the first of its outage. */
+static uint64_t
+soonest_by_burst(const struct pgh_policy *policy, const struct pgh_policy_config *config)
+{
+	uint64_t sent_us = sent_before(policy, PGH_POLICY_BURST);
+
+	if (sent_us == 0 || sent_us < policy->counted_from_us)
+		return 0;
+	return sent_us + healthy_gap_us(config);
+}
+
+/* Fix the time of the next request. */
 static void
 plan(struct pgh_policy *policy, const struct pgh_policy_config *config, uint64_t now_us)
 {
-	uint64_t at = soonest(policy, config, now_us);
+	uint64_t at = later(now_us, soonest_by_spacing(policy, config));
 
-	if (policy->attempt > 0 && !policy->asked)
-		at = later(at, now_us + pgh_jitter_us(config->retry_min_us, config->retry_max_us,
-		                                      policy->attempt - 1, pgh_random(&policy->seed)));
-	/* the slot that the next sending will overwrite holds the oldest of the last dozen */
-	if (policy->attempt >= PGH_POLICY_BURST && !policy->asked)
-		at = later(at,
-		           policy->sent_us[policy->attempt % PGH_POLICY_BURST] + 2 * config->retry_max_us);
+	if (!policy->asked && !policy->fresh)
+		at = later(at, sooner(policy->not_before_us, now_us + config->retry_max_us));
+	if (!policy->asked)
+		at = later(at, soonest_by_burst(policy, config));
 	policy->next_send_us = at;
 	policy->state = PGH_POLICY_WAITING;
 }
@@ -89,7 +143,7 @@ settle(struct pgh_policy *policy)
 {
 	if (pgh_policy_suspects(policy))
 		return;
-	forget_attempts(policy);
+	policy->fresh = false;
 	if (policy->asked)
 		return;
 	policy->pending_events = 0;
@@ -109,22 +163,45 @@ shard_quiet_us(const struct pgh_policy *policy, const struct pgh_policy_config *
 	return policy->shard_reported[shard] ? config->report_quiet_us : config->own_quiet_us;
 }
 
+static bool
+is_shard(enum pgh_source source, int32_t shard)
+{
+	return source == PGH_SOURCE_PAGESERVER && shard >= 0 && shard < PGH_MAX_SHARDS;
+}
+
+/* The suspicion has ended, but the endpoint is the same. */
+static void
+end_one(struct pgh_policy *policy, uint64_t *seen_us, uint64_t *ended_us, uint64_t now_us)
+{
+	if (*seen_us == 0)
+		return;
+	*seen_us = 0;
+	*ended_us = now_us;
+	policy->ended_us = now_us;
+}
+
+static void
+end_shard(struct pgh_policy *policy, int32_t shard, uint64_t now_us)
+{
+	end_one(policy, &policy->shard_seen_us[shard], &policy->shard_ended_us[shard], now_us);
+}
+
+static void
+end_source(struct pgh_policy *policy, enum pgh_source source, uint64_t now_us)
+{
+	end_one(policy, &policy->source_seen_us[source], &policy->source_ended_us[source], now_us);
+}
+
 static void
 expire(struct pgh_policy *policy, const struct pgh_policy_config *config, uint64_t now_us)
 {
 	for (int i = 0; i < PGH_SOURCE_COUNT; i++)
 		if (quiet_for(policy->source_seen_us[i], config->report_quiet_us, now_us))
-			policy->source_seen_us[i] = 0;
+			end_source(policy, (enum pgh_source) i, now_us);
 	for (int i = 0; i < PGH_MAX_SHARDS; i++)
 		if (quiet_for(policy->shard_seen_us[i], shard_quiet_us(policy, config, i), now_us))
-			policy->shard_seen_us[i] = 0;
+			end_shard(policy, i, now_us);
 	settle(policy);
-}
-
-static bool
-is_shard(enum pgh_source source, int32_t shard)
-{
-	return source == PGH_SOURCE_PAGESERVER && shard >= 0 && shard < PGH_MAX_SHARDS;
 }
 
 static void
@@ -133,10 +210,21 @@ wish(struct pgh_policy *policy, const struct pgh_policy_config *config, uint64_t
 	policy->events_total++;
 	policy->pending_events++;
 	if (policy->state == PGH_POLICY_IDLE)
-	{
-		forget_attempts(policy);
 		plan(policy, config, now_us);
+}
+
+/* Note when it was seen; a new one is to be asked about at once. */
+static void
+suspect(struct pgh_policy *policy, const struct pgh_policy_config *config, uint64_t *seen_us,
+        uint64_t ended_us, uint64_t now_us)
+{
+	if (*seen_us == 0 && !ended_lately(ended_us, config, now_us))
+	{
+		policy->fresh = true;
+		if (policy->state == PGH_POLICY_WAITING)
+			plan(policy, config, now_us);
 	}
+	*seen_us = now_us;
 }
 
 void
@@ -147,17 +235,23 @@ pgh_policy_event(struct pgh_policy *policy, const struct pgh_policy_config *conf
 		return;
 	expire(policy, config, now_us);
 	if (!pgh_policy_suspects(policy))
+	{
 		policy->suspected_since_us = now_us;
+		if (!ended_lately(policy->ended_us, config, now_us))
+			forget_pace(policy, now_us);
+	}
 	if (is_shard(source, shard))
 	{
 		/* what our own client suffers, silence of others does not end */
 		bool own = policy->shard_seen_us[shard] != 0 && !policy->shard_reported[shard];
 
-		policy->shard_seen_us[shard] = now_us;
+		suspect(policy, config, &policy->shard_seen_us[shard], policy->shard_ended_us[shard],
+		        now_us);
 		policy->shard_reported[shard] = reported && !own;
 	}
 	else
-		policy->source_seen_us[source] = now_us;
+		suspect(policy, config, &policy->source_seen_us[source], policy->source_ended_us[source],
+		        now_us);
 	wish(policy, config, now_us);
 }
 
@@ -171,16 +265,36 @@ pgh_policy_ask(struct pgh_policy *policy, const struct pgh_policy_config *config
 }
 
 void
-pgh_policy_end(struct pgh_policy *policy, enum pgh_source source, int32_t shard)
+pgh_policy_end(struct pgh_policy *policy, enum pgh_source source, int32_t shard, uint64_t now_us)
 {
 	if ((unsigned int) source >= PGH_SOURCE_COUNT)
 		return;
 	if (is_shard(source, shard))
-		policy->shard_seen_us[shard] = 0;
+		end_shard(policy, shard, now_us);
 	else
-		policy->source_seen_us[source] = 0;
-	if (source == PGH_SOURCE_PAGESERVER && shard < 0)
-		memset(policy->shard_seen_us, 0, sizeof(policy->shard_seen_us));
+		end_source(policy, source, now_us);
+	for (int i = 0; source == PGH_SOURCE_PAGESERVER && shard < 0 && i < PGH_MAX_SHARDS; i++)
+		end_shard(policy, i, now_us);
+	settle(policy);
+}
+
+void
+pgh_policy_renewed(struct pgh_policy *policy, const struct pgh_policy_config *config, int32_t shard,
+                   uint64_t now_us)
+{
+	bool suspected;
+
+	if (!is_shard(PGH_SOURCE_PAGESERVER, shard))
+		return;
+	suspected = policy->shard_seen_us[shard] != 0;
+	policy->shard_seen_us[shard] = 0;
+	policy->shard_ended_us[shard] = 0;
+	if (suspected)
+	{
+		policy->counted_from_us = now_us;
+		if (!pgh_policy_suspects(policy) && !ended_lately(policy->ended_us, config, now_us))
+			forget_pace(policy, now_us);
+	}
 	settle(policy);
 }
 
@@ -196,7 +310,7 @@ pgh_policy_sent(struct pgh_policy *policy, uint64_t now_us)
 {
 	uint32_t events = policy->pending_events;
 
-	policy->sent_us[policy->attempt % PGH_POLICY_BURST] = now_us;
+	policy->sent_us[policy->sent_total % PGH_POLICY_BURST] = now_us;
 	policy->last_send_us = now_us;
 	policy->attempt++;
 	policy->sent_total++;
@@ -204,6 +318,7 @@ pgh_policy_sent(struct pgh_policy *policy, uint64_t now_us)
 		policy->coalesced_total += events - 1;
 	policy->pending_events = 0;
 	policy->asked = false;
+	policy->fresh = false;
 	policy->state = PGH_POLICY_IN_FLIGHT;
 	return events;
 }
@@ -212,7 +327,14 @@ void
 pgh_policy_finished(struct pgh_policy *policy, const struct pgh_policy_config *config,
                     uint64_t now_us)
 {
+	uint32_t repeats = policy->attempt > 0 ? policy->attempt - 1 : 0;
+
 	policy->state = PGH_POLICY_IDLE;
+	/* fixed now, so that trouble that comes and goes neither hastens nor delays it; if new
+	 * endpoints ended all trouble meanwhile, no pace is left */
+	if (policy->attempt > 0)
+		policy->not_before_us = now_us + pgh_jitter_us(config->retry_min_us, config->retry_max_us,
+		                                               repeats, pgh_random(&policy->seed));
 	expire(policy, config, now_us);
 	if (policy->asked || pgh_policy_suspects(policy))
 		plan(policy, config, now_us);

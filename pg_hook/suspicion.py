@@ -171,9 +171,13 @@ class Policy:
         """Wish one request, without suspicion."""
         lib.pgh_policy_ask(self._policy, self._config, now_us)
 
-    def end(self, source: Source, *, shard: int = -1) -> None:
+    def end(self, source: Source, now_us: int, *, shard: int = -1) -> None:
         """End the suspicion of a shard, or of the whole source."""
-        lib.pgh_policy_end(self._policy, source, shard)
+        lib.pgh_policy_end(self._policy, source, shard, now_us)
+
+    def renewed(self, shard: int, now_us: int) -> None:
+        """Note that a shard has a new endpoint."""
+        lib.pgh_policy_renewed(self._policy, self._config, shard, now_us)
 
     def due(self, now_us: int) -> bool:
         """Tell whether a request is to be sent now."""
@@ -190,6 +194,15 @@ class Policy:
     def wait_us(self, now_us: int) -> int:
         """Return the time until a request is due, or NEVER."""
         return int(lib.pgh_policy_wait_us(self._policy, now_us))
+
+    @property
+    def retry_max_us(self) -> int:
+        """The longest pause between two requests; may change at any time."""
+        return int(self._config.retry_max_us)
+
+    @retry_max_us.setter
+    def retry_max_us(self, value: int) -> None:
+        self._config.retry_max_us = value
 
     @property
     def suspects(self) -> bool:

@@ -1,5 +1,6 @@
 """The policy on a virtual clock: fixed stories, then random ones against a model."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Literal
@@ -12,7 +13,9 @@ from pg_hook import Policy, Source
 from pg_hook.suspicion import NEVER
 
 MS, SECOND = 1000, 1_000_000
-RETRY_MIN, RETRY_MAX, QUIET, BURST = 50 * MS, 5 * SECOND, 30 * SECOND, 12
+RETRY_MIN, RETRY_MAX, QUIET, BURST, EARLY = 50 * MS, 5 * SECOND, 30 * SECOND, 12, 4
+GAP = 2 * RETRY_MAX
+"""A healthy time shorter than this is a pause within the same trouble."""
 START = 1000 * SECOND
 PAGESERVER, SAFEKEEPER, PRIMARY = Source
 
@@ -102,32 +105,116 @@ def test_seeds_differ() -> None:
 
 
 def test_useful_answer_ends_it() -> None:
-    """After the last suspected shard answers nothing more is sent; the next trouble is new."""
+    """After the last suspected shard answers nothing more is sent, until there is new trouble."""
     policy = Policy(seed=1)
     policy.event(PAGESERVER, START, shard=0)
     policy.event(PAGESERVER, START, shard=1)
     send(policy, START)
-    policy.end(PAGESERVER, shard=0)
+    policy.end(PAGESERVER, START, shard=0)
     assert policy.suspects
-    policy.end(PAGESERVER, shard=1)
+    policy.end(PAGESERVER, START, shard=1)
     assert not policy.suspects
     assert policy.wait_us(START + 1) == NEVER
     assert not policy.due(START + 60 * SECOND)
-    policy.event(PAGESERVER, START + SECOND, shard=1)
-    assert policy.due(START + SECOND)
+    policy.event(PAGESERVER, START + GAP, shard=1)
+    assert policy.due(START + GAP)
 
 
-def test_retry_min_between_outages() -> None:
-    """A pageserver that answers one page and fails the next cannot cause a storm."""
-    policy = Policy(seed=1)
-    for turn in range(10):
-        now = START + turn * RETRY_MIN
+def partial_failure(policy: Policy, *, seconds: int, every: int) -> list[int]:
+    """One session fails every so often, and another is served 1 ms later each time."""
+    sent = []
+    for now in range(START, START + seconds * SECOND, every):
         policy.event(PAGESERVER, now, shard=0)
+        if policy.due(now):
+            policy.sent(now)
+            sent.append(now - START)
+            policy.finished(now + MS)
+        policy.end(PAGESERVER, now + MS, shard=0)
+    return sent
+
+
+@pytest.mark.parametrize("every", [5 * MS, 20 * MS, 300 * MS])
+@pytest.mark.parametrize("seed", range(5))
+def test_success_of_others_forgets_nothing(seed: int, every: int) -> None:
+    """Where some are served and some are not, the bounds are those of an outage of all."""
+    sent = partial_failure(Policy(seed=seed), seconds=30, every=every)
+    assert sent[0] == 0
+    assert 4 <= len([at for at in sent if at < GAP]) <= BURST
+    assert all(later - earlier >= GAP for earlier, later in zip(sent, sent[BURST:], strict=False))
+    gaps = [later - earlier for earlier, later in pairwise(sent)]
+    assert min(gaps) >= RETRY_MIN
+    assert max(gaps) <= RETRY_MAX + every + MS  # it is asked as long as somebody fails
+
+
+def test_a_healthy_gap_forgets_the_pace() -> None:
+    """Trouble within 2 * retry_max of its end goes on at its pace; later it is new."""
+    for quiet, expected in ((GAP - 1, False), (GAP, True)):
+        policy = Policy(seed=3)
+        last = START + outage(policy, seconds=20, every=20 * MS)[-1]
+        end = last + MS
+        policy.end(PAGESERVER, end, shard=0)
+        policy.event(PAGESERVER, end + quiet, shard=0)
+        now = end + quiet + policy.wait_us(end + quiet)
         send(policy, now)
-        policy.end(PAGESERVER, shard=0)
         policy.event(PAGESERVER, now + 2 * MS, shard=0)
-        assert not policy.due(now + RETRY_MIN - 1)
-        policy.end(PAGESERVER, shard=0)
+        # the second request of an outage comes after retry_min, with a little jitter
+        assert (policy.wait_us(now + MS) <= 2 * RETRY_MIN) == expected
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_new_trouble_does_not_wait_behind_old(seed: int) -> None:
+    """A minute into the outage of a shard, the first failure of another is asked about at once."""
+    policy = Policy(seed=seed)
+    outage(policy, seconds=60, every=20 * MS)
+    now = START + 60 * SECOND
+    policy.event(PAGESERVER, now, shard=1)
+    assert policy.due(now)
+    policy.sent(now)
+    policy.event(PAGESERVER, now + MS, shard=2)  # while that is in flight
+    policy.finished(now + 2 * MS)
+    assert policy.due(now + 2 * MS)
+    send(policy, now + 2 * MS)
+    policy.event(PRIMARY, now + 4 * MS)
+    assert policy.due(now + 4 * MS)
+
+
+def test_an_outage_right_after_a_heal_is_new() -> None:
+    """A new endpoint that fails at once is asked about at once; the burst is counted anew."""
+    policy, now = Policy(seed=1), START
+    for turn in range(40):
+        policy.event(PAGESERVER, now, shard=0)
+        # only a storm of them is held up, to retry_min on average
+        wait = policy.wait_us(now)
+        assert wait == 0 if turn < EARLY else wait <= EARLY * RETRY_MIN
+        now += wait
+        send(policy, now)
+        policy.renewed(0, now + 6 * MS)
+        assert not policy.suspects
+        now += 8 * MS
+    assert now - START >= (40 - EARLY) * RETRY_MIN
+
+
+def test_new_shards_share_the_burst() -> None:
+    """However many shards fail one after another, a dozen requests is all."""
+    policy = Policy(seed=1)
+    sent = 0
+    for shard in range(100):
+        now = START + shard * 90 * MS
+        policy.event(PAGESERVER, now, shard=shard)
+        if policy.due(now):
+            send(policy, now)
+            sent += 1
+    assert sent == BURST
+
+
+def test_a_shorter_retry_max_is_heeded() -> None:
+    """A pace drawn from a longer retry_max does not outlast a reload that shortens it."""
+    policy = Policy(seed=1)
+    outage(policy, seconds=60, every=20 * MS)
+    policy.end(PAGESERVER, START + 60 * SECOND, shard=0)
+    policy.retry_max_us = 100 * MS
+    policy.event(PAGESERVER, START + 60 * SECOND, shard=0)
+    assert policy.wait_us(START + 60 * SECOND) <= 200 * MS
 
 
 def test_whole_source_ends() -> None:
@@ -136,9 +223,9 @@ def test_whole_source_ends() -> None:
     for shard in (-1, 0, 127, 128):
         policy.event(PAGESERVER, START, shard=shard)
     policy.event(PRIMARY, START)
-    policy.end(PAGESERVER)
+    policy.end(PAGESERVER, START)
     assert policy.suspects
-    policy.end(PRIMARY)
+    policy.end(PRIMARY, START)
     assert not policy.suspects
 
 
@@ -161,7 +248,7 @@ def test_own_suffering_does_not_end_by_silence() -> None:
     policy.event(PAGESERVER, START + 1, shard=0, reported=True)
     policy.event(PAGESERVER, START, shard=1, reported=True)
     policy.due(START + 100 * SECOND)
-    policy.end(PAGESERVER, shard=1)
+    policy.end(PAGESERVER, START + 100 * SECOND, shard=1)
     assert policy.suspects
 
 
@@ -197,44 +284,75 @@ def test_ask_in_flight_is_not_lost() -> None:
     assert policy.due(START + SECOND)
 
 
+Key = tuple[Source, int]
+
+
 @dataclass
 class Model:
     """What must hold, kept apart from how the policy does it."""
 
-    suspected: dict[tuple[Source, int], tuple[int, bool]] = field(default_factory=dict)
+    suspected: dict[Key, tuple[int, bool]] = field(default_factory=dict)
+    ended: dict[Key, int] = field(default_factory=dict)
+    """When a suspicion ended without a new endpoint."""
     in_flight: bool = False
+    fresh: bool = False
+    """Something new is suspected, and nothing was sent since."""
     sent: list[int] = field(default_factory=list)
-    """Of this outage."""
-    last_sent: int | None = None
+    counted_from: int = 0
+    """What was sent before is not in the burst."""
 
-    def expire(self, now: int) -> None:
-        """Forget what only others reported, and not for long."""
-        self.suspected = {
-            key: (seen, reported)
-            for key, (seen, reported) in self.suspected.items()
-            if not (reported and now - seen >= QUIET)
-        }
+    def drop(self, keys: Iterable[Key], now: int) -> None:
+        """End suspicions."""
+        for key in list(keys):
+            del self.suspected[key]
+            self.ended[key] = now
         self.settle()
 
     def settle(self) -> None:
-        """End the outage if nothing is suspected."""
+        """Nothing is new where nothing is suspected."""
         if not self.suspected:
-            self.sent.clear()
+            self.fresh = False
+
+    def expire(self, now: int) -> None:
+        """Forget what only others reported, and not for long."""
+        quiet = [
+            key
+            for key, (seen, reported) in self.suspected.items()
+            if reported and now - seen >= QUIET
+        ]
+        self.drop(quiet, now)
 
     def event(self, source: Source, shard: int, reported: bool, now: int) -> None:
         """Suspect; our own suffering stays our own."""
         self.expire(now)
-        own_before = not self.suspected.get((source, shard), (0, True))[1]
-        self.suspected[source, shard] = (now, (reported or shard < 0) and not own_before)
+        key = (source, shard)
+        calm = [now - ended >= GAP for ended in self.ended.values()]
+        if not self.suspected and all(calm):
+            self.counted_from = now
+        if key not in self.suspected and now - self.ended.get(key, -GAP) >= GAP:
+            self.fresh = True
+        own_before = not self.suspected.get(key, (0, True))[1]
+        self.suspected[key] = (now, (reported or shard < 0) and not own_before)
 
-    def end(self, source: Source, shard: int) -> None:
+    def end(self, source: Source, shard: int, now: int) -> None:
         """Forget a shard, or with -1 the whole source."""
-        self.suspected = {
-            key: value
-            for key, value in self.suspected.items()
-            if key[0] != source or (key[1] != shard and shard >= 0)
-        }
+        self.drop(
+            [key for key in self.suspected if key[0] == source and (key[1] == shard or shard < 0)],
+            now,
+        )
+
+    def renewed(self, shard: int, now: int) -> None:
+        """Forget a shard for good."""
+        if self.suspected.pop((PAGESERVER, shard), None) is not None:
+            self.counted_from = now
+        self.ended.pop((PAGESERVER, shard), None)
         self.settle()
+
+    def limits(self, now: int) -> bool:
+        """Whether the limits that hold for all would let a new request out."""
+        early = len(self.sent) < EARLY or now - self.sent[-EARLY] >= EARLY * RETRY_MIN
+        counted = [at for at in self.sent if at >= self.counted_from]
+        return early and (len(counted) < BURST or now - counted[-BURST] >= GAP)
 
 
 STEPS = st.one_of(
@@ -244,48 +362,57 @@ STEPS = st.one_of(
         st.booleans(),
     ),
     st.tuples(st.just("end"), st.sampled_from([(PAGESERVER, 0), (PAGESERVER, -1), (PRIMARY, -1)])),
+    st.tuples(st.just("renewed"), st.integers(0, 1)),
     st.tuples(st.just("sleep"), st.integers(0, 40 * SECOND)),
     st.tuples(st.just("sleep"), st.integers(0, 100 * MS)),
     st.tuples(st.just("wait")),
     st.tuples(st.just("finish")),
 )
-Step = tuple[Literal["event", "end", "sleep", "wait", "finish"], object, object]
+Step = tuple[Literal["event", "end", "renewed", "sleep", "wait", "finish"], object, object]
+
+
+def step_both(policy: Policy, model: Model, step: Step, now: int) -> int:
+    """Do a step to the policy and to the model; return the time after it."""
+    match step:
+        case ("event", (Source() as source, int(shard)), reported):
+            policy.event(source, now, shard=shard, reported=bool(reported))
+            model.event(source, shard, bool(reported), now)
+        case ("end", (Source() as source, int(shard))):
+            policy.end(source, now, shard=shard)
+            model.end(source, shard, now)
+        case ("renewed", int(shard)):
+            policy.renewed(shard, now)
+            model.renewed(shard, now)
+        case ("sleep", int(microseconds)):
+            now += microseconds
+        case ("wait",):
+            wait = policy.wait_us(now)
+            assert wait == NEVER or wait <= GAP
+            now += wait if wait != NEVER else 0
+        case _ if model.in_flight:
+            policy.finished(now)
+            model.in_flight = False
+        case _:
+            pass
+    return now
 
 
 @settings(max_examples=300)
 @given(steps=st.lists(STEPS, max_size=120), seed=st.integers(0, 2**64 - 1))
 def test_any_story(steps: list[Step], seed: int) -> None:
-    """After every step: who is suspected is the model's; what goes out respects every floor."""
+    """After every step: who is suspected is the model's; what goes out respects every limit."""
     policy, model, now = Policy(seed=seed), Model(), START
     for step in steps:
-        match step:
-            case ("event", (Source() as source, int(shard)), reported):
-                policy.event(source, now, shard=shard, reported=bool(reported))
-                model.event(source, shard, bool(reported), now)
-            case ("end", (Source() as source, int(shard))):
-                policy.end(source, shard=shard)
-                model.end(source, shard)
-            case ("sleep", int(microseconds)):
-                now += microseconds
-            case ("wait",):
-                wait = policy.wait_us(now)
-                assert wait == NEVER or wait <= 2 * RETRY_MAX
-                now += wait if wait != NEVER else 0
-            case _ if model.in_flight:
-                policy.finished(now)
-                model.in_flight = False
-            case _:
-                pass
+        now = step_both(policy, model, step, now)
         due = policy.due(now)
         model.expire(now)
         assert policy.suspects == bool(model.suspected)
         assert due == (policy.wait_us(now) == 0 and bool(model.suspected) and not model.in_flight)
+        if model.fresh and not model.in_flight and model.limits(now):
+            assert due  # new trouble waits for nothing else
         if due:
-            assert model.last_sent is None or now - model.last_sent >= RETRY_MIN
-            assert len(model.sent) < BURST or now - model.sent[-BURST] >= 2 * RETRY_MAX
+            assert model.limits(now)
+            assert model.fresh or not model.sent or now - model.sent[-1] >= RETRY_MIN
             policy.sent(now)
-            model.in_flight, model.last_sent = True, now
+            model.in_flight, model.fresh = True, False
             model.sent.append(now)
-        elif model.suspected and not model.in_flight and not model.sent:
-            assert model.last_sent is not None
-            assert now - model.last_sent < RETRY_MIN

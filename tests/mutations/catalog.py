@@ -308,6 +308,20 @@ MUTATIONS: Final = (
         tests=("tests/core/test_policy.py",),
     ),
     Mutation(
+        name="a success forgets the pace",
+        file="pg_hook/policy.c",
+        old="		if (!ended_lately(policy->ended_us, config, now_us))\n			forget_pace",
+        new="		if (policy->ended_us != now_us)\n			forget_pace",
+        tests=("tests/core/test_policy.py",),
+    ),
+    Mutation(
+        name="new trouble waits behind old",
+        file="pg_hook/policy.c",
+        old="		policy->fresh = true;\n",
+        new="		policy->fresh = policy->sent_total == 0;\n",
+        tests=("tests/core/test_policy.py",),
+    ),
+    Mutation(
         name="no jitter in the worker",
         file="pg_hook/pacing.c",
         old="	return span == 0 ? random : min_us + random % span;\n",
