@@ -15,7 +15,7 @@ append_member(StringInfo body, const char *name, const char *text)
 }
 
 void
-nr_payload_refresh(StringInfo body, const NrEventData *event, uint32 count)
+nr_payload_refresh(StringInfo body, const NrEventData *event, uint32 count, bool with_marker)
 {
 	char marker[NR_MARKER_SIZE];
 	uint64 generation;
@@ -32,7 +32,8 @@ nr_payload_refresh(StringInfo body, const NrEventData *event, uint32 count)
 	append_member(body, "sqlstate", event->sqlstate);
 	append_member(body, "text", event->text);
 	appendStringInfo(body, ", \"count\": %u", count);
-	append_member(body, "running", marker);
+	if (with_marker)
+		append_member(body, "running", marker);
 	appendStringInfoChar(body, '}');
 }
 

@@ -25,9 +25,10 @@ nr_post_close(NrPost *post)
 	post->trigger = NULL;
 }
 
-/* False if the request could not even start: *result says why. */
+/* False if the request could not even start: *result says why. A secret body is sent to a process
+ * of our own user or of root only. */
 bool
-nr_post_start(NrPost *post, const StringInfo body, enum pgh_result *result)
+nr_post_start(NrPost *post, const StringInfo body, bool secret, enum pgh_result *result)
 {
 	static const char *const headers[] = {
 		"X-Refresh-Source: worker",
@@ -40,6 +41,7 @@ nr_post_start(NrPost *post, const StringInfo body, enum pgh_result *result)
 		.headers = headers,
 		.header_count = lengthof(headers),
 		.timeout_ms = nr_request_timeout_ms,
+		.secret = secret,
 	};
 
 	*result = PGH_ERR_ENDPOINT_SYNTAX;
@@ -54,6 +56,11 @@ nr_log_answer(const char *what, enum pgh_result result, int status, const char *
 {
 	if (result == PGH_OK)
 		ereport(LOG, (errmsg("daemon answered %s with status %d", what, status)));
+	else if (result == PGH_ERR_PEER)
+		ereport(LOG, (errmsg("could not send %s to the daemon: %s", what, pgh_result_text(result)),
+		              errdetail_log("At the daemon's address, %s.", detail),
+		              errhint("Find out who listens there. The daemon must run as the user of "
+		                      "this server or as root.")));
 	else
 		ereport(LOG, (errmsg("could not send %s to the daemon: %s", what, pgh_result_text(result)),
 		              detail[0] != '\0' ? errdetail_log("libcurl: %s.", detail) : 0));

@@ -183,18 +183,21 @@ send_refresh(Worker *worker, uint64 now_us)
 	NrEventData event = { .shard = -1, .phase = NR_NO_PHASE, .manual = true };
 	StringInfoData body;
 	enum pgh_result result;
+	struct pgh_endpoint endpoint;
+	/* a loopback port may be anybody's, and anybody may be asked; the marker is for the daemon */
+	bool secret = nr_daemon_endpoint(&endpoint) && endpoint.unix_path[0] != '\0';
 
 	if (!latest_suspicion(&worker->intake, &event) && worker->manual)
 		(void) nr_event_read(&nr_shared->manual, &event);
 	initStringInfo(&body);
-	nr_payload_refresh(&body, &event, policy->pending_events);
+	nr_payload_refresh(&body, &event, policy->pending_events, secret);
 	(void) pgh_policy_sent(policy, now_us);
 	worker->manual = false;
 	worker->complained = true;
 	pg_atomic_fetch_add_u64(&state->requests, 1);
 	pg_atomic_write_u64(&state->last_request, (uint64) GetCurrentTimestamp());
 	pg_atomic_write_u32(&state->in_flight, 1);
-	if (!nr_post_start(&worker->refresh, &body, &result))
+	if (!nr_post_start(&worker->refresh, &body, secret, &result))
 	{
 		note_refresh_outcome(worker, result, 0, "");
 		pgh_policy_finished(policy, &worker->intake.config, now_us);
@@ -256,7 +259,7 @@ send_ack(Worker *worker, uint64 now_us)
 		worker->ack_wanted = false;
 		return;
 	}
-	if (!nr_post_start(&worker->ack, &body, &result))
+	if (!nr_post_start(&worker->ack, &body, true, &result))
 	{
 		note_ack_outcome(worker, result, 0, "");
 		retry_ack(worker, now_us);

@@ -40,11 +40,11 @@ typedef struct NrPost
 /* post.c: all of it never blocks. */
 void nr_post_init(NrPost *post, const char *path);
 void nr_post_close(NrPost *post);
-bool nr_post_start(NrPost *post, const StringInfo body, enum pgh_result *result);
+bool nr_post_start(NrPost *post, const StringInfo body, bool secret, enum pgh_result *result);
 void nr_log_answer(const char *what, enum pgh_result result, int status, const char *detail);
 
 /* payload.c */
-void nr_payload_refresh(StringInfo body, const NrEventData *event, uint32 count);
+void nr_payload_refresh(StringInfo body, const NrEventData *event, uint32 count, bool with_marker);
 bool nr_payload_ack(StringInfo body, bool suspects, uint32 *not_reloaded);
 
 /* walreceiver.c: how long until it wants to look again, -1 = not in recovery. */

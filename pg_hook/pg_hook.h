@@ -55,6 +55,7 @@ enum pgh_result
 	PGH_ERR_ANSWER_SIZE, /* the answer is larger than PGH_ANSWER_MAX */
 	PGH_ERR_INTERRUPTED, /* the host's wait asked to stop */
 	PGH_ERR_LIBRARY,     /* libcurl refused something that cannot fail */
+	PGH_ERR_PEER,        /* a secret request, and a stranger listens */
 	PGH_RESULT_COUNT
 };
 
@@ -465,6 +466,7 @@ struct pgh_post
 	const char *const *headers; /* "Name: value" lines, copied; may be NULL */
 	size_t header_count;
 	uint32_t timeout_ms; /* all together; at least 1 */
+	bool secret;         /* send the body to a process of our own user or of root only */
 };
 
 struct pgh_answer
@@ -510,7 +512,7 @@ bool pgh_trigger_in_flight(const struct pgh_trigger *trigger);
  * is empty; PGH_ERR_NOT_DONE while in flight or before the first start. */
 enum pgh_result pgh_trigger_result(const struct pgh_trigger *trigger, struct pgh_answer *answer);
 
-/* libcurl's words for the last failure, "" if there are none. */
+/* libcurl's words for the last failure, "" if there are none. PGH_ERR_PEER: who listens. */
 const char *pgh_trigger_detail(const struct pgh_trigger *trigger);
 
 /* End a request in flight (result: PGH_ERR_INTERRUPTED); its connection is closed. */

@@ -34,6 +34,7 @@ static const char *const texts[PGH_RESULT_COUNT] = {
 	[PGH_ERR_ANSWER_SIZE] = "answer is longer than 64 kB",
 	[PGH_ERR_INTERRUPTED] = "interrupted",
 	[PGH_ERR_LIBRARY] = "unexpected failure of libcurl",
+	[PGH_ERR_PEER] = "the listener is no process of this user or of root",
 };
 
 const char *

@@ -9,131 +9,15 @@
  * Rules: pgh_trigger_global_init before the first handle, in the process that sends; a handle
  * must not cross a fork.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
-#include <curl/curl.h>
-
-#include "pg_hook.h"
+#include "trigger.h"
 
 #if LIBCURL_VERSION_NUM < 0x072800
 #error "libcurl 7.40 or newer is needed for unix sockets"
 #endif
-
-struct pgh_trigger
-{
-	CURLM *multi;
-	CURL *easy;
-	struct curl_slist *headers;
-	bool in_flight;
-	bool answer_too_long;
-	enum pgh_result result;
-	int64_t deadline_ms;
-	int64_t timer_ms; /* when libcurl wants to be called; -1 = not */
-	size_t fd_count;
-	struct pgh_wait_fd fds[PGH_TRIGGER_FDS_MAX];
-	int32_t http_status;
-	size_t header_len;
-	size_t body_len;
-	char detail[CURL_ERROR_SIZE];
-	uint8_t body[PGH_ANSWER_KEPT + 1];
-};
-
-static int64_t
-clock_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t) now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-/* ---- libcurl's callbacks ------------------------------------------------------------------ */
-
-static size_t
-on_body(char *data, size_t size, size_t count, void *user)
-{
-	struct pgh_trigger *trigger = user;
-	size_t len = size * count;
-
-	if (len > PGH_ANSWER_MAX - trigger->body_len)
-	{
-		trigger->answer_too_long = true;
-		return 0; /* ends the transfer */
-	}
-	if (trigger->body_len < PGH_ANSWER_KEPT)
-	{
-		size_t room = PGH_ANSWER_KEPT - trigger->body_len;
-
-		memcpy(trigger->body + trigger->body_len, data, len < room ? len : room);
-	}
-	trigger->body_len += len;
-	return len;
-}
-
-/* Header lines come here; they only must not go on for ever. */
-static size_t
-on_header(char *data, size_t size, size_t count, void *user)
-{
-	struct pgh_trigger *trigger = user;
-	size_t len = size * count;
-
-	(void) data;
-	if (len > PGH_ANSWER_MAX - trigger->header_len)
-	{
-		trigger->answer_too_long = true;
-		return 0;
-	}
-	trigger->header_len += len;
-	return len;
-}
-
-static uint32_t
-events_of(int what)
-{
-	switch (what)
-	{
-		case CURL_POLL_IN: return PGH_WAIT_READ;
-		case CURL_POLL_OUT: return PGH_WAIT_WRITE;
-		case CURL_POLL_INOUT: return PGH_WAIT_READ | PGH_WAIT_WRITE;
-		default: return 0; /* CURL_POLL_REMOVE */
-	}
-}
-
-static int
-on_socket(CURL *easy, curl_socket_t fd, int what, void *user, void *unused)
-{
-	struct pgh_trigger *trigger = user;
-	size_t i = 0;
-
-	(void) easy;
-	(void) unused;
-	while (i < trigger->fd_count && trigger->fds[i].fd != (int32_t) fd)
-		i++;
-	if (events_of(what) == 0)
-	{
-		if (i < trigger->fd_count)
-			trigger->fds[i] = trigger->fds[--trigger->fd_count];
-		return 0;
-	}
-	if (i == PGH_TRIGGER_FDS_MAX)
-		return -1;
-	if (i == trigger->fd_count)
-		trigger->fd_count++;
-	trigger->fds[i] = (struct pgh_wait_fd){ .fd = (int32_t) fd, .events = events_of(what) };
-	return 0;
-}
-
-static int
-on_timer(CURLM *multi, long timeout_ms, void *user)
-{
-	struct pgh_trigger *trigger = user;
-
-	(void) multi;
-	trigger->timer_ms = timeout_ms < 0 ? -1 : clock_ms() + timeout_ms;
-	return 0;
-}
 
 /* ---- the handle --------------------------------------------------------------------------- */
 
@@ -142,36 +26,6 @@ pgh_trigger_global_init(void)
 {
 	/* plain HTTP: the TLS library is left to the host */
 	return curl_global_init(CURL_GLOBAL_NOTHING) == CURLE_OK ? PGH_OK : PGH_ERR_LIBRARY;
-}
-
-static bool
-set_fixed_options(struct pgh_trigger *trigger)
-{
-	CURL *easy = trigger->easy;
-	CURLM *multi = trigger->multi;
-	bool ok =
-		curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, on_socket) == CURLM_OK &&
-		curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, trigger) == CURLM_OK &&
-		curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, on_timer) == CURLM_OK &&
-		curl_multi_setopt(multi, CURLMOPT_TIMERDATA, trigger) == CURLM_OK &&
-		curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, trigger->detail) == CURLE_OK &&
-		curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body) == CURLE_OK &&
-		curl_easy_setopt(easy, CURLOPT_WRITEDATA, trigger) == CURLE_OK &&
-		curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, on_header) == CURLE_OK &&
-		curl_easy_setopt(easy, CURLOPT_HEADERDATA, trigger) == CURLE_OK &&
-		curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
-		curl_easy_setopt(easy, CURLOPT_PROXY, "") == CURLE_OK &&
-		curl_easy_setopt(easy, CURLOPT_NOPROXY, "*") == CURLE_OK &&
-		curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L) == CURLE_OK &&
-		curl_easy_setopt(easy, CURLOPT_MAXCONNECTS, 1L) == CURLE_OK &&
-		curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_1_1) == CURLE_OK;
-
-#if LIBCURL_VERSION_NUM >= 0x075500
-	ok = ok && curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http") == CURLE_OK;
-#else
-	ok = ok && curl_easy_setopt(easy, CURLOPT_PROTOCOLS, (long) CURLPROTO_HTTP) == CURLE_OK;
-#endif
-	return ok;
 }
 
 enum pgh_result
@@ -184,9 +38,10 @@ pgh_trigger_new(struct pgh_trigger **trigger)
 		return PGH_ERR_NO_MEMORY;
 	made->result = PGH_ERR_NOT_DONE;
 	made->timer_ms = -1;
+	made->peer.fd = -1;
 	made->multi = curl_multi_init();
 	made->easy = curl_easy_init();
-	if (made->multi == NULL || made->easy == NULL || !set_fixed_options(made))
+	if (made->multi == NULL || made->easy == NULL || !pgh_trigger_set_options(made))
 	{
 		pgh_trigger_free(made);
 		return PGH_ERR_LIBRARY;
@@ -204,6 +59,8 @@ leave_flight(struct pgh_trigger *trigger, enum pgh_result result)
 	(void) curl_multi_remove_handle(trigger->multi, trigger->easy);
 	curl_slist_free_all(trigger->headers);
 	trigger->headers = NULL;
+	free(trigger->upload);
+	trigger->upload = NULL;
 	trigger->in_flight = false;
 	trigger->result = result;
 	trigger->timer_ms = -1;
@@ -271,11 +128,41 @@ set_url(struct pgh_trigger *trigger, const struct pgh_endpoint *endpoint, const 
 	       curl_easy_setopt(trigger->easy, CURLOPT_UNIX_SOCKET_PATH, unix_path) == CURLE_OK;
 }
 
+/* libcurl takes a connection that it keeps, unless it is another endpoint's, or unchecked. */
+static bool
+set_connection(struct pgh_trigger *trigger, const struct pgh_endpoint *endpoint)
+{
+	bool same = strcmp(trigger->endpoint.base_url, endpoint->base_url) == 0 &&
+	            strcmp(trigger->endpoint.unix_path, endpoint->unix_path) == 0;
+	long fresh = !same || (trigger->secret && !trigger->peer.trusted) ? 1 : 0;
+
+	trigger->endpoint = *endpoint;
+	return curl_easy_setopt(trigger->easy, CURLOPT_FRESH_CONNECT, fresh) == CURLE_OK;
+}
+
+static bool
+keep_upload(struct pgh_trigger *trigger, const struct pgh_post *post)
+{
+	trigger->upload_at = 0;
+	trigger->upload_len = post->body_len;
+	trigger->upload = malloc(post->body_len);
+	if (trigger->upload == NULL)
+		return false;
+	memcpy(trigger->upload, post->body, post->body_len);
+	return true;
+}
+
 static bool
 set_body(struct pgh_trigger *trigger, const struct pgh_post *post)
 {
 	const char *body = post->body_len > 0 ? (const char *) post->body : "";
 
+	if (trigger->secret)
+	{
+		if (!keep_upload(trigger, post))
+			return false;
+		body = NULL; /* on_upload gives it */
+	}
 	/* the size must be known before the copy */
 	return curl_easy_setopt(trigger->easy, CURLOPT_POST, 1L) == CURLE_OK &&
 	       curl_easy_setopt(trigger->easy, CURLOPT_POSTFIELDSIZE_LARGE,
@@ -316,10 +203,12 @@ pgh_trigger_start(struct pgh_trigger *trigger, const struct pgh_endpoint *endpoi
 	trigger->header_len = 0;
 	trigger->body_len = 0;
 	trigger->detail[0] = '\0';
-	trigger->deadline_ms = clock_ms() + timeout_ms;
+	trigger->secret = post->secret && post->body_len > 0;
+	trigger->peer_refused = false;
+	trigger->deadline_ms = pgh_clock_ms() + timeout_ms;
 	trigger->in_flight = true; /* from here on, leave_flight cleans up */
-	if (!set_url(trigger, endpoint, post->path) || !set_headers(trigger, post) ||
-	    !set_body(trigger, post) ||
+	if (!set_connection(trigger, endpoint) || !set_url(trigger, endpoint, post->path) ||
+	    !set_headers(trigger, post) || !set_body(trigger, post) ||
 	    curl_easy_setopt(trigger->easy, CURLOPT_TIMEOUT_MS, timeout_ms) != CURLE_OK ||
 	    curl_easy_setopt(trigger->easy, CURLOPT_CONNECTTIMEOUT_MS, timeout_ms) != CURLE_OK ||
 	    curl_multi_add_handle(trigger->multi, trigger->easy) != CURLM_OK)
@@ -353,7 +242,7 @@ pgh_trigger_fds(struct pgh_trigger *trigger, struct pgh_wait_fd *fds, size_t fds
 		fds[count] = trigger->fds[count];
 	if (trigger->timer_ms >= 0 && trigger->timer_ms < wake_ms)
 		wake_ms = trigger->timer_ms;
-	left_ms = wake_ms - clock_ms();
+	left_ms = wake_ms - pgh_clock_ms();
 	*timeout_ms = left_ms < 0 ? 0 : (int32_t) left_ms;
 	return count;
 }
@@ -381,6 +270,16 @@ result_of(const struct pgh_trigger *trigger, CURLcode code)
 }
 
 static void
+describe_peer(struct pgh_trigger *trigger)
+{
+	if (trigger->peer.known)
+		snprintf(trigger->detail, sizeof(trigger->detail), "user id %lu listens",
+		         (unsigned long) trigger->peer.uid);
+	else
+		snprintf(trigger->detail, sizeof(trigger->detail), "it is not known who listens");
+}
+
+static void
 collect(struct pgh_trigger *trigger)
 {
 	int left;
@@ -394,6 +293,11 @@ collect(struct pgh_trigger *trigger)
 		if (message->msg != CURLMSG_DONE)
 			continue;
 		result = result_of(trigger, message->data.result);
+		if (trigger->peer_refused)
+		{
+			result = PGH_ERR_PEER;
+			describe_peer(trigger);
+		}
 		if (result == PGH_OK &&
 		    curl_easy_getinfo(trigger->easy, CURLINFO_RESPONSE_CODE, &status) == CURLE_OK)
 			trigger->http_status = (int32_t) status;
@@ -431,7 +335,7 @@ pgh_trigger_step(struct pgh_trigger *trigger, const struct pgh_wait_fd *fds, siz
 		if (what != 0 && is_watched(trigger, fds[i].fd))
 			act(trigger, fds[i].fd, what);
 	}
-	if (trigger->in_flight && trigger->timer_ms >= 0 && clock_ms() >= trigger->timer_ms)
+	if (trigger->in_flight && trigger->timer_ms >= 0 && pgh_clock_ms() >= trigger->timer_ms)
 	{
 		trigger->timer_ms = -1;
 		act(trigger, CURL_SOCKET_TIMEOUT, 0);
@@ -439,7 +343,7 @@ pgh_trigger_step(struct pgh_trigger *trigger, const struct pgh_wait_fd *fds, siz
 	if (trigger->in_flight)
 		collect(trigger);
 	/* libcurl's own timeout comes first; this is for a library that forgets */
-	if (trigger->in_flight && clock_ms() > trigger->deadline_ms)
+	if (trigger->in_flight && pgh_clock_ms() > trigger->deadline_ms)
 	{
 		act(trigger, CURL_SOCKET_TIMEOUT, 0);
 		collect(trigger);

@@ -4,7 +4,7 @@ import select
 from collections.abc import Iterable
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from pg_hook._pg_hook import ffi, lib
 from pg_hook.errors import c_text, check, py_text
@@ -70,9 +70,15 @@ class Trigger:
         ffi.release(self._handle)
 
     def start(
-        self, path: str, body: bytes = b"", *, headers: Iterable[str] = (), timeout_ms: int = 3000
+        self,
+        path: str,
+        body: bytes = b"",
+        *,
+        headers: Iterable[str] = (),
+        timeout_ms: int = 3000,
+        secret: bool = False,
     ) -> None:
-        """Begin a request.
+        """Begin a request; a secret body goes to a process of our user or of root only.
 
         Raises:
             HookError: one is in flight already, or an argument is not fit for HTTP.
@@ -92,6 +98,7 @@ class Trigger:
                 "headers": ffi.cast("const char *const *", c_lines),
                 "header_count": len(lines),
                 "timeout_ms": timeout_ms,
+                "secret": secret,
             },
         )
         endpoint = ffi.new(
@@ -136,7 +143,7 @@ class Trigger:
 
         Raises:
             HookError: there is none; ``.name`` says why (CONNECT, TIMEOUT, LOST, ANSWER_SIZE,
-                INTERRUPTED, NOT_DONE), ``.detail`` holds libcurl's words.
+                INTERRUPTED, NOT_DONE, PEER), ``.detail`` holds libcurl's words.
 
         """
         out = ffi.new("struct pgh_answer *")
@@ -149,11 +156,9 @@ class Trigger:
             body_len=out.body_len,
         )
 
-    def post(
-        self, path: str, body: bytes = b"", *, headers: Iterable[str] = (), timeout_ms: int = 3000
-    ) -> Answer:
-        """Start, wait, and return the answer; raises as ``start`` and ``result`` do."""
-        self.start(path, body, headers=headers, timeout_ms=timeout_ms)
+    def post(self, path: str, body: bytes = b"", **options: Any) -> Answer:
+        """Start, wait, and return the answer; arguments and errors of ``start`` and ``result``."""
+        self.start(path, body, **options)
         while not self.step():
             pass
         return self.result()

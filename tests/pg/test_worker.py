@@ -90,7 +90,6 @@ def test_a_manual_request_carries_its_reason(make_neon: MakeNeon, daemon: Daemon
         "class": "none",
         "sqlstate": "",
         "count": 1,
-        "running": "4.a.b",
     }
     assert expected == {key: post.body[key] for key in expected}
     assert text.startswith('say "ü"\\  password=*** ')
