@@ -147,9 +147,9 @@ class Applier:
             return await self._refusals.salvage(document, error)
         known = self._ledger.known(document, source)
         step = weigh(document, rendered.body, known, now=self._clock.wall(), force=force)
-        if step is Step.STALE:
-            reason = f"version {document.version} is older than {known.floor}"
-            return Result(outcome=Outcome.STALE, reason=reason)
+        refused = self._not_taken(step, document, rendered, force=force)
+        if refused is not None:
+            return refused
         if step is Step.QUARANTINED and known.quarantined:
             return await self._refusals.refuse_again(document, rendered, known.quarantined)
         try:
@@ -162,16 +162,40 @@ class Applier:
         finally:
             await self._journal.save(self._node.state)
 
+    def _not_taken(
+        self, step: Step, document: Document, rendered: Rendered, *, force: bool
+    ) -> Result | None:
+        """Return the refusal of a document that goes back, or takes away by omission."""
+        if step is Step.STALE:
+            reason = f"version {document.version} is older than {self._node.state.floor}"
+            return Result(outcome=Outcome.STALE, reason=reason)
+        if step is Step.KEEP:  # it is not accepted anyway
+            return None
+        older = self._ledger.older_safekeepers(rendered.servers)
+        if older is not None:
+            return Result(outcome=Outcome.STALE, reason=older)
+        if force:
+            return None
+        try:
+            self._ledger.check_omissions(document, rendered.servers)
+        except SpecError as error:
+            return Result(outcome=Outcome.REJECTED, reason=str(error), invalid=True)
+        return None
+
     async def _take(
         self, step: Step, document: Document, rendered: Rendered, source: str
     ) -> Result:
-        if step in (Step.NOTHING, Step.PROVE):
+        if step in (Step.KEEP, Step.NOTHING, Step.PROVE):
+            if step is not Step.KEEP:
+                self._accept(document, rendered, source)
             included = await self._journal.include()
-            if step is Step.NOTHING and not included:
+            if self._node.proven and not included:
                 return Result(outcome=Outcome.UNCHANGED)
             return await self.prove_again()
         if step is Step.ADOPT:
-            return self._adopt(document, rendered, source)
+            self._accept(document, rendered, source)
+            self._node.proved(self._node.verdict or Verdict(proof=Proof.UPSTREAM))
+            return Result(outcome=Outcome.APPLIED)
         for warning in rendered.warnings:
             if warning not in self._warned:
                 logger.warning("the document: %s", warning)
@@ -235,21 +259,26 @@ class Applier:
         self._node.proved(verdict)
         await self._journal.save(self._node.state)
 
-    def _adopt(self, document: Document, rendered: Rendered, source: str) -> Result:
-        """Move the facts to a document that renders to what runs already."""
+    def _accept(self, document: Document, rendered: Rendered, source: str) -> None:
+        """Move the facts to a document that renders to what is in the file already."""
         written = self._node.written
-        if written is not None:
-            self._ledger.desire(document, source)
+        if written is None:
+            return
+        same = written.content_sha256 == document.content_sha256
+        if same and self._ledger.is_desired(document):
+            return
+        self._ledger.desire(document, source, generation=written.marker.generation)
+        if same:
+            self._node.now_has_version(document.version)
+        else:
             self._installer.contains(written.marker, written.body, document)
-            self._journal.adopt(
-                written.body,
-                written.marker,
-                document=document.json,
-                token=rendered.storage_token,
-                state=self._node.state,
-            )
-            self._node.proved(self._node.verdict or Verdict(proof=Proof.UPSTREAM))
-        return Result(outcome=Outcome.APPLIED)
+        self._journal.adopt(
+            written.body,
+            written.marker,
+            document=document.json,
+            token=rendered.storage_token,
+            state=self._node.state,
+        )
 
     async def _precheck(self, rendered: Rendered) -> tuple[Complaint, ...]:
         """Ask the server's binary first, unless only the upstream changed: that is urgent."""

@@ -36,6 +36,8 @@ class Copies:
         self._state = state
         self.newest: Copy | None = None
         """The generation in the live file, where it is known what it was written for."""
+        self._replacing: Copy | None = None
+        """To be kept in place of one with an earlier document, which made the same file."""
         self.unsynced: int | None = None
         """A generation whose copy may not survive a power failure yet."""
 
@@ -57,6 +59,10 @@ class Copies:
             logger.warning("the document of generation %d cannot be read: %s", number, error)
             return None, live
 
+    def adopt(self, copy: Copy) -> None:
+        """Keep the live file's generation with another document that makes the same file."""
+        self.newest = self._replacing = copy
+
     def put(self, copy: Copy) -> None:
         """Keep a generation; a failure is only logged."""
         try:
@@ -71,14 +77,18 @@ class Copies:
     def make_good(self) -> None:
         """Keep what could not be kept when it was written, or has been removed since."""
         newest = self.newest
-        if newest is None or self._state.has_generation(newest.number):
+        if newest is None:
+            return
+        if self._state.has_generation(newest.number) and newest is not self._replacing:
             return
         with suppress(StoreError):  # while it lasts, each state would say it
             if newest.token != self._state.token():
                 self._state.put_token(newest.token)
             self._put(newest)
             self.sync()
-            logger.info("generation %d is kept now", newest.number)
+            if newest is not self._replacing:
+                logger.info("generation %d is kept now", newest.number)
+            self._replacing = None
 
     def sync(self) -> None:
         """Have the last copy survive a power failure, if there is one. Raises StoreError."""

@@ -85,6 +85,7 @@ class Installer:
             content_sha256=document.content_sha256 if document else "",
             version=document.version if document else None,
             names=found.names,
+            servers=found.servers,
             map_sha256=published if found.shards else "",
             is_fallback=is_fallback,
         )

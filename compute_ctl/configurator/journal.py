@@ -225,10 +225,10 @@ class Journal:
     def adopt(
         self, body: str, marker: Marker, *, document: bytes, token: str | None, state: State
     ) -> None:
-        """Learn what the live file was written for: the next `save` keeps it if it is not kept."""
+        """Learn that the live file is right for this document, too: the next `save` keeps it."""
         conf = file_text(body, marker, state.floor)
-        self._copies.newest = Copy(
-            number=marker.generation, document=document, conf=conf, token=token
+        self._copies.adopt(
+            Copy(number=marker.generation, document=document, conf=conf, token=token)
         )
 
     def take_up(self, generation: int) -> None:

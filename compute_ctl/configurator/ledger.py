@@ -6,15 +6,21 @@ saves.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from compute_ctl.decisions.attempt import Known
 from compute_ctl.decisions.facts import PUSH, Desired
 from compute_ctl.decisions.recovery import Quarantined
+from compute_ctl.document.continuity import (
+    Live,
+    check_identity,
+    check_omissions,
+    older_safekeepers,
+)
 from compute_ctl.document.spec import Document
-from compute_ctl.document.spec_sources import tenant_id, timeline_id
 from compute_ctl.document.versions import raise_floor
-from compute_ctl.errors import SpecError
 from compute_ctl.node import Node
 from compute_ctl.ports import Clock
 
@@ -34,18 +40,31 @@ class Ledger:
 
     def check_identity(self, document: Document) -> None:
         """Refuse another tenant's document on a live compute. Raises SpecError."""
-        for name, known, new in (
-            ("tenant_id", self._node.tenant, tenant_id(document.spec)),
-            ("timeline_id", self._node.timeline, timeline_id(document.spec)),
-        ):
-            if known is not None and new is not None and known != new:
-                reason = f'this compute belongs to "{known}", the document to "{new}"'
-                raise SpecError(f"spec.{name}", reason)
+        check_identity(document.spec, self._live())
+
+    def check_omissions(self, document: Document, servers: Mapping[str, str]) -> None:
+        """Refuse a document that lacks what the compute has; *servers* are those it names.
+
+        Raises SpecError.
+        """
+        check_omissions(document, servers, self._live())
+
+    def older_safekeepers(self, servers: Mapping[str, str]) -> str | None:
+        """Return why the safekeepers among *servers* are older than those in force."""
+        return older_safekeepers(servers, self._live())
+
+    def _live(self) -> Live:
+        node = self._node
+        return Live(
+            tenant=node.tenant,
+            timeline=node.timeline,
+            servers=node.written.servers if node.written is not None else {},
+            mode=node.desired.mode if node.desired is not None else None,
+        )
 
     def belong_to(self, tenant: str | None, timeline: str | None) -> None:
         """Remember whose compute this is: what is written says so, not what could not be."""
-        self._node.tenant = tenant or self._node.tenant
-        self._node.timeline = timeline or self._node.timeline
+        self._node.tenant, self._node.timeline = tenant, timeline
 
     def known(self, document: Document, source: str) -> Known:
         """Return what *document*, which came from *source*, is weighed against."""
@@ -60,6 +79,15 @@ class Ledger:
             and state.last_pull.get(source) == document.content_sha256,
         )
 
+    def is_desired(self, document: Document) -> bool:
+        """Whether *document* is the one desired, in this version."""
+        desired = self._node.desired
+        return (
+            desired is not None
+            and desired.content_sha256 == document.content_sha256
+            and desired.version == document.version
+        )
+
     def desire(self, document: Document, source: str, *, generation: int | None = None) -> None:
         """Make *document* the one desired, and its version the floor."""
         node = self._node
@@ -71,6 +99,7 @@ class Ledger:
             at=self._clock.wall(),
             source=source,
             generation=generation,
+            mode=document.mode,
         )
         config = node.state.ctl_config if source == DISK else None
         refused = source == DISK and self._entry(document) is not None

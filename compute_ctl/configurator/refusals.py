@@ -14,7 +14,7 @@ from compute_ctl.decisions.attempt import Result, fall_back, reasons
 from compute_ctl.decisions.facts import PUSH, Outcome
 from compute_ctl.decisions.proof import Complaint
 from compute_ctl.decisions.recovery import Quarantined
-from compute_ctl.document.body import split_body
+from compute_ctl.document.body import Body, split_body
 from compute_ctl.document.render import Rendered, render_upstream
 from compute_ctl.document.spec import Document
 from compute_ctl.document.spec_sources import UPSTREAM_SETTINGS
@@ -81,7 +81,11 @@ class Refusals:
             return result
         try:
             upstream, token = render_upstream(document, self._context)
+            servers = Body.read(good.rest + upstream).servers
+            self._ledger.check_omissions(document, servers)
         except SpecError:
+            return result
+        if self._ledger.older_safekeepers(servers) is not None:
             return result
         self._ledger.desire(document, "refused")
         self._ledger.quarantine(document, str(error))

@@ -21,12 +21,14 @@ QUARANTINE_RETRY: Final = timedelta(minutes=1)
 class Step(StrEnum):
     """What to do with a document."""
 
+    KEEP = "keep"
+    """It is not accepted: this source has said it before, and something else was pushed since."""
     NOTHING = "nothing"
-    """It is what already runs."""
+    """It is what already runs; its version may be newer."""
     ADOPT = "adopt"
     """The file would be the same: only the facts move."""
     PROVE = "prove"
-    """It is in the file already, but Postgres has not proven it."""
+    """The file would be the same, but Postgres has not proven it."""
     STALE = "stale"
     QUARANTINED = "quarantined"
     NEWS = "news"
@@ -75,8 +77,7 @@ def weigh(document: Document, body: str, known: Known, *, now: datetime, force: 
         and desired is not None
         and desired.content_sha256 != document.content_sha256
     ):
-        # Not news: something else was pushed since, and a periodic pull does not undo a push.
-        return Step.NOTHING if written is not None and written.proven else Step.PROVE
+        return Step.KEEP  # a periodic pull does not undo a push
     if written is None or written.body != body:
         return Step.NEWS
     if not written.proven:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
@@ -179,6 +180,8 @@ class Written:
     version: Version | None = None
     names: frozenset[str] = frozenset()
     """The settings in it."""
+    servers: Mapping[str, str] = field(default_factory=dict)
+    """Of these the ones that name other servers and are not empty."""
     map_sha256: str = ""
     """What the worker's acknowledgement must name; '' where any will do."""
     is_fallback: bool = False
@@ -218,6 +221,8 @@ class Desired:
     at: datetime
     source: str
     generation: int | None = None
+    mode: str | None = None
+    """What it says of its mode; None where it says nothing."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

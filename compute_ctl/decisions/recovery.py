@@ -75,6 +75,15 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         last_known_good = fact if good else self.last_known_good
         return msgspec.structs.replace(self, applied=fact, last_known_good=last_known_good)
 
+    def with_version(self, marker: str, version: Version | None) -> State:
+        """Return it with *version* in the facts about the generation of *marker*."""
+        facts = {
+            name: msgspec.structs.replace(fact, version=version)
+            for name in ("applied", "last_known_good")
+            if (fact := getattr(self, name)) is not None and fact.marker == marker
+        }
+        return msgspec.structs.replace(self, **facts)
+
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
     """Which compute and which data directory a state folder belongs to."""

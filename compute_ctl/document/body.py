@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
 from compute_ctl.document.quoting import DIRECTIVES, settings_in
-from compute_ctl.document.spec_sources import CONNSTRING, SAFEKEEPERS, STRIPE_SIZE
+from compute_ctl.document.spec_sources import CONNSTRING, SAFEKEEPERS, STRIPE_SIZE, upstream_of
 from compute_ctl.document.upstream import DEFAULT_STRIPE_SIZE
 from compute_ctl.errors import SpecError
 
@@ -42,6 +43,8 @@ class Body:
     shards: tuple[str, ...]
     stripe_size: int
     names: frozenset[str]
+    servers: Mapping[str, str]
+    """The settings that name other servers and are not empty."""
     tenant_id: str | None = None
     timeline_id: str | None = None
     preload: tuple[str, ...] = ()
@@ -65,6 +68,7 @@ class Body:
             shards=tuple(shards.split(",")) if shards else (),
             stripe_size=int(stripe_size) if stripe_size.isdecimal() else DEFAULT_STRIPE_SIZE,
             names=frozenset(names | servers.keys()),
+            servers=upstream_of({**found, **servers}),
             tenant_id=found.get("neon.tenant_id"),
             timeline_id=found.get("neon.timeline_id"),
             preload=tuple(

@@ -12,6 +12,7 @@ dedicated field of the spec wins over a setting that says otherwise.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -74,6 +75,8 @@ class Rendered:
     """In pages."""
     names: frozenset[str]
     """All settings in it, lower case."""
+    servers: Mapping[str, str]
+    """Of these the ones that name other servers and are not empty."""
     warnings: tuple[str, ...]
     storage_token: str | None
     """What logs Postgres in to its pageservers; a secret."""
@@ -110,6 +113,7 @@ def render(document: Document, context: RenderContext) -> Rendered:
         shards=upstream.shards,
         stripe_size=upstream.stripe_size,
         names=frozenset(names - DIRECTIVES),
+        servers=spec_sources.upstream_of({**text.settings, **servers}),
         warnings=(*upstream.warnings, *text.warnings, *warnings),
         storage_token=upstream.storage_token,
     )
@@ -145,6 +149,11 @@ class _Text:
     text: str
     lines: tuple[Line, ...]
     warnings: tuple[str, ...]
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What it sets, by lower-case name."""
+        return {line.name.lower(): line.value for line in self.lines}
 
     @classmethod
     def of(cls, spec: ComputeSpec, context: RenderContext) -> _Text:

@@ -165,7 +165,7 @@ class Static(Struct, frozen=True):
 class ComputeSpec(Struct, frozen=True):
     """How a compute should run."""
 
-    cluster: Cluster = Cluster()
+    cluster: Cluster
     format_version: float = 1.0
     generation: Annotated[int, Meta(ge=0, le=2**63 - 1)] | None = None
     """Counts up with every change; the document with the higher one is newer."""
@@ -236,6 +236,8 @@ class Document:
     """Of what it wants: equal for documents that differ only in version or operation."""
     version: Version | None
     operation_uuid: str | None
+    mode: str | None
+    """What it says of its mode (`Primary`, `Replica`, `Static`); None where it says nothing."""
     json: bytes
     """The whole document to keep on disk; `decode_document` reads it back."""
 
@@ -264,8 +266,13 @@ def decode_document(raw: bytes) -> Document:
         content_sha256=hashlib.sha256(content).hexdigest(),
         version=version_of(wire.spec),
         operation_uuid=wire.spec.operation_uuid,
+        mode=_mode(wire.spec) if "mode" in parts["spec"] else None,
         json=kept,
     )
+
+
+def _mode(spec: ComputeSpec) -> str:
+    return "Static" if isinstance(spec.mode, Static) else spec.mode
 
 
 def _parts(raw: bytes) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import msgspec
 from compute_ctl.errors import SpecError
 
 _AT = re.compile(r" - at `\$(.*)`\Z", re.DOTALL)
+_MISSING = re.compile(r"Object missing required field `(.*)`")
 _STEP = re.compile(r"\.([^.\[]+)|\[([0-9]+)\]|\[\.\.\.\]")
 
 
@@ -22,21 +23,25 @@ def refusal(error: msgspec.ValidationError, parts: dict[str, Any], wire: type) -
     message = str(error)
     at = _AT.search(message)
     reason = message[: at.start()] if at else message
+    missing = _MISSING.fullmatch(reason)
     steps: list[str | int] = []
     for name, index in _STEP.findall(at[1] if at else ""):
         if name or index:
             steps.append(int(index) if index else name)
         else:
-            key, parts = _culprit(parts, steps, wire)
+            key, parts = _culprit(parts, steps, wire, message)
             steps.append(key)
+    if missing is not None:
+        steps.append(missing[1])
+        reason = "missing"
     path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
     return SpecError(path.removeprefix("."), reason[:1].lower() + reason[1:].replace("`", ""))
 
 
 def _culprit(
-    parts: dict[str, Any], steps: list[str | int], wire: type
+    parts: dict[str, Any], steps: list[str | int], wire: type, message: str
 ) -> tuple[str, dict[str, Any]]:
-    """Return the first key of the object at *steps* that is refused, and *parts* with it alone."""
+    """Return the key of the object at *steps* refused with *message*, and *parts* with it alone."""
     found: Any = parts
     for step in steps:
         found = found[step]
@@ -45,8 +50,9 @@ def _culprit(
         trial = _replaced(parts, steps, {key: value})
         try:
             msgspec.convert(trial, wire)
-        except msgspec.ValidationError:
-            return key, trial
+        except msgspec.ValidationError as error:
+            if str(error) == message:
+                return key, trial
     return "?", trial
 
 

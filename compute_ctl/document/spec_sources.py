@@ -7,6 +7,7 @@ fields. Here each question has one answer, already checked; a dedicated field wi
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -63,6 +64,11 @@ def setting(spec: ComputeSpec, name: str) -> Found | None:
         if options[index].name.lower() == name and value is not None:
             return Found(value, f"spec.cluster.settings[{index}].value")
     return None
+
+
+def upstream_of(settings: Mapping[str, str]) -> dict[str, str]:
+    """Return those of *settings*, by lower-case name, that name other servers and are not empty."""
+    return {name: value for name, value in settings.items() if value and name in UPSTREAM_SETTINGS}
 
 
 def pageservers(spec: ComputeSpec) -> Pageservers | None:

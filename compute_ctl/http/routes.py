@@ -53,7 +53,8 @@ ROUTES: Final[tuple[Route, ...]] = (
             Parameter(
                 name="force",
                 schema={"type": "boolean"},
-                text="Try a quarantined document again, and do not honour Retry-After. "
+                text="Try a quarantined document again, do not honour Retry-After, and let a "
+                "document leave out tenant, timeline or servers. "
                 "Unix socket only.",
             ),
         ),

@@ -32,6 +32,7 @@ from compute_ctl.decisions.recovery import State
 from compute_ctl.decisions.state import RESTING, TERMINATING, Event, Status, home_event
 from compute_ctl.document.generation import Marker
 from compute_ctl.document.spec import ComputeCtlConfig, decode_document
+from compute_ctl.document.versions import Version
 from compute_ctl.errors import IllegalTransitionError, RequestError
 from compute_ctl.node import picture
 from compute_ctl.node.acks import Acks
@@ -256,6 +257,12 @@ class Node:
         self.configured.set()
         if self.desired is not None and not written.is_fallback:
             self.desired = replace(self.desired, generation=written.marker.generation)
+
+    def now_has_version(self, version: Version | None) -> None:
+        """Record that the same content as in the live file has come in another *version*."""
+        if self.written is not None:
+            self.written = replace(self.written, version=version)
+            self.state = self.state.with_version(str(self.written.marker), version)
 
     def proved(self, verdict: Verdict) -> None:
         """Record that the generation in the live file runs.

@@ -113,7 +113,9 @@ async def test_tokens_for_ever(tmp_path: Path) -> None:
 
 async def test_push_from_outside_brings_its_keys(served: Served) -> None:
     """A document without compute_ctl_config would lock its sender out: 422, as in the reference."""
-    reply = await served.external("POST", "/configure", json_body={"spec": {}}, token=token())
+    reply = await served.external(
+        "POST", "/configure", json_body={"spec": {"cluster": {}}}, token=token()
+    )
     assert reply.code == 422
     assert "compute_ctl_config" in reply.json["error"]
     assert served.node.status == "running"

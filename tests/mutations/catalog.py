@@ -117,6 +117,20 @@ MUTATIONS: Final = (
         new="        return True\n",
         tests=("tests/e2e/test_sources.py", "-k", "one_empty_answer"),
     ),
+    Mutation(
+        name="an equal document leaves the version floor",
+        file="compute_ctl/configurator/applier.py",
+        old="            if step is not Step.KEEP:\n",
+        new="            if step is None:\n",
+        tests=("tests/e2e/test_documents.py", "-k", "floor_moves"),
+    ),
+    Mutation(
+        name="omission takes the servers away",
+        file="compute_ctl/document/continuity.py",
+        old="        if live.servers.get(name) and not servers.get(name) and not promoted:\n",
+        new="        if live.servers.get(name) and servers.get(name) is path:\n",
+        tests=("tests/unit/document/test_continuity.py",),
+    ),
     # proof
     Mutation(
         name="no acknowledgement needed",

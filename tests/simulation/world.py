@@ -14,7 +14,7 @@ from devstack.virtual_loop import START, Crash, VirtualLoop
 from tests.simulation import moves
 from tests.simulation.daemon import CURRENT, Life, settings
 from tests.simulation.disk import CONF, Disk
-from tests.simulation.documents import OMISSIONS, Kind, Ordering, Writer, url
+from tests.simulation.documents import Kind, Ordering, Writer, url
 from tests.simulation.faults import Faults
 from tests.simulation.interruptions import Interruptions, What
 from tests.simulation.invariants import InvariantError, Invariants
@@ -31,8 +31,6 @@ STABLE_S = 130.0
 LOOK_S = 5.0
 """What a periodic look may take."""
 MAX_STEPS = 400_000
-NOT_YET = OMISSIONS | {Kind.AGAIN}
-"""Documents that the daemon does not take as it should: no story has them before it does."""
 
 
 class World:
@@ -58,7 +56,7 @@ class World:
         self.play = moves.play
         self.brief = False
         """Whether it is enough that all is well once in the end."""
-        self.kinds = [kind for kind in Kind if kind not in NOT_YET]
+        self.kinds = list(Kind)
         self.control = ControlPlane()
         self.postgres = SimPostgres(self)
         self.postgres_wanted = True

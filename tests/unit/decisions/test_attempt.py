@@ -29,7 +29,7 @@ BODY = "work_mem = '5MB'\n"
 
 def document(**spec: Any) -> Document:
     """Return a document with *spec*."""
-    return decode_document(json.dumps({"spec": spec}).encode())
+    return decode_document(json.dumps({"spec": {"cluster": {}, **spec}}).encode())
 
 
 def written(body: str = BODY, *, content: str = "", proven: bool = True) -> Written:
@@ -127,7 +127,7 @@ def test_a_periodic_pull_does_not_undo_a_push() -> None:
         KNOWN, written=written("pushed = '1'\n"), desired=desired("pushed"), seen_before=True
     )
 
-    assert weighed(document(), known) is Step.NOTHING
+    assert weighed(document(), known) is Step.KEEP
     assert weighed(document(), replace(known, seen_before=False)) is Step.NEWS
 
 

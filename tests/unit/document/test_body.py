@@ -44,6 +44,7 @@ def test_body_tells_what_it_says() -> None:
         shards=(A, B),
         stripe_size=7,
         names=rendered.names,
+        servers=rendered.servers,
     )
     assert Body.read("x\n'").names == frozenset()
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from compute_ctl.document.spec import ComputeSpec, Static, decode_document
+from compute_ctl.document.spec import Cluster, ComputeSpec, Static, decode_document
 from compute_ctl.document.versions import Version
 from compute_ctl.errors import SpecError, SyntaxSpecError
 
@@ -112,9 +112,9 @@ def test_reads_a_control_planes_answer() -> None:
 
 def test_defaults_what_is_missing() -> None:
     """An empty spec is one with all the reference's defaults."""
-    document = decode_document(b'{"spec": {}}')
+    document = decode_document(b'{"spec": {"cluster": {}}}')
 
-    assert document.spec == ComputeSpec()
+    assert document.spec == ComputeSpec(cluster=Cluster())
     assert (document.spec.mode, document.spec.reconfigure_concurrency) == ("Primary", 1)
     assert document.compute_ctl_config.jwks.keys == ()
 
@@ -146,8 +146,8 @@ def test_reads_back_what_it_keeps() -> None:
         ),
         (
             {"cluster": {"roles": [{}]}},
-            "spec.cluster.roles[0]",
-            "object missing required field name",
+            "spec.cluster.roles[0].name",
+            "missing",
         ),
         (
             {
@@ -187,10 +187,11 @@ def test_reads_back_what_it_keeps() -> None:
         ({"generation": -1}, "spec.generation", "expected int >= 0"),
         ({"features": None}, "spec.features", "expected array, got null"),
         (
-            {"timestamp": "2026-01-01T00:00:00"},
+            {"cluster": {}, "timestamp": "2026-01-01T00:00:00"},
             "spec.timestamp",
             'expected an RFC 3339 time with an offset, got "2026-01-01T00:00:00"',
         ),
+        ({}, "spec.cluster", "missing"),
         ([], "spec", "expected object, got array"),
         (None, "spec", "missing"),
     ],
@@ -261,10 +262,10 @@ def test_hash_covers_everything_else(raw: bytes) -> None:
 
 def test_missing_config_is_an_empty_one() -> None:
     """A document without keys says the same as one with none."""
-    bare = decode_document(b'{"spec": {}}').content_sha256
+    bare = decode_document(b'{"spec": {"cluster": {}}}').content_sha256
 
     explicit = decode_document(
-        b'{"spec": {}, "compute_ctl_config": {"jwks": {"keys": []}}}'
+        b'{"spec": {"cluster": {}}, "compute_ctl_config": {"jwks": {"keys": []}}}'
     ).content_sha256
 
     assert bare == explicit
