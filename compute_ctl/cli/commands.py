@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 import click
 from click.shell_completion import CompletionItem
 
-from compute_ctl.cli import diff, explain, files
+from compute_ctl.cli import advice, diff, explain, files
 from compute_ctl.cli.client import Answer, ClientError, Target, ask, no_compute_ctl
 from compute_ctl.cli.common import EPILOG, WATCH_S, as_json, print_json
 from compute_ctl.cli.ending import (
@@ -27,6 +27,7 @@ from compute_ctl.cli.ending import (
     PROGRAM,
     complain,
 )
+from compute_ctl.cli.invocation import Invocation
 from compute_ctl.cli.run import flags
 from compute_ctl.errors import ComputeError
 
@@ -124,12 +125,17 @@ def status(as_json: bool, watch: bool, **where: Any) -> int:
         time.sleep(WATCH_S)
 
 
+def _invocation(answer: Answer, target: Target) -> Invocation:
+    """Return how the daemon that gave *answer* is reached, for hints."""
+    where = ("-D", str(target.pgdata)) if target.pgdata else ()
+    kind, _, path = answer.door.partition(":")
+    return Invocation.of(target.pgdata, where, path if kind == "unix" else None)
+
+
 def _show_status(answer: Answer, target: Target, *, clear: bool) -> None:
     from compute_ctl.cli import output
-    from compute_ctl.cli.invocation import Invocation
 
-    where = ("-D", str(target.pgdata)) if target.pgdata else ()
-    invocation = Invocation.of(target.pgdata, where)
+    invocation = _invocation(answer, target)
 
     if clear:
         click.clear()
@@ -155,8 +161,9 @@ def refresh(as_json: bool, wait: str | None, force: bool, **where: Any) -> int:
     )
     path = "/refresh_configuration" + (f"?{urlencode(query)}" if query else "")
     timeout_s = 10.0 + (seconds or 0.0)
+    target = _target(**where)
     answer = _ask(
-        _target(**where),
+        target,
         "POST",
         path,
         told=("status", "refresh_id"),
@@ -169,6 +176,9 @@ def refresh(as_json: bool, wait: str | None, force: bool, **where: Any) -> int:
         from compute_ctl.cli import output
 
         output.show(output.refresh(answer.body))
+        hint = advice.of_outcome(answer.body.get("outcome", ""), answer.body.get("reason", ""))
+        if hint:
+            click.echo(f"hint: {_invocation(answer, target).complete(hint)}", err=True)
     return 0 if answer.body.get("outcome", GOOD[0]) in GOOD else EXIT_FAILED
 
 

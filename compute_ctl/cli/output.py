@@ -169,7 +169,7 @@ def history(entries: Iterable[Mapping[str, Any]]) -> RenderableType:
         )
         for one in entries
     ]
-    names = ("when", "attempt", "who", "outcome", "gen", "took")
+    names = ("when (UTC)", "attempt", "who", "outcome", "gen", "took")
     widths = [max(len(row[column]) for row in (names, *rows)) for column in range(len(names))]
     parts: list[RenderableType] = [_row(names, widths, header=True)]
     for *cells, reason in rows:

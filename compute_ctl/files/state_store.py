@@ -255,7 +255,8 @@ class StateStore:
             holder = os.pread(fd, 20, 0).decode(errors="replace").strip() or "unknown"
             os.close(fd)
             raise SettingsError(
-                f'another compute_ctl (pid {holder}) manages state directory "{self._folder}"'
+                f'another compute_ctl (pid {holder}) manages state directory "{self._folder}"',
+                hint=f'Ask it: "compute_ctl status --state-dir {self._folder}". Stop it first.',
             ) from None
         self._lock_fd = fd
         with suppress(OSError):  # the pid only serves the message above

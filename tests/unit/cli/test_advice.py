@@ -24,6 +24,7 @@ def status(**changes: Any) -> dict[str, Any]:
         "postgres": {
             "pid": changes.get("pid", 4711),
             "silent_since": changes.get("silent_since"),
+            "silent_because": changes.get("silent_because"),
             "drift": changes.get("drift", []),
             "library_loaded": changes.get("library_loaded", True),
         },
@@ -54,9 +55,9 @@ def test_why_it_is_not_in_sync(config: tuple[Any, Any, Any], drift: list[Any], t
         ({"status": "empty", "applied": None, "pid": None}, ["Publish a document."]),
         ({"pid": None}, ["Start PostgreSQL, or read its log."]),
         ({"silent_since": "2026-01-01T00:00:00Z"}, ["Is -C right,"]),
-        ({"error": "connection refused", "outcome": "fetch_failed"}, ["Mend the source,"]),
+        ({"error": "something", "outcome": "fetch_failed"}, ["Mend the source,"]),
         (
-            {"error": "connection refused", "outcome": "fetch_failed", "pid": None},
+            {"error": "something", "outcome": "fetch_failed", "pid": None},
             ["Start PostgreSQL,", "Mend the source,"],
         ),
         ({"error": "work_mem: invalid", "outcome": "rejected"}, ["Mend the document"]),
@@ -150,4 +151,60 @@ def test_a_server_that_did_not_start(said: str, helps: str) -> None:
     """What the server itself says decides; the last outcome, of the fetch, is beside the point."""
     error = f"postgres did not start: {said}"
     [hint] = hints(status(error=error, outcome="rejected", pid=None))
+    assert helps in hint
+
+
+CONTROL_PLANE = 'could not get the configuration from control plane "http://cp": '
+
+
+@pytest.mark.parametrize(
+    ("outcome", "error", "helps"),
+    [
+        (
+            "fetch_failed",
+            CONTROL_PLANE + "HTTP status 401 Unauthorized",
+            "NEON_CONTROL_PLANE_TOKEN",
+        ),
+        ("fetch_failed", CONTROL_PLANE + "HTTP status 404 Not Found", "the right -i"),
+        ("fetch_failed", CONTROL_PLANE + "HTTP status 503", "Mend the control plane"),
+        (
+            "fetch_failed",
+            CONTROL_PLANE + "could not connect: connection refused",
+            "push a document",
+        ),
+        ("fetch_failed", 'could not read file "/c.json": Permission denied', "owner of the data"),
+        ("fetch_failed", 'could not read file "/c.json": No such file or directory', "is -c right"),
+        ("fetch_failed", 'file "/c.json" is not valid JSON: line 1, column 2: x', "validate"),
+        ("write_failed", 'could not replace file "/d/x": No space left on device', "Free space"),
+        (
+            "write_failed",
+            'could not replace file "/d/x": Permission denied',
+            "Give that folder back",
+        ),
+        (
+            "write_failed",
+            'could not replace file "/d/x": Read-only file system',
+            "See to that disk",
+        ),
+    ],
+)
+def test_the_reason_decides_what_helps(outcome: str, error: str, helps: str) -> None:
+    """An outcome has many causes; what is advised is for the one at hand."""
+    [hint] = hints(status(error=error, outcome=outcome))
+    assert helps in hint
+
+
+@pytest.mark.parametrize(
+    ("because", "helps"),
+    [
+        ("FATAL: sorry, too many clients already", "All connections are taken"),
+        ('FATAL: role "x" does not exist', "refuses the login of -C"),
+        ('FATAL: Peer authentication failed for user "x"', "refuses the login of -C"),
+        ('on socket "/tmp/.s.PGSQL.1" failed: No such file or directory', "postmaster.pid"),
+        ("postgres did not answer in time", "hangs"),
+    ],
+)
+def test_why_the_server_cannot_be_asked(because: str, helps: str) -> None:
+    """The server accepts connections, but not the daemon's."""
+    [hint] = hints(status(silent_since=SINCE, silent_because=because))
     assert helps in hint

@@ -45,7 +45,7 @@ def test_history_fits_a_terminal_of_80_columns() -> None:
     """One line an attempt, uncut; the reason below it."""
     lines = [line.rstrip() for line in printed(output.history(ATTEMPTS), 80).splitlines()]
     assert [
-        "when                 attempt     who               outcome       gen  took",
+        "when (UTC)           attempt     who               outcome       gen  took",
         "2026-01-02 03:04:05  12345       nothing_in_force  fetch_failed  123  2 min",
         "    could not fetch the configuration from",
         "    http://control-plane.example.com:9898/compute/api/v2/computes/compute-1/spec",

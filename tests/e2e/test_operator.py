@@ -1,0 +1,63 @@
+"""What an operator is told in trouble works as it stands."""
+
+import json
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from compute_ctl.__main__ import main
+from devstack.compute import Compute
+from tests.e2e.conftest import ComputeFactory
+
+
+def hints(compute: Compute, capsys: pytest.CaptureFixture[str]) -> str:
+    """Return the hints of `status`, as one line."""
+    capsys.readouterr()
+    main(["status", "-D", str(compute.postgres.data)])
+    _, _, advice = capsys.readouterr().out.partition("\nhint")
+    return " ".join(advice.split())
+
+
+def test_a_push_while_the_control_plane_is_dead(
+    make_compute: ComputeFactory, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The document kept of the generation in force, with new servers, sent as the hint says."""
+    compute = make_compute(source="control_plane", daemon_options=["--reconcile-interval", "86400"])
+    assert compute.control_plane is not None
+    a, b = compute.pageserver("a"), compute.pageserver("b")
+    compute.publish(a)
+    daemon = compute.start_daemon()
+    compute.control_plane.kill()
+    assert "fetch_failed" == daemon.refresh()
+    command = re.search(r"\((curl .*?/configure)\)", hints(compute, capsys))
+    assert command is not None
+
+    generation = daemon.status()["config"]["applied"]["generation"]
+    kept = compute.postgres.data / "compute_ctl" / "g" / f"{generation}.json"
+    document = json.loads(kept.read_text().replace(a.address, b.address))
+    document["spec"]["generation"] += 1
+    file = tmp_path / "document.json"
+    file.write_text(json.dumps(document))
+    words = ["/bin/sh", "-c", command[1].replace("@FILE", f"@{file}") + " -sS -f"]
+    subprocess.run(words, check=True, stdout=subprocess.DEVNULL, timeout=30)
+
+    assert b.url == compute.setting("neon.pageserver_connstring")
+
+
+def test_a_document_that_the_daemon_may_not_read(
+    compute: Compute, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`refresh --wait` advises like `status`, on stderr, by the reason."""
+    compute.publish(compute.pageserver("a"))
+    compute.start_daemon()
+    config = compute.postgres.folder / "config.json"
+    config.rename(config.with_suffix(".away"))
+
+    assert 1 == main(["refresh", "--wait", "-D", str(compute.postgres.data)])
+
+    said = capsys.readouterr()
+    assert "outcome: fetch_failed" in said.out
+    assert said.err.startswith("hint: Put the file back, or is -c right? ")
+    assert said.err.removeprefix("hint: ").strip() in hints(compute, capsys)
