@@ -18,7 +18,9 @@ class Deadlines:
     ack: float = 2.0
     sql_probe: float = 2.0
     apply_total: float = 15.0
+    """All steps of one application together: check, swap, proof, keeping it."""
     fallback: float = 5.0
+    """After a refusal, for bringing something good into force."""
     configure: float = 300.0
     """After this `/configure` answers 504; the work goes on."""
     empty_grace: float = 10.0
@@ -33,6 +35,12 @@ class Deadlines:
     failed_start: float = 30.0
     """How long a failed start waits for a refresh or /configure before the daemon exits."""
     shutdown: float = 5.0
+    """For the end of the daemon itself, after that of a Postgres that is ours."""
+
+    @property
+    def attempt(self) -> float:
+        """One attempt at the most: fetch, application, and the fallback where that is refused."""
+        return self.fetch_total + self.apply_total + self.fallback
 
 
 @dataclass(frozen=True, kw_only=True)

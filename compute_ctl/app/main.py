@@ -11,6 +11,7 @@ import asyncio
 import logging
 import random
 import signal
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
@@ -35,11 +36,14 @@ from compute_ctl.postgres.identity import major_version
 from compute_ctl.postgres.programs import beside
 from compute_ctl.settings import Settings
 from compute_ctl.sources.control_plane import ControlPlane
+from compute_ctl.system.daemon_thread import DaemonExecutor, exit_within
 from compute_ctl.system.privileges import become_owner
 from compute_ctl.system.sd_notify import READY, STOPPING, Notifier
 
 logger = logging.getLogger(__name__)
 
+THREADS: Final = 8
+"""For name lookups and other short work of which asyncio has no other way."""
 STOPPED_WITHIN_S: Final = 1.0
 """After the server's end, until the supervisor has told the node."""
 
@@ -81,6 +85,7 @@ class _App:
 
     async def _serve(self, postgres: Attached | Supervised, store: StateStore) -> int:
         settings, clock = self._settings, SystemClock()
+        asyncio.get_running_loop().set_default_executor(DaemonExecutor(THREADS, name="worker"))
         notifier = Notifier.from_environment()
         metrics = Metrics(instance_id=settings.instance_id, compute_id=settings.compute_id)
         node = Node(clock=clock, postgres=postgres)
@@ -123,13 +128,21 @@ class _App:
             notifier.send(STOPPING)
             await self._stop_postgres(node, postgres)
         finally:
-            await self._tasks.stop(settings.deadlines.shutdown)
-            await doors.stop(settings.deadlines.shutdown)
-            watchdog.close()
-            journal.close()
+            left = self._end(node)
+            await self._tasks.stop(left(0.4))
+            await doors.stop(left(0.5))
             if isinstance(source, ControlPlane):
                 await source.close()
+            await journal.close(left(0.8))
+            watchdog.close()
         return self._exit_code(node)
+
+    def _end(self, node: Node) -> Callable[[float], float]:
+        """Begin the end; return what tells how many seconds a share of the time left is."""
+        clock, limit = asyncio.get_running_loop().time, self._settings.deadlines.shutdown
+        end = clock() + limit
+        exit_within(limit, lambda: self._exit_code(node))
+        return lambda portion: portion * max(0.0, end - clock())
 
     def _watch(
         self, node: Node, postgres: Attached | Supervised, store: StateStore, keeper: Keeper

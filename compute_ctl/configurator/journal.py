@@ -11,10 +11,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
+from compute_ctl.configurator.budget import share
 from compute_ctl.configurator.copies import Copies, Copy
 from compute_ctl.decisions.proof import Complaint
 from compute_ctl.decisions.recovery import Identity, State, highest_generation
@@ -24,6 +24,7 @@ from compute_ctl.errors import SettingsError, StoreError
 from compute_ctl.ports import ConfStore, StateStore
 from compute_ctl.settings import Deadlines
 from compute_ctl.system import failpoint
+from compute_ctl.system.daemon_thread import DaemonExecutor
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -54,7 +55,7 @@ class Journal:
         """Of the last generation, once it is known."""
         self._not_included = ""
         """Why the main file could not be made to include ours; said once."""
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="files")
+        self._thread = DaemonExecutor(1, name="files")
 
     @property
     def path(self) -> str:
@@ -67,7 +68,7 @@ class Journal:
         return self._state.token_path
 
     async def _call(self, call: Callable[[], T], timeout_s: float | None = None) -> T:
-        limit = timeout_s or self._deadlines.swap
+        limit = share(timeout_s or self._deadlines.swap)
         job = asyncio.get_running_loop().run_in_executor(self._thread, call)
         try:
             async with asyncio.timeout(limit):
@@ -77,9 +78,13 @@ class Journal:
                 return job.result()  # it was the loop that stood still
             raise StoreError(f"the disk did not answer within {limit:g} s") from None
 
-    def close(self) -> None:
-        """Let the thread end after what it is doing."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+    async def close(self, within_s: float) -> None:
+        """Let the thread write what is queued, the history say; what hangs is left behind."""
+        last = asyncio.get_running_loop().run_in_executor(self._thread, lambda: None)
+        done, _ = await asyncio.wait({last}, timeout=within_s)
+        if not done:
+            logger.warning("the disk did not answer within %g s, leaving it", within_s)
+        self._thread.shutdown(cancel_futures=True)
 
     async def load(self) -> State:
         """Return what an earlier daemon knew of this cluster; another's is set aside."""

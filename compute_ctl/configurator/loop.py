@@ -18,6 +18,7 @@ from typing import Final
 
 from compute_ctl.configurator.applier import Applier
 from compute_ctl.configurator.attempts import Attempts
+from compute_ctl.configurator.budget import bounded
 from compute_ctl.configurator.fetcher import Fetcher, News
 from compute_ctl.configurator.pushes import Pushes
 from compute_ctl.configurator.schedule import Schedule
@@ -155,22 +156,30 @@ class Configurator:
         who = self._caller(who)
         force = node.requests.take()
         served = node.requests.taken
+        news: News | FetchError | SpecError | None
         try:
             news = await self._interruptible(fetch)
-            result = await self._fetched(news, force=force)
         except _InterruptedError:
             outcome = Outcome.TERMINATED if node.terminating else Outcome.SUPERSEDED
             self._attempts.end(begun, Result(outcome=outcome), who=who, served=served)
             return
-        except (FetchError, SyntaxSpecError) as error:
-            result = await self._fetch_failed(error)
-        except SpecError as error:
-            result = Result(outcome=Outcome.REJECTED, reason=str(error), invalid=True)
-        asked = asked and not node.requests.worker_complains
-        if asked and result.outcome is not Outcome.APPLIED:
-            await self._inspect()
+        except (FetchError, SpecError) as error:
+            news = error
+        with bounded(self._settings.deadlines.apply_total):
+            result = await self._answered(news, force=force)
+            asked = asked and not node.requests.worker_complains
+            if asked and result.outcome is not Outcome.APPLIED:
+                await self._inspect()
         self._attempts.end(begun, result, who=who, served=served)
         self._leave(result)
+
+    async def _answered(self, news: News | FetchError | SpecError | None, *, force: bool) -> Result:
+        """Act on what a fetch has brought, or on its failure."""
+        if isinstance(news, FetchError | SyntaxSpecError):
+            return await self._fetch_failed(news)
+        if isinstance(news, SpecError):
+            return Result(outcome=Outcome.REJECTED, reason=str(news), invalid=True)
+        return await self._fetched(news, force=force)
 
     def _caller(self, who: str) -> str:
         """Return what an attempt is called whose fetch is made for the reason *who*."""
@@ -295,10 +304,11 @@ class Configurator:
         node, begun = self._node, self._attempts.begin()
         node.move(Event.TAKEN_APPLY if self._postgres.running else Event.TAKEN_START)
         served = node.requests.taken
-        if push.document is None:
-            result = await self._applier.roll_back(old_upstream=push.old_upstream)
-        else:
-            result = await self._applier.apply(push.document, source=PUSH)
+        with bounded(self._settings.deadlines.apply_total):
+            if push.document is None:
+                result = await self._applier.roll_back(old_upstream=push.old_upstream)
+            else:
+                result = await self._applier.apply(push.document, source=PUSH)
         self._attempts.end(begun, result, who=push.who, served=served)
         if node.push is push:
             node.push = None

@@ -7,6 +7,7 @@ import logging
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from compute_ctl.configurator.budget import share
 from compute_ctl.decisions.facts import Written
 from compute_ctl.decisions.proof import Proof, SqlReport, Verdict, judge
 from compute_ctl.errors import PostgresError, ProbeError
@@ -79,13 +80,13 @@ class Prover:
         The acknowledgement comes first, since it needs no SQL. SQL then says whether a setting is
         in error; without the worker it is all there is.
         """
-        limit = within_s or self._deadlines.ack + self._deadlines.sql_probe
+        limit = share(within_s or self._deadlines.ack + self._deadlines.sql_probe)
         end = self._clock.monotonic() + limit
         if not self._signalled:
             return Verdict(proof=Proof.NONE)
         failpoint.reach("before-proof")
         acks = self._node.acks
-        if await acks.wait(self._deadlines.ack if self._worker_exists else FIRST_WAIT_S):
+        if await acks.wait(share(self._deadlines.ack if self._worker_exists else FIRST_WAIT_S)):
             self._worker_exists = True
         seen: Verdict | None = None
         while True:

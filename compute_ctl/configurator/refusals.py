@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from typing import Final
 
+from compute_ctl.configurator.budget import bounded
 from compute_ctl.configurator.means import Means
 from compute_ctl.decisions.attempt import Result, fall_back, reasons
 from compute_ctl.decisions.facts import PUSH, Outcome
@@ -106,6 +107,12 @@ class Refusals:
             return Result(outcome=Outcome.REJECTED, reason=reason, broken=True)
         if self._node.written is not None and self._node.written.body == body:
             return Result(outcome=Outcome.REJECTED, reason=reason, invalid=invalid)
+        with bounded(self._deadlines.fallback):
+            return await self._instead(body, document, token, reason, invalid=invalid)
+
+    async def _instead(
+        self, body: str, document: Document, token: str | None, reason: str, *, invalid: bool
+    ) -> Result:
         try:
             await self._installer.install(body, document, token, is_fallback=True)
         except StoreError as error:

@@ -1,15 +1,23 @@
 """Blocking work in a thread that nobody has to wait for. A leaf.
 
-A name lookup inside libpq can hang for minutes. The executor's threads of asyncio are joined when
-the process ends; these are daemon threads, so what hangs in one cannot keep the daemon alive.
+A name lookup inside libpq or a write to a disk can hang for minutes. The threads of Python's own
+executors are joined when the process ends; these are daemon threads, so what hangs in one cannot
+keep the daemon alive.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 import threading
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from queue import SimpleQueue
+from typing import Any, Generic, TypeVar
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -27,6 +35,79 @@ async def in_thread(work: Callable[[], T], *, name: str, within_s: float) -> T:
     threading.Thread(target=reply.run, args=(work,), name=name, daemon=True).start()
     async with asyncio.timeout(within_s):
         return await reply.answer
+
+
+class DaemonExecutor(ThreadPoolExecutor):
+    """An executor whose threads are not joined when the process ends.
+
+    Work begins in the order in which it was submitted; with one thread, it ends in that order too.
+    asyncio takes nothing but a ThreadPoolExecutor for its default one, hence the base class, of
+    which only the interface is used.
+    """
+
+    def __init__(self, threads: int, *, name: str) -> None:
+        super().__init__(max_workers=threads)  # starts none
+        self._limit = threads
+        self._name = name
+        self._mutex = threading.Lock()
+        self._jobs: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
+        self._running = self._free = 0
+        self._closed = False
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
+        """Have *fn* called in one of the threads.
+
+        Raises:
+            RuntimeError: the executor is shut down, or the system has no thread for it.
+        """
+        future: Future[T] = Future()
+        with self._mutex:
+            if self._closed:
+                raise RuntimeError("the executor is shut down")
+            if self._free:
+                self._free -= 1
+            elif self._running < self._limit:
+                self._start()
+            self._jobs.put((future, partial(fn, *args, **kwargs)))
+        return future
+
+    def _start(self) -> None:
+        name = f"{self._name}-{self._running}" if self._limit > 1 else self._name
+        try:
+            threading.Thread(target=self._work, name=name, daemon=True).start()
+        except RuntimeError:
+            if not self._running:
+                raise
+        else:
+            self._running += 1
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """Take no more work, and let the threads end after theirs; never waits for them.
+
+        *cancel_futures*: what has not begun is dropped.
+        """
+        del wait  # what hangs would hang the caller
+        with self._mutex:
+            self._closed = True
+            while cancel_futures and not self._jobs.empty():
+                if (job := self._jobs.get()) is not None:
+                    job[0].cancel()
+            for _ in range(self._running):
+                self._jobs.put(None)
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            future, call = job
+            if future.set_running_or_notify_cancel():
+                try:
+                    result = call()
+                except BaseException as error:  # noqa: BLE001 (whoever awaits it hears of it)
+                    future.set_exception(error)
+                else:
+                    future.set_result(result)
+            del job, future, call  # keep nothing alive while idle
+            with self._mutex:
+                self._free += 1
 
 
 class Room:
@@ -94,3 +175,19 @@ class _Reply(Generic[T]):
     def _fail(self, error: Exception) -> None:
         if not self.answer.done():
             self.answer.set_exception(error)
+
+
+def exit_within(seconds: float, code: Callable[[], int]) -> None:
+    """End the process with *code* if it has not ended by itself within *seconds*.
+
+    For an orderly end that hangs, on a disk say. Everything on disk is safe against it, as against
+    kill -9.
+    """
+
+    def leave() -> None:
+        logger.critical("the daemon has not ended within %g s: exiting without waiting", seconds)
+        os._exit(code())
+
+    timer = threading.Timer(seconds, leave)
+    timer.name, timer.daemon = "exit", True
+    timer.start()

@@ -1,9 +1,15 @@
 """Somebody removes what the daemon keeps, while it runs."""
 
+import os
 import shutil
+import time
 
+from compute_ctl.settings import Deadlines
 from devstack.compute import Compute
 from devstack.wait import wait_until
+
+DAEMON_ENDS_S = Deadlines().shutdown + 3.0
+"""With what a busy machine takes for the interpreter's own end."""
 
 
 def test_a_removed_state_folder_comes_back(compute: Compute) -> None:
@@ -83,3 +89,42 @@ def test_numbers_of_attempts_go_on_after_a_restart(compute: Compute) -> None:
     compute.wait_in_sync()
 
     assert before < daemon.status()["refresh"]["last_attempt"]["id"]
+
+
+HUNG_DISK = """
+import os, time
+real_fsync = os.fsync
+def fsync(fd):
+    while os.path.exists({hangs!r}):
+        open({waits!r}, "w").close()
+        time.sleep(0.02)
+    return real_fsync(fd)
+os.fsync = fsync
+"""
+"""A `sitecustomize` module: each fsync hangs as long as one file exists, and makes the other."""
+
+
+def test_a_hung_disk_does_not_keep_the_daemon_from_ending(compute: Compute) -> None:
+    """It ends within its five seconds, though a write hangs; the next daemon goes on."""
+    hangs, waits = compute.folder / "hangs", compute.folder / "waits"
+    (compute.folder / "sitecustomize.py").write_text(
+        HUNG_DISK.format(hangs=str(hangs), waits=str(waits))
+    )
+    pageserver = compute.pageserver("a")
+    compute.publish(pageserver)
+    path = [str(compute.folder), *filter(None, [os.environ.get("PYTHONPATH")])]
+    compute.daemon.env["PYTHONPATH"] = os.pathsep.join(path)
+    daemon = compute.start_daemon()
+    hangs.touch()
+    compute.publish(pageserver, settings={"work_mem": "5MB"})
+    daemon.call("POST", "/refresh_configuration")
+    wait_until("a write to hang", waits.exists)
+
+    begun = time.monotonic()
+    assert 0 == daemon.stop()
+
+    assert time.monotonic() - begun < DAEMON_ENDS_S
+    hangs.unlink()
+    daemon.start()
+    compute.wait_in_sync()
+    assert "5MB" == compute.postgres.value("SHOW work_mem")

@@ -242,6 +242,20 @@ MUTATIONS: Final = (
         tests=("tests/unit/configurator/test_loop.py",),
     ),
     Mutation(
+        name="a thread that is joined at the end",
+        file="compute_ctl/system/daemon_thread.py",
+        old="            threading.Thread(target=self._work, name=name, daemon=True).start()\n",
+        new="            threading.Thread(target=self._work, name=name, daemon=False).start()\n",
+        tests=("tests/unit/system/test_daemon_thread.py", "-k", "process_ends"),
+    ),
+    Mutation(
+        name="deadlines of the steps that add up",
+        file="compute_ctl/configurator/budget.py",
+        old="    return min(seconds, max(left, STEP_MIN_S))\n",
+        new="    return seconds\n",
+        tests=("tests/unit/configurator/test_budget.py",),
+    ),
+    Mutation(
         name="a pause that outlives an answer",
         file="compute_ctl/configurator/schedule.py",
         old="            self._retry_after_until = None\n",

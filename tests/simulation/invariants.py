@@ -12,6 +12,7 @@ from compute_ctl.decisions.state import TRANSITIONS, Status
 from compute_ctl.document.generation import LiveFile
 from compute_ctl.document.spec import decode_document
 from compute_ctl.document.versions import Version, is_older
+from compute_ctl.settings import Deadlines
 from tests.simulation import rules
 from tests.simulation.disk import CONF, GENERATIONS
 from tests.simulation.documents import url
@@ -27,7 +28,8 @@ MAX_FETCHES = 60
 A_SUSPICION = 50
 """In the first seconds of a suspicion; an operator's request and the like may cost one each."""
 GRACE_S = 10.0
-MAX_ATTEMPT_S = 60.0
+MAX_ATTEMPT_S = Deadlines().attempt + 2.0
+"""Each step has a moment even where the time of the whole is over."""
 KEPT = (rules.CONNSTRING, "neon.tenant_id", "neon.timeline_id")
 """What no document takes away by leaving it out."""
 

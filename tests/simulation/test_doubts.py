@@ -68,7 +68,7 @@ async def installed(disk: Disk) -> Marker:
     document = Writer(Ordering.GENERATION).write(0)
     marker = await files.install(BODY, document=document, token=None, state=State())
     await files.settle()
-    files.close()
+    await files.close(1.0)
     return marker
 
 
@@ -88,7 +88,7 @@ async def test_a_torn_generation_is_not_kept() -> None:
     disk.lose_power(Torn(1))
     files = journal(disk)
     assert await files.kept(marker.generation) is None
-    files.close()
+    await files.close(1.0)
 
 
 async def test_what_a_killed_daemon_wrote_is_synchronized_before_a_state_names_it() -> None:
@@ -102,7 +102,7 @@ async def test_what_a_killed_daemon_wrote_is_synchronized_before_a_state_names_i
     kept = await files.kept(marker.generation)
     assert kept is not None
     assert LiveFile.parse(disk.files["compute_ctl.conf"]) == kept[1]
-    files.close()
+    await files.close(1.0)
 
 
 async def test_a_write_that_ended_while_the_loop_stood_still_is_not_late() -> None:
@@ -113,7 +113,7 @@ async def test_a_write_that_ended_while_the_loop_stood_still_is_not_late() -> No
     await asyncio.sleep(0)  # now the thread has it
     time.sleep(0.2)  # noqa: ASYNC251 -- a loop that stands still is what this is about
     assert 1 == (await writing).generation
-    files.close()
+    await files.close(1.0)
 
 
 async def _proof(*, refused: bool) -> Proof:

@@ -17,6 +17,7 @@ from compute_ctl.cli.run import parse
 from compute_ctl.decisions.facts import AckAnswer, Attempt, CatalogKind, CatalogRun, Outcome, Source
 from compute_ctl.decisions.state import Status
 from compute_ctl.monitoring.metrics import Metrics
+from compute_ctl.settings import Deadlines
 from tests.unit.snapshots import NOTHING
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -213,3 +214,15 @@ def test_units_are_good_systemd(unit: Path, tmp_path: Path) -> None:
     )
 
     assert (0, "") == (done.returncode, done.stderr)
+
+
+def test_guide_tells_the_deadline_of_an_attempt() -> None:
+    """The number of the guide is the one that the daemon keeps."""
+    deadlines = Deadlines()
+    parts = (deadlines.fetch_total, deadlines.apply_total, deadlines.fallback)
+    fetch, application, fallback = (f"{seconds:g}" for seconds in parts)
+    sentence = (
+        f"ends within {deadlines.attempt:g} s: {fetch} for the fetch, "
+        f"{application} for the application, {fallback} for a fallback"
+    )
+    assert sentence in (ROOT / "docs" / "operations.md").read_text()

@@ -1,12 +1,14 @@
 """Blocking work beside the loop: its end is awaited, its deadline holds whatever it does."""
 
 import asyncio
+import subprocess
+import sys
 import threading
 import time
 
 import pytest
 
-from compute_ctl.system.daemon_thread import Room, in_thread
+from compute_ctl.system.daemon_thread import DaemonExecutor, Room, in_thread
 from devstack.wait import wait_until
 
 
@@ -78,3 +80,77 @@ async def test_room_is_free_after_a_failure() -> None:
     with pytest.raises(ZeroDivisionError):
         await room.run(lambda: 1 // 0, name="fails", within_s=5)
     assert room.free
+
+
+def test_one_thread_works_in_order() -> None:
+    """What was submitted first ends first; an error is its own caller's, and does no harm."""
+    executor, done = DaemonExecutor(1, name="files"), list[int]()
+    go = threading.Event()
+    first = executor.submit(go.wait, 10)
+    later = [executor.submit(done.append, number) for number in range(5)]
+    failed = executor.submit(lambda: 1 // 0)
+    last = executor.submit(threading.current_thread)
+    go.set()
+
+    assert True is first.result(5)
+    assert (True, "files") == (last.result(5).daemon, last.result(5).name)
+    assert [0, 1, 2, 3, 4] == done
+    assert isinstance(failed.exception(0), ZeroDivisionError)
+    assert all(one.done() for one in later)
+
+
+def test_no_more_threads_than_allowed() -> None:
+    """Work beyond waits for a thread; idle ones are used again."""
+    executor = DaemonExecutor(2, name="worker")
+    for _ in range(3):  # one after the other: the first thread serves them all, or the second
+        executor.submit(int).result(5)
+    meeting = threading.Barrier(2)
+    both = [executor.submit(meeting.wait, 5) for _ in range(2)]
+    names = {executor.submit(threading.current_thread).result(5).name for _ in range(9)}
+
+    assert {0, 1} == {one.result(5) for one in both}
+    assert names <= {"worker-0", "worker-1"}
+
+
+def test_shutdown_waits_for_nothing() -> None:
+    """What hangs is left, what has not begun is dropped, and nothing new is taken."""
+    executor, go = DaemonExecutor(1, name="files"), threading.Event()
+    hanging = executor.submit(go.wait, 30)
+    while not hanging.running():
+        threading.Event().wait(0.001)
+    dropped = executor.submit(int)
+    begun = time.monotonic()
+
+    executor.shutdown(wait=True, cancel_futures=True)
+
+    assert time.monotonic() - begun < 5
+    assert (True, False) == (dropped.cancelled(), hanging.done())
+    with pytest.raises(RuntimeError, match="shut down"):
+        executor.submit(int)
+    go.set()
+
+
+HANGING: str = """
+import asyncio, threading
+from compute_ctl.system.daemon_thread import DaemonExecutor, exit_within
+
+async def main():
+    asyncio.get_running_loop().set_default_executor(DaemonExecutor(1, name="worker"))
+    hung = asyncio.get_running_loop().run_in_executor(None, threading.Event().wait)
+    await asyncio.wait({hung}, timeout=0.1)
+
+asyncio.run(main())
+"""
+BLOCKED: str = """
+import threading
+from compute_ctl.system.daemon_thread import exit_within
+exit_within(0.1, lambda: 7)
+threading.Event().wait()
+"""
+
+
+@pytest.mark.parametrize(("program", "status"), [(HANGING, 0), (BLOCKED, 7)])
+def test_process_ends_whatever_hangs(program: str, status: int) -> None:
+    """Neither a thread of the event loop's executor nor the main thread can hold it."""
+    ended = subprocess.run([sys.executable, "-c", program], timeout=15, check=False)
+    assert status == ended.returncode
