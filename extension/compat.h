@@ -41,6 +41,27 @@
 #define NR_MY_PROC_NUMBER (MyProc->pgprocno)
 #endif
 
+static inline bool
+nr_user_may_read_settings(void)
+{
+#if PG_VERSION_NUM >= 140000
+	return has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_SETTINGS);
+#else
+	return has_privs_of_role(GetUserId(), DEFAULT_ROLE_READ_ALL_SETTINGS);
+#endif
+}
+
+/* The process that follows the slots of a primary, from 17 on. */
+static inline bool
+nr_is_slot_sync_worker(void)
+{
+#if PG_VERSION_NUM >= 170000
+	return MyBackendType == B_SLOTSYNC_WORKER;
+#else
+	return false;
+#endif
+}
+
 static inline WaitEventSet *
 nr_wait_event_set_create(int events)
 {

@@ -19,7 +19,10 @@ nr_event_ring_init(NrEventRing *ring)
 	pg_atomic_init_u64(&ring->total, 0);
 	pg_atomic_init_u64(&ring->dropped, 0);
 	for (int i = 0; i < NR_EVENTS; i++)
+	{
+		pg_atomic_init_u64(&ring->lost[i], 0);
 		nr_event_init(&ring->slots[i]);
+	}
 }
 
 void
@@ -115,8 +118,17 @@ nr_event_append(NrEventData *data)
 	data->at = GetCurrentTimestamp();
 	data->pid = MyProcPid;
 	if (!nr_event_write(&ring->slots[data->number % NR_EVENTS], data))
+	{
 		pg_atomic_fetch_add_u64(&ring->dropped, 1);
+		pg_atomic_write_u64(&ring->lost[data->number % NR_EVENTS], data->number);
+	}
 	return data->number;
+}
+
+bool
+nr_event_dropped(uint64 number)
+{
+	return pg_atomic_read_u64(&nr_shared->events.lost[number % NR_EVENTS]) == number;
 }
 
 bool

@@ -37,8 +37,9 @@ typedef struct NrEvent
 
 typedef struct NrEventRing
 {
-	pg_atomic_uint64 total;   /* events so far */
-	pg_atomic_uint64 dropped; /* of them, those that found their slot taken */
+	pg_atomic_uint64 total;           /* events so far */
+	pg_atomic_uint64 dropped;         /* of them, those that found their slot taken */
+	pg_atomic_uint64 lost[NR_EVENTS]; /* number of the last dropped event of each slot */
 	NrEvent slots[NR_EVENTS];
 } NrEventRing;
 
@@ -67,7 +68,8 @@ bool nr_event_read(NrEvent *event, NrEventData *data);
 /* Number, stamp and append; returns the number. */
 uint64 nr_event_append(NrEventData *data);
 
-/* The event of this number; false if it is no longer there. */
+/* The event of this number; false if it is not there: dropped, no longer, or not yet. */
 bool nr_event_get(uint64 number, NrEventData *data);
+bool nr_event_dropped(uint64 number);
 
 #endif

@@ -144,7 +144,8 @@ take_ring(NrIntake *intake, uint64 now_us)
 			if (event.source == PGH_SOURCE_SAFEKEEPER && !event.manual)
 				take_safekeeper(intake, &event, now_us);
 		}
-		else if (total - intake->events_seen < UNREADABLE_AGE)
+		else if (!nr_event_dropped(intake->events_seen + 1) &&
+		         total - intake->events_seen < UNREADABLE_AGE)
 			break; /* it is being written, and its writer will wake us */
 		intake->events_seen++;
 	}

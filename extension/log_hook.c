@@ -17,12 +17,20 @@
 
 static emit_log_hook_type previous_hook = NULL;
 
+/* Does this process speak of the primary in the words of the walreceiver? */
+static bool
+follows_primary(void)
+{
+	return MyBackendType == B_WAL_RECEIVER || nr_is_slot_sync_worker();
+}
+
 static bool
 listens_here(void)
 {
+	if (follows_primary())
+		return true;
 	switch (MyBackendType)
 	{
-		case B_WAL_RECEIVER: return true;
 		case B_BACKEND:
 		case B_BG_WORKER:
 		case B_AUTOVAC_WORKER:
@@ -39,8 +47,8 @@ judge(const ErrorData *report)
 	struct pgh_verdict verdict;
 	const char *sqlstate = unpack_sql_state(report->sqlerrcode);
 
-	if (pgh_classify_report(MyBackendType == B_WAL_RECEIVER, sqlstate, report->message_id,
-	                        report->message, report->detail, &verdict) &&
+	if (pgh_classify_report(follows_primary(), sqlstate, report->message_id, report->message,
+	                        report->detail, &verdict) &&
 	    (verdict.useful || verdict.certainty != PGH_CERTAINTY_NONE))
 		nr_trouble_reported(&verdict, sqlstate, report->message);
 }

@@ -14,6 +14,7 @@
 
 #include "access/relation.h"
 #include "access/xlog.h"
+#include "catalog/pg_authid.h"
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "common/relpath.h"

@@ -170,6 +170,18 @@ nr_publish_limit(NrLimit limit, int value)
 }
 
 void
+nr_publish_log_level(void)
+{
+	pg_atomic_write_u32(&nr_shared->published.log_level, (uint32) log_min_messages);
+}
+
+int
+nr_published_log_level(void)
+{
+	return (int) pg_atomic_read_u32(&nr_shared->published.log_level);
+}
+
+void
 nr_publish_reload_begin(void)
 {
 	not_reloaded = 0;
@@ -221,6 +233,7 @@ nr_publish_all(void)
 	nr_publish_limit(NR_LIMIT_SUSPECT_MS, nr_response_suspect_after_ms);
 	nr_publish_limit(NR_LIMIT_CANCEL_MS, nr_query_cancel_after_ms);
 	pg_atomic_write_u32(&nr_shared->published.not_reloaded, not_reloaded);
+	nr_publish_log_level();
 	if (nr_beside_neon)
 	{
 		nr_publish_from_neon();

@@ -29,6 +29,7 @@ typedef struct NrPublished
 	pg_atomic_uint64 sequence;   /* odd while the writer is at it */
 	pg_atomic_uint64 generation; /* of the map, from 1; a change of the marker does not count */
 	pg_atomic_uint32 limits[NR_LIMIT_COUNT];
+	pg_atomic_uint32 log_level;    /* log_min_messages of the configuration files */
 	pg_atomic_uint32 not_reloaded; /* NR_NOT_RELOADED_*, of the latest reload */
 	struct pgh_shard_map map;
 	char marker[NR_MARKER_SIZE];
@@ -49,9 +50,14 @@ void nr_publish_not_reloaded(uint32 flag);
 /* Beside Neon's library: the worker, after each look at the file. */
 void nr_publish_from_neon(void);
 
+/* The worker, after each look at the files: log_min_messages, which sessions may change for
+ * themselves, as the server as a whole has it. */
+void nr_publish_log_level(void);
+
 /* Readers: any process. */
 uint64 nr_published_generation(void);
 int nr_published_limit(NrLimit limit);
+int nr_published_log_level(void);
 uint32 nr_published_not_reloaded(void);
 const char *nr_not_reloaded_text(uint32 flag); /* "ssl", "hba" or "ident" */
 void nr_published_read(struct pgh_shard_map *map, uint64 *generation, char *marker);

@@ -1,6 +1,7 @@
 /*
  * The client's messages. Text of a pageserver or of libpq is redacted here or where it was
- * recorded; an endpoint is never printed.
+ * recorded. libpq's text names addresses: it goes to the server log, and to a client only if that
+ * may read all settings, so that a grant of EXECUTE does not tell where the pageservers are.
  */
 #include "prelude.h"
 
@@ -29,18 +30,19 @@ nr_log_shard_failed(const NrEventData *failure, bool again, uint64 quiet_ms)
 	const char *text = presentable(failure->text);
 
 	if (again)
-		ereport(LOG, (errmsg("pageserver of shard %d is in trouble again (%s): %s", failure->shard,
-		                     pgh_trouble_text(failure->trouble), text),
-		              errdetail_log("Phase %s, SQLSTATE %s. Some requests fail while others are "
-		                            "served; this is not logged again until none has failed for "
-		                            "%llu ms.",
-		                            phase, sqlstate, (unsigned long long) quiet_ms),
-		              errhidestmt(true), errhidecontext(true)));
+		ereport(LOG_SERVER_ONLY,
+		        (errmsg("pageserver of shard %d is in trouble again (%s): %s", failure->shard,
+		                pgh_trouble_text(failure->trouble), text),
+		         errdetail_log("Phase %s, SQLSTATE %s. Some requests fail while others are "
+		                       "served; this is not logged again until none has failed for "
+		                       "%llu ms.",
+		                       phase, sqlstate, (unsigned long long) quiet_ms),
+		         errhidestmt(true), errhidecontext(true)));
 	else
-		ereport(LOG, (errmsg("pageserver of shard %d is in trouble (%s): %s", failure->shard,
-		                     pgh_trouble_text(failure->trouble), text),
-		              errdetail_log("Phase %s, SQLSTATE %s.", phase, sqlstate), errhidestmt(true),
-		              errhidecontext(true)));
+		ereport(LOG_SERVER_ONLY, (errmsg("pageserver of shard %d is in trouble (%s): %s",
+		                                 failure->shard, pgh_trouble_text(failure->trouble), text),
+		                          errdetail_log("Phase %s, SQLSTATE %s.", phase, sqlstate),
+		                          errhidestmt(true), errhidecontext(true)));
 }
 
 void
@@ -50,17 +52,19 @@ nr_log_shard_useful(uint32 shard, TimestampTz failing_since)
 	              ? TimestampDifferenceMilliseconds(failing_since, GetCurrentTimestamp())
 	              : 0;
 
-	ereport(LOG, (errmsg("pageserver of shard %u answers again after %ld ms", shard, ms),
-	              errhidestmt(true), errhidecontext(true)));
+	ereport(LOG_SERVER_ONLY,
+	        (errmsg("pageserver of shard %u answers again after %ld ms", shard, ms),
+	         errhidestmt(true), errhidecontext(true)));
 }
 
 void
 nr_log_no_response(uint32 shard, uint64 waited_us)
 {
-	ereport(LOG, (errmsg("no response received from pageserver of shard %u for %0.3f s, "
-	                     "still waiting",
-	                     shard, (double) waited_us / 1e6),
-	              errhidestmt(true), errhidecontext(true)));
+	ereport(LOG_SERVER_ONLY,
+	        (errmsg("no response received from pageserver of shard %u for %0.3f s, "
+	                "still waiting",
+	                shard, (double) waited_us / 1e6),
+	         errhidestmt(true), errhidecontext(true)));
 }
 
 void
@@ -97,12 +101,16 @@ daemon_sentence(void)
 
 /* What became of the request itself, as a sentence. */
 static const char *
-request_sentence(const NrTask *task)
+request_sentence(const NrTask *task, bool with_text)
 {
 	const NrFailure *failure = &task->failure;
 
 	if (task->failures == 0)
 		return "The pageserver has not answered.";
+	if (!with_text)
+		return psprintf("Failures of this request: %u, the last in phase %s%s%s.", task->failures,
+		                pgh_phase_text(failure->phase), failure->sqlstate[0] ? ", SQLSTATE " : "",
+		                failure->sqlstate);
 	return psprintf("Failures of this request: %u, the last in phase %s: %s%s%s.", task->failures,
 	                pgh_phase_text(failure->phase), presentable(failure->text),
 	                failure->sqlstate[0] ? ", SQLSTATE " : "", failure->sqlstate);
@@ -115,7 +123,8 @@ nr_error_gave_up(const NrTask *task, int limit_ms)
 		ERROR,
 		(errcode(ERRCODE_CONNECTION_FAILURE),
 		 errmsg("could not read from pageserver of shard %u within %d ms", task->shard, limit_ms),
-		 errdetail("%s %s", request_sentence(task), daemon_sentence()),
+		 errdetail("%s %s", request_sentence(task, nr_user_may_read_settings()), daemon_sentence()),
+		 errdetail_log("%s %s", request_sentence(task, true), daemon_sentence()),
 		 errhint("The server goes on asking for a new configuration as long as requests fail; "
 		         "see the view neon_refresh.shards and the daemon's status.")));
 }

@@ -60,6 +60,7 @@ init_published(NrPublished *published)
 	memset(published, 0, sizeof(*published));
 	pg_atomic_init_u64(&published->sequence, 0);
 	pg_atomic_init_u64(&published->generation, 0);
+	pg_atomic_init_u32(&published->log_level, 0);
 	pg_atomic_init_u32(&published->not_reloaded, 0);
 	for (int i = 0; i < NR_LIMIT_COUNT; i++)
 		pg_atomic_init_u32(&published->limits[i], 0);

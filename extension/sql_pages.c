@@ -59,8 +59,9 @@ block_argument(FunctionCallInfo fcinfo, int position)
 	return (uint32) block;
 }
 
-/* Fill in the relation of a request by its regclass. */
-static void
+/* Fill in the relation of a request by its regclass. It stays locked until the caller closes it:
+ * what is dropped or rewritten meanwhile would have other files than those asked for. */
+static Relation
 relation_argument(FunctionCallInfo fcinfo, int position, struct pgh_request *request)
 {
 	Relation relation = relation_open(PG_GETARG_OID(position), AccessShareLock);
@@ -76,7 +77,7 @@ relation_argument(FunctionCallInfo fcinfo, int position, struct pgh_request *req
 	request->tablespace_oid = NR_REL_TABLESPACE(relation);
 	request->database_oid = NR_REL_DATABASE(relation);
 	request->rel_number = NR_REL_NUMBER(relation);
-	relation_close(relation, AccessShareLock);
+	return relation;
 }
 
 static struct pgh_request
@@ -105,12 +106,17 @@ neon_refresh_read_page(PG_FUNCTION_ARGS)
 {
 	struct pgh_request request = newest(PGH_REQUEST_GET_PAGE);
 
+	Relation relation;
+	bytea *page;
+
 	check_may_read_raw_pages();
 	check_usable();
-	relation_argument(fcinfo, 0, &request);
+	relation = relation_argument(fcinfo, 0, &request);
 	request.block = block_argument(fcinfo, 1);
 	request.fork = fork_argument(fcinfo, 2);
-	PG_RETURN_BYTEA_P(page_of(&request));
+	page = page_of(&request);
+	relation_close(relation, AccessShareLock);
+	PG_RETURN_BYTEA_P(page);
 }
 
 /* read_page_at(spc oid, db oid, rel oid, fork text, blkno bigint, lsn pg_lsn) returns bytea */
@@ -137,11 +143,13 @@ neon_refresh_rel_nblocks(PG_FUNCTION_ARGS)
 {
 	struct pgh_request request = newest(PGH_REQUEST_NBLOCKS);
 	NrTask task = { .request = &request };
+	Relation relation;
 
 	check_usable();
-	relation_argument(fcinfo, 0, &request);
+	relation = relation_argument(fcinfo, 0, &request);
 	request.fork = fork_argument(fcinfo, 1);
 	nr_run_task(&task);
+	relation_close(relation, AccessShareLock);
 	PG_RETURN_INT64(task.response.block_count);
 }
 
@@ -151,11 +159,13 @@ neon_refresh_rel_exists(PG_FUNCTION_ARGS)
 {
 	struct pgh_request request = newest(PGH_REQUEST_EXISTS);
 	NrTask task = { .request = &request };
+	Relation relation;
 
 	check_usable();
-	relation_argument(fcinfo, 0, &request);
+	relation = relation_argument(fcinfo, 0, &request);
 	request.fork = fork_argument(fcinfo, 1);
 	nr_run_task(&task);
+	relation_close(relation, AccessShareLock);
 	PG_RETURN_BOOL(task.response.exists);
 }
 

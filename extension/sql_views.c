@@ -245,7 +245,7 @@ neon_refresh_stat_row(PG_FUNCTION_ARGS)
 	add(&row, BoolGetDatum(nr_published_limit(NR_LIMIT_ENABLED) != 0));
 	add(&row, BoolGetDatum(nr_beside_neon));
 	add(&row, BoolGetDatum(nr_daemon_endpoint(&endpoint)));
-	add(&row, BoolGetDatum(log_min_messages >= FATAL && log_min_messages != LOG));
+	add(&row, BoolGetDatum(nr_published_log_level() >= FATAL && nr_published_log_level() != LOG));
 	add(&row, Int64GetDatum((int64) generation));
 	add(&row, Int32GetDatum((int32) map->shard_count));
 	add(&row, Int32GetDatum((int32) map->stripe_size_pages));
@@ -371,12 +371,13 @@ neon_refresh_event_rows(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-/* request(reason text) returns boolean: false if there is no worker to do it */
+/* request(reason text) returns boolean: false if there is no worker to do it, or no daemon */
 Datum
 neon_refresh_request(PG_FUNCTION_ARGS)
 {
 	const char *reason = PG_ARGISNULL(0) ? "" : text_to_cstring(PG_GETARG_TEXT_PP(0));
 	NrEventData event = { .shard = -1, .phase = NR_NO_PHASE, .manual = true };
+	struct pgh_endpoint endpoint;
 
 	check_loaded();
 	nr_event_set_text(&event, reason, strlen(reason));
@@ -384,5 +385,6 @@ neon_refresh_request(PG_FUNCTION_ARGS)
 	(void) nr_event_write(&nr_shared->manual, &event);
 	pg_atomic_write_u32(&nr_shared->manual_request, 1);
 	nr_wake_worker();
-	PG_RETURN_BOOL(pg_atomic_read_u32(&nr_shared->worker.pid) != 0);
+	PG_RETURN_BOOL(nr_daemon_endpoint(&endpoint) &&
+	               pg_atomic_read_u32(&nr_shared->worker.pid) != 0);
 }

@@ -66,9 +66,21 @@ silent_ms(const Receiver *receiver, const char **what)
 	return silent > allowed ? silent : 0;
 }
 
+/* A server that was promoted follows nobody: what it thought of its primary does not matter. */
+static void
+forget_primary(void)
+{
+	NrSuspect *suspect = &nr_shared->suspects[PGH_MAX_SHARDS + PGH_SOURCE_PRIMARY];
+	struct pgh_verdict verdict = { .source = PGH_SOURCE_PRIMARY, .shard = -1, .useful = true };
+
+	if (pg_atomic_read_u32(&suspect->failures) != 0 || pg_atomic_read_u32(&suspect->suspected) != 0)
+		nr_trouble_reported(&verdict, NULL, "promoted: no primary is followed any more");
+}
+
 long
 nr_primary_watch(void)
 {
+	static bool followed = false;
 	static bool alarmed = false;
 	static uint64 repeat_us = 0;
 	struct pgh_verdict verdict = { .source = PGH_SOURCE_PRIMARY, .shard = -1 };
@@ -77,8 +89,16 @@ nr_primary_watch(void)
 	Receiver receiver;
 	long silent;
 
-	if (WalRcv == NULL || !RecoveryInProgress())
+	if (WalRcv == NULL)
 		return -1;
+	if (!RecoveryInProgress())
+	{
+		if (followed)
+			forget_primary();
+		followed = false;
+		return -1;
+	}
+	followed = true;
 	look(&receiver);
 	silent = silent_ms(&receiver, &what);
 	if (silent > 0 && now_us >= repeat_us)

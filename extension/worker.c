@@ -131,6 +131,7 @@ reload(Worker *worker)
 	ConfigReloadPending = false;
 	worker->reload_due_us = 0;
 	ProcessConfigFile(PGC_SIGHUP);
+	nr_publish_log_level();
 	nr_intake_configure(&worker->intake);
 	if (nr_beside_neon)
 		nr_publish_from_neon();

@@ -66,6 +66,19 @@ def test_a_primary_that_dies_is_suspected_until_the_next_is_found(
     assert standby.query(shown) == [("primary", "healthy", None)]
 
 
+def test_a_promotion_ends_the_suspicion_of_the_old_primary(
+    primary: Postgres, standby: Postgres, daemon: DaemonStub
+) -> None:
+    """Who follows nobody any more has no primary to suspect."""
+    follow(standby, primary)
+    primary.kill()
+    since = "SELECT suspected_since FROM neon_refresh.stat"
+    wait_until("suspicion", lambda: standby.value(since))
+    assert standby.value("SELECT pg_promote()") is True
+    wait_until("the end of suspicion", lambda: standby.value(since) is None, 5)
+    daemon.wait_for(REFRESH)
+
+
 def test_a_reload_of_a_healthy_standby_is_no_trouble(
     primary: Postgres, standby: Postgres, make_neon: MakeNeon, daemon: DaemonStub
 ) -> None:

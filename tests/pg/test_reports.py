@@ -111,7 +111,11 @@ def test_a_blind_server_says_so(make_neon: MakeNeon) -> None:
     blind = "SELECT blind FROM neon_refresh.stat"
     assert server.value(blind) is False
     with server.connect(options="-c log_min_messages=fatal") as connection:
-        assert connection.execute(blind).fetchone() == (True,)
+        assert connection.execute(blind).fetchone() == (False,)  # of this session alone
+    server.configure({"log_min_messages": "fatal"})
+    server.reload()
+    with server.connect(options="-c log_min_messages=warning") as connection:
+        wait_until("blind", lambda: connection.execute(blind).fetchone() == (True,))
 
 
 def test_the_syslogger_runs_our_hook_unharmed(make_neon: MakeNeon) -> None:

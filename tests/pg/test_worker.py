@@ -135,6 +135,7 @@ def test_no_daemon_means_no_request_but_suspicion(make_neon: MakeNeon) -> None:
         state = "SELECT s.state, x.suspected_since IS NOT NULL, x.requests_total, "
         state += "x.daemon_configured FROM neon_refresh.shards s, neon_refresh.stat x"
         wait_until("suspicion", lambda: server.query(state)[0] == ("suspected", True, 0, False))
+    assert server.value("SELECT neon_refresh.request('in vain')") is False
 
 
 def test_disabled_means_no_request(make_neon: MakeNeon, daemon: DaemonStub) -> None:
