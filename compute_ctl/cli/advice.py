@@ -8,7 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from compute_ctl.cli.hint_texts import OF_FETCH, OF_PRIMARY, OF_SILENCE, OF_START, OF_WRITE, find
+from compute_ctl.cli.hint_texts import (
+    OF_FETCH,
+    OF_PRIMARY,
+    OF_SILENCE,
+    OF_START,
+    OF_UNPROVEN,
+    OF_WRITE,
+    find,
+)
 
 _BY_OUTCOME: Final = {
     "rejected": "Mend the document and publish it as a newer version.",
@@ -44,7 +52,7 @@ def hints(body: Mapping[str, Any]) -> Iterator[str]:
     if body["status"] == "empty":
         yield "Publish a document. Is -c or -p right?"
     started_in_vain = (body["error"] or "").startswith(_DID_NOT_START)
-    if not postgres["pid"] and config["applied"] and not started_in_vain:
+    if not postgres["pid"] and config["desired"] and not started_in_vain:
         yield "Start PostgreSQL, or read its log. With --attach the daemon does not start it."
     if postgres.get("silent_since"):
         because = find(OF_SILENCE, postgres.get("silent_because") or "")
@@ -65,7 +73,7 @@ def of_outcome(outcome: str, reason: str) -> str:
     """Return what may be done about an attempt that ended like this; '' where *reason* says it."""
     if _tells(reason):
         return ""
-    tables = {"fetch_failed": OF_FETCH, "write_failed": OF_WRITE}
+    tables = {"fetch_failed": OF_FETCH, "write_failed": OF_WRITE, "unproven": OF_UNPROVEN}
     return find(tables.get(outcome, ()), reason) or _BY_OUTCOME.get(outcome, "")
 
 

@@ -47,7 +47,9 @@ def run_command(words: Sequence[str]) -> int:
         result = cli.main(args=list(words), prog_name=PROGRAM, standalone_mode=False)
     except click.ClickException as error:
         message = error.format_message().rstrip(".")
-        complain(message[:1].lower() + message[1:], f"See {PROGRAM} --help.")
+        place = getattr(error, "ctx", None)
+        path = place.command_path if place is not None else PROGRAM
+        complain(message[:1].lower() + message[1:], f"See {path} --help.")
         return EXIT_USAGE
     except (click.Abort, KeyboardInterrupt):
         return EXIT_FAILED
@@ -107,7 +109,7 @@ def run() -> None:
     raise click.UsageError("run cannot be used here")  # the entry point takes this one itself
 
 
-@cli.command(epilog=EPILOG)
+@cli.command(epilog=EPILOG, short_help="Show what the daemon does and knows.")
 @_target_options
 @as_json
 @click.option("--watch", is_flag=True, help="Show it again every second, until interrupted.")

@@ -13,7 +13,8 @@ from compute_ctl.cli.ending import PROGRAM
 WATCH_S: Final = 1.0
 """Between two looks of `--watch`."""
 EPILOG: Final = (
-    "Exit status: 0 done; 1 failed or a negative outcome; 2 usage; 3 no daemon there; "
+    "Exit status: 0 done; 1 failed or a negative outcome; 2 usage; 3 no daemon there "
+    "(explain: no server); "
     "4 not permitted. Flags without a command mean `run`."
 )
 

@@ -46,9 +46,15 @@ class Side:
     body: str
 
 
-@click.command(epilog=EPILOG)
+@click.command(epilog=EPILOG, short_help="Compare what runs, its file, and the source.")
 @click.argument("file", required=False, type=click.Path(), callback=document_file.read)
-@click.option("-D", "--pgdata", envvar="PGDATA", required=True, metavar="DIR")
+@click.option(
+    *("-D", "--pgdata"),
+    envvar="PGDATA",
+    required=True,
+    metavar="DIR",
+    help="The data directory (or $PGDATA).",
+)
 @click.option("--state-dir", metavar="DIR", help="The daemon's, if not the usual.")
 @click.option("--attach", is_flag=True, help="As for a server run by somebody else.")
 @click.option("-p", "--control-plane-uri", metavar="URI", help="Compare with what it says now.")

@@ -45,10 +45,12 @@ SELECT name FROM pg_catalog.pg_settings WHERE pg_catalog.strpos(name, '{name}') 
 ORDER BY pg_catalog.length(name) LIMIT 5"""
 
 
-@click.command(epilog=EPILOG)
+@click.command(epilog=EPILOG, short_help="Show a setting, and whose word it is.")
 @click.argument("setting")
 @click.option("-C", "--connstr", default="", metavar="CONNINFO", help="How to reach the server.")
-@click.option("-D", "--pgdata", envvar="PGDATA", metavar="DIR", help="Its data directory.")
+@click.option(
+    "-D", "--pgdata", envvar="PGDATA", metavar="DIR", help="Its data directory (or $PGDATA)."
+)
 @as_json
 def explain(setting: str, connstr: str, pgdata: str | None, as_json: bool) -> None:
     """Show a setting: its value, file and line, whose word it is, what it takes to change it.

@@ -145,7 +145,9 @@ def render_command(file: tuple[str, bytes], attach: bool, internal_http_port: in
 
 
 @click.command(epilog=EPILOG)
-@click.option("-D", "--pgdata", envvar="PGDATA", metavar="DIR", help="The data directory.")
+@click.option(
+    "-D", "--pgdata", envvar="PGDATA", metavar="DIR", help="The data directory (or $PGDATA)."
+)
 @click.option("--state-dir", metavar="DIR", help="The daemon's state directory.")
 @click.option("-n", "--limit", type=click.IntRange(1), default=20, show_default=True)
 @as_json

@@ -132,6 +132,15 @@ OF_SILENCE: Final[Hints] = (
     ("in time", "The server takes the connection and hangs: look at its log and at its storage."),
 )
 """Why the daemon cannot ask a server over SQL that accepts connections, and what helps."""
+OF_UNPROVEN: Final[Hints] = (
+    (
+        "does not accept connections",
+        "PostgreSQL does not run, or starts or stops just now: see its log. What is written is "
+        "proven by itself once it runs.",
+    ),
+    *OF_SILENCE,
+)
+"""Why PostgreSQL has not proven what was written, and what helps."""
 
 
 def find(hints: Hints, text: str) -> str | None:

@@ -186,8 +186,21 @@ def _parser() -> _Parser:
         group.add_argument(*names, dest=_dest(names), metavar="X")
     for name in UNUSED_SWITCHES:
         group.add_argument(name, dest=_dest((name,)), action="store_true")
-    group.add_argument("--lakebase-mode", type=values.boolean, default=False, metavar="true|false")
-    group.add_argument("--http-port", type=values.port, metavar="PORT")
+    group = parser.add_argument_group("for command lines of Neon's lakebase mode")
+    group.add_argument(
+        "--lakebase-mode",
+        type=values.boolean,
+        default=False,
+        metavar="true|false",
+        help="make the privileged role without REPLICATION",
+    )
+    group.add_argument(
+        "--http-port",
+        type=values.port,
+        metavar="PORT",
+        help="with --lakebase-mode true: external port, the internal one is the next; "
+        "else without effect",
+    )
     return parser
 
 

@@ -86,7 +86,9 @@ async def refresh(call: Call) -> Answer:
             await _give_way()
             return answer
         outcome = await node.wait_refresh(ticket.refresh_id, wait_s)
-    return say(refresh_body(node.status, ticket, outcome, node.error or ""))
+    ended = node.last_attempt
+    reason = node.error or (ended.reason if ended is not None else "")
+    return say(refresh_body(node.status, ticket, outcome, reason))
 
 
 async def acknowledge(call: Call) -> Answer:

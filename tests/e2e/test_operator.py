@@ -61,3 +61,23 @@ def test_a_document_that_the_daemon_may_not_read(
     assert "outcome: fetch_failed" in said.out
     assert said.err.startswith("hint: Put the file back, or is -c right? ")
     assert said.err.removeprefix("hint: ").strip() in hints(compute, capsys)
+
+
+def test_a_refresh_while_postgres_is_stopped(
+    compute: Compute, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The outcome `unproven` comes with its reason, also where nothing is an error."""
+    a = compute.pageserver("a")
+    compute.publish(a, settings={"work_mem": "8MB"})
+    daemon = compute.start_daemon()
+    compute.postgres.stop()
+    daemon.wait_status("the end of postgres", lambda found: not found["postgres"]["pid"])
+    compute.publish(a, settings={"work_mem": "9MB"})
+    capsys.readouterr()
+
+    assert 1 == main(["refresh", "--wait", "-D", str(compute.postgres.data)])
+
+    said = capsys.readouterr()
+    assert "outcome: unproven (postgres does not accept connections yet)" in said.out
+    assert "hint: PostgreSQL does not run" in said.err
+    assert "Start PostgreSQL" in hints(compute, capsys)

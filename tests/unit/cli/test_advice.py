@@ -15,7 +15,11 @@ def status(**changes: Any) -> dict[str, Any]:
     return {
         "status": changes.get("status", "running"),
         "error": changes.get("error"),
-        "config": {"applied": changes.get("applied", A), "desired": A, "quarantined": []},
+        "config": {
+            "applied": changes.get("applied", A),
+            "desired": changes.get("desired", A),
+            "quarantined": [],
+        },
         "refresh": {
             "last_attempt": {"outcome": changes.get("outcome", "applied")},
             "suspected_since": changes.get("suspected_since"),
@@ -52,7 +56,11 @@ def test_why_it_is_not_in_sync(config: tuple[Any, Any, Any], drift: list[Any], t
     ("changes", "beginnings"),
     [
         ({}, []),
-        ({"status": "empty", "applied": None, "pid": None}, ["Publish a document."]),
+        (
+            {"status": "empty", "desired": None, "applied": None, "pid": None},
+            ["Publish a document."],
+        ),
+        ({"applied": None, "pid": None}, ["Start PostgreSQL, or read its log."]),
         ({"pid": None}, ["Start PostgreSQL, or read its log."]),
         ({"silent_since": "2026-01-01T00:00:00Z"}, ["Is -C right,"]),
         ({"error": "something", "outcome": "fetch_failed"}, ["Mend the source,"]),
@@ -175,6 +183,9 @@ CONTROL_PLANE = 'could not get the configuration from control plane "http://cp":
         ("fetch_failed", 'could not read file "/c.json": Permission denied', "owner of the data"),
         ("fetch_failed", 'could not read file "/c.json": No such file or directory', "is -c right"),
         ("fetch_failed", 'file "/c.json" is not valid JSON: line 1, column 2: x', "validate"),
+        ("unproven", "postgres does not accept connections yet", "proven by itself"),
+        ("unproven", "cannot be asked: FATAL: sorry, too many clients already", "are taken"),
+        ("unproven", "no acknowledgement", "neon_refresh"),
         ("write_failed", 'could not replace file "/d/x": No space left on device', "Free space"),
         (
             "write_failed",

@@ -143,3 +143,35 @@ def test_a_misspelt_word_is_told_with_the_one_meant(
     """Flags of the daemon, commands, and the options of commands."""
     assert main(words) == 2
     assert re.search(rf"Did you mean '?{meant}\b", capsys.readouterr().err)
+
+
+def test_the_overview_is_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    """What each command does is told without being cut."""
+    assert 0 == main(["--help"])
+    out = capsys.readouterr().out
+    assert "..." not in out.partition("Commands:")[2]
+    assert "refresh " in out
+
+
+@pytest.mark.parametrize(
+    ("words", "where"),
+    [(["status", "--jsn"], "compute_ctl status"), (["statsu"], "compute_ctl")],
+)
+def test_the_hint_names_the_help_that_helps(
+    words: list[str], where: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An option that a command does not know is explained by that command's help."""
+    assert 2 == main(words)
+    assert capsys.readouterr().err.endswith(f"\nhint: See {where} --help.\n")
+
+
+def test_flags_with_an_effect_are_not_listed_as_without(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The lakebase mode changes ports and role."""
+    with pytest.raises(SystemExit):
+        main(["run", "--help"])
+    _, _, tail = capsys.readouterr().out.partition("without effect:\n")
+    ignored, _, others = tail.partition("\n\n")
+    assert "--lakebase-mode" not in ignored
+    assert "--lakebase-mode true|false" in others
