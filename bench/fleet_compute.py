@@ -133,6 +133,13 @@ class Compute:
         """Name of the document that is published for it."""
         return str(self.place)
 
+    has_read_files = True
+
+    def started_after(self, at: datetime) -> bool:
+        """Leave that in doubt: no server is started here."""
+        del at
+        return False
+
     def reload(self) -> bool:
         """Take a SIGHUP."""
         self._later(RELOAD_S, self._reloaded)

@@ -85,11 +85,18 @@ class ConfStore(Protocol):
     def read(self) -> str | None:
         """Return its text, None if there is none. Raises StoreError."""
 
+    def changed_at(self) -> datetime | None:
+        """Return when it was last replaced or touched, None if that cannot be told."""
+
     def check(self, text: str) -> list[Complaint]:
         """Ask the server's own binary about a candidate, without touching the live file (<= 5 s).
 
-        Returns what it finds wrong; an empty list also where it could not be asked.
+        Returns what it finds wrong, which includes a check that does not come to an end; an empty
+        list also where it could not be asked.
         """
+
+    def check_named_files(self, text: str) -> None:
+        """Refuse a candidate that includes or names what is no regular file. Raises SpecError."""
 
     def swap(self, text: str) -> None:
         """Replace the file atomically: temp, fsync, rename.
@@ -149,6 +156,12 @@ class StateStore(Protocol):
     def highest_generation(self) -> int:
         """Return the highest number ever kept in the folder, 0 for none."""
 
+    def generations(self) -> tuple[int, ...]:
+        """Return the numbers of the generations kept, the newest first."""
+
+    def drop(self, number: int) -> None:
+        """Drop a generation. Never raises."""
+
     def prune(self, keep: frozenset[int]) -> None:
         """Drop all but the last five generations and those in *keep*. Never raises."""
 
@@ -173,6 +186,13 @@ class Postgres(Protocol):
     @property
     def pid(self) -> int | None:
         """Pid of the verified postmaster (pid, start time and data directory agree), or None."""
+
+    @property
+    def has_read_files(self) -> bool:
+        """Whether the postmaster, if there is one, has read its configuration files."""
+
+    def started_after(self, at: datetime) -> bool:
+        """Whether the postmaster was certainly started later than *at*; False if in doubt."""
 
     def reload(self) -> bool:
         """Send SIGHUP to the verified postmaster; False where there is none."""

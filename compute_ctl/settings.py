@@ -79,6 +79,10 @@ class Settings:
     """Group that may use the unix socket (then mode 0660)."""
     privileged_role: str = "neon_superuser"
     """The role that all roles of a document are members of."""
+    max_settings: int = 1000
+    """A document with more settings is refused."""
+    max_roles: int = 10_000
+    max_databases: int = 10_000
     lakebase_mode: bool = False
     """That role is made without the right to replicate, as in Neon's mode of this name."""
     monitor_interval: float = 1.0

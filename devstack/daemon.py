@@ -12,7 +12,8 @@ from typing import Any, Self
 from devstack.process import Child
 from devstack.wait import wait_until
 
-START_TIMEOUT = 10.0
+START_TIMEOUT = 60.0
+"""Generous: on an empty data directory initdb comes first, perhaps on a loaded machine."""
 CALL_TIMEOUT = 30.0
 
 

@@ -13,6 +13,7 @@ from compute_ctl.configurator.journal import Journal
 from compute_ctl.configurator.prover import Prover
 from compute_ctl.decisions.recovery import Identity
 from compute_ctl.document.conninfo import parse as parse_conninfo
+from compute_ctl.document.limits import Limits
 from compute_ctl.document.render import RenderContext
 from compute_ctl.errors import SettingsError
 from compute_ctl.files.conf_store import ConfStore
@@ -136,6 +137,11 @@ class Assembly:
             overcommit_never=_overcommit_never(),
             privileged_role=settings.privileged_role,
             token_file=str(journal.token_path),
+            limits=Limits(
+                settings=settings.max_settings,
+                roles=settings.max_roles,
+                databases=settings.max_databases,
+            ),
         )
         return Applier(
             node=node,

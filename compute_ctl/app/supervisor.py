@@ -1,9 +1,9 @@
 """Runs Postgres, where that is the daemon's business: start, the next starts, the end.
 
-Postgres starts as soon as there is a configuration to start it with. If it does not come up on a
-generation that is not known to be good, it is started again with what the configurator writes
-instead: the good rest with the newest servers, then the last known good generation whole. Where
-nothing is left to try, the daemon waits a while for somebody to help, and ends.
+Postgres starts as soon as there is a configuration to start it with. If it does not come up, it is
+started again with what the configurator writes instead: the newest servers with the settings of
+earlier generations, back to the one that a server came up with last. Where nothing is left to try,
+the daemon waits a while for somebody to help, and ends.
 """
 
 from __future__ import annotations
@@ -34,6 +34,10 @@ class Startable(Protocol):
     @property
     def pid(self) -> int | None:
         """Its process id."""
+
+    @property
+    def failure(self) -> str:
+        """Why it ended before it was ready, in its own words; '' where it has not said."""
 
     @property
     def shutdown_lsn(self) -> str | None:
@@ -118,6 +122,7 @@ class Supervisor:
         self._started_with = written.marker if written is not None else None
         if not self._postgres.running:
             self._before_start()
+            self._node.start.begin(written)
         try:
             if self._postgres.start(self._environment()):
                 logger.info("adopted the running postgres (pid %s)", self._postgres.pid)
@@ -128,7 +133,12 @@ class Supervisor:
     async def _second_chance(self) -> bool:
         """Wait for another generation to start with; False if none comes in time."""
         node = self._node
-        node.start_failed(f"postgres did not start (status {self._status})", self._started_with)
+        node.start.end()
+        reason = f"postgres did not start (status {self._status})"
+        if self._postgres.failure:
+            reason = f"postgres did not start: {self._postgres.failure}"
+        logger.error("%s", reason)
+        node.start_failed(reason, self._started_with)
         try:
             await self._unless_ending(node.configured, self._deadlines.failed_start)
         except TimeoutError:

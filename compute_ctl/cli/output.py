@@ -123,11 +123,11 @@ def _server(postgres: Mapping[str, Any], now: datetime) -> str:
 
 
 def facts(config: Mapping[str, Any], now: datetime | None = None) -> Table:
-    """Return desired, applied and last known good."""
+    """Return desired, applied, started and last known good."""
     now = now or datetime.now(UTC)
     rows = []
-    for name in ("desired", "applied", "last_known_good"):
-        fact = config[name]
+    for name in ("desired", "applied", "started", "last_known_good"):
+        fact = config.get(name)
         if fact is None:
             rows.append((name.replace("_", " "), "-", "-", "-", "-"))
         else:

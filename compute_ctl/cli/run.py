@@ -103,6 +103,9 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> RunOption
         socket_group=given.socket_group,
         privileged_role=given.privileged_role_name,
         lakebase_mode=given.lakebase_mode,
+        max_settings=given.max_settings,
+        max_roles=given.max_roles,
+        max_databases=given.max_databases,
         installed_extensions_interval=given.installed_extensions_collection_interval,
         instance_id=environment.get("INSTANCE_ID"),
         refresh_min_interval=given.refresh_min_interval,
@@ -235,6 +238,18 @@ def _add_source(parser: _Parser) -> None:
     add("-p", "--control-plane-uri", metavar="URI", help="pull the document from a control plane")
     add("-i", "--compute-id", metavar="ID", help="which compute this is")
     add("--control-plane-ca", metavar="FILE", help="PEM file of the authorities to trust for -p")
+    for what, limit in (
+        ("settings", Settings.max_settings),
+        ("roles", Settings.max_roles),
+        ("databases", Settings.max_databases),
+    ):
+        add(
+            f"--max-{what}",
+            metavar="N",
+            type=values.count,
+            default=limit,
+            help=f"refuse a document with more {what} (default: %(default)s)",
+        )
     add(
         "--reconcile-interval",
         metavar="SECONDS",

@@ -38,6 +38,13 @@ def whole_seconds(text: str) -> float:
     raise argparse.ArgumentTypeError(f'"{text}" is no whole number of seconds')
 
 
+def count(text: str) -> int:
+    """Return a number from 1 to a million."""
+    if text.isascii() and text.isdigit() and 1 <= int(text) <= 1_000_000:
+        return int(text)
+    raise argparse.ArgumentTypeError(f'"{text}" is no whole number from 1 to 1000000')
+
+
 def boolean(text: str) -> bool:
     """Return what is written out: true or false."""
     if text in ("true", "false"):

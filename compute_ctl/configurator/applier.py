@@ -16,6 +16,7 @@ from compute_ctl.configurator.means import Means
 from compute_ctl.configurator.prover import Prover
 from compute_ctl.configurator.refusals import Refusals
 from compute_ctl.configurator.rollback import Rollback
+from compute_ctl.configurator.start_fallback import StartFallback
 from compute_ctl.decisions.attempt import Result, Step, reasons, weigh
 from compute_ctl.decisions.facts import Outcome
 from compute_ctl.decisions.proof import Complaint, Proof, Verdict
@@ -66,6 +67,7 @@ class Applier:
         )
         self._refusals = Refusals(means, deadlines=deadlines)
         self._rollback = Rollback(means, refusals=self._refusals)
+        self._start_fallback = StartFallback(means)
 
     async def restore(self) -> Start:
         """Take up what an earlier daemon left: adopt it, prove it again, or write it anew.
@@ -97,7 +99,8 @@ class Applier:
 
     async def _kept_for_rewrite(self) -> LiveFile | None:
         """Return what a running Postgres ran last; one that is yet to start needs a good one."""
-        facts = [self._node.state.last_known_good, self._node.state.applied]
+        state = self._node.state
+        facts = [state.fallback, state.last_known_good, state.started, state.applied]
         if self._prover.postgres_exists:
             facts.reverse()
         for fact in facts:
@@ -153,14 +156,18 @@ class Applier:
         if step is Step.QUARANTINED and known.quarantined:
             return await self._refusals.refuse_again(document, rendered, known.quarantined)
         try:
+            if step is Step.NEWS and not self._has_rest(rendered):
+                await self._journal.check_named_files(rendered.body)
             result = await self._take(step, document, rendered, source)
+        except SpecError as error:
+            result = await self._refusals.salvage(document, error)
         except StoreError as error:
-            return Result(outcome=Outcome.WRITE_FAILED, reason=str(error))
+            result = Result(outcome=Outcome.WRITE_FAILED, reason=str(error))
         else:
             self._ledger.remember_pull(document, source)  # what was not written is still news
-            return result
         finally:
             await self._journal.save(self._node.state)
+        return result
 
     def _not_taken(
         self, step: Step, document: Document, rendered: Rendered, *, force: bool
@@ -280,10 +287,13 @@ class Applier:
             state=self._node.state,
         )
 
+    def _has_rest(self, rendered: Rendered) -> bool:
+        """Whether all of *rendered* but the servers is in the file already."""
+        return self._node.written is not None and self._node.written.rest == rendered.rest
+
     async def _precheck(self, rendered: Rendered) -> tuple[Complaint, ...]:
         """Ask the server's binary first, unless only the upstream changed: that is urgent."""
-        written = self._node.written
-        if written is not None and written.rest == rendered.rest:
+        if self._has_rest(rendered):
             return ()
         found = await self._journal.check(rendered.body)
         for complaint in found:
@@ -291,9 +301,24 @@ class Applier:
                 logger.warning("not ours, but in the way: %s", reasons((complaint,)))
         return tuple(complaint for complaint in found if complaint.file == self._journal.path)
 
-    async def retreat(self, reason: str) -> bool:
-        """Write something that Postgres may start with; see `Refusals.retreat`."""
-        return await self._refusals.retreat(reason)
+    async def fall_back_for_start(self, reason: str) -> bool:
+        """Write something that Postgres may start with; see `StartFallback.next`."""
+        return await self._start_fallback.next(reason)
+
+    async def note_start(self) -> None:
+        """Postgres has become ready: remember the generation that it was started with."""
+        node = self._node
+        try:
+            live, changed_at = await self._journal.live(), await self._journal.live_changed_at()
+        except StoreError as error:
+            logger.warning("%s", error)
+            return
+        written = node.written
+        as_left = live is not None and live.intact and written and live.marker == written.marker
+        found = node.start.came_up(written if as_left else None, changed_at)
+        if found is not None:
+            node.came_up(found)
+            await self._journal.save(node.state)
 
     async def roll_back(self, *, old_upstream: bool) -> Result:
         """Bring the generation before the one applied into force; see `Rollback.roll_back`."""

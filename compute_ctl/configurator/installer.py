@@ -52,6 +52,7 @@ class Installer:
         """
         # Who pushes may not be able to tell it again.
         hurry = self._node.requests.worker_complains and self._node.push is None
+        self._node.start.file_changes()
         marker = await self._journal.install(
             body, document=document.json, token=token, state=self._node.state, hurry=hurry
         )
@@ -117,8 +118,12 @@ class Installer:
         return Result(outcome=Outcome.APPLIED)
 
     async def good(self) -> Good | None:
-        """Return what to go back to."""
-        fact = self._node.state.last_known_good
+        """Return what to go back to while Postgres runs: the newest rest proven in full.
+
+        It need not be one that a server came up with: where nothing but reloads has happened for
+        months, that one would be months old.
+        """
+        fact = self._node.state.fallback
         kept = await self._journal.kept(fact.generation) if fact else None
         if kept is not None:
             rest, upstream = split_body(kept[1].body)

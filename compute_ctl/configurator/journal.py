@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -48,6 +49,8 @@ class Journal:
         self._deadlines = deadlines
         self._nonce = nonce
         self._saved: State | None = None
+        self.held: frozenset[int] = frozenset()
+        """Generations to keep beside those that the state names."""
         self._copies = Copies(state)
         self._late: Copy | None = None
         """What `install` has left to `settle`."""
@@ -97,7 +100,7 @@ class Journal:
             other = self._identity.differs(state)
             logger.warning('the state is of another compute (%s), moved it to "%s"', other, aside)
             state = State()
-        return self._identity.put_into(state)
+        return self._identity.put_into(state.migrated)
 
     async def last_attempt(self) -> int:
         """Return the number of the last attempt that the history knows. Raises StoreError."""
@@ -107,6 +110,10 @@ class Journal:
         """Return the live file, None if there is none. Raises StoreError."""
         text = await self._call(self._conf.read)
         return None if text is None else LiveFile.parse(text)
+
+    async def live_changed_at(self) -> datetime | None:
+        """Return when the live file was last replaced or touched, None if unknown."""
+        return await self._call(self._conf.changed_at)
 
     async def live_is_gone(self) -> bool:
         """Return whether there is no live file. Raises StoreError."""
@@ -122,6 +129,32 @@ class Journal:
         except StoreError as error:
             logger.warning("could not read generation %d: %s", generation, error)
             return None
+
+    async def all_kept(self) -> list[tuple[int, Document | None, LiveFile]]:
+        """Return all kept generations that can be read, the newest first."""
+        try:
+            numbers = await self._call(self._state.generations)
+        except StoreError as error:
+            logger.warning("%s", error)
+            return []
+        found = [(number, await self.kept(number)) for number in numbers]
+        return [(number, *kept) for number, kept in found if kept is not None]
+
+    async def drop(self, number: int) -> None:
+        """Drop the copy of a generation that no server came up with."""
+        try:
+            await self._call(lambda: self._state.drop(number))
+        except StoreError as error:
+            logger.warning("%s", error)
+
+    async def check_named_files(self, body: str) -> None:
+        """Refuse a *body* that includes or names what is no regular file.
+
+        Raises:
+            SpecError: it does.
+            StoreError: the disk does not answer.
+        """
+        await self._call(lambda: self._conf.check_named_files(body))
 
     async def check(self, body: str) -> tuple[Complaint, ...]:
         """Ask the server's binary what it thinks of *body*."""
@@ -266,7 +299,7 @@ class Journal:
         if self._copies.unsynced is not None:  # what a state names must be there as long as it is
             await self.sync()
         failpoint.reach("before-save")
-        keep = frozenset(fact.generation for fact in (state.applied, state.last_known_good) if fact)
+        keep = self.held | {fact.generation for fact in state.named}
         try:
             await self._call(lambda: self._state.save(state))
             self._saved = state

@@ -74,6 +74,7 @@ class Ledger:
             desired=self._node.desired,
             floor=state.floor,
             quarantined=self._entry(document),
+            worker_complains=self._node.requests.worker_complains,
             seen_before=source != PUSH
             and document.version is None
             and state.last_pull.get(source) == document.content_sha256,
@@ -120,7 +121,14 @@ class Ledger:
         last_pull = self._node.state.last_pull | {source: document.content_sha256}
         self._node.state = msgspec.structs.replace(self._node.state, last_pull=last_pull)
 
-    def quarantine(self, document: Document, reason: str, *, servers_too: bool = False) -> None:
+    def quarantine(
+        self,
+        document: Document,
+        reason: str,
+        *,
+        servers_too: bool = False,
+        unfinished: bool = False,
+    ) -> None:
         """Remember that this content was refused; the floor goes back to what is applied."""
         state = self._node.state
         entry = Quarantined(
@@ -130,6 +138,7 @@ class Ledger:
             version=document.version,
             operation_uuid=document.operation_uuid,
             servers_too=servers_too,
+            unfinished=unfinished,
         )
         # The floor goes back to what runs, so that the version before the refused one is welcome;
         # an unversioned configuration says nothing about versions and leaves it.
@@ -139,6 +148,14 @@ class Ledger:
             state,
             quarantine=(*others, entry)[-KEEP_QUARANTINED:],
             floor=applied or state.floor,
+        )
+
+    def lift(self, document: Document) -> None:
+        """Take a quarantine back: it was not this document's fault."""
+        state = self._node.state
+        left = [e for e in state.quarantine if e.content_sha256 != document.content_sha256]
+        self._node.state = msgspec.structs.replace(
+            state, quarantine=tuple(left), floor=raise_floor(state.floor, document.version)
         )
 
     def _entry(self, document: Document) -> Quarantined | None:

@@ -93,8 +93,11 @@ class Configurator:
         node = self._node
         node.wake.clear()
         if node.start_failure is not None:
-            await self._retreat(node.start_failure)
+            await self._fall_back_for_start(node.start_failure)
             return
+        if node.start_seen:
+            node.start_seen = False
+            await self._applier.note_start()
         if node.push is not None:
             await self._configure(node.push)
             return
@@ -282,7 +285,7 @@ class Configurator:
         if node.proven:
             self._pushes.proven()
 
-    async def _retreat(self, failure: StartFailure) -> None:
+    async def _fall_back_for_start(self, failure: StartFailure) -> None:
         """Have something written that Postgres may start with, unless that has happened since."""
         node, reason = self._node, failure.reason
         node.start_failure = None
@@ -290,7 +293,7 @@ class Configurator:
             return
         node.error = reason
         try:
-            if await self._applier.retreat(reason):
+            if await self._applier.fall_back_for_start(reason):
                 return
         except StoreError as error:
             logger.error("%s", error)

@@ -1,7 +1,7 @@
 """What follows when a document is refused: quarantine, and something good in its place.
 
-The *rest* comes from the last known good generation, the servers from the newest document: a bad
-value costs itself and never the heal.
+The *rest* comes from the newest generation proven in full, the servers from the newest document: a
+bad value costs itself and never the heal.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from compute_ctl.decisions.attempt import Result, fall_back, reasons
 from compute_ctl.decisions.facts import PUSH, Outcome
 from compute_ctl.decisions.proof import Complaint
 from compute_ctl.decisions.recovery import Quarantined
-from compute_ctl.document.body import Body, split_body
+from compute_ctl.document.body import Body
 from compute_ctl.document.render import Rendered, render_upstream
 from compute_ctl.document.spec import Document
 from compute_ctl.document.spec_sources import UPSTREAM_SETTINGS
@@ -44,7 +44,8 @@ class Refusals:
         reason = reasons(bad, places=False)
         logger.error("configuration refused: %s", reason)
         servers_too = any(complaint.name in UPSTREAM_SETTINGS for complaint in bad)
-        self._ledger.quarantine(document, reason, servers_too=servers_too)
+        unfinished = all(complaint.unfinished for complaint in bad)
+        self._ledger.quarantine(document, reason, servers_too=servers_too, unfinished=unfinished)
         body = fall_back(upstream=rendered.upstream, bad=bad, good=await self._installer.good())
         return await self.fall_back_to(body, document, rendered.storage_token, reason)
 
@@ -126,35 +127,3 @@ class Refusals:
         self._installer.conclude(verdict)
         await self._journal.save(self._node.state)
         return Result(outcome=Outcome.REJECTED, reason=reason, invalid=invalid)
-
-    async def retreat(self, reason: str) -> bool:
-        """Postgres did not start on what is written: write something it may start with.
-
-        First the good rest with the newest servers, which the old ones may have made way for; if
-        that is what it did not start on, the last known good generation whole. Returns False
-        where nothing is left to try.
-
-        Raises:
-            StoreError: it cannot be written.
-        """
-        node = self._node
-        fact = node.state.last_known_good
-        kept = await self._journal.kept(fact.generation) if fact else None
-        if node.written is None or kept is None or kept[0] is None:
-            return False
-        if node.written.body == kept[1].body:
-            return False
-        refused = await self._journal.kept(node.written.marker.generation)
-        good_rest, _ = split_body(kept[1].body)
-        document, body = refused[0] if refused else None, good_rest + node.written.upstream
-        if document is not None:
-            self._ledger.quarantine(document, reason)
-        if document is None or body == node.written.body:
-            document, body = kept[0], kept[1].body
-        try:
-            _, token = render_upstream(document, self._context)
-        except SpecError:  # kept by an earlier version, which took what this one refuses
-            return False
-        await self._installer.install(body, document, token, is_fallback=True)
-        await self._journal.save(node.state)
-        return True

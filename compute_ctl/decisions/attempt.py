@@ -45,6 +45,8 @@ class Known:
     """Nothing older than this is taken."""
     quarantined: Quarantined | None
     """The entry for this content, if there is one."""
+    worker_complains: bool = False
+    """Postgres itself waits for news."""
     seen_before: bool
     """It is unversioned and equals the last one that came from this source."""
 
@@ -69,7 +71,8 @@ def weigh(document: Document, body: str, known: Known, *, now: datetime, force: 
     """Return what to do with *document*, which renders to *body*."""
     if is_older(document.version, known.floor):
         return Step.STALE
-    if not force and known.quarantined and not _may_retry(document, known.quarantined, now):
+    entry = known.quarantined
+    if not force and entry and not _may_retry(document, entry, known, now):
         return Step.QUARANTINED
     written, desired = known.written, known.desired
     if (
@@ -85,8 +88,10 @@ def weigh(document: Document, body: str, known: Known, *, now: datetime, force: 
     return Step.NOTHING if written.content_sha256 == document.content_sha256 else Step.ADOPT
 
 
-def _may_retry(document: Document, entry: Quarantined, now: datetime) -> bool:
+def _may_retry(document: Document, entry: Quarantined, known: Known, now: datetime) -> bool:
     is_new = document.version != entry.version or document.operation_uuid != entry.operation_uuid
+    # An unfinished check may end on a machine that is less busy; a heal does not wait for that.
+    is_new = is_new or (entry.unfinished and not known.worker_complains)
     just_now = timedelta(0) <= now - entry.at < QUARANTINE_RETRY  # not where the clock was set back
     return is_new and not just_now
 

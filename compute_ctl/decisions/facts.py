@@ -11,7 +11,7 @@ from typing import Final
 from compute_ctl.decisions.proof import Complaint, PendingRestart
 from compute_ctl.decisions.recovery import Fact, Quarantined
 from compute_ctl.decisions.state import Status
-from compute_ctl.document.generation import Marker
+from compute_ctl.document.generation import Marker, sha256_hex
 from compute_ctl.document.versions import Version
 
 
@@ -200,6 +200,7 @@ class Written:
             content_sha256=self.content_sha256,
             at=at,
             version=self.version,
+            rest_sha256=sha256_hex(self.rest),
         )
 
 
@@ -238,6 +239,8 @@ class Snapshot:
     error: str | None
     desired: Desired | None
     applied: Fact | None
+    started: Fact | None
+    proven_in_full: Fact | None
     last_known_good: Fact | None
     quarantined: tuple[Quarantined, ...]
     in_sync: bool

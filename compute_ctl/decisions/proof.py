@@ -40,6 +40,8 @@ class Complaint:
     reason: str
     file: str | None = None
     line: int | None = None
+    unfinished: bool = False
+    """Nothing was found wrong, but the check did not come to an end."""
 
     @property
     def said(self) -> str:

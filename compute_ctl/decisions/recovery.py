@@ -13,7 +13,7 @@ from compute_ctl.document.versions import Version
 
 
 class Fact(msgspec.Struct, frozen=True, kw_only=True):
-    """Which generation is applied, or last known good."""
+    """Which generation is applied, started or last known good."""
 
     generation: int
     marker: str
@@ -23,6 +23,8 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
     """When it became so."""
     version: Version | None = None
+    rest_sha256: str = ""
+    """Hash of the rest of the file, without the servers; '' in a state of an earlier version."""
 
 
 class Quarantined(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,6 +37,8 @@ class Quarantined(msgspec.Struct, frozen=True, kw_only=True):
     operation_uuid: str | None = None
     servers_too: bool = False
     """Also the servers it names were refused, not only the rest."""
+    unfinished: bool = False
+    """The check of it did not come to an end, perhaps only because the machine was busy."""
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,7 +50,14 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     data_dir_inode: str = ""
     """``device:inode`` of the data directory."""
     applied: Fact | None = None
+    started: Fact | None = None
+    """The newest generation that a server came up with."""
     last_known_good: Fact | None = None
+    """The newest generation that is both proven in full and started."""
+    proven_rests: tuple[Fact, ...] = ()
+    """Generations proven in full of which nothing waits for a restart, the newest last: two at
+    most, with different rests. The newest is what a refused rest is replaced with; the one before
+    it, where what is refused had been proven already."""
     floor: Version | None = None
     """No document older than this is taken."""
     last_pull: dict[str, str] = {}
@@ -63,26 +74,82 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     """The timeline in which the subscriptions of its parent were dropped last."""
 
     def proven(self, fact: Fact, *, good: bool) -> State:
-        """Return it with *fact* applied, and where it is *good*, last known good too.
+        """Return it with *fact* applied.
 
-        What is applied already stays as it is, with the time since when it has been.
+        *good*: it is proven in full, and nothing of it waits for a restart. If a server came up
+        with it, too, it is the last known good one. What is applied already stays as it is, with
+        the time since when it has been.
         """
         known = self.applied
         if known is not None and known.marker == fact.marker:
             # The same file for a document that differs elsewhere, say in its roles, is news.
             same = fact.content_sha256 in ("", known.content_sha256)
             fact = known if same else fact
-        last_known_good = fact if good else self.last_known_good
-        return msgspec.structs.replace(self, applied=fact, last_known_good=last_known_good)
+        state = msgspec.structs.replace(self, applied=fact)
+        if not good:
+            return state
+        others = [one for one in self.proven_rests if one.rest_sha256 != fact.rest_sha256]
+        state = msgspec.structs.replace(state, proven_rests=(*others[-1:], fact))
+        return _with_good(state, fact) if is_same(self.started, fact) else state
+
+    def came_up(self, fact: Fact) -> State:
+        """Return it with *fact* as the generation that a server came up with."""
+        state = msgspec.structs.replace(self, started=fact)
+        for proven in self.proven_rests:
+            if is_same(proven, fact):
+                return _with_good(state, proven)
+        return state
 
     def with_version(self, marker: str, version: Version | None) -> State:
         """Return it with *version* in the facts about the generation of *marker*."""
+
+        def renamed(fact: Fact) -> Fact:
+            is_it = fact.marker == marker
+            return msgspec.structs.replace(fact, version=version) if is_it else fact
+
         facts = {
-            name: msgspec.structs.replace(fact, version=version)
-            for name in ("applied", "last_known_good")
-            if (fact := getattr(self, name)) is not None and fact.marker == marker
+            name: renamed(fact)
+            for name in ("applied", "started", "last_known_good")
+            if (fact := getattr(self, name)) is not None
         }
-        return msgspec.structs.replace(self, **facts)
+        rests = tuple(map(renamed, self.proven_rests))
+        return msgspec.structs.replace(self, **facts, proven_rests=rests)
+
+    def without_rest(self, rest_sha256: str) -> State:
+        """Return it for a rest that was refused: it replaces no other any more."""
+        left = tuple(one for one in self.proven_rests if one.rest_sha256 != rest_sha256)
+        return msgspec.structs.replace(self, proven_rests=left)
+
+    @property
+    def fallback(self) -> Fact | None:
+        """The generation whose rest replaces one that is refused while the server runs."""
+        return self.proven_rests[-1] if self.proven_rests else None
+
+    @property
+    def named(self) -> tuple[Fact, ...]:
+        """All generations that it names; their copies are to be kept."""
+        facts = (self.applied, self.started, self.last_known_good, *self.proven_rests)
+        return tuple(fact for fact in facts if fact is not None)
+
+    @property
+    def migrated(self) -> State:
+        """This one, where it is of a version for which good meant proven in full.
+
+        Whether a server came up with that generation is not known.
+        """
+        if self.last_known_good is None or self.started is not None or self.proven_rests:
+            return self
+        proven = (self.last_known_good,)
+        return msgspec.structs.replace(self, last_known_good=None, proven_rests=proven)
+
+
+def _with_good(state: State, fact: Fact) -> State:
+    return msgspec.structs.replace(state, last_known_good=fact)
+
+
+def is_same(one: Fact | None, other: Fact) -> bool:
+    """Whether *one* is the same generation as *other*."""
+    return one is not None and one.marker == other.marker
 
 
 class Identity(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,7 +198,7 @@ class Start(StrEnum):
 def decide_start(*, live: LiveFile | None, state: State) -> Start:
     """Return what to do at start, from the live file and the state folder alone."""
     if live is None or not live.intact or live.marker is None:
-        return Start.REWRITE if state.last_known_good or state.applied else Start.BEGIN
+        return Start.REWRITE if state.named else Start.BEGIN
     if state.applied is not None and state.applied.marker == str(live.marker):
         return Start.ADOPT
     return Start.PROVE
@@ -148,5 +215,5 @@ def floor_of(live: LiveFile, state: State) -> State:
 def highest_generation(*, live: Marker | None, state: State, kept: int) -> int:
     """Return the highest number of a generation that was ever used here, 0 for none."""
     known = [kept, live.generation if live else 0]
-    known += [fact.generation for fact in (state.applied, state.last_known_good) if fact]
+    known += [fact.generation for fact in state.named]
     return max(known)

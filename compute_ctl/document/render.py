@@ -13,12 +13,13 @@ dedicated field of the spec wins over a setting that says otherwise.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from compute_ctl.document import spec_sources
 from compute_ctl.document.body import UPSTREAM_BEGIN
 from compute_ctl.document.generation import MARKER_SETTING
+from compute_ctl.document.limits import Limits
 from compute_ctl.document.quoting import (
     DIRECTIVES,
     Line,
@@ -61,6 +62,7 @@ class RenderContext:
     """The role that all roles of a document are members of."""
     token_file: str | None = None
     """Absolute path of the file that gets the storage token of a document that has one."""
+    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,8 +96,10 @@ def render(document: Document, context: RenderContext) -> Rendered:
         SpecError: it cannot be written so that Postgres reads what was meant.
     """
     spec = document.spec
+    context.limits.check(spec)
     upstream = Upstream.of(spec)
     text = _Text.of(spec, context)
+    context.limits.check_settings(len(spec.cluster.settings or ()), len(text.lines))
     settings, warnings = _settings(document, context)
     servers = _servers(upstream, context)
     if _LOGIN_FILE in servers:

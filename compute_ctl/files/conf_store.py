@@ -14,8 +14,10 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import subprocess
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -23,6 +25,7 @@ from compute_ctl.decisions.proof import Complaint
 from compute_ctl.errors import SettingsError, StoreError
 from compute_ctl.files.conf_check import ARGUMENTS, Finding, findings, line_of
 from compute_ctl.files.main_conf import include_line, includes, main_file, quote_path
+from compute_ctl.files.named_files import check_named_files
 from compute_ctl.files.staged import staged
 from compute_ctl.system.atomic_file import ReplacedFile, read_regular
 
@@ -34,6 +37,10 @@ CHECK_TIMEOUT_S: Final = 5.0
 
 class NotAskedError(StoreError):
     """The server's binary could not be asked about a candidate; the message is the reason."""
+
+
+class UnfinishedError(NotAskedError):
+    """It was asked, and did not come to an end."""
 
 
 class ConfStore:
@@ -75,6 +82,18 @@ class ConfStore:
             raise self._error("read", error) from error
         return raw.decode(errors="replace")
 
+    def changed_at(self) -> datetime | None:
+        """Return when it was last replaced or touched, None if that cannot be told.
+
+        A rename changes the ctime of the file, so that one that was written long before the swap
+        is not taken for older than it is.
+        """
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return datetime.fromtimestamp(max(found.st_mtime, found.st_ctime), UTC)
+
     def prepare(self) -> None:
         """Allocate the blocks of the next swap; a full disk is only worth a warning."""
         try:
@@ -105,14 +124,22 @@ class ConfStore:
         """Ask the server's own binary about a candidate, without touching the live file.
 
         Returns what it finds wrong; an empty list also where it could not be asked (no such
-        binary, disk full, no answer within 5 s): the proof after the swap then has to tell.
+        binary, disk full): the proof after the swap then has to tell. A check that does not come
+        to an end is a complaint: the postmaster would hang on the same.
         A complaint whose `file` is not `path` is about somebody else's file.
         """
         try:
             return self.judge(text)
+        except UnfinishedError as error:
+            reason = f'the check by "{self._pgbin}" did not come to an end: {error}'
+            return [Complaint(name=None, reason=reason, file=str(self._path), unfinished=True)]
         except NotAskedError as error:
             _log.warning('could not check the configuration with "%s": %s', self._pgbin, error)
             return []
+
+    def check_named_files(self, text: str) -> None:
+        """Refuse a candidate that includes or names what is no regular file. Raises SpecError."""
+        check_named_files(text, folder=self._path.parent, pgdata=self._pgdata)
 
     def judge(self, text: str) -> list[Complaint]:
         """Like `check`, for somebody who must know that the binary was asked.
@@ -125,7 +152,7 @@ class ConfStore:
             with staged(self._file.target, self._path.name, head + text) as path:
                 found = self._ask(path)
         except subprocess.TimeoutExpired as error:
-            raise NotAskedError(f"no answer within {error.timeout:g} s") from error
+            raise UnfinishedError(f"no answer within {error.timeout:g} s") from error
         except OSError as error:
             place = f'"{error.filename}": ' if error.filename else ""
             raise NotAskedError(f"{place}{error.strerror or error}") from error
@@ -179,6 +206,8 @@ class ConfStore:
         )
         if done.returncode == 0:
             return []
+        if done.returncode < 0:
+            raise UnfinishedError(f"ended by {signal.Signals(-done.returncode).name}")
         output = done.stderr.decode(errors="replace")
         found = findings(output)
         if not found:

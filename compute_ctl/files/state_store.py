@@ -190,13 +190,20 @@ class StateStore:
         """Return the highest number ever kept in the folder, 0 for none."""
         return max(self._numbers(), default=0)
 
+    def generations(self) -> tuple[int, ...]:
+        """Return the numbers of the generations kept, the newest first."""
+        return tuple(sorted(set(self._numbers()), reverse=True))
+
     def prune(self, keep: frozenset[int]) -> None:
         """Drop all but the last five generations and those in *keep*. Never raises."""
-        numbers = sorted(set(self._numbers()))
-        for number in set(numbers[:-KEPT_GENERATIONS]) - keep:
-            for suffix in ("conf", "json"):
-                with suppress(OSError):
-                    (self._generations / f"{number}.{suffix}").unlink(missing_ok=True)
+        for number in set(self.generations()[KEPT_GENERATIONS:]) - keep:
+            self.drop(number)
+
+    def drop(self, number: int) -> None:
+        """Drop a generation. Never raises."""
+        for suffix in ("conf", "json"):
+            with suppress(OSError):
+                (self._generations / f"{number}.{suffix}").unlink(missing_ok=True)
 
     def add_history(self, entry: Mapping[str, object]) -> None:
         """Append a line to the advisory history. Never raises."""

@@ -50,7 +50,13 @@ class ConfigView(Struct, frozen=True, kw_only=True):
     in_sync: bool
     desired: DesiredView | None
     applied: FactView | None
+    started: FactView | None
+    """The newest generation that a server came up with."""
+    proven_in_full: FactView | None
+    """The newest generation proven in full: while the server runs, its settings replace refused
+    ones."""
     last_known_good: FactView | None
+    """The newest generation that is both proven in full and started."""
     quarantined: list[QuarantinedView]
 
 

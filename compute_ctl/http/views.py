@@ -96,6 +96,8 @@ def _config(snapshot: Snapshot) -> ConfigView:
         in_sync=snapshot.in_sync,
         desired=_desired(snapshot.desired),
         applied=_fact(snapshot.applied),
+        started=_fact(snapshot.started),
+        proven_in_full=_fact(snapshot.proven_in_full),
         last_known_good=_fact(snapshot.last_known_good),
         quarantined=[_quarantined(one) for one in snapshot.quarantined],
     )

@@ -209,6 +209,7 @@ def _configuration(snapshot: Snapshot) -> Iterator[Metric]:
     facts = {
         "desired": snapshot.desired,
         "applied": snapshot.applied,
+        "started": snapshot.started,
         "last_known_good": snapshot.last_known_good,
     }
     for name, fact in facts.items():

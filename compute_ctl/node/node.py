@@ -28,7 +28,7 @@ from compute_ctl.decisions.facts import (
     Written,
 )
 from compute_ctl.decisions.proof import Proof, Verdict
-from compute_ctl.decisions.recovery import State
+from compute_ctl.decisions.recovery import State, is_same
 from compute_ctl.decisions.state import RESTING, TERMINATING, Event, Status, home_event
 from compute_ctl.document.generation import Marker
 from compute_ctl.document.spec import ComputeCtlConfig, decode_document
@@ -41,6 +41,7 @@ from compute_ctl.node.observer import Observer, Observers
 from compute_ctl.node.push import Push
 from compute_ctl.node.requests import Requests
 from compute_ctl.node.server_notes import ServerNotes
+from compute_ctl.node.server_start import ServerStart
 from compute_ctl.ports import Clock, Postgres
 
 logger = logging.getLogger(__name__)
@@ -70,6 +71,9 @@ class Node:
         self.hurry = self._life.hurry
         self.stopped = self._life.stopped
         self.server = ServerNotes()
+        self.start = ServerStart(postgres)
+        self.start_seen = False
+        """Postgres has become ready, and nobody has looked yet what it was started with."""
         self.requests = Requests()
         self.acks = Acks()
         self.push: Push | None = None
@@ -267,8 +271,8 @@ class Node:
     def proved(self, verdict: Verdict) -> None:
         """Record that the generation in the live file runs.
 
-        It becomes the last known good one only if nothing in it is doubtful: a server may then
-        start with it.
+        Its rest replaces refused ones from now on only if nothing in it is doubtful. It becomes the
+        last known good one if a server came up with it, too.
         """
         if self.written is None:
             raise ValueError("nothing was written that could be proven")
@@ -298,7 +302,17 @@ class Node:
         """Postgres accepts connections; what was written while it did not can be proven now."""
         self.server.changed_at = self._clock.monotonic()
         self.move(Event.PG_READY, "postgres accepts connections")
+        self.start_seen = True
+        self.wake.set()
         if self.written is not None and not self.proven and not self.terminating:
+            self.request_refresh(who="postgres", source=Source.CLOCK)
+
+    def came_up(self, written: Written) -> None:
+        """A server came up with *written*."""
+        fact = written.fact(self._clock.wall())
+        self.state = self.state.came_up(fact)
+        # A restart may have brought into force what was waiting for one.
+        if not is_same(self.state.last_known_good, fact) and not self.terminating:
             self.request_refresh(who="postgres", source=Source.CLOCK)
 
     def postgres_lost(self) -> None:

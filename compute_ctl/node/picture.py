@@ -35,6 +35,8 @@ def take(node: Node, *, postgres: Postgres, clock: Clock) -> Snapshot:
         error_since=at(node.error_since),
         desired=node.desired,
         applied=node.state.applied,
+        started=node.state.started,
+        proven_in_full=node.state.fallback,
         last_known_good=node.state.last_known_good,
         quarantined=node.state.quarantine,
         in_sync=in_sync(node),

@@ -106,6 +106,14 @@ class LogPipe:
         """Return a descriptor to be the server's stderr; the caller closes it. Raises OSError."""
         return os.open(self._path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
 
+    def drain(self) -> None:
+        """Read what the server has written so far, and take its last record for complete."""
+        while self._fd >= 0 and self._read():
+            pass
+        if self._fd >= 0:
+            self._hush()
+            self._flush()
+
     def close(self) -> None:
         """Read what is there, and stop reading."""
         if self._fd < 0:

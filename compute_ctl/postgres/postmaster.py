@@ -125,23 +125,40 @@ def find(pgdata: Path) -> Process | None:
 def _is_postmaster(noted: PostmasterPid, pgdata: Path) -> bool:
     proc = Path("/proc") / str(noted.pid)
     try:
-        if not (proc / "cwd").samefile(pgdata):
+        if not works_in(noted.pid, pgdata):
             return False
         if "postgres" not in (proc / "comm").read_text():
             return False
-        if _began_as_noted(noted, proc):
+        if _began_as_noted(noted):
             return True
         return not (proc / "cmdline").read_bytes().startswith(b"postgres: ")
     except (OSError, ValueError, IndexError):
         return False
 
 
-def _began_as_noted(noted: PostmasterPid, proc: Path) -> bool:
-    if noted.start_time is None:
+def works_in(pid: int, folder: Path) -> bool:
+    """Return whether process *pid* has *folder* as its working directory."""
+    try:
+        return (Path("/proc") / str(pid) / "cwd").samefile(folder)
+    except OSError:
         return False
-    # Field 22 of stat; the command in field 2 may hold spaces and parentheses.
-    ticks = int((proc / "stat").read_text().rpartition(")")[2].split()[19])
-    began = _boot_time() + ticks / os.sysconf("SC_CLK_TCK")
+
+
+def began_at(pid: int) -> float | None:
+    """Return when process *pid* began, in seconds since the epoch; None if that cannot be told."""
+    try:
+        # Field 22 of stat; the command in field 2 may hold spaces and parentheses.
+        stat = (Path("/proc") / str(pid) / "stat").read_text()
+        ticks = int(stat.rpartition(")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return None
+    return _boot_time() + ticks / os.sysconf("SC_CLK_TCK")
+
+
+def _began_as_noted(noted: PostmasterPid) -> bool:
+    began = began_at(noted.pid)
+    if noted.start_time is None or began is None:
+        return False
     return abs(began - noted.start_time) <= _START_TOLERANCE_S
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from compute_ctl.errors import PostgresError
 from compute_ctl.postgres.identity import was_shut_down
 from compute_ctl.postgres.logs import LogPipe
+from compute_ctl.postgres.messages import StartLog
 from compute_ctl.postgres.postmaster import Process, find
 from compute_ctl.postgres.programs import (
     child_environment,
@@ -45,9 +46,20 @@ class Supervised(Server):
         super().__init__(pgdata)
         self._pgbin = pgbin
         self._superuser = superuser
-        self._logs = LogPipe(log_pipe, on_record=on_record, on_overflow=_overflowed)
+        self._on_record = on_record
+        self._logs = LogPipe(log_pipe, on_record=self._record, on_overflow=_overflowed)
+        self._start_log = StartLog()
         self._child: subprocess.Popen[bytes] | None = None
         self._started = asyncio.Event()
+
+    @property
+    def failure(self) -> str:
+        """Why the server ended before it was ready, in its own words; '' where it has not said."""
+        return self._start_log.failure
+
+    def _record(self, record: str) -> None:
+        self._start_log.take(record)
+        self._on_record(record)
 
     async def make_if_empty(self) -> bool:
         """Make a cluster where the data directory is empty or missing; return whether it did.
@@ -76,6 +88,7 @@ class Supervised(Server):
             self._logs.open()
         except OSError as error:
             _log.warning("could not collect the log of postgres: %s", error.strerror or error)
+        self._start_log = StartLog()
         if running is None:
             self._child = self._spawn(environment)
             running = Process.open(self._child.pid)
@@ -100,6 +113,7 @@ class Supervised(Server):
             if process is None:
                 continue
             await self._follow(process, events)
+            self._logs.drain()
             events.on_exit(self._status(process))
 
     def close(self) -> None:

@@ -11,18 +11,21 @@ import asyncio
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
 from compute_ctl.errors import PostgresError
 from compute_ctl.postgres.identity import shutdown_lsn
-from compute_ctl.postgres.postmaster import Process, find, read_pid_file
+from compute_ctl.postgres.postmaster import Process, began_at, find, read_pid_file, works_in
 
 QUICK_POLL_S: Final = 0.1
 """While the server is expected to become ready ..."""
 QUICK_FOR_S: Final = 60.0
 """... but no longer than this after the last change; then as slow as:"""
 SLOW_POLL_S: Final = 1.0
+TICK_S: Final = 0.02
+"""By which the kernel's time stamps of files and processes may be wrong."""
 STOP_FAST_S: Final = 30.0
 STOP_IMMEDIATE_S: Final = 7.0
 """The postmaster itself gives its children 5 s before it kills them."""
@@ -77,6 +80,31 @@ class Server:
     def shutdown_lsn(self) -> str | None:
         """Where the log of a primary ended that was shut down in good order; else None."""
         return shutdown_lsn(self._pgdata)
+
+    @property
+    def has_read_files(self) -> bool:
+        """Whether the postmaster, if there is one, has read its configuration files.
+
+        It does so before it changes into its data directory.
+        """
+        with self._found() as process:
+            return process is None or works_in(process.pid, self._pgdata)
+
+    def started_after(self, at: datetime) -> bool:
+        """Whether the postmaster was certainly started later than *at*; False if in doubt.
+
+        Both what the kernel and what postmaster.pid says must be later, so that a clock that was
+        set in between makes it doubtful at most.
+        """
+        noted = read_pid_file(self._pgdata)
+        with self._found() as process:
+            if process is None or noted is None or noted.pid != process.pid:
+                return False
+            began = began_at(process.pid)
+        moment = at.timestamp()
+        if began is None or noted.start_time is None:
+            return False
+        return began > moment + TICK_S and noted.start_time >= int(moment)
 
     def reload(self) -> bool:
         """Send SIGHUP to the verified postmaster; False where there is none.

@@ -38,14 +38,14 @@ def kept(compute: Compute) -> set[int]:
 
 
 def wait_for_proof(compute: Compute, generation: int) -> dict[str, Any]:
-    """Wait until *generation* is applied, and good to start a server with; return the status."""
+    """Wait until *generation* is applied, and proven in full; return the status."""
     found: dict[str, Any] = compute.daemon.wait_status(
         f"generation {generation} to be proven",
         lambda found: (
             found["status"] == "running"
             and found["config"]["applied"]
             and found["config"]["applied"]["generation"] == generation
-            and found["config"]["last_known_good"] == found["config"]["applied"]
+            and found["config"]["proven_in_full"] == found["config"]["applied"]
             and found
         ),
     )
@@ -211,5 +211,5 @@ def test_a_crash_forgets_nothing_that_was_learnt(compute: Compute) -> None:
         "what was learnt", lambda found: found["status"] != "empty" and found["config"]
     )
     assert before["quarantined"] == after["quarantined"]
-    assert before["last_known_good"] == after["last_known_good"]
+    assert before["proven_in_full"] == after["proven_in_full"]
     assert before["applied"] == after["applied"]

@@ -69,6 +69,6 @@ def test_sql_that_never_answers(make_compute: ComputeFactory) -> None:
     applied = daemon.status()["config"]["applied"]
     good = daemon.wait_status(
         "the rest is checked as soon as SQL answers",
-        lambda found: found["config"]["last_known_good"]["generation"] == applied["generation"],
+        lambda found: found["config"]["proven_in_full"]["generation"] == applied["generation"],
     )
     assert good

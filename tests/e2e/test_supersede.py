@@ -92,7 +92,7 @@ def test_what_waits_for_a_restart_is_named(make_compute: ComputeFactory) -> None
     a = compute.pageserver("a")
     compute.publish(a)
     daemon = compute.start_daemon()
-    good = daemon.status()["config"]["last_known_good"]["generation"]
+    good = daemon.status()["config"]["proven_in_full"]["generation"]
 
     compute.publish(a, settings={"max_connections": "70"})
     assert daemon.refresh() == "applied"
@@ -101,4 +101,4 @@ def test_what_waits_for_a_restart_is_named(make_compute: ComputeFactory) -> None
     (waits,) = status["postgres"]["pending_restart"]
     assert (waits["name"], waits["old"], waits["new"]) == ("max_connections", "50", "70")
     assert waits["file"].endswith("compute_ctl.conf")
-    assert status["config"]["last_known_good"]["generation"] == good
+    assert status["config"]["proven_in_full"]["generation"] == good

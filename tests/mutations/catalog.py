@@ -99,8 +99,8 @@ MUTATIONS: Final = (
     Mutation(
         name="no quarantine",
         file="compute_ctl/decisions/attempt.py",
-        old="    if not force and known.quarantined and not",
-        new="    if document is None and known.quarantined and not",
+        old="    if not force and entry and not",
+        new="    if document is None and entry and not",
         tests=("tests/unit/decisions/test_attempt.py",),
     ),
     Mutation(
@@ -109,6 +109,34 @@ MUTATIONS: Final = (
         old="    return good.rest + upstream\n",
         new="    return None\n",
         tests=("tests/unit/decisions/test_attempt.py",),
+    ),
+    Mutation(
+        name="good without a start",
+        file="compute_ctl/decisions/recovery.py",
+        old="        return _with_good(state, fact) if is_same(self.started, fact) else state\n",
+        new="        return _with_good(state, fact)\n",
+        tests=("tests/unit/decisions/test_recovery.py",),
+    ),
+    Mutation(
+        name="a failed start goes back to the started generation at once",
+        file="compute_ctl/decisions/start.py",
+        old="        if started is not None and one.generation < started:\n",
+        new="        if started is not None and one.generation != started:\n",
+        tests=("tests/unit/decisions/test_start.py",),
+    ),
+    Mutation(
+        name="a check without end finds nothing wrong",
+        file="compute_ctl/files/conf_store.py",
+        old="            return [Complaint(name=None, reason=reason, file=str(self._path), ",
+        new="            return [] and [Complaint(name=None, reason=reason, file=str(self._path), ",
+        tests=("tests/unit/files/test_conf_store.py",),
+    ),
+    Mutation(
+        name="any file may be included",
+        file="compute_ctl/files/named_files.py",
+        old="            if not stat.S_ISREG(mode):\n",
+        new="            if not mode:\n",
+        tests=("tests/unit/files/test_named_files.py",),
     ),
     Mutation(
         name="one empty answer detaches",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from contextvars import ContextVar
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +67,20 @@ class Server:
     def pid(self) -> int | None:
         """Its process id."""
         return self._postgres.pid
+
+    @property
+    def has_read_files(self) -> bool:
+        """Whether it has read its files: it does so at once."""
+        return True
+
+    @property
+    def failure(self) -> str:
+        """Nothing: this server says nothing."""
+        return ""
+
+    def started_after(self, at: datetime) -> bool:
+        """Whether it was started later than *at*."""
+        return self._postgres.up and self._postgres.started_at > at
 
     def reload(self) -> bool:
         """Send SIGHUP."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -38,6 +39,8 @@ class Disk:
         """Crash at this many further primitives."""
         self.on_change: Callable[[str], None] = lambda _name: None
         """Told the name of every file that has become another one."""
+        self.changed_at: dict[str, datetime] = {}
+        """When each file became what it is; kept by whoever has a clock."""
         self._reserved: set[str] = set()
         """Files whose next replacement has its blocks already."""
         self._unsynced: dict[str, str | None] = {}
@@ -159,6 +162,11 @@ class SimConfStore:
         self._fence.check()
         return self._disk.files.get(CONF)
 
+    def changed_at(self) -> datetime | None:
+        """Return when it was last replaced."""
+        self._fence.check()
+        return self._disk.changed_at.get(CONF)
+
     def check(self, text: str) -> list[Complaint]:
         """Return what the server's binary would find wrong, if it is there to be asked."""
         self._fence.check()
@@ -169,6 +177,9 @@ class SimConfStore:
             for name, reason, line in rules.complaints(text)
             if "." not in (name or "")  # no library is loaded
         ]
+
+    def check_named_files(self, text: str) -> None:
+        """Accept all: there are no other files."""
 
     def swap(self, text: str) -> None:
         """Replace the file."""
@@ -273,6 +284,17 @@ class SimStateStore:
         stems = [name.partition(".") for name in names if "/" not in name]
         return {int(stem) for stem, _, end in stems if stem.isdigit() and end in ("json", "conf")}
 
+    def generations(self) -> tuple[int, ...]:
+        """Return the numbers kept, the newest first."""
+        self._fence.check()
+        return tuple(sorted(self._numbers(), reverse=True))
+
+    def drop(self, number: int) -> None:
+        """Drop a generation."""
+        self._fence.check()
+        for suffix in ("conf", "json"):
+            self._disk.remove(f"{GENERATIONS}{number}.{suffix}")
+
     def highest_generation(self) -> int:
         """Return the highest number kept."""
         self._fence.check()
@@ -282,8 +304,7 @@ class SimStateStore:
         """Drop old generations."""
         self._fence.check()
         for number in sorted(set(sorted(self._numbers())[:-KEPT]) - keep):
-            for suffix in ("conf", "json"):
-                self._disk.remove(f"{GENERATIONS}{number}.{suffix}")
+            self.drop(number)
 
     def add_history(self, entry: Mapping[str, object]) -> None:
         """Keep no history."""

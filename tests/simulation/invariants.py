@@ -62,6 +62,8 @@ class Invariants:
         self._last_plain = -1.0
         self._applied: Fact | None = None
         self._good: Fact | None = None
+        self._proven: Fact | None = None
+        self._started: Fact | None = None
         self._quarantine: tuple[Quarantined, ...] = ()
         self._body: str | None = None
         """What the live file said last."""
@@ -70,7 +72,7 @@ class Invariants:
         """Another process: it remembers only what is on disk."""
         self._last_plain = -1.0
         self._leave_alone_until = 0.0
-        self._applied = self._good = None
+        self._applied = self._good = self._proven = self._started = None
         self.empties.clear()
         self.allow(3)
         live = LiveFile.parse(self._world.disk.files.get(CONF) or "")
@@ -106,6 +108,15 @@ class Invariants:
             self._good = state.last_known_good
             if self._good is not None and life.restored:
                 self._check_good(self._good)
+                self._check_started(self._good)
+        if state.fallback is not self._proven:
+            self._proven = state.fallback
+            if self._proven is not None and life.restored:
+                self._check_good(self._proven)
+        if state.started is not self._started:
+            self._started = state.started
+            if self._started is not None and life.restored:
+                self._check_started(self._started)
 
     def _check_applied(self, fact: Fact, before: Fact | None) -> None:
         world = self._world
@@ -136,6 +147,10 @@ class Invariants:
             self._world.fail(
                 f"generation {fact.generation} is called good, but waits for a restart"
             )
+
+    def _check_started(self, fact: Fact) -> None:
+        if fact.marker not in self._world.postgres.came_up_with:
+            self._world.fail(f"no server came up with generation {fact.generation}")
 
     def file_changed(self, name: str) -> None:
         """Check that the live file is whole, or somebody else's."""
@@ -216,13 +231,13 @@ class Invariants:
         if life is None:
             return "there is no daemon"
         node, wanted = life.node, _content(document)
-        applied, good = node.state.applied, node.state.last_known_good
+        applied, good = node.state.applied, node.state.fallback
         live = LiveFile.parse(world.disk.files.get(CONF) or "")
         not_good = good is None or good.content_sha256 != wanted
         missing = {
             "applied is another document": applied is None or applied.content_sha256 != wanted,
             "applied is not in the file": applied is None or str(live.marker) != applied.marker,
-            "last known good is another": not_good
+            "proven in full is another": not_good
             and not self._waits(world.disk.files.get(CONF, "")),
             f"error: {node.error}": node.error is not None,
             "drift": node.verdict is not None and bool(node.verdict.shadowed),
@@ -234,7 +249,7 @@ class Invariants:
     def can_fall_back(self) -> bool:
         """Whether there is something to go back to."""
         life = self._world.life
-        good = life.node.state.last_known_good if life is not None else None
+        good = life.node.state.fallback if life is not None else None
         if good is None or not self._world.postgres.ready:
             return False
         kept = self._world.disk.files.get(f"{GENERATIONS}{good.generation}.conf", "")

@@ -34,11 +34,14 @@ class SimPostgres:
         """Restart-only settings."""
         self.pending: set[str] = set()
         self.load_time: datetime = world.wall()
+        self.started_at: datetime = world.wall()
         self.overrides: dict[str, str] = {}
         """ALTER SYSTEM."""
         self.typo_elsewhere = False
         """The operator's own file cannot be read."""
         self.starts = 0
+        self.came_up_with: set[str] = set()
+        """The markers that it has been started with, and accepted connections."""
         self.ran: dict[str, float] = {}
         """When each marker was last seen in force."""
         self.changed = asyncio.Event()
@@ -74,18 +77,20 @@ class SimPostgres:
         wanted = rules.values(text) | self.overrides
         self.up, self.ready, self.pending = True, False, set()
         self.starts += 1
+        self.started_at = self._world.wall()
         self.pid = 4000 + self.starts
         self.started_with = {
             name: wanted.get(name, rules.DEFAULTS[name]) for name in rules.RESTART_ONLY
         }
         self.conf = wanted
         self._in_force()
-        self._world.later(self._world.rng.uniform(0.05, 3.0), self._accept, self.pid)
+        self._world.later(self._world.rng.uniform(0.05, 3.0), self._accept, self.pid, self.marker)
         return True
 
-    def _accept(self, pid: int) -> None:
+    def _accept(self, pid: int, marker: str) -> None:
         if self.up and self.pid == pid:
             self.ready = True
+            self.came_up_with.add(marker)
             self.changed.set()
 
     def stop(self) -> None:

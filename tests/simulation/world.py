@@ -84,6 +84,10 @@ class World:
         """Return seconds that never go backwards."""
         return self.loop.now
 
+    def _file_changed(self, name: str) -> None:
+        self.disk.changed_at[name] = self.wall()
+        self.invariants.file_changed(name)
+
     def wall(self) -> datetime:
         """Return the wall clock, which somebody may set."""
         return EPOCH + timedelta(seconds=self.loop.now - START + self.wall_offset)
@@ -135,7 +139,7 @@ class World:
         loop.on_crash = self.crash
         loop.on_result = lambda: self.interruptions.await_ends(What.FILES)
         loop.job_time = self._job_time
-        self.disk.on_change = self.invariants.file_changed
+        self.disk.on_change = self._file_changed
         try:
             loop.run_until_complete(self._story())
         finally:

@@ -22,6 +22,11 @@ class NoPostgres:
 
     ready = running = False
     pid = None
+    has_read_files = True
+
+    def started_after(self, at: datetime) -> bool:
+        """Never: there is none."""
+        return False
 
     def reload(self) -> bool:
         """Reach nobody."""

@@ -65,6 +65,9 @@ class GoodApplier:
         """Go back."""
         return Result(outcome=Outcome.APPLIED)
 
+    async def note_start(self) -> None:
+        """Note nothing."""
+
     async def inspect(self) -> None:
         """See nothing."""
 

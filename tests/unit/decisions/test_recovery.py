@@ -32,11 +32,10 @@ def live(generation: int, nonce: str = "a") -> LiveFile:
     return LiveFile.parse(text)
 
 
-def fact(generation: int, nonce: str = "a") -> Fact:
+def fact(generation: int, nonce: str = "a", rest: str = "") -> Fact:
     """Return a fact about the generation that `live` has."""
-    return Fact(
-        generation=generation, marker=str(marker(generation, nonce)), content_sha256="", at=NOW
-    )
+    named = str(marker(generation, nonce))
+    return Fact(generation=generation, marker=named, content_sha256="", at=NOW, rest_sha256=rest)
 
 
 def test_identity_says_what_differs() -> None:
@@ -54,17 +53,47 @@ def test_identity_says_what_differs() -> None:
 
 
 def test_what_is_proven_is_applied() -> None:
-    """And last known good where it is; what is applied already keeps its time."""
+    """Its rest replaces refused ones where it is good; what is applied already keeps its time."""
     old, later = fact(1), NOW + timedelta(seconds=1)
     of_document = msgspec.structs.replace(old, content_sha256="ab", at=later)
 
     assert State(applied=old) == State().proven(old, good=False)
-    assert State(applied=fact(2), last_known_good=old) == (
+    assert State(applied=fact(2), proven_rests=(old,)) == (
         State().proven(old, good=True).proven(fact(2), good=False)
     )
     again = msgspec.structs.replace(old, at=later)
-    assert State(applied=old, last_known_good=old) == State(applied=old).proven(again, good=True)
+    assert State(applied=old, proven_rests=(old,)) == State(applied=old).proven(again, good=True)
     assert State(applied=of_document) == State(applied=old).proven(of_document, good=False)
+
+
+def test_good_is_what_was_proven_in_full_and_started() -> None:
+    """In either order; neither alone is enough, and a reload leaves the last known good one."""
+    one, two = fact(1, rest="r1"), fact(2, rest="r2")
+
+    assert None is State().proven(one, good=True).last_known_good
+    assert None is State().came_up(one).proven(one, good=False).last_known_good
+    assert one == State().proven(one, good=True).came_up(one).last_known_good
+    good = State().came_up(one).proven(one, good=True)
+    assert one == good.last_known_good
+    reloaded = good.proven(two, good=True)
+    assert (one, two) == (reloaded.last_known_good, reloaded.fallback)
+    assert two == reloaded.came_up(two).last_known_good
+
+
+def test_a_refused_rest_replaces_no_other() -> None:
+    """What was proven before it does; a heal with the same settings does not displace that."""
+    one, two, heal = (fact(n, rest=rest) for n, rest in ((1, "r1"), (2, "r2"), (3, "r2")))
+
+    state = State().proven(one, good=True).proven(two, good=True).proven(heal, good=True)
+    assert heal == state.fallback
+    assert one == state.without_rest("r2").fallback
+
+
+def test_good_of_an_earlier_version_was_not_started_for_sure() -> None:
+    """Its state says only that it was proven in full."""
+    assert State(proven_rests=(fact(1),)) == State(last_known_good=fact(1)).migrated
+    known = State(last_known_good=fact(1), started=fact(1))
+    assert known == known.migrated
 
 
 EDITED = LiveFile(marker=marker(2), body="g = 3\n")

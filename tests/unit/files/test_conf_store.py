@@ -84,15 +84,27 @@ def test_binary_that_is_missing_finds_nothing_wrong(tmp_path: Path) -> None:
 
 
 def test_check_ends_at_its_deadline(tmp_path: Path) -> None:
-    """A server binary that hangs is ended, and nothing is complained about."""
+    """A server binary that hangs is ended, and that is a complaint about the candidate."""
     hanging = tmp_path / "postgres"
     hanging.write_text("#!/bin/sh\nexec sleep 30\n")
     hanging.chmod(0o755)
     conf = ConfStore(
         tmp_path / "postgresql.conf", pgdata=tmp_path, pgbin=str(hanging), check_timeout_s=0.1
     )
-    assert conf.check("a = 1\n") == []
+    (complaint,) = conf.check("a = 1\n")
+    said = f'the check by "{hanging}" did not come to an end: no answer within 0.1 s'
+    assert (str(conf.path), said, True) == (complaint.file, complaint.reason, complaint.unfinished)
     assert names(tmp_path) == ["postgres"]
+
+
+def test_check_that_is_killed_is_a_complaint(tmp_path: Path) -> None:
+    """So is one that a signal ends: the candidate may be what it died of."""
+    dying = tmp_path / "postgres"
+    dying.write_text("#!/bin/sh\nkill -9 $$\n")
+    dying.chmod(0o755)
+    (complaint,) = store(tmp_path, pgbin=str(dying)).check("a = 1\n")
+    assert complaint.unfinished
+    assert complaint.reason.endswith("did not come to an end: ended by SIGKILL")
 
 
 def waiting_binary(folder: Path) -> Path:

@@ -45,6 +45,8 @@ def test_an_empty_node() -> None:
             "in_sync": False,
             "desired": None,
             "applied": None,
+            "started": None,
+            "proven_in_full": None,
             "last_known_good": None,
             "quarantined": [],
         },
@@ -89,7 +91,13 @@ def test_three_facts() -> None:
     refused = Quarantined(content_sha256="ef" * 32, reason="password=x is bad", at=AT)
     body = shown(
         replace(
-            NOTHING, desired=desired, applied=fact, last_known_good=fact, quarantined=(refused,)
+            NOTHING,
+            desired=desired,
+            applied=fact,
+            started=fact,
+            proven_in_full=fact,
+            last_known_good=fact,
+            quarantined=(refused,),
         )
     )
     applied = {"generation": 7, "sha256": "ab" * 32, "version": None, "at": SHOWN_AT}
@@ -103,6 +111,8 @@ def test_three_facts() -> None:
             "source": "file",
         },
         "applied": applied,
+        "started": applied,
+        "proven_in_full": applied,
         "last_known_good": applied,
         "quarantined": [
             {

@@ -1,0 +1,131 @@
+"""What follows when Postgres does not come up: the generations before, each tried once.
+
+A reload does not prove that a server starts: one with ``ssl = on`` and no certificate reloads
+without an error in any view. So the way goes back over the kept generations, each with the newest
+servers, to the last one that a server came up with. If none of them starts, it was not the
+document's fault (a port in use, no memory), and the newest is put back for the next attempt.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from dataclasses import dataclass, field
+
+from compute_ctl.configurator.means import Means
+from compute_ctl.decisions.facts import Written
+from compute_ctl.decisions.start import Candidate, KeptRest, candidates
+from compute_ctl.document.body import split_body
+from compute_ctl.document.generation import Marker
+from compute_ctl.document.render import render, render_upstream
+from compute_ctl.document.spec import Document
+from compute_ctl.errors import SpecError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(kw_only=True)
+class _Walk:
+    """One way back, from the first failed start to one that succeeds or the last candidate."""
+
+    failed: Written
+    document: Document
+    token: str | None
+    left: deque[Candidate] = field(default_factory=deque)
+    wrote: Marker | None = None
+    """Of the candidate that is being tried."""
+    quarantined: bool = False
+
+
+class StartFallback:
+    """Chooses what to start Postgres with after it has not come up."""
+
+    def __init__(self, means: Means) -> None:
+        self._node, self._journal, self._ledger = means.node, means.journal, means.ledger
+        self._installer, self._context = means.installer, means.context
+        self._walk: _Walk | None = None
+
+    async def next(self, reason: str) -> bool:
+        """Write the next candidate; False where none is left, and the first one is back in place.
+
+        *reason*: why Postgres did not start, for the quarantine of the first one's document.
+
+        Raises:
+            StoreError: it cannot be written.
+        """
+        written = self._node.written
+        if written is None:
+            return False
+        walk = self._walk
+        if walk is None or walk.wrote != written.marker:
+            walk = self._walk = await self._begin(written)
+            if walk is None:
+                return False
+            if walk.left and not written.is_fallback:
+                self._ledger.quarantine(walk.document, reason)
+                walk.quarantined = True
+        else:
+            await self._journal.drop(written.marker.generation)
+        if not walk.left:
+            await self._give_up(walk)
+            return False
+        one = walk.left.popleft()
+        logger.warning(
+            "trying to start postgres with the settings of generation %d", one.generation
+        )
+        await self._write(walk, one.body, is_fallback=True)
+        walk.wrote = self._node.written.marker if self._node.written else None
+        await self._journal.save(self._node.state)
+        return True
+
+    async def _begin(self, failed: Written) -> _Walk | None:
+        """Return the way back from *failed*; None where its document is not known."""
+        document = await self._installer.document(failed)
+        token = self._token(document)
+        if document is None or token is None:
+            return None
+        kept = [
+            KeptRest(generation=number, rest=rest, upstream=upstream, refused=refused)
+            for number, document_of, live in await self._journal.all_kept()
+            for rest, upstream in [split_body(live.body)]
+            for refused in [self._is_refused(document_of, live.body)]
+        ]
+        started = self._node.state.started
+        found = candidates(failed, kept, started=started.generation if started else None)
+        # The copies that the way itself makes must not displace those it leads over.
+        self._journal.held = frozenset(one.generation for one in kept)
+        return _Walk(failed=failed, document=document, token=token[0], left=deque(found))
+
+    def _token(self, document: Document | None) -> tuple[str | None] | None:
+        """Return the storage token in a tuple; None where the document cannot be written now."""
+        if document is None:
+            return None
+        try:
+            return (render_upstream(document, self._context)[1],)
+        except SpecError:  # kept by an earlier version, which took what this one refuses
+            return None
+
+    def _is_refused(self, document: Document | None, body: str) -> bool:
+        """Whether *body* is what a refused *document* asks for, and not what replaced it."""
+        refused = {entry.content_sha256 for entry in self._node.state.quarantine}
+        if document is None or document.content_sha256 not in refused:
+            return False
+        try:
+            return render(document, self._context).body == body
+        except SpecError:
+            return False
+
+    async def _write(self, walk: _Walk, body: str, *, is_fallback: bool) -> None:
+        await self._installer.install(body, walk.document, walk.token, is_fallback=is_fallback)
+
+    async def _give_up(self, walk: _Walk) -> None:
+        """Put back what the way began with."""
+        node = self._node
+        self._walk = None
+        if node.written is not None and node.written.body != walk.failed.body:
+            await self._write(walk, walk.failed.body, is_fallback=walk.failed.is_fallback)
+            node.configured.clear()  # it is not tried again at once
+        if walk.quarantined:
+            self._ledger.lift(walk.document)
+        self._journal.held = frozenset()
+        await self._journal.save(node.state)
