@@ -4,7 +4,8 @@ Facts only, from Neon's published source (libpagestore.c and compute_ctl's confi
 
 - the backend tries again 1 ms after the last attempt's start, doubling to 1 s; it asks the daemon
   from the 17th failure in a row on, after each, and at once when an open stream ends;
-- it notices a reload at its next attempt only;
+- it reads the list, then sleeps, then connects: after a reload there is one more attempt at the
+  old address;
 - the daemon fetches when asked, and sleeps 5 s after it has found the same pageservers.
 
 Postgres, its reload by `pg_ctl`, control plane and pageserver are those of every other benchmark.
@@ -149,11 +150,11 @@ def suffer(server: Postgres, ask: Callable[[], None], *, stream_open: bool) -> C
         if stream_open:
             poke()
         while time.perf_counter() - begun < GIVE_UP_S:
+            (url,) = session.execute(f"show {SETTING}".encode()).fetchone() or ("",)
             if last >= 0:
                 time.sleep(max(0.0, last + delay - time.perf_counter()))
             delay = min(2 * delay, DELAYS_S[1])
             last = time.perf_counter()
-            (url,) = session.execute(f"show {SETTING}".encode()).fetchone() or ("",)
             if (stream := connect(url)) is not None:
                 stream.finish()
                 return Course(asked=asked[0], healed=(time.perf_counter() - begun) * 1000)

@@ -21,6 +21,7 @@ from devstack.postgres import Postgres
 from devstack.wait import wait_until
 from tests.pg.conftest import MakeNeon
 from tests.support.daemon_stub import ACK, DaemonStub
+from tests.support.files import descriptors
 
 RELOADS = int(os.environ.get("RELOADS", "400"))
 WARM_UP = 150
@@ -46,7 +47,7 @@ def held_by(pid: int) -> Held:
     rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
     found = re.search(r"^Anonymous: +(\d+) kB", rollup, re.MULTILINE)
     assert found is not None
-    targets = [str(fd.readlink()) for fd in Path(f"/proc/{pid}/fd").iterdir()]
+    targets = descriptors(pid)
     return Held(len([name for name in targets if "/data/base/" not in name]), int(found[1]))
 
 

@@ -10,6 +10,7 @@ from devstack.postgres import Postgres
 from devstack.wait import wait_until
 from tests.pg.conftest import MakeNeon, MakePageserver
 from tests.pg.queries import Blocked, suspected
+from tests.support.files import descriptors
 
 READ = "SELECT length(neon_refresh.read_page('t', 0))"
 PAGE = [(8192,)]
@@ -45,7 +46,7 @@ def test_resolving_leaves_no_descriptor(make_neon: MakeNeon) -> None:
     with Blocked(server, READ) as query:
         failures = "SELECT consecutive_failures FROM neon_refresh.shards"
         wait_until("eight attempts", lambda: server.value(failures) >= 8)
-        names = [str(fd.readlink()) for fd in Path(f"/proc/{query.pid}/fd").iterdir()]
+        names = descriptors(query.pid)
         assert len([name for name in names if "eventfd" in name]) <= 1
 
 
