@@ -227,8 +227,8 @@ class Node:
 
     def detach(self) -> None:
         """The source has said for certain that this compute is no longer wanted."""
-        self.exit_code = EXIT_EMPTY
         if self._postgres.running:
+            self.exit_code = EXIT_EMPTY
             self.terminate("fast", who="the control plane")
         else:
             self.move(Event.DETACHED, "the control plane detached this compute")

@@ -39,7 +39,7 @@ def test_a_list_is_read_before_the_pause(monkeypatch: pytest.MonkeyPatch) -> Non
         return SimpleNamespace(finish=lambda: None) if url == "new" else None
 
     monkeypatch.setattr(reference, "connect", connect)
-    monkeypatch.setattr(reference.time, "sleep", lambda _: happened.append("pause"))
+    monkeypatch.setattr("bench.reference.time.sleep", lambda _: happened.append("pause"))
     reference.suffer(
         cast(Postgres, Server(happened)), lambda: happened.append("ask"), stream_open=True
     )
