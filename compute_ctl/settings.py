@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
+
+from compute_ctl.system.unix_path import PATH_LIMIT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +45,20 @@ class Deadlines:
     def attempt(self) -> float:
         """One attempt at the most: fetch, application, and the fallback where that is refused."""
         return self.fetch_total + self.apply_total + self.fallback
+
+
+SOCKET_NAME: Final = "ctl.sock"
+"""The unix socket of the API, in the state folder."""
+
+
+def worker_endpoint(state_path: Path) -> str | None:
+    """Return the value of `neon_refresh.endpoint` by which Postgres's worker reaches that socket.
+
+    None where the path is longer than the kernel lets a client name: the worker then takes the
+    loopback port.
+    """
+    path = str((state_path / SOCKET_NAME).absolute())
+    return f"unix:{path}" if len(os.fsencode(path)) <= PATH_LIMIT and path.isprintable() else None
 
 
 @dataclass(frozen=True, kw_only=True)

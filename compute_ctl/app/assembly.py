@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import secrets
 import time
 from datetime import UTC, datetime
@@ -25,10 +26,12 @@ from compute_ctl.monitoring.monitor import Monitor
 from compute_ctl.node import Node
 from compute_ctl.postgres import Attached, Supervised
 from compute_ctl.postgres.identity import data_dir_inode, system_identifier
-from compute_ctl.settings import Settings
+from compute_ctl.settings import SOCKET_NAME, Settings, worker_endpoint
 from compute_ctl.sources.control_plane import ControlPlane
 from compute_ctl.sources.file import FileSource
 from compute_ctl.sql.probe import SqlProbe
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_SUPERUSER = "cloud_admin"
 
@@ -131,9 +134,17 @@ class Assembly:
             conf_path=journal.path,
             deadlines=settings.deadlines,
         )
+        endpoint = worker_endpoint(settings.state_path)
+        if endpoint is None:
+            logger.warning(
+                'the path of unix socket "%s" is too long for postgres, '
+                "whose worker will use the loopback port instead",
+                settings.state_path / SOCKET_NAME,
+            )
         context = RenderContext(
             attach=settings.attach,
             internal_port=internal_port,
+            endpoint=endpoint,
             overcommit_never=_overcommit_never(),
             privileged_role=settings.privileged_role,
             token_file=str(journal.token_path),

@@ -28,7 +28,7 @@ from compute_ctl.document.render import RenderContext, render
 from compute_ctl.document.spec import decode_document
 from compute_ctl.errors import SpecError
 from compute_ctl.redact import redact
-from compute_ctl.settings import Settings
+from compute_ctl.settings import Settings, worker_endpoint
 
 RUNNING: Final = "running"
 """Name of the generation that Postgres has proven to run."""
@@ -191,6 +191,7 @@ def context_for(
     return RenderContext(
         attach=attach,
         internal_port=Settings.internal_http_port if port is None else port,
+        endpoint=worker_endpoint(folder),
         overcommit_never=overcommit_never,
         privileged_role=role or Settings.privileged_role,
         token_file=str(folder / "storage_token"),

@@ -41,6 +41,7 @@ SUBSCRIBERS_HOLD: Final = "compute_ctl_subscribers.conf"
 """The file beside the configuration that sets it while subscriptions are yet to be dropped."""
 
 _LOGIN_FILE: Final = "neon_refresh.auth_token_file"
+_ENDPOINT: Final = "neon_refresh.endpoint"
 _EXTENSION_SERVER_PORT: Final = "neon.extension_server_port"
 _PRELOAD: Final = "shared_preload_libraries"
 _LOCALE_SETTINGS: Final = ("lc_messages", "lc_monetary", "lc_time", "lc_numeric")
@@ -56,6 +57,8 @@ class RenderContext:
     """Postgres is somebody else's: only what the document asks for is written."""
     internal_port: int
     """The loopback door, where Postgres asks for a refresh."""
+    endpoint: str | None = None
+    """Where Postgres's worker shall ask and acknowledge; None: at the loopback door."""
     overcommit_never: bool = False
     """The kernel refuses to overcommit memory, which large shared segments need."""
     privileged_role: str = "neon_superuser"
@@ -100,7 +103,7 @@ def render(document: Document, context: RenderContext) -> Rendered:
     upstream = Upstream.of(spec)
     text = _Text.of(spec, context)
     context.limits.check_settings(len(spec.cluster.settings or ()), len(text.lines))
-    settings, warnings = _settings(document, context)
+    settings, warnings = _settings(document, text, context)
     servers = _servers(upstream, context)
     if _LOGIN_FILE in servers:
         _take_precedence(settings, _LOGIN_FILE, servers[_LOGIN_FILE], warnings)
@@ -181,11 +184,16 @@ def _check_allowed(name: str, context: RenderContext, path: str, where: str = ""
         raise SpecError(path, f'"{name}"{where} cannot be set by this file')
 
 
-def _settings(document: Document, context: RenderContext) -> tuple[dict[str, str], list[str]]:
+def _settings(
+    document: Document, text: _Text, context: RenderContext
+) -> tuple[dict[str, str], list[str]]:
     """Return the settings of the rest, by lower-case name in the order of the file."""
     spec, warnings = document.spec, list[str]()
     asked = _asked(spec, context, warnings)
-    settings = {**_defaults(document, context), **asked}
+    defaults = _defaults(document, context)
+    if context.endpoint is not None and _ENDPOINT not in text.settings:
+        defaults[_ENDPOINT] = context.endpoint
+    settings = {**defaults, **asked}
     settings.update(_audit(spec, settings))
     if spec.logs_export_host:
         settings["log_destination"] = "stderr,syslog"

@@ -170,6 +170,11 @@ class Route:
     """Served at the loopback door too where the operator wants that."""
 
 
+def user_name(uid: int) -> str:
+    """Return how a caller at the unix socket is named in log and history."""
+    return f"uid {uid}"
+
+
 def flag(call: Call, name: str) -> bool:
     """Return a yes-or-no parameter of the query string.
 

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
 
 from aiohttp import web
 
@@ -22,11 +21,9 @@ from compute_ctl.http.listen import external_sockets, loopback_sockets, unix_soc
 from compute_ctl.http.pipeline import Pipeline
 from compute_ctl.http.startup import Startup
 from compute_ctl.node import Node
-from compute_ctl.settings import Settings
+from compute_ctl.settings import SOCKET_NAME, Settings
 
 logger = logging.getLogger(__name__)
-
-SOCKET_NAME: Final = "ctl.sock"
 
 
 @dataclass(kw_only=True, slots=True)

@@ -15,7 +15,7 @@ from aiohttp.http import HttpVersion11
 
 from compute_ctl.document.spec import Jwks
 from compute_ctl.errors import RequestError
-from compute_ctl.http.api import Answer, Route
+from compute_ctl.http.api import Answer, Route, user_name
 from compute_ctl.http.auth import KeySet, authorize, bearer
 from compute_ctl.node import Node
 from compute_ctl.settings import Settings
@@ -57,7 +57,7 @@ async def socket_gate(request: web.BaseRequest, found: Route | Answer) -> str:
         raise RequestError(400, "the caller has gone")
     raw = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     _, uid, _ = _CREDENTIALS.unpack(raw)
-    return f"uid {uid}"
+    return user_name(uid)
 
 
 class TokenGate:

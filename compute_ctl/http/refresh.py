@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
@@ -13,7 +14,7 @@ from msgspec import Struct
 
 from compute_ctl.decisions.facts import AckAnswer, AckMessage, Source, Suspicion
 from compute_ctl.errors import RequestError
-from compute_ctl.http.api import Answer, Api, Call, Door, flag, say
+from compute_ctl.http.api import Answer, Api, Call, Door, flag, say, user_name
 from compute_ctl.http.bodies import AckBody
 from compute_ctl.http.body import decode
 from compute_ctl.http.views import refresh_body
@@ -92,7 +93,12 @@ async def refresh(call: Call) -> Answer:
 
 
 async def acknowledge(call: Call) -> Answer:
-    """Take the word of Postgres for which generation it runs."""
+    """Take the word of Postgres for which generation it runs.
+
+    Others may be let in at the unix socket, by their group; Postgres runs as our own user.
+    """
+    if call.door is Door.SOCKET and call.who not in (user_name(0), user_name(os.geteuid())):
+        raise RequestError(403, f"{call.who} is not the user of postgres")
     report = decode(call.body, AckReport)
     message = AckMessage(
         marker=report.marker,

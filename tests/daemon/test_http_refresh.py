@@ -273,3 +273,14 @@ async def test_malformed_ack(served: Served, body: bytes, code: int) -> None:
     )
     assert reply.code == code
     assert reply.json["error"]
+
+
+async def test_acknowledgement_at_the_socket_is_postgres_alone(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who is only in the socket's group cannot prove anything, even with the marker."""
+    body = {"marker": str(served.wrote())}
+    with monkeypatch.context() as patch:
+        patch.setattr("compute_ctl.http.gates.user_name", lambda _: "uid 4711")
+        assert 403 == (await served.socket("POST", ACK, json_body=body)).code
+    assert 200 == (await served.socket("POST", ACK, json_body=body)).code

@@ -140,3 +140,24 @@ def test_a_server_that_knows_no_daemon_yet(make_compute: ComputeFactory) -> None
         compute.publish(b)
 
         assert query.value() == 1000
+
+
+def test_worker_talks_over_the_socket(compute: Compute) -> None:
+    """Requests and acknowledgements take the way on which nobody else can listen."""
+    scan = compute.fill(ROWS)
+    a, b = compute.pageserver("a"), compute.pageserver("b")
+    compute.publish(a)
+    daemon = compute.start_daemon()
+
+    def over_loopback() -> list[str]:
+        text = daemon.call("GET", "/metrics")[1]
+        return [line for line in text.splitlines() if 'door="loopback"' in line]
+
+    before = over_loopback()
+    compute.publish(b)
+    a.kill()
+    assert ROWS == compute.postgres.value(scan)
+    compute.wait_in_sync()
+
+    assert f"unix:{daemon.socket}" == compute.postgres.value("SHOW neon_refresh.endpoint")
+    assert before == over_loopback()

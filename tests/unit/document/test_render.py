@@ -1,5 +1,6 @@
 """A document becomes a file that Postgres reads as it was meant."""
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from compute_ctl.document.body import Body
 from compute_ctl.document.render import RenderContext, render
 from compute_ctl.document.spec import decode_document
+from compute_ctl.settings import worker_endpoint
 from tests.unit.document.rendering import ATTACH, SUPERVISE, A, B, made
 
 TENANT, TIMELINE = "9f" * 16, "0a" * 16
@@ -259,3 +261,25 @@ def test_settings_survive(settings: dict[str, str]) -> None:
     names = Body.read(made(dict(settings)).body).names
 
     assert names == {*settings, "neon.extension_server_port"}
+
+
+def test_worker_is_sent_to_the_socket() -> None:
+    """What the document says itself wins, wherever it says so."""
+    context = RenderContext(attach=True, internal_port=3081, endpoint="unix:/state/ctl.sock")
+    own: dict[str, str | None] = {"neon_refresh.endpoint": "http://127.0.0.1:3081"}
+
+    assert "neon_refresh.endpoint = 'unix:/state/ctl.sock'\n" in made({}, context=context).rest
+    rendered = made(own, context=context)
+    assert "neon_refresh.endpoint = 'http://127.0.0.1:3081'\n" in rendered.rest
+    assert "unix:" not in rendered.rest
+    text = "neon_refresh.endpoint = 'http://127.0.0.1:3081'"
+    assert "unix:" not in made({}, context=context, text=text).rest
+    assert "neon_refresh.endpoint" not in made({}, context=ATTACH).rest
+
+
+@pytest.mark.parametrize(("length", "expected"), [(107, True), (108, False)])
+def test_path_that_is_too_long_leaves_the_worker_the_port(length: int, expected: bool) -> None:
+    """A client cannot name more than 107 bytes (unix(7)); the daemon itself can."""
+    folder = Path("/" + "d" * (length - 1 - len("/ctl.sock")))
+
+    assert expected == (worker_endpoint(folder) == f"unix:{folder}/ctl.sock")
