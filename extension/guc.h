@@ -38,6 +38,8 @@ extern int nr_response_log_timeout_ms;
 extern int nr_response_disconnect_timeout_ms;
 extern int nr_compute_mode;
 
+/* ERROR if Neon's library would be loaded after this one and then meet its own settings. */
+void nr_check_load_order(void);
 void nr_define_settings(void);
 void nr_define_neon_settings(void);
 

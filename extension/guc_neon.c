@@ -177,6 +177,45 @@ define_numbers(void)
 	                        GUC_UNIT_MS, NULL, NULL, NULL);
 }
 
+/* Is this entry of shared_preload_libraries a library of that name, wherever it lies? */
+static bool
+is_library(const char *path, const char *name)
+{
+	const char *slash = strrchr(path, '/');
+	const char *base = slash != NULL ? slash + 1 : path;
+	size_t length = strlen(name);
+
+	return strncmp(base, name, length) == 0 &&
+	       (base[length] == '\0' || strcmp(base + length, ".so") == 0);
+}
+
+void
+nr_check_load_order(void)
+{
+	char *copy = pstrdup(shared_preload_libraries_string);
+	List *libraries = NIL;
+	ListCell *cell;
+	bool seen_ours = false;
+
+	if (!SplitDirectoriesString(copy, ',', &libraries))
+		return;
+	foreach (cell, libraries)
+	{
+		const char *library = lfirst(cell);
+
+		if (is_library(library, "neon_refresh"))
+			seen_ours = true;
+		else if (seen_ours && is_library(library, "neon"))
+			ereport(ERROR,
+			        (errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			         errmsg("neon_refresh must stand behind neon in shared_preload_libraries"),
+			         errdetail("It would define the settings that neon defines itself."),
+			         errhint("Use shared_preload_libraries = 'neon,neon_refresh'.")));
+	}
+	list_free_deep(libraries);
+	pfree(copy);
+}
+
 void
 nr_define_neon_settings(void)
 {

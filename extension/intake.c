@@ -18,8 +18,8 @@
  * means that nobody waits any more. Nothing is lost by asking no more: the next failure raises
  * suspicion anew, and then the daemon is asked at once.
  */
-static uint64
-quiet_of_our_client_us(void)
+uint64
+nr_quiet_of_our_client_us(void)
 {
 	uint64 apart_ms =
 		PGH_RECONNECT_MAX_MS + (uint64) nr_connect_timeout_ms + nr_response_suspect_after_ms;
@@ -33,7 +33,7 @@ nr_intake_configure(NrIntake *intake)
 	pgh_policy_config_init(&intake->config);
 	intake->config.retry_min_us = (uint64) nr_retry_min_ms * 1000;
 	intake->config.retry_max_us = (uint64) Max(nr_retry_max_ms, nr_retry_min_ms) * 1000;
-	intake->config.own_quiet_us = quiet_of_our_client_us();
+	intake->config.own_quiet_us = nr_quiet_of_our_client_us();
 }
 
 void
@@ -151,12 +151,15 @@ take_ring(NrIntake *intake, uint64 now_us)
 	}
 }
 
-void
+uint64
 nr_intake_take(NrIntake *intake, uint64 now_us)
 {
+	uint64 again_us = nr_reports_settle(now_us);
+
 	take_ring(intake, now_us);
 	for (int index = 0; index < NR_SUSPECTS; index++)
 		take_suspect(intake, index, now_us);
+	return again_us;
 }
 
 /*

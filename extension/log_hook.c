@@ -36,8 +36,40 @@ listens_here(void)
 		case B_AUTOVAC_WORKER:
 		case B_STARTUP:
 		case B_CHECKPOINTER:
-		case B_BG_WRITER: return nr_beside_neon;
+		case B_BG_WRITER:
+		case B_WAL_SENDER: /* with a database it runs queries */
+		case B_AUTOVAC_LAUNCHER: return nr_beside_neon;
 		default: return false;
+	}
+}
+
+/* What a report of Neon's client about a shard is worth after this process's earlier ones. */
+static enum pgh_report_value
+weigh(const struct pgh_verdict *verdict, const char *message)
+{
+	static struct pgh_stream streams[PGH_MAX_SHARDS];
+	char endpoint[PGH_ENDPOINT_SIZE];
+	enum pgh_report_endpoint names = PGH_REPORT_ENDPOINT_UNKNOWN;
+	NrSuspect *suspect = &nr_shared->suspects[verdict->shard];
+
+	if (nr_published_endpoint((uint32) verdict->shard, endpoint))
+		names = pgh_report_names(message, endpoint);
+	else if ((uint32) verdict->shard >= nr_shared->published.map.shard_count)
+		return PGH_REPORT_STALE; /* the list has become shorter */
+	return pgh_stream_report(&streams[verdict->shard], verdict, names,
+	                         pg_atomic_read_u32(&suspect->renewals), nr_now_us());
+}
+
+static void
+judge_shard(const struct pgh_verdict *verdict, const char *sqlstate, const char *message)
+{
+	switch (weigh(verdict, message))
+	{
+		case PGH_REPORT_COUNTS: nr_trouble_reported(verdict, sqlstate, message); break;
+		case PGH_REPORT_WAITS: nr_stream_end_reported(verdict, sqlstate, message); break;
+		case PGH_REPORT_CONNECTED: nr_connection_reported((uint32) verdict->shard); break;
+		case PGH_REPORT_REPEATS:
+		case PGH_REPORT_STALE: break;
 	}
 }
 
@@ -47,9 +79,12 @@ judge(const ErrorData *report)
 	struct pgh_verdict verdict;
 	const char *sqlstate = unpack_sql_state(report->sqlerrcode);
 
-	if (pgh_classify_report(follows_primary(), sqlstate, report->message_id, report->message,
-	                        report->detail, &verdict) &&
-	    (verdict.useful || verdict.certainty != PGH_CERTAINTY_NONE))
+	if (!pgh_classify_report(follows_primary(), sqlstate, report->message_id, report->message,
+	                         report->detail, &verdict))
+		return;
+	if (verdict.source == PGH_SOURCE_PAGESERVER && verdict.shard >= 0)
+		judge_shard(&verdict, sqlstate, report->message);
+	else if (verdict.useful || verdict.certainty != PGH_CERTAINTY_NONE)
 		nr_trouble_reported(&verdict, sqlstate, report->message);
 }
 

@@ -31,6 +31,7 @@ _PG_init(void)
 		                errmsg("neon_refresh must be loaded by shared_preload_libraries"),
 		                errhint("Add it to \"shared_preload_libraries\" and restart the server; "
 		                        "beside Neon's library it stands last: 'neon,neon_refresh'.")));
+	nr_check_load_order();
 	nr_define_neon_settings();
 	nr_define_settings();
 	if (IsBinaryUpgrade)

@@ -255,6 +255,26 @@ nr_published_limit(NrLimit limit)
 	return (int) pg_atomic_read_u32(&nr_shared->published.limits[limit]);
 }
 
+bool
+nr_published_endpoint(uint32 shard, char endpoint[PGH_ENDPOINT_SIZE])
+{
+	NrPublished *published = &nr_shared->published;
+	uint64 before = pg_atomic_read_u64(&published->sequence);
+
+	endpoint[0] = '\0';
+	if (before % 2 != 0 || shard >= PGH_MAX_SHARDS)
+		return false;
+	pg_read_barrier();
+	if (shard >= published->map.shard_count)
+		return false;
+	memcpy(endpoint, published->map.endpoint[shard], PGH_ENDPOINT_SIZE);
+	pg_read_barrier();
+	if (pg_atomic_read_u64(&published->sequence) == before)
+		return true;
+	endpoint[0] = '\0';
+	return false;
+}
+
 /* Copies of one moment; map or marker may be NULL. */
 void
 nr_published_read(struct pgh_shard_map *map, uint64 *generation, char *marker)

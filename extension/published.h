@@ -58,6 +58,9 @@ void nr_publish_log_level(void);
 uint64 nr_published_generation(void);
 int nr_published_limit(NrLimit limit);
 int nr_published_log_level(void);
+/* The endpoint of a shard, in an error report too: false if the map changes right now, or has no
+ * such shard (then it is ""). */
+bool nr_published_endpoint(uint32 shard, char endpoint[PGH_ENDPOINT_SIZE]);
 uint32 nr_published_not_reloaded(void);
 const char *nr_not_reloaded_text(uint32 flag); /* "ssl", "hba" or "ident" */
 void nr_published_read(struct pgh_shard_map *map, uint64 *generation, char *marker);

@@ -27,6 +27,8 @@ init_suspect(NrSuspect *suspect)
 	pg_atomic_init_u64(&suspect->last_silent_us, 0);
 	pg_atomic_init_u64(&suspect->healed_us, 0);
 	pg_atomic_init_u64(&suspect->logged_since, 0);
+	pg_atomic_init_u64(&suspect->ended_us, 0);
+	pg_atomic_init_u64(&suspect->connected_us, 0);
 	pg_atomic_init_u64(&suspect->next_attempt_us, 0);
 	pg_atomic_init_u64(&suspect->failing_since, 0);
 	pg_atomic_init_u64(&suspect->last_useful, 0);
@@ -72,6 +74,7 @@ init_area(NrShared *shared)
 {
 	pg_atomic_init_u32(&shared->wake, 0);
 	pg_atomic_init_u32(&shared->manual_request, 0);
+	pg_atomic_init_u32(&shared->after_crash, 0);
 	pg_atomic_init_u64(&shared->token_file, 0);
 	nr_event_init(&shared->manual);
 	init_published(&shared->published);
@@ -84,6 +87,7 @@ init_area(NrShared *shared)
 static void
 startup(void)
 {
+	static bool made_before = false; /* the postmaster's own memory outlives a crash */
 	bool found;
 
 	if (previous_startup)
@@ -94,7 +98,11 @@ startup(void)
 	NrShared *shared = ShmemInitStruct("neon_refresh", sizeof(NrShared), &found);
 
 	if (!found)
+	{
 		init_area(shared);
+		pg_atomic_write_u32(&shared->after_crash, made_before ? 1 : 0);
+		made_before = true;
+	}
 	LWLockRelease(AddinShmemInitLock);
 	nr_shared = shared;
 
@@ -145,6 +153,8 @@ nr_shard_renewed(uint32 shard)
 	pg_atomic_write_u64(&suspect->next_attempt_us, 0);
 	pg_atomic_write_u64(&suspect->failing_since, 0);
 	pg_atomic_write_u64(&suspect->healed_us, 0);
+	pg_atomic_write_u64(&suspect->ended_us, 0);
+	pg_atomic_write_u64(&suspect->connected_us, 0);
 	pg_atomic_write_u32(&suspect->silence_logged, 0);
 	pg_atomic_fetch_add_u32(&suspect->renewals, 1);
 	if (pg_atomic_exchange_u32(&suspect->suspected, 0) != 0)

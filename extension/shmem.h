@@ -23,19 +23,21 @@ typedef enum NrLogged
 
 typedef struct NrSuspect
 {
-	pg_atomic_uint32 failures;        /* in a row, since the last useful answer */
-	pg_atomic_uint32 attempts;        /* reconnects in a row that the shared backoff let through */
-	pg_atomic_uint32 suspected;       /* 1 = raised and not ended */
-	pg_atomic_uint32 reported;        /* 1 = known by reports of others only */
-	pg_atomic_uint32 renewals;        /* new endpoints; counted before `suspected` is cleared */
-	pg_atomic_uint32 heals;           /* useful answers that ended failures */
-	pg_atomic_uint32 logged;          /* NrLogged: what the server log says of it */
-	pg_atomic_uint32 silence_logged;  /* 1 = the log says that we wait for an answer */
-	pg_atomic_uint64 raised;          /* how often suspicion was raised; the worker counts along */
-	pg_atomic_uint64 last_failed_us;  /* the last failure (monotonic); 0 = never */
-	pg_atomic_uint64 last_silent_us;  /* the last time that silence was worth a line (monotonic) */
-	pg_atomic_uint64 healed_us;       /* when the log said that it answers again; 0 = never here */
-	pg_atomic_uint64 logged_since;    /* TimestampTz; failure that the log speaks of */
+	pg_atomic_uint32 failures;       /* in a row, since the last useful answer */
+	pg_atomic_uint32 attempts;       /* reconnects in a row that the shared backoff let through */
+	pg_atomic_uint32 suspected;      /* 1 = raised and not ended */
+	pg_atomic_uint32 reported;       /* 1 = known by reports of others only */
+	pg_atomic_uint32 renewals;       /* new endpoints; counted before `suspected` is cleared */
+	pg_atomic_uint32 heals;          /* useful answers that ended failures */
+	pg_atomic_uint32 logged;         /* NrLogged: what the server log says of it */
+	pg_atomic_uint32 silence_logged; /* 1 = the log says that we wait for an answer */
+	pg_atomic_uint64 raised;         /* how often suspicion was raised; the worker counts along */
+	pg_atomic_uint64 last_failed_us; /* the last failure (monotonic); 0 = never */
+	pg_atomic_uint64 last_silent_us; /* the last time that silence was worth a line (monotonic) */
+	pg_atomic_uint64 healed_us;      /* when the log said that it answers again; 0 = never here */
+	pg_atomic_uint64 logged_since;   /* TimestampTz; failure that the log speaks of */
+	pg_atomic_uint64 ended_us;     /* a reported end of a stream waits for what follows; 0 = none */
+	pg_atomic_uint64 connected_us; /* the last report of a connection (monotonic); 0 = never */
 	pg_atomic_uint64 next_attempt_us; /* no reconnect before (monotonic); 0 = at once */
 	pg_atomic_uint64 failing_since;   /* TimestampTz of the first of these failures */
 	pg_atomic_uint64 last_useful;     /* TimestampTz; 0 = never */
@@ -68,6 +70,7 @@ typedef struct NrShared
 	pg_atomic_uint32 wake;           /* 1 = the worker has something to look at */
 	pg_atomic_uint32 manual_request; /* 1 = somebody called request(): */
 	NrEvent manual;                  /* the last who did */
+	pg_atomic_uint32 after_crash;    /* 1 = made anew after a crash: what was suspected is lost */
 	pg_atomic_uint64 token_file;     /* what the log says of the token file: see conninfo.c */
 	NrPublished published;
 	NrWorkerState worker;

@@ -145,6 +145,7 @@ add_worker(Row *row)
 	NrWorkerState *worker = &nr_shared->worker;
 	uint32 pid = pg_atomic_read_u32(&worker->pid);
 	uint32 ack_status = pg_atomic_read_u32(&worker->last_ack_status);
+	struct pgh_endpoint endpoint;
 
 	if (pid == 0)
 	{
@@ -162,7 +163,9 @@ add_worker(Row *row)
 	add_count(row, &worker->requests);
 	add_count(row, &worker->requests_failed);
 	add_time_at(row, &worker->last_request);
-	if (pg_atomic_read_u64(&worker->last_request) == 0)
+	if (!nr_daemon_endpoint(&endpoint))
+		add_text(row, "no address of a daemon is set");
+	else if (pg_atomic_read_u64(&worker->last_request) == 0)
 		add_null(row);
 	else
 		add_result(row, pg_atomic_read_u32(&worker->last_result),
@@ -230,6 +233,32 @@ add_since_1_2(Row *row)
 	add_result(row, result, pg_atomic_read_u32(&worker->last_ack_status));
 }
 
+/* Does the server log leave out reports of this level? (LOG ranks between ERROR and FATAL.) */
+static bool
+is_hidden(int level)
+{
+	int logged = nr_published_log_level();
+
+	if (level == LOG)
+		return logged > ERROR;
+	if (logged == LOG)
+		return level < FATAL;
+	return level < logged;
+}
+
+/* Are there sources that are known by reports only, which do not reach us? */
+static bool
+is_blind(void)
+{
+	/* the walreceiver */
+	if (nr_source_enabled(PGH_SOURCE_PRIMARY) && (is_hidden(ERROR) || is_hidden(LOG)))
+		return true;
+	if (!nr_beside_neon)
+		return false;
+	return (nr_source_enabled(PGH_SOURCE_PAGESERVER) && (is_hidden(LOG) || is_hidden(ERROR))) ||
+	       (nr_source_enabled(PGH_SOURCE_SAFEKEEPER) && (is_hidden(WARNING) || is_hidden(LOG)));
+}
+
 /* stat_row(): one row, its columns in the order in which the SQL files have brought them */
 Datum
 neon_refresh_stat_row(PG_FUNCTION_ARGS)
@@ -245,7 +274,7 @@ neon_refresh_stat_row(PG_FUNCTION_ARGS)
 	add(&row, BoolGetDatum(nr_published_limit(NR_LIMIT_ENABLED) != 0));
 	add(&row, BoolGetDatum(nr_beside_neon));
 	add(&row, BoolGetDatum(nr_daemon_endpoint(&endpoint)));
-	add(&row, BoolGetDatum(nr_published_log_level() >= FATAL && nr_published_log_level() != LOG));
+	add(&row, BoolGetDatum(is_blind()));
 	add(&row, Int64GetDatum((int64) generation));
 	add(&row, Int32GetDatum((int32) map->shard_count));
 	add(&row, Int32GetDatum((int32) map->stripe_size_pages));
@@ -299,11 +328,15 @@ neon_refresh_shard_rows(PG_FUNCTION_ARGS)
 	uint64 generation;
 
 	nr_published_read(map, &generation, NULL);
-	for (uint32 shard = 0; shard < map->shard_count; shard++)
+	for (uint32 shard = 0; shard < PGH_MAX_SHARDS; shard++)
 	{
 		Row row = { .count = 0 };
 		char redacted[PGH_ENDPOINT_SIZE];
 
+		/* beyond the list only what is suspected (by other code) or has failed */
+		if (shard >= map->shard_count &&
+		    strcmp(state_of(&nr_shared->suspects[shard]), "unknown") == 0)
+			continue;
 		(void) pgh_redact(map->endpoint[shard], strlen(map->endpoint[shard]), redacted,
 		                  sizeof(redacted));
 		add(&row, Int32GetDatum((int32) shard));

@@ -16,11 +16,30 @@
  * backends. */
 #define USEFUL_STEP_US 10000
 
+/* Neon's client reconnects at least once a second while it fails. */
+#define SETTLED_US 1500000
+
+/* Failures further apart than this are not a row: who needs a shard fails more often. */
+static uint64
+row_us(bool reported)
+{
+	if (reported)
+		return UINT64CONST(1000000) * PGH_POLICY_REPORT_QUIET_S;
+	return nr_quiet_of_our_client_us();
+}
+
 /* Count a failure; the number in a row, this one included. */
 static uint32
 count_failure(NrSuspect *suspect, const NrEventData *data)
 {
 	uint64 never = 0;
+	uint64 last_us = pg_atomic_read_u64(&suspect->last_failed_us);
+
+	if (last_us != 0 && nr_now_us() - last_us > row_us(data->phase == NR_NO_PHASE))
+	{
+		pg_atomic_write_u32(&suspect->failures, 0);
+		pg_atomic_write_u64(&suspect->failing_since, 0);
+	}
 
 	(void) pg_atomic_compare_exchange_u64(&suspect->failing_since, &never, (uint64) data->at);
 	(void) nr_event_write(&suspect->last_failure, data);
@@ -160,10 +179,9 @@ nr_shard_useful(uint32 shard)
 		end_silence(suspect);
 }
 
-void
-nr_trouble_reported(const struct pgh_verdict *verdict, const char *sqlstate, const char *text)
+static NrEventData
+report_data(const struct pgh_verdict *verdict, const char *sqlstate, const char *text)
 {
-	NrSuspect *suspect = &nr_shared->suspects[nr_suspect_index(verdict->source, verdict->shard)];
 	NrEventData data = {
 		.shard = verdict->shard,
 		.phase = NR_NO_PHASE,
@@ -173,11 +191,20 @@ nr_trouble_reported(const struct pgh_verdict *verdict, const char *sqlstate, con
 		.useful = verdict->useful,
 		.peer = verdict->peer,
 	};
-	bool by_peer = verdict->source == PGH_SOURCE_SAFEKEEPER;
-	uint32 failures;
 
 	nr_sqlstate_copy(data.sqlstate, sqlstate);
 	nr_event_set_text(&data, text, text != NULL ? strlen(text) : 0);
+	return data;
+}
+
+void
+nr_trouble_reported(const struct pgh_verdict *verdict, const char *sqlstate, const char *text)
+{
+	NrSuspect *suspect = &nr_shared->suspects[nr_suspect_index(verdict->source, verdict->shard)];
+	NrEventData data = report_data(verdict, sqlstate, text);
+	bool by_peer = verdict->source == PGH_SOURCE_SAFEKEEPER;
+	uint32 failures;
+
 	(void) nr_event_append(&data);
 	if (verdict->useful)
 	{
@@ -188,11 +215,90 @@ nr_trouble_reported(const struct pgh_verdict *verdict, const char *sqlstate, con
 			nr_wake_worker();
 		return;
 	}
+	pg_atomic_write_u64(&suspect->ended_us, 0);
 	failures = count_failure(suspect, &data);
 	if (by_peer)
 		nr_wake_worker(); /* which of them fails, and for how long, is the worker's to judge */
 	else if (pgh_verdict_raises(verdict, failures, nr_failure_threshold))
 		raise_suspicion(suspect, true);
+}
+
+void
+nr_stream_end_reported(const struct pgh_verdict *verdict, const char *sqlstate, const char *text)
+{
+	NrSuspect *suspect = &nr_shared->suspects[nr_suspect_index(verdict->source, verdict->shard)];
+	NrEventData data = report_data(verdict, sqlstate, text);
+	uint64 none = 0;
+
+	(void) nr_event_append(&data);
+	(void) nr_event_write(&suspect->last_failure, &data);
+	if (pg_atomic_compare_exchange_u64(&suspect->ended_us, &none, nr_now_us()))
+		nr_wake_worker();
+}
+
+void
+nr_connection_reported(uint32 shard)
+{
+	NrSuspect *suspect = &nr_shared->suspects[shard];
+
+	pg_atomic_write_u64(&suspect->ended_us, 0);
+	pg_atomic_write_u64(&suspect->connected_us, nr_now_us());
+	if (pg_atomic_read_u32(&suspect->suspected) != 0)
+		nr_wake_worker();
+}
+
+/* When the suspicion that reports have raised will have settled; PG_UINT64_MAX = not by itself. */
+static uint64
+settled_at(NrSuspect *suspect)
+{
+	uint64 connected_us = pg_atomic_read_u64(&suspect->connected_us);
+	NrEventData last;
+
+	if (pg_atomic_read_u32(&suspect->suspected) == 0 ||
+	    pg_atomic_read_u32(&suspect->reported) == 0 ||
+	    connected_us <= pg_atomic_read_u64(&suspect->last_failed_us))
+		return PG_UINT64_MAX;
+	/* a silent server takes connections; its next word ends the suspicion */
+	if (!nr_event_read(&suspect->last_failure, &last) || last.trouble == PGH_TROUBLE_SILENT)
+		return PG_UINT64_MAX;
+	return connected_us + SETTLED_US;
+}
+
+static void
+count_stream_end(NrSuspect *suspect)
+{
+	NrEventData data;
+	struct pgh_verdict verdict = { .certainty = PGH_CERTAINTY_SUSPECT };
+
+	pg_atomic_write_u64(&suspect->ended_us, 0);
+	if (!nr_event_read(&suspect->last_failure, &data))
+		return;
+	if (pgh_verdict_raises(&verdict, count_failure(suspect, &data), nr_failure_threshold))
+		raise_suspicion(suspect, true);
+}
+
+uint64
+nr_reports_settle(uint64 now_us)
+{
+	uint64 next_us = PG_UINT64_MAX;
+
+	for (int i = 0; nr_beside_neon && i < PGH_MAX_SHARDS; i++)
+	{
+		NrSuspect *suspect = &nr_shared->suspects[i];
+		uint64 ended_us = pg_atomic_read_u64(&suspect->ended_us);
+		uint64 due_us = ended_us + PGH_STREAM_WAIT_MS * UINT64CONST(1000);
+		uint64 settled_us = settled_at(suspect);
+
+		if (ended_us != 0 && due_us <= now_us)
+			count_stream_end(suspect);
+		else if (ended_us != 0)
+			next_us = Min(next_us, due_us);
+		if (settled_us <= now_us)
+			end_suspicion(suspect);
+		else
+			next_us = Min(next_us, settled_us);
+	}
+	return next_us;
 }
 
 /*

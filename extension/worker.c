@@ -27,6 +27,9 @@ typedef struct Worker
 	NrPost ack;
 	MemoryContext cycle; /* emptied in each turn of the loop */
 	uint64 seed;
+	uint64 intake_due_us; /* reports of others are to be looked at again; PG_UINT64_MAX = not */
+	bool after_crash;     /* what was suspected before a crash is lost, so the daemon is asked */
+	bool no_daemon;       /* the log says that there is nobody to ask */
 	bool manual;          /* somebody called request() and nothing has been sent since */
 	bool ack_wanted;      /* not yet answered for good */
 	bool ack_again;       /* wanted anew while one is in flight */
@@ -188,12 +191,17 @@ send_refresh(Worker *worker, uint64 now_us)
 	/* a loopback port may be anybody's, and anybody may be asked; the marker is for the daemon */
 	bool secret = nr_daemon_endpoint(&endpoint) && endpoint.unix_path[0] != '\0';
 
-	if (!latest_suspicion(&worker->intake, &event) && worker->manual)
+	if (latest_suspicion(&worker->intake, &event))
+		worker->after_crash = false;
+	else if (worker->manual)
 		(void) nr_event_read(&nr_shared->manual, &event);
+	else if (worker->after_crash)
+		strlcpy(event.text, "the server has restarted after a crash", sizeof(event.text));
 	initStringInfo(&body);
 	nr_payload_refresh(&body, &event, policy->pending_events, secret);
 	(void) pgh_policy_sent(policy, now_us);
 	worker->manual = false;
+	worker->after_crash = false;
 	worker->complained = true;
 	pg_atomic_fetch_add_u64(&state->requests, 1);
 	pg_atomic_write_u64(&state->last_request, (uint64) GetCurrentTimestamp());
@@ -296,6 +304,20 @@ daemon_exists(void)
 	return nr_daemon_endpoint(&endpoint);
 }
 
+/* Once until there is somebody to ask again. */
+static void
+log_no_daemon(Worker *worker, bool due)
+{
+	if (!due || worker->no_daemon || !(nr_enabled || worker->manual))
+		return;
+	worker->no_daemon = true;
+	ereport(WARNING,
+	        (errmsg("cannot ask for a new configuration: no address of the daemon is set"),
+	         errdetail("Neither \"neon_refresh.endpoint\" nor \"neon.extension_server_port\" is "
+	                   "set."),
+	         errhint("Set \"neon_refresh.endpoint\" and reload; that needs no restart.")));
+}
+
 /* Start what is due. */
 static void
 send_due(Worker *worker, uint64 now_us)
@@ -307,9 +329,18 @@ send_due(Worker *worker, uint64 now_us)
 		worker->manual = true;
 		pgh_policy_ask(&worker->intake.policy, &worker->intake.config, now_us);
 	}
+	if (pg_atomic_exchange_u32(&nr_shared->after_crash, 0) != 0)
+	{
+		worker->after_crash = true;
+		pgh_policy_ask(&worker->intake.policy, &worker->intake.config, now_us);
+	}
 	due = nr_intake_due(&worker->intake, now_us);
 	if (!daemon_exists())
+	{
+		log_no_daemon(worker, due);
 		return;
+	}
+	worker->no_daemon = false;
 	/* the acknowledgement after trouble says that it is over, so it must not overtake a request */
 	if (worker->complained && !pgh_policy_suspects(&worker->intake.policy) &&
 	    !pgh_trigger_in_flight(worker->refresh.trigger))
@@ -343,6 +374,7 @@ next_due_ms(const Worker *worker, uint64 now_us)
 		if (wait_us != PG_UINT64_MAX && !pgh_trigger_in_flight(worker->refresh.trigger))
 			until = now_us + wait_us;
 	}
+	until = Min(until, worker->intake_due_us);
 	if (ConfigReloadPending)
 		until = Min(until, worker->reload_due_us);
 	if (daemon_exists())
@@ -461,7 +493,7 @@ neon_refresh_worker_main(Datum argument pg_attribute_unused())
 		long watch_ms = nr_primary_watch();
 
 		now_us = nr_now_us();
-		nr_intake_take(&worker->intake, now_us);
+		worker->intake_due_us = nr_intake_take(&worker->intake, now_us);
 		send_due(worker, now_us);
 		wait_and_step(worker, shorter(watch_ms, next_due_ms(worker, now_us)));
 		MemoryContextSwitchTo(before);

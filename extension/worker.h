@@ -28,7 +28,8 @@ typedef struct NrIntake
 
 void nr_intake_init(NrIntake *intake, uint64 seed);
 void nr_intake_configure(NrIntake *intake);
-void nr_intake_take(NrIntake *intake, uint64 now_us);
+/* Returns when to take again though nobody wakes us (monotonic), PG_UINT64_MAX = never. */
+uint64 nr_intake_take(NrIntake *intake, uint64 now_us);
 bool nr_intake_due(NrIntake *intake, uint64 now_us);
 
 typedef struct NrPost

@@ -252,6 +252,15 @@ struct pgh_client_event
 	bool already_retried;     /* this request has had its one free reconnect */
 };
 
+/* Of what a report of Neon's pageserver client speaks. */
+enum pgh_stream_state
+{
+	PGH_STREAM_ATTEMPT = 0,   /* a connection that could not be made */
+	PGH_STREAM_CONNECTED = 1, /* one that was made: no proof that it is of use */
+	PGH_STREAM_IN_USE = 2,    /* what happens in a stream */
+	PGH_STREAM_ENDED = 3      /* the end of a stream: may be routine */
+};
+
 struct pgh_verdict
 {
 	enum pgh_source source;
@@ -261,6 +270,7 @@ struct pgh_verdict
 	bool retry_at_once; /* no failure yet: reconnect once without delay, then already_retried */
 	int32_t shard;      /* reports about a pageserver: shard number, else -1 */
 	uint64_t peer;      /* reports about a safekeeper: hash of its name, 0 = not named */
+	enum pgh_stream_state stream; /* reports about a pageserver */
 };
 
 /* What an event of our own client means. Always fills *verdict. */
@@ -275,6 +285,52 @@ void pgh_classify_client(const struct pgh_client_event *event, struct pgh_verdic
  */
 bool pgh_classify_report(bool is_wal_receiver, const char *sqlstate, const char *message_id,
                          const char *message, const char *detail, struct pgh_verdict *verdict);
+
+enum
+{
+	PGH_STREAM_AGAIN_MS = 1000, /* a stream that ends twice within this is trouble */
+	PGH_STREAM_WAIT_MS = 150    /* so long the end of a stream waits for what follows */
+};
+
+/* Which endpoint the message of a report names. */
+enum pgh_report_endpoint
+{
+	PGH_REPORT_ENDPOINT_UNKNOWN = 0, /* none */
+	PGH_REPORT_ENDPOINT_SAME = 1,
+	PGH_REPORT_ENDPOINT_OTHER = 2
+};
+
+/* Does the message (libpq's words, or "connected to '…'") name this conninfo's host and port? */
+enum pgh_report_endpoint pgh_report_names(const char *message, const char *endpoint);
+
+/* What a report is worth after those that the same process made before. */
+enum pgh_report_value
+{
+	PGH_REPORT_COUNTS = 0,   /* as its verdict says */
+	PGH_REPORT_WAITS = 1,    /* a stream ended: counts if nothing follows in PGH_STREAM_WAIT_MS */
+	PGH_REPORT_REPEATS = 2,  /* tells again what was told */
+	PGH_REPORT_STALE = 3,    /* speaks of an endpoint that the map no longer names */
+	PGH_REPORT_CONNECTED = 4 /* the current endpoint takes connections */
+};
+
+/* What one process has reported of one shard. Zero-initialised. */
+struct pgh_stream
+{
+	uint64_t ended_us; /* the last end; 0 = none that counts */
+	uint32_t renewals; /* of the shard's endpoint, at the last report of the current one */
+	bool heard;        /* there was a report */
+	bool ended;        /* and no stream since */
+};
+
+/*
+ * Weigh a report about a shard of the pageserver that pgh_classify_report has judged. renewals
+ * counts the endpoints the shard has had; names is pgh_report_names for the current one.
+ * Async-signal-safe.
+ */
+enum pgh_report_value pgh_stream_report(struct pgh_stream *stream,
+                                        const struct pgh_verdict *verdict,
+                                        enum pgh_report_endpoint names, uint32_t renewals,
+                                        uint64_t now_us);
 
 /* Is this verdict, the consecutive_failures-th of its shard (this one included), reason enough? */
 bool pgh_verdict_raises(const struct pgh_verdict *verdict, uint32_t consecutive_failures,

@@ -21,7 +21,9 @@ enum meaning
 {
 	TROUBLE,
 	TROUBLE_OR_REFUSAL, /* the values hold libpq's words, which may tell more */
+	STREAM_ENDED,       /* the same, and without words the server ended it in an orderly way */
 	USEFUL,
+	CONNECTED,
 	NOTHING
 };
 
@@ -33,52 +35,87 @@ struct report_rule
 	enum meaning meaning;
 	enum pgh_trouble trouble;
 	enum pgh_certainty certainty;
+	enum pgh_stream_state stream;
 };
 
+#define NO_TROUBLE PGH_TROUBLE_NONE, PGH_CERTAINTY_NONE
+#define ATTEMPT    PGH_STREAM_ATTEMPT
+#define IN_USE     PGH_STREAM_IN_USE
+#define ENDED      PGH_STREAM_ENDED
+
 static const struct report_rule neon_rules[] = {
-	{ "could not establish connection to pageserver", false, TROUBLE_OR_REFUSAL, DEAD, SUSPECT },
-	{ "could not connect to pageserver", false, TROUBLE_OR_REFUSAL, DEAD, SUSPECT },
-	{ "could not send pagestream command to pageserver", false, TROUBLE_OR_REFUSAL, DEAD, SUSPECT },
-	{ "could not complete handshake with pageserver", false, TROUBLE_OR_REFUSAL, DEAD, SUSPECT },
-	{ "could not get response from pageserver", false, TROUBLE_OR_REFUSAL, DEAD, SUSPECT },
-	{ "no response received from pageserver for", false, TROUBLE, SILENT, SUSPECT },
-	{ "no response from pageserver for", false, TROUBLE, SILENT, SUSPECT },
-	/* the reason (reconnect, shutdown, not found) is not in the report */
-	{ "psql end of copy data", true, TROUBLE, WRONG, SUSPECT },
-	{ "could not read COPY data", true, TROUBLE, NONSENSE, SUSPECT },
-	{ "unexpected PQgetCopyData return value", true, TROUBLE, NONSENSE, SUSPECT },
-	{ "failure while parsing response", true, TROUBLE, NONSENSE, SUSPECT },
-	{ "pageserver_send disconnect", false, TROUBLE, DEAD, SUSPECT },
-	{ "pageserver_flush disconnect", false, TROUBLE, DEAD, SUSPECT },
+	{ "could not establish connection to pageserver", false, TROUBLE_OR_REFUSAL, DEAD, SUSPECT,
+	  ATTEMPT },
+	{ "could not connect to pageserver", false, TROUBLE_OR_REFUSAL, DEAD, SUSPECT, ATTEMPT },
+	{ "could not send pagestream command to pageserver", false, TROUBLE_OR_REFUSAL, DEAD, SUSPECT,
+	  ATTEMPT },
+	{ "could not complete handshake with pageserver", false, TROUBLE_OR_REFUSAL, DEAD, SUSPECT,
+	  ATTEMPT },
+	{ "libpagestore: connected to ", false, CONNECTED, NO_TROUBLE, PGH_STREAM_CONNECTED },
+	{ "received response from pageserver after", false, USEFUL, NO_TROUBLE, IN_USE },
+	{ "could not get response from pageserver", false, STREAM_ENDED, DEAD, SUSPECT, ENDED },
+	{ "no response received from pageserver for", false, TROUBLE, SILENT, SUSPECT, IN_USE },
+	{ "no response from pageserver for", false, TROUBLE, SILENT, SUSPECT, IN_USE },
+	/* no words: reconnect, shutdown or not found; libpq's words: the server died */
+	{ "psql end of copy data", true, STREAM_ENDED, WRONG, SUSPECT, ENDED },
+	{ "could not read COPY data", true, TROUBLE, NONSENSE, SUSPECT, IN_USE },
+	{ "unexpected PQgetCopyData return value", true, TROUBLE, NONSENSE, SUSPECT, IN_USE },
+	{ "failure while parsing response", true, TROUBLE, NONSENSE, SUSPECT, IN_USE },
+	/* a login that was refused may be found here only */
+	{ "pageserver_send disconnect", false, STREAM_ENDED, DEAD, SUSPECT, ENDED },
+	{ "pageserver_flush disconnect", false, STREAM_ENDED, DEAD, SUSPECT, ENDED },
+	{ "returning NULL for non-connected", true, TROUBLE, DEAD, SUSPECT, ENDED },
+	{ "Tried to flush while disconnected", false, TROUBLE, DEAD, SUSPECT, ENDED },
+	/* the query ends, after many attempts or because Neon's own request to the daemon failed */
+	{ "request failed too many times, cancelling query", true, TROUBLE, DEAD, SUSPECT, ATTEMPT },
+	{ "refresh_configuration request failed, cancelling", true, TROUBLE, DEAD, SUSPECT, ATTEMPT },
+	/* an answer to another request than the client's; most of these are PANIC */
+	{ "Broken connection state", false, TROUBLE, NONSENSE, SUSPECT, IN_USE },
+	{ "Unexpected prefetch response", false, TROUBLE, NONSENSE, SUSPECT, IN_USE },
+	{ "unexpected neon message tag", false, TROUBLE, NONSENSE, SUSPECT, IN_USE },
+	{ "Error message {", false, TROUBLE, NONSENSE, SUSPECT, IN_USE },
+	/* "Shard %d is greater or equal than number of shards %d" is a list that has just shrunk */
 };
 
 static const struct report_rule walproposer_rules[] = {
-	{ "immediate failure to connect with node", false, TROUBLE_OR_REFUSAL, DEAD, SUSPECT },
-	{ "failed to connect to node", false, TROUBLE_OR_REFUSAL, DEAD, SUSPECT },
-	{ "EOF from node", false, TROUBLE, DEAD, SUSPECT },
-	{ "failed to read from node", false, TROUBLE, DEAD, SUSPECT },
-	{ "failed to send ", false, TROUBLE_OR_REFUSAL, DEAD, SUSPECT },
-	{ "terminating connection to safekeeper", false, TROUBLE, SILENT, SUSPECT },
-	{ "received bad response from safekeeper", false, TROUBLE, NONSENSE, SUSPECT },
+	{ "immediate failure to connect with node", false, TROUBLE_OR_REFUSAL, DEAD, SUSPECT, ATTEMPT },
+	{ "failed to connect to node", false, TROUBLE_OR_REFUSAL, DEAD, SUSPECT, ATTEMPT },
+	{ "EOF from node", false, TROUBLE, DEAD, SUSPECT, ATTEMPT },
+	{ "failed to flush write to node", false, TROUBLE_OR_REFUSAL, DEAD, SUSPECT, ATTEMPT },
+	{ "unexpected message tag", false, TROUBLE, NONSENSE, SUSPECT, ATTEMPT },
+	{ "failed to read from node", false, TROUBLE, DEAD, SUSPECT, ATTEMPT },
+	{ "failed to send ", false, TROUBLE_OR_REFUSAL, DEAD, SUSPECT, ATTEMPT },
+	{ "terminating connection to safekeeper", false, TROUBLE, SILENT, SUSPECT, ATTEMPT },
+	{ "received bad response from safekeeper", false, TROUBLE, NONSENSE, SUSPECT, ATTEMPT },
 	/* "connected with node" proves a port only */
-	{ "received AcceptorGreeting from safekeeper", false, USEFUL, PGH_TROUBLE_NONE,
-	  PGH_CERTAINTY_NONE },
+	{ "received AcceptorGreeting from safekeeper", false, USEFUL, NO_TROUBLE, ATTEMPT },
 };
 
 static const struct report_rule walreceiver_rules[] = {
 	/* from 16 on, the receiver's name comes first */
-	{ "could not connect to the primary server", true, TROUBLE_OR_REFUSAL, DEAD, SUSPECT },
-	{ "could not receive data from WAL stream", false, TROUBLE_OR_REFUSAL, DEAD, SUSPECT },
-	{ "could not send data to WAL stream", false, TROUBLE_OR_REFUSAL, DEAD, SUSPECT },
-	{ "terminating walreceiver due to timeout", false, TROUBLE, SILENT, SUSPECT },
-	{ "database system identifier differs between", false, TROUBLE, WRONG, CERTAIN },
-	{ "highest timeline ", false, TROUBLE, WRONG, SUSPECT },
-	{ "could not start WAL streaming", false, TROUBLE, WRONG, SUSPECT },
-	{ "started streaming WAL from primary", false, USEFUL, PGH_TROUBLE_NONE, PGH_CERTAINTY_NONE },
-	{ "restarted WAL streaming", false, USEFUL, PGH_TROUBLE_NONE, PGH_CERTAINTY_NONE },
+	{ "could not connect to the primary server", true, TROUBLE_OR_REFUSAL, DEAD, SUSPECT, ATTEMPT },
+	{ "could not receive data from WAL stream", false, TROUBLE_OR_REFUSAL, DEAD, SUSPECT, ATTEMPT },
+	{ "could not send data to WAL stream", false, TROUBLE_OR_REFUSAL, DEAD, SUSPECT, ATTEMPT },
+	{ "terminating walreceiver due to timeout", false, TROUBLE, SILENT, SUSPECT, ATTEMPT },
+	{ "database system identifier differs between", false, TROUBLE, WRONG, CERTAIN, ATTEMPT },
+	{ "highest timeline ", false, TROUBLE, WRONG, SUSPECT, ATTEMPT },
+	{ "could not start WAL streaming", false, TROUBLE, WRONG, SUSPECT, ATTEMPT },
+	{ "started streaming WAL from primary", false, USEFUL, NO_TROUBLE, ATTEMPT },
+	{ "restarted WAL streaming", false, USEFUL, NO_TROUBLE, ATTEMPT },
 };
 
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
+
+/* Is there anything behind the last colon? */
+static bool
+has_words(struct pgh_span message)
+{
+	size_t end = message.len;
+
+	while (end > 0 && (message.at[end - 1] == ' ' || message.at[end - 1] == '\n'))
+		end--;
+	return end > 0 && message.at[end - 1] != ':';
+}
 
 static bool
 apply_rules(const struct report_rule *rules, size_t count, struct pgh_span id,
@@ -93,7 +130,9 @@ apply_rules(const struct report_rule *rules, size_t count, struct pgh_span id,
 		verdict->useful = rule->meaning == USEFUL;
 		verdict->trouble = rule->trouble;
 		verdict->certainty = rule->certainty;
-		if (rule->meaning == TROUBLE_OR_REFUSAL)
+		verdict->stream = rule->stream;
+		if (rule->meaning == TROUBLE_OR_REFUSAL ||
+		    (rule->meaning == STREAM_ENDED && has_words(message)))
 			verdict->trouble = pgh_judge_connection_text(message);
 		return true;
 	}
@@ -121,22 +160,10 @@ skip_tags(struct pgh_span text)
 	return text;
 }
 
-/* Where the text behind the first occurrence of a word begins; empty if there is none. */
-static struct pgh_span
-behind(struct pgh_span text, const char *word)
-{
-	size_t len = strlen(word);
-
-	for (; text.len >= len; text.at++, text.len--)
-		if (pgh_span_begins(text, word))
-			return (struct pgh_span){ .at = text.at + len, .len = text.len - len };
-	return (struct pgh_span){ 0 };
-}
-
 static int32_t
 shard_in(struct pgh_span message)
 {
-	struct pgh_span digits = behind(message, "[shard ");
+	struct pgh_span digits = pgh_span_behind(message, "[shard ");
 	int32_t shard = -1;
 
 	for (size_t i = 0; i < digits.len && digits.at[i] >= '0' && digits.at[i] <= '9'; i++)
@@ -152,12 +179,12 @@ shard_in(struct pgh_span message)
 static uint64_t
 peer_in(struct pgh_span message)
 {
-	struct pgh_span name = behind(message, "safekeeper ");
+	struct pgh_span name = pgh_span_behind(message, "safekeeper ");
 	uint64_t hash = UINT64_C(0xcbf29ce484222325);
 	size_t len = 0;
 
 	if (name.len == 0)
-		name = behind(message, "node ");
+		name = pgh_span_behind(message, "node ");
 	if (pgh_span_begins(name, "'"))
 	{
 		name.at++;
@@ -182,9 +209,13 @@ judge_neon(struct pgh_span sqlstate, struct pgh_span id, struct pgh_span message
 
 	verdict->source = PGH_SOURCE_PAGESERVER;
 	verdict->shard = shard_in(message);
+	/* what is not about a page goes to shard 0, and is reported without a number */
+	if (verdict->shard < 0 && pgh_span_begins(message, "[NEON_SMGR] [reqid "))
+		verdict->shard = 0;
 	if (pgh_span_begins(sqlstate, "58030") && pgh_span_begins(detail, page_error))
 	{
-		pgh_judge_page_error(behind(detail, page_error), verdict);
+		verdict->stream = PGH_STREAM_IN_USE;
+		pgh_judge_page_error(pgh_span_behind(detail, page_error), verdict);
 		return verdict->certainty != PGH_CERTAINTY_NONE;
 	}
 	return apply_rules(neon_rules, COUNT(neon_rules), skip_tags(id), message, verdict);

@@ -41,6 +41,17 @@ pgh_span_contains(struct pgh_span text, const char *part)
 	return *part == '\0';
 }
 
+struct pgh_span
+pgh_span_behind(struct pgh_span text, const char *word)
+{
+	size_t len = strlen(word);
+
+	for (; text.len >= len; text.at++, text.len--)
+		if (pgh_span_begins(text, word))
+			return (struct pgh_span){ .at = text.at + len, .len = text.len - len };
+	return (struct pgh_span){ 0 };
+}
+
 /* ---- tables: the first row that matches decides ------------------------------------------- */
 
 /* An ErrorResponse. */

@@ -16,6 +16,8 @@ struct pgh_span
 struct pgh_span pgh_span_of(const char *text); /* NULL gives an empty span */
 bool pgh_span_begins(struct pgh_span text, const char *prefix);
 bool pgh_span_contains(struct pgh_span text, const char *part);
+/* Where the text behind the first occurrence of a word begins; empty if there is none. */
+struct pgh_span pgh_span_behind(struct pgh_span text, const char *word);
 
 /* The text of an ERROR answer inside the stream. */
 void pgh_judge_page_error(struct pgh_span text, struct pgh_verdict *verdict);

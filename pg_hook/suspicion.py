@@ -56,6 +56,33 @@ class Certainty(IntEnum):
     CERTAIN = 2
 
 
+class StreamState(IntEnum):
+    """Of what a report of Neon's pageserver client speaks."""
+
+    ATTEMPT = 0
+    CONNECTED = 1
+    IN_USE = 2
+    ENDED = 3
+
+
+class ReportEndpoint(IntEnum):
+    """Which endpoint the message of a report names."""
+
+    UNKNOWN = 0
+    SAME = 1
+    OTHER = 2
+
+
+class Value(IntEnum):
+    """What a report is worth after those before it."""
+
+    COUNTS = 0
+    WAITS = 1
+    REPEATS = 2
+    STALE = 3
+    CONNECTED = 4
+
+
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
     """What an event means; the fields are those of ``struct pgh_verdict``."""
@@ -67,6 +94,7 @@ class Verdict:
     retry_at_once: bool
     shard: int
     peer: int
+    stream: StreamState
 
 
 def _verdict(out: Any) -> Verdict:  # a C pointer has no Python type
@@ -78,6 +106,7 @@ def _verdict(out: Any) -> Verdict:  # a C pointer has no Python type
         retry_at_once=out.retry_at_once,
         shard=out.shard,
         peer=out.peer,
+        stream=StreamState(out.stream),
     )
 
 
@@ -133,6 +162,31 @@ def classify_report(
         out,
     )
     return _verdict(out) if ours else None
+
+
+def report_names(message: str, endpoint: str) -> ReportEndpoint:
+    """Tell which endpoint a report's message names, *endpoint* being the current one."""
+    action = "read a report"
+    return ReportEndpoint(lib.pgh_report_names(c_text(message, action), c_text(endpoint, action)))
+
+
+class Stream:
+    """What one process has reported of one shard."""
+
+    def __init__(self) -> None:
+        self._stream = ffi.new("struct pgh_stream *")
+
+    def report(
+        self,
+        verdict: Verdict,
+        now_us: int,
+        *,
+        names: ReportEndpoint = ReportEndpoint.UNKNOWN,
+        renewals: int = 1,
+    ) -> Value:
+        """Weigh a report; *renewals* counts the endpoints that the shard has had."""
+        given = ffi.new("struct pgh_verdict *", {"stream": verdict.stream})
+        return Value(lib.pgh_stream_report(self._stream, given, names, renewals, now_us))
 
 
 class Policy:

@@ -13,6 +13,23 @@ check_verdict(const struct pgh_verdict *verdict)
 	MUST(!verdict->useful || verdict->certainty == PGH_CERTAINTY_NONE);
 }
 
+/* Whatever is said: a stream ends once, and counts only if it ends again after a reconnect. */
+static void
+check_stream(struct pgh_verdict *verdict, const char *message, const char *endpoint)
+{
+	struct pgh_stream stream = { 0 };
+	enum pgh_report_endpoint names = pgh_report_names(message, endpoint);
+	enum pgh_report_value value = pgh_stream_report(&stream, verdict, names, 1, 1000);
+
+	MUST(names == PGH_REPORT_ENDPOINT_UNKNOWN || strchr(message, '"') != NULL ||
+	     strchr(message, '\'') != NULL);
+	if (verdict->stream == PGH_STREAM_ENDED)
+	{
+		MUST(value == PGH_REPORT_WAITS);
+		MUST(pgh_stream_report(&stream, verdict, names, 1, 1001) == PGH_REPORT_REPEATS);
+	}
+}
+
 static char *
 cut_line(char *text)
 {
@@ -53,6 +70,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	detail = cut_line(message);
 	(void) pgh_classify_report((data[0] & 32) != 0, sqlstate, text, message, detail, &verdict);
 	check_verdict(&verdict);
+	check_stream(&verdict, message, detail);
 	free(text);
 	return 0;
 }

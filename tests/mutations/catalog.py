@@ -378,6 +378,20 @@ MUTATIONS: Final = (
         tests=("tests/core/test_policy.py",),
     ),
     Mutation(
+        name="late reports of the old endpoint renew suspicion",
+        file="pg_hook/stream.c",
+        old="	bool renewed = stream->heard && stream->renewals != renewals;\n",
+        new="	bool renewed = stream->heard && renewals == 0;\n",
+        tests=("tests/core/test_stream.py",),
+    ),
+    Mutation(
+        name="an idle stream that ends is trouble",
+        file="pg_hook/stream.c",
+        old="	return again ? PGH_REPORT_COUNTS : PGH_REPORT_WAITS;\n",
+        new="	return again ? PGH_REPORT_WAITS : PGH_REPORT_COUNTS;\n",
+        tests=("tests/core/test_stream.py",),
+    ),
+    Mutation(
         name="no jitter in the worker",
         file="pg_hook/pacing.c",
         old="	return span == 0 ? random : min_us + random % span;\n",

@@ -1,7 +1,11 @@
 """Trouble that other parts of the server report: beside Neon's library, and from other C code."""
 
+import shutil
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any
 
+import psycopg
 import pytest
 from psycopg import errors
 
@@ -11,15 +15,24 @@ from tests.pg.conftest import MakeNeon, MakePageserver
 from tests.pg.test_ack import map_hash, markers
 from tests.support.daemon_stub import ACK, REFRESH, DaemonStub
 
+Session = psycopg.Connection[tuple[Any, ...]]
 LIST = "postgresql://no_user@pageserver-1:6400,postgresql://no_user@pageserver-2:6400"
 
+ONE, TWO = LIST.split(",")
+CLOSED = "server closed the connection unexpectedly"
+REFUSED = (
+    'connection to server at "pageserver-{}" (10.0.0.{}), port 6400 failed: Connection refused'
+)
+NOT_FOUND = "Not found: Tenant 1 was not found"
+
+# form, value, then what it must be taken for: class and SQLSTATE
 REPORTS = {
-    "connect": ("dead", "08001"),
-    "lost": ("dead", "00000"),
-    "ended": ("wrong", "00000"),
-    "silence": ("silent", "00000"),
-    "nonsense": ("nonsense", "00000"),
-    "page error": ("wrong", "58030"),
+    "refused": (REFUSED.format(2, 2), "dead", "00000"),
+    "login": ("connection to server failed: ERROR:  JWT authentication error", "wrong", "00000"),
+    "handshake": (CLOSED, "dead", "00000"),
+    "silence": ("", "silent", "00000"),
+    "nonsense": ("", "nonsense", "00000"),
+    "page error": (NOT_FOUND, "wrong", "58030"),
 }
 
 
@@ -35,7 +48,7 @@ def beside(make_neon: MakeNeon, daemon: DaemonStub, fake_neon: Path) -> Postgres
         daemon=daemon,
         pageservers=LIST,
     )
-    for signature in ("fake_neon_shard(text, int)", "fake_walproposer(bool, text)"):
+    for signature in ("fake_neon_shard(text, int, text)", "fake_walproposer(bool, text)"):
         server.query(f"CREATE FUNCTION {signature} RETURNS void AS '{fake_neon}' LANGUAGE c")
     return server
 
@@ -63,49 +76,141 @@ def test_reports_of_neons_client_are_suspicion(
     beside: Postgres, daemon: DaemonStub, case: str
 ) -> None:
     """Each of its messages is recognised, with class and shard, and the daemon is asked."""
-    trouble, sqlstate = REPORTS[case]
+    value, trouble, sqlstate = REPORTS[case]
     with beside.connect() as connection:
-        if case == "page error":
-            with pytest.raises(errors.IoError):
-                connection.execute("SELECT fake_neon_shard(%s, 1)", (case,))
-        else:
-            connection.execute("SELECT fake_neon_shard(%s, 1)", (case,))
+        tell(connection, "refused" if case == "login" else case, 1, value)
     body = daemon.wait_for(REFRESH)[0].body
     expected = {"source": "pageserver", "shard": 1, "class": trouble, "sqlstate": sqlstate}
     assert {key: body[key] for key in expected} == expected
-    assert body["text"].startswith("[NEON_SMGR] [shard 1] ")
-    state = "SELECT state FROM neon_refresh.shards WHERE shard = %s"
-    assert [beside.value(state, shard) for shard in (0, 1)] == ["unknown", "suspected"]
+    assert body["text"].startswith("[NEON_SMGR] [shard 1")
+    assert [state(beside, shard) for shard in (0, 1)] == ["unknown", "suspected"]
 
 
-def test_a_user_cannot_forge_a_report(beside: Postgres, daemon: DaemonStub) -> None:
-    """The same words raised in SQL are not a report: the format string differs."""
-    text = "[NEON_SMGR] [shard 0] could not connect to pageserver"
-    beside.query(f"DO $$ BEGIN RAISE LOG '{text}'; END $$")
-    beside.query("SELECT neon_refresh.request('flush')")
-    daemon.wait_for(REFRESH)
-    assert [post.body["source"] for post in daemon.of(REFRESH)] == ["manual"]
+def tell(connection: Session, form: str, shard: int, value: str = "") -> None:
+    """Let a session report as Neon's client does; some reports are errors."""
+    with suppress(errors.IoError):
+        connection.execute(f"SELECT fake_neon_shard('{form}', {shard}, '{value}')".encode())
 
 
-def test_one_safekeeper_must_fail_for_long(beside: Postgres, daemon: DaemonStub) -> None:
-    """Several nodes that fail once are routine; the same one for long is suspicion; it ends."""
-    for node in ("a", "b", "c"):
-        beside.query(f"SELECT fake_walproposer(true, '{node}')")
-    beside.query("SELECT neon_refresh.request('flush')")
-    assert daemon.wait_for(REFRESH)[0].body["source"] == "manual"
+def state(server: Postgres, shard: int) -> str | None:
+    """Return what the views say of a shard."""
+    rows = server.query("SELECT state FROM neon_refresh.shards WHERE shard = %s", shard)
+    return rows[0][0] if rows else None
 
-    def fail_again() -> bool:
-        beside.query("SELECT fake_walproposer(true, 'b')")
-        return any(post.body["source"] == "safekeeper" for post in daemon.of(REFRESH))
 
-    wait_until("suspicion of b", fail_again)
-    for node in ("a", "b", "c"):
-        beside.query(f"SELECT fake_walproposer(false, '{node}')")
+def sources(server: Postgres, daemon: DaemonStub) -> list[str]:
+    """Return the sources of all requests when the worker has seen everything."""
+    server.value("SELECT neon_refresh.request('flush')")
+    wait_until(
+        "the worker's look", lambda: "flush" in [it.body["text"] for it in daemon.of(REFRESH)]
+    )
+    return [post.body["source"] for post in daemon.of(REFRESH)]
+
+
+def test_an_error_without_a_shard_is_of_shard_0(beside: Postgres, daemon: DaemonStub) -> None:
+    """Requests for sizes go to shard 0, and Neon's report of them names none."""
+    with beside.connect() as connection:
+        tell(connection, "size error", 1, NOT_FOUND)
+    assert daemon.wait_for(REFRESH)[0].body["shard"] == 0
+
+
+@pytest.mark.parametrize("form", ["ended", "lost", "send"])
+def test_an_idle_stream_that_ends_is_no_trouble(
+    beside: Postgres, daemon: DaemonStub, form: str
+) -> None:
+    """Many sessions whose streams end, each reported twice, and that reconnect: no request."""
+    with ExitStack() as stack:
+        for _ in range(5):
+            session = stack.enter_context(beside.connect())
+            tell(session, "connected", 1, TWO)
+            tell(session, form, 1, CLOSED)
+            tell(session, "ended", 1, CLOSED)
+            tell(session, "connected", 1, TWO)
+    assert sources(beside, daemon) == ["manual"]
+    assert state(beside, 1) == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("then", "value", "trouble"),
+    [("refused", REFUSED.format(2, 2), "dead"), ("connected", TWO, "wrong"), ("", "", "dead")],
+)
+def test_the_end_of_a_stream_is_trouble_by_what_follows(
+    beside: Postgres, daemon: DaemonStub, then: str, value: str, trouble: str
+) -> None:
+    """A reconnect that fails, one whose stream ends again, or none at all: the daemon is asked."""
+    with beside.connect() as session:
+        tell(session, "connected", 1, TWO)
+        tell(session, "ended", 1, CLOSED if trouble == "dead" else "")
+        if then:
+            tell(session, then, 1, value)
+        if then == "connected":
+            tell(session, "ended", 1)
+        body = daemon.wait_for(REFRESH)[0].body
+    assert (body["source"], body["shard"], body["class"]) == ("pageserver", 1, trouble)
+
+
+def move(server: Postgres, daemon: DaemonStub, pageservers: str, marker: str) -> None:
+    """Bring in a new list, and wait until the worker has published it."""
+    server.configure(
+        {"neon.pageserver_connstring": pageservers, "neon_refresh.config_generation": marker}
+    )
+    server.reload()
+    wait_until("the ack", lambda: marker in markers(daemon))
+
+
+def test_late_reports_of_the_old_endpoint_renew_nothing(
+    beside: Postgres, daemon: DaemonStub
+) -> None:
+    """After a heal Neon's client tries the old endpoint once more; what it says is over."""
+    with beside.connect() as attempting, beside.connect() as shaking, beside.connect() as open_:
+        tell(open_, "connected", 1, TWO)
+        tell(shaking, "handshake", 1, CLOSED)
+        tell(attempting, "refused", 1, REFUSED.format(2, 2))
+        daemon.wait_for(REFRESH)
+        move(beside, daemon, f"{ONE},{TWO.replace('-2', '-3')}", "2.a.b")
+        tell(attempting, "refused", 1, REFUSED.format(2, 2))
+        tell(shaking, "handshake", 1, CLOSED)
+        tell(open_, "ended", 1, CLOSED)
+        asked = len(daemon.of(REFRESH))
+        assert sources(beside, daemon)[asked:] == ["manual"]
+        assert beside.value("SELECT suspected_since FROM neon_refresh.stat") is None
+        # the new one is heard at once
+        tell(attempting, "refused", 1, REFUSED.format(3, 3))
+        asked = len(daemon.of(REFRESH))
+        assert daemon.wait_for(REFRESH, asked)[-1].body["text"].count("pageserver-3") <= 1
+        wait_until("suspicion", lambda: state(beside, 1) == "suspected")
+
+
+def test_reports_of_a_shard_that_is_gone_count_no_more(
+    beside: Postgres, daemon: DaemonStub
+) -> None:
+    """After the list has become shorter nothing is suspected that no view shows."""
+    with beside.connect() as session:
+        tell(session, "refused", 1, REFUSED.format(2, 2))
+        daemon.wait_for(REFRESH)
+        move(beside, daemon, ONE, "2.a.b")
+        tell(session, "refused", 1, REFUSED.format(2, 2))
+        assert sources(beside, daemon)[-1] == "manual"
+    assert state(beside, 1) is None
+    assert beside.value("SELECT suspected_since FROM neon_refresh.stat") is None
+
+
+def test_success_of_neons_client_ends_suspicion(beside: Postgres, daemon: DaemonStub) -> None:
+    """An answer after silence ends it; so does a connection that nobody's failure follows."""
     since = "SELECT suspected_since FROM neon_refresh.stat"
-    wait_until("the end of it", lambda: beside.value(since) is None)
+    with beside.connect() as session:
+        tell(session, "connected", 1, TWO)
+        tell(session, "silence", 1)
+        daemon.wait_for(REFRESH)
+        tell(session, "response", 1)
+        wait_until("the end", lambda: beside.value(since) is None)
+        tell(session, "refused", 1, REFUSED.format(2, 2))
+        wait_until("suspicion", lambda: beside.value(since) is not None)
+        tell(session, "connected", 1, TWO)
+        wait_until("the end", lambda: beside.value(since) is None, timeout=5)
 
 
-def test_a_blind_server_says_so(make_neon: MakeNeon) -> None:
+def test_blind_is_the_server_not_a_session(make_neon: MakeNeon) -> None:
     """With log_min_messages at fatal no report reaches the hook; `blind` shows it."""
     server = make_neon()
     blind = "SELECT blind FROM neon_refresh.stat"
@@ -116,6 +221,100 @@ def test_a_blind_server_says_so(make_neon: MakeNeon) -> None:
     server.reload()
     with server.connect(options="-c log_min_messages=warning") as connection:
         wait_until("blind", lambda: connection.execute(blind).fetchone() == (True,))
+
+
+def test_a_walsender_that_runs_queries_is_heard(beside: Postgres, daemon: DaemonStub) -> None:
+    """A session with replication=database reads pages too."""
+    with beside.connect(replication="database") as session:
+        tell(session, "refused", 1, REFUSED.format(2, 2))
+    assert daemon.wait_for(REFRESH)[0].body["shard"] == 1
+
+
+def test_after_a_crash_the_daemon_is_asked_once(beside: Postgres, daemon: DaemonStub) -> None:
+    """A PANIC takes shared memory and all suspicion with it."""
+    with beside.connect() as session, suppress(psycopg.Error):
+        tell(session, "panic", 1, "x")
+    text = "the server has restarted after a crash"
+    wait_until("a request", lambda: text in [post.body["text"] for post in daemon.of(REFRESH)])
+
+
+def test_a_server_without_a_port_says_so_and_takes_an_endpoint(
+    make_neon: MakeNeon, daemon: DaemonStub, fake_neon: Path
+) -> None:
+    """Neon's port needs a restart; neon_refresh.endpoint does not."""
+    server = make_neon({"shared_preload_libraries": f"{fake_neon},neon_refresh"}, pageservers=LIST)
+    server.query(
+        f"CREATE FUNCTION fake_neon_shard(text, int, text) RETURNS void AS '{fake_neon}' LANGUAGE c"
+    )
+    line = "no address of the daemon is set"
+    last = "SELECT daemon_configured, last_result FROM neon_refresh.stat"
+    with server.connect() as session:
+        for _ in range(5):
+            tell(session, "refused", 1, REFUSED.format(2, 2))
+            server.wait_log(line)
+        assert server.log_contains(line) == 1
+        assert server.query(last) == [(False, "no address of a daemon is set")]
+        server.configure({"neon_refresh.endpoint": daemon.endpoint})
+        server.reload()
+        assert daemon.wait_for(REFRESH)[0].body["shard"] == 1
+
+
+def test_the_wrong_order_of_libraries_is_refused_with_a_hint(
+    make_neon: MakeNeon, fake_neon: Path
+) -> None:
+    """neon_refresh in front of neon ends the start, and says how it must be."""
+    neon = shutil.copy(fake_neon, fake_neon.with_name("neon.so"))
+    server = make_neon(
+        {"shared_preload_libraries": f"neon_refresh,{neon}"}, pageservers=LIST, start=False
+    )
+    with pytest.raises(Exception):  # noqa: B017, PT011 - the log tells
+        server.start()
+    assert server.log_contains("neon_refresh must stand behind neon in shared_preload_libraries")
+    assert server.log_contains("Use shared_preload_libraries = 'neon,neon_refresh'")
+
+
+def test_failures_far_apart_are_no_row(make_neon: MakeNeon) -> None:
+    """failure_threshold counts what comes together, not what comes days apart."""
+    server = make_neon(
+        {
+            "neon_refresh.failure_threshold": 1000,
+            "neon_refresh.connect_timeout": "10ms",
+            "neon_refresh.response_suspect_after": "10ms",
+            "neon_refresh.query_cancel_after": "50ms",
+        },
+        pageservers="host=127.0.0.1 port=1",
+    )
+    shards = "FROM neon_refresh.shards"
+    last = f"SELECT last_error_at < clock_timestamp() - '2.1 s'::interval {shards}"
+    rows = []
+    with server.connect() as session:
+        for _ in range(2):
+            with pytest.raises(errors.ConnectionFailure):
+                session.execute("SELECT neon_refresh.read_page('t', 0)")
+            rows += server.query(f"SELECT failing_since, consecutive_failures {shards}")
+            wait_until("a pause", lambda: server.value(last))
+    (first, failed), (second, failed_again) = rows
+    assert (second - first).total_seconds() > 2
+    assert failed_again < failed + 5
+
+
+@pytest.mark.parametrize(
+    ("level", "stock", "with_neon"),
+    [("warning", False, False), ("error", False, True), ("log", True, True), ("fatal", True, True)],
+)
+def test_a_blind_server_says_so(
+    make_neon: MakeNeon, fake_neon: Path, level: str, *, stock: bool, with_neon: bool
+) -> None:
+    """What log_min_messages hides from the log is hidden from the hook; `blind` shows it."""
+    for libraries, expected in (
+        ("neon_refresh", stock),
+        (f"{fake_neon},neon_refresh", with_neon),
+    ):
+        server = make_neon(
+            {"shared_preload_libraries": libraries, "log_min_messages": level}, name=level
+        )
+        assert server.value("SELECT blind FROM neon_refresh.stat") is expected
+        server.stop()
 
 
 def test_the_syslogger_runs_our_hook_unharmed(make_neon: MakeNeon) -> None:

@@ -30,40 +30,77 @@ _PG_init(void)
 	                        PGC_POSTMASTER, 0, NULL, NULL, NULL);
 }
 
+/* The forms that Neon's client was seen to use, with the values of that time: prefix, "shard". */
+#define TAG "[NEON_SMGR] [shard %d] "
+
+static void
+report_attempt(const char *form, int shard, const char *value)
+{
+	if (strcmp(form, "refused") == 0)
+		ereport(LOG, (errmsg_internal(TAG "could not connect to pageserver: %s", shard, value)));
+	else if (strcmp(form, "handshake") == 0)
+		ereport(LOG, (errmsg_internal(TAG "could not complete handshake with pageserver: %s", shard,
+		                              value)));
+	else if (strcmp(form, "connected") == 0)
+		ereport(LOG,
+		        (errmsg_internal(TAG "libpagestore: connected to '%s' with protocol version %d",
+		                         shard, value, 3)));
+}
+
+static void
+report_stream(const char *form, int shard, const char *value)
+{
+	if (strcmp(form, "ended") == 0)
+		ereport(LOG,
+		        (errmsg_internal(TAG "pageserver_receive disconnect: psql end of copy data: %s",
+		                         shard, value)));
+	else if (strcmp(form, "lost") == 0)
+		ereport(LOG,
+		        (errmsg_internal(TAG "could not get response from pageserver: %s", shard, value)));
+	else if (strcmp(form, "send") == 0)
+		ereport(LOG,
+		        (errmsg_internal(TAG "pageserver_send disconnected: failed to send page request "
+		                             "(try to reconnect): %s",
+		                         shard, value)));
+	else if (strcmp(form, "silence") == 0)
+		ereport(LOG, (errmsg_internal(TAG "no response received from pageserver for %0.3f s, still "
+		                                  "waiting (sent %d requests, received %d responses)",
+		                              shard, 10.0, 1, 0)));
+	else if (strcmp(form, "response") == 0)
+		ereport(LOG, (errmsg_internal(TAG "received response from pageserver after %0.3f s", shard,
+		                              12.0)));
+	else if (strcmp(form, "nonsense") == 0)
+		ereport(LOG, (errmsg_internal(TAG "pageserver_receive disconnect: unexpected PQgetCopyData "
+		                                  "return value: %d",
+		                              shard, -3)));
+	else if (strcmp(form, "panic") == 0)
+		ereport(PANIC, (errmsg_internal(TAG "Broken connection state: %s", shard, value)));
+}
+
 PG_FUNCTION_INFO_V1(fake_neon_shard);
 
-/* fake_neon_shard(case text, shard int): a report of the pageserver client */
+/* fake_neon_shard(form text, shard int, value text): a report of the pageserver client */
 Datum
 fake_neon_shard(PG_FUNCTION_ARGS)
 {
-	const char *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	const char *form = text_to_cstring(PG_GETARG_TEXT_PP(0));
 	int shard = PG_GETARG_INT32(1);
+	const char *value = text_to_cstring(PG_GETARG_TEXT_PP(2));
 
-	if (strcmp(name, "connect") == 0)
-		ereport(LOG, (errcode(ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION),
-		              errmsg("[NEON_SMGR] [shard %d] could not establish connection to pageserver",
-		                     shard),
-		              errdetail_internal("%s", "refused; password=hunter2")));
-	else if (strcmp(name, "lost") == 0)
-		ereport(LOG, (errmsg("[NEON_SMGR] [shard %d] could not get response from pageserver: %s",
-		                     shard, "server closed the connection unexpectedly")));
-	else if (strcmp(name, "ended") == 0)
-		ereport(LOG, (errmsg("[NEON_SMGR] [shard %d] pageserver_receive disconnect: psql end of "
-		                     "copy data: %s",
-		                     shard, "")));
-	else if (strcmp(name, "silence") == 0)
-		ereport(LOG, (errmsg("[NEON_SMGR] [shard %d] no response received from pageserver for "
-		                     "%0.3f s, still waiting (sent %d requests)",
-		                     shard, 10.0, 1)));
-	else if (strcmp(name, "nonsense") == 0)
-		ereport(LOG, (errmsg("[NEON_SMGR] [shard %d] pageserver_receive disconnect: unexpected "
-		                     "PQgetCopyData return value: %d",
-		                     shard, -3)));
-	else
-		ereport(ERROR,
-		        (errcode(ERRCODE_IO_ERROR),
-		         errmsg("[NEON_SMGR] [shard %d] could not read block", shard),
-		         errdetail("page server returned error: %s", "Not found: Tenant 1 was not found")));
+	if (strcmp(form, "page error") == 0)
+		ereport(ERROR, (errcode(ERRCODE_IO_ERROR),
+		                errmsg("[NEON_SMGR] [shard %d, reqid %x] could not read block %u in rel "
+		                       "1663/5/16384.0 from page server at lsn 0/1",
+		                       shard, 31, 7),
+		                errdetail("page server returned error: %s", value)));
+	if (strcmp(form, "size error") == 0)
+		ereport(ERROR, (errcode(ERRCODE_IO_ERROR),
+		                errmsg("[NEON_SMGR] [reqid %x] could not read relation size of rel "
+		                       "1663/5/16384.0 from page server at lsn 0/1",
+		                       31),
+		                errdetail("page server returned error: %s", value)));
+	report_attempt(form, shard, value);
+	report_stream(form, shard, value);
 	PG_RETURN_VOID();
 }
 
