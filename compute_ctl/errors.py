@@ -8,7 +8,8 @@
      ├── StoreError           a file could not be read, written or replaced
      ├── PostgresError        Postgres could not be started, stopped or signalled
      ├── ProbeError           Postgres did not answer over SQL within the deadline
-     │    └── SqlError          it answered with an error
+     │    ├── SqlError          it answered with an error
+     │    └── LoginError        it took the connection, and refused the session
      ├── CatalogError         roles, databases or extensions could not be made as wanted
      │    └── MigrationError    a migration of the cluster failed
      ├── IllegalTransitionError  the state table has no such row
@@ -90,6 +91,17 @@ class SqlError(ProbeError):
 
     def __init__(self, message: str, *, sqlstate: str | None = None) -> None:
         super().__init__(f"postgres refused: {message}")
+        self.sqlstate = sqlstate
+
+
+class LoginError(ProbeError):
+    """Postgres took the connection and refused the session (FATAL).
+
+    `sqlstate` says why; None where it could not be read.
+    """
+
+    def __init__(self, message: str, *, sqlstate: str | None = None) -> None:
+        super().__init__(message)
         self.sqlstate = sqlstate
 
 

@@ -17,6 +17,11 @@ from compute_ctl.cli.hint_texts import (
     OF_WRITE,
     find,
 )
+from compute_ctl.document.spec_sources import UPSTREAM_SETTINGS
+
+AUTO_CONF: Final = "postgresql.auto.conf"
+"""Where ALTER SYSTEM writes."""
+SLOW_LOGIN_MS: Final = 1000
 
 _BY_OUTCOME: Final = {
     "rejected": "Mend the document and publish it as a newer version.",
@@ -32,7 +37,7 @@ _SUSPECTED_IN_VAIN: Final = frozenset({"unchanged", "applied"})
 _DID_NOT_START: Final = "postgres did not start"
 
 
-def out_of_sync(config: Mapping[str, Any], drift: object) -> str:
+def out_of_sync(config: Mapping[str, Any]) -> str:
     """Return why what is desired is not in force."""
     desired, applied = config["desired"], config["applied"]
     if desired is None:
@@ -40,8 +45,8 @@ def out_of_sync(config: Mapping[str, Any], drift: object) -> str:
     runs = f"generation {applied['generation']} is in force" if applied else "nothing is in force"
     if desired["sha256"] in {one["sha256"] for one in config["quarantined"]}:
         return f"the document desired was refused, {runs}"
-    if applied and applied["sha256"] == desired["sha256"] and drift:
-        return "its servers are overridden by something else"
+    if applied and applied["sha256"] == desired["sha256"] and config.get("not_in_force"):
+        return str(config["not_in_force"])
     return f"the document desired is not in force, {runs}"
 
 
@@ -61,10 +66,12 @@ def hints(body: Mapping[str, Any]) -> Iterator[str]:
         yield find(OF_START, body["error"]) or "Mend that; a refresh or a push tries again."
     elif body["error"] and not _tells(body["error"]) and outcome in _BY_OUTCOME:
         yield of_outcome(outcome, body["error"])
-    if refresh["suspected_since"]:
+    if refresh["suspected_since"] and not _servers_overridden(postgres["drift"]):
         yield from _suspected(refresh.get("suspicion"), outcome)
     if postgres["drift"]:
-        yield _of_drift([one["name"] for one in postgres["drift"]])
+        yield _of_drift(postgres["drift"])
+    if (postgres.get("login_ms") or 0) > SLOW_LOGIN_MS:
+        yield "Look at pre_auth_delay, at the load, and at what pg_hba.conf asks of the daemon."
     if postgres.get("library_loaded") is False:
         yield "Add neon_refresh to shared_preload_libraries, and restart PostgreSQL."
 
@@ -88,11 +95,21 @@ def _suspected(suspicion: Mapping[str, Any] | None, outcome: str | None) -> Iter
         yield "The source still names these servers: publish the new ones."
 
 
-def _of_drift(names: Sequence[str]) -> str:
+def _of_drift(drift: Sequence[Mapping[str, Any]]) -> str:
+    names = [one["name"] for one in drift]
     if "include_if_exists" in names:
         return "Put the include line back that the log of the daemon names, and reload PostgreSQL."
+    first = next((one for one in drift if one["name"] in UPSTREAM_SETTINGS), drift[0])
+    if str(first.get("file")).endswith(AUTO_CONF):
+        reset = f"ALTER SYSTEM RESET {first['name']}; SELECT pg_reload_conf();"
+        return f"{first['file']} sets {first['name']}: {reset}"
     name = names[0] if len(names) == 1 else "SETTING"
     return f'"compute_ctl explain {name}" says by what: ALTER SYSTEM RESET, or remove that line.'
+
+
+def _servers_overridden(drift: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether Postgres may complain of servers that no document names."""
+    return any(one["name"] in UPSTREAM_SETTINGS for one in drift)
 
 
 def _tells(error: str) -> bool:

@@ -181,7 +181,8 @@ def refresh(as_json: bool, wait: str | None, force: bool, **where: Any) -> int:
         hint = advice.of_outcome(answer.body.get("outcome", ""), answer.body.get("reason", ""))
         if hint:
             click.echo(f"hint: {_invocation(answer, target).complete(hint)}", err=True)
-    return 0 if answer.body.get("outcome", GOOD[0]) in GOOD else EXIT_FAILED
+    good = answer.body.get("outcome", GOOD[0]) in GOOD and answer.body.get("in_sync", True)
+    return 0 if good else EXIT_FAILED
 
 
 @cli.command(epilog=EPILOG)

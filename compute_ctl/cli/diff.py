@@ -17,7 +17,7 @@ from typing import Final
 import click
 import msgspec
 
-from compute_ctl.cli import document_file
+from compute_ctl.cli import document_file, in_force
 from compute_ctl.cli.client import ClientError, may_not_read
 from compute_ctl.cli.common import EPILOG, as_json, print_json, warn
 from compute_ctl.cli.ending import EXIT_FAILED
@@ -56,6 +56,7 @@ class Side:
     help="The data directory (or $PGDATA).",
 )
 @click.option("--state-dir", metavar="DIR", help="The daemon's, if not the usual.")
+@click.option("-C", "--connstr", default="", metavar="CONNINFO", help="How to reach the server.")
 @click.option("--attach", is_flag=True, help="As for a server run by somebody else.")
 @click.option("-p", "--control-plane-uri", metavar="URI", help="Compare with what it says now.")
 @click.option("-i", "--compute-id", metavar="ID", help="With -p: which compute this is.")
@@ -69,6 +70,7 @@ def diff(
     file: tuple[str, bytes] | None,
     pgdata: str,
     state_dir: str | None,
+    connstr: str,
     attach: bool,
     control_plane_uri: str | None,
     compute_id: str | None,
@@ -79,7 +81,8 @@ def diff(
     """Compare what Postgres runs, its configuration file, and the source.
 
     The source is the document in FILE (- for stdin) or what the control plane (-p) says now;
-    without either, only the first two are compared. Exit status 1 if anything differs.
+    without either, only the first two are compared. A server that runs is asked over SQL what a new
+    session has. Exit status 1 if anything differs.
     """
     if file is not None and control_plane_uri:
         raise click.UsageError("FILE and -p exclude each other")
@@ -91,22 +94,32 @@ def diff(
     attached = attach or is_attached(folder)
     live = folder / ("compute_ctl.conf" if attached else "postgresql.conf")
     sides = _running(state)
-    sides.append(Side(name=str(live), body=LiveFile.parse(_read(live)).body))
+    written = LiveFile.parse(_read(live))
+    sides.append(Side(name=str(live), body=written.body))
+    drift = in_force.out_of_force(
+        written, live, pgdata=pgdata, state_dir=state_dir, connstr=connstr
+    )
     context = _context_of(sides[-1].body, attached, internal_http_port, state)
     if file is not None:
         sides.append(_wanted(*file, context))
     elif control_plane_uri and compute_id:
         raw = asyncio.run(_ask(control_plane_uri, compute_id, control_plane_ca))
         sides.append(_wanted(control_plane_uri, raw, context))
-    return _show(sides, as_json=as_json)
+    pairs = list(pairwise(sides))
+    if drift is not None:
+        old, new = drift
+        pairs.insert(
+            0, (Side(name=in_force.SESSION, body=old), Side(name=f"{live} (in part)", body=new))
+        )
+    return _show(pairs, as_json=as_json)
 
 
-def _show(sides: list[Side], *, as_json: bool) -> int:
-    """Print how each side differs from the next."""
+def _show(pairs: list[tuple[Side, Side]], *, as_json: bool) -> int:
+    """Print how the sides of each pair differ."""
     from compute_ctl.cli import output
 
     found = []
-    for old, new in pairwise(sides):
+    for old, new in pairs:
         text = output.diff(old.body, new.body, old_name=old.name, new_name=new.name)
         found.append({"from": old.name, "to": new.name, "diff": redact(text)})
     if as_json:

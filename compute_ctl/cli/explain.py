@@ -61,7 +61,7 @@ def explain(setting: str, connstr: str, pgdata: str | None, as_json: bool) -> No
     if _NAME.fullmatch(name) is None:
         raise click.BadParameter(f'"{setting}" is no name of a setting')
     try:
-        found = _ask(connstr or _conninfo(pgdata), name)
+        found = _ask(connstr or conninfo(pgdata), name)
     except ProbeError as error:
         raise _not_asked(str(error), name, connstr, pgdata) from error
     explanation = judge(found)
@@ -88,7 +88,7 @@ def _not_asked(said: str, name: str, connstr: str, pgdata: str | None) -> Client
     return ClientError(EXIT_NOT_PERMITTED, said, hint="Name a user that may log in with -C.")
 
 
-def _conninfo(pgdata: str | None) -> str:
+def conninfo(pgdata: str | None) -> str:
     """Return how to reach the server of a data directory, '' for libpq's own way."""
     if not pgdata:
         return "dbname=postgres"

@@ -109,8 +109,11 @@ def _summary(body: Mapping[str, Any], door: str, now: datetime, invocation: Invo
 
 def _in_sync(body: Mapping[str, Any]) -> str:
     if body["config"]["in_sync"]:
-        return "yes"
-    return f"no: {advice.out_of_sync(body['config'], body['postgres']['drift'])}"
+        servers_only = body["config"].get("proof") == "upstream"
+        return (
+            "yes, as far as the servers go: SQL has not answered since" if servers_only else "yes"
+        )
+    return f"no: {advice.out_of_sync(body['config'])}"
 
 
 def _server(postgres: Mapping[str, Any], now: datetime) -> str:
@@ -149,6 +152,8 @@ def refresh(body: Mapping[str, Any]) -> RenderableType:
         shared = ", shared with an earlier one" if body["coalesced"] else ""
         return Text(f"request {body['refresh_id']} is recorded{shared}; status {body['status']}")
     text = Text("outcome: ").append(_coloured(body["outcome"]))
+    if body.get("in_sync") is False and body["outcome"] in _GOOD:
+        text.append(", but not in sync", style="red")
     return text.append(f" ({body['reason']})") if body.get("reason") else text
 
 

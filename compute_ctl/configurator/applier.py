@@ -21,6 +21,7 @@ from compute_ctl.decisions.attempt import Result, Step, reasons, weigh
 from compute_ctl.decisions.facts import Outcome
 from compute_ctl.decisions.proof import Complaint, Proof, Verdict
 from compute_ctl.decisions.recovery import Start, decide_start, floor_of
+from compute_ctl.document.body import split_body
 from compute_ctl.document.generation import LiveFile, Marker
 from compute_ctl.document.render import RenderContext, Rendered, render
 from compute_ctl.document.spec import Document
@@ -54,6 +55,8 @@ class Applier:
         self._context = context
         self._warned: tuple[str, ...] = ()
         """Of the last document: what the next one has too is no news."""
+        self._reloaded_for: tuple[Complaint, ...] = ()
+        """What the server ran with older values of when it was last reloaded for that."""
         self._installer = Installer(
             node=node, journal=journal, ledger=self._ledger, prover=prover, clock=clock
         )
@@ -127,6 +130,16 @@ class Applier:
         self._installer.contains(
             marker, body, None if is_fallback else document, is_fallback=is_fallback
         )
+        self._node.sessions_rest = await self._rest_of_sessions()
+
+    async def _rest_of_sessions(self) -> str | None:
+        """Return the rest that a new session has run with last, if an earlier daemon saw it."""
+        state = self._node.state
+        for fact in (state.applied, *reversed(state.proven_rests), state.last_known_good):
+            kept = await self._journal.kept(fact.generation) if fact and fact.in_full else None
+            if kept is not None:
+                return split_body(kept[1].body)[0]
+        return None
 
     def _render(self, document: Document) -> Rendered | None:
         try:
@@ -234,8 +247,11 @@ class Applier:
                 return await self._refusals.refuse(document, rendered, verdict.bad)
         return self._installer.conclude(verdict)
 
-    async def inspect(self) -> None:
-        """Look whether what was proven still holds: the file as written, nothing overriding it."""
+    async def inspect(self) -> Result | None:
+        """Look whether what was proven still holds: the file as written, nothing overriding it.
+
+        Returns how it ended where something had to be done about what was found.
+        """
         written = self._node.written
         live = await self._journal.live()
         if written is not None and (
@@ -246,25 +262,36 @@ class Applier:
             await self._journal.reinstate(
                 LiveFile(marker=written.marker, body=written.body, floor=floor)
             )
-            await self.prove_again()
-            return
+            return await self.prove_again()
         if await self._journal.include():
-            await self.prove_again()
-            return
-        verdict = await self._prover.inspect()
+            return await self.prove_again()
+        return await self.looked(await self.look())
+
+    async def look(self) -> Verdict | None:
+        """Return what a new session says of what runs; changes nothing, and may be cancelled."""
+        return await self._prover.inspect()
+
+    async def looked(self, verdict: Verdict | None) -> Result | None:
+        """Record what a look has found; return how it ended where something had to be done."""
+        if verdict is None or (verdict.blind and not verdict.bad and self._node.proven):
+            return None  # silence changes nothing
         if verdict.rejected:
-            await self._judged(verdict)
+            result = await self._judged(verdict)
             await self._journal.save(self._node.state)
-            return
+            return result
         before = self._node.verdict
         for complaint in verdict.shadowed:
             if before is None or complaint not in before.shadowed:
                 logger.warning("drift: %s", reasons((complaint,)))
+        if verdict.stale and verdict.shadowed != self._reloaded_for:
+            self._reloaded_for = verdict.shadowed  # once: what a reload does not mend is only told
+            return await self.prove_again()
         if verdict.proof is Proof.NONE:
             self._node.looked(verdict)
-            return
+            return None
         self._node.proved(verdict)
         await self._journal.save(self._node.state)
+        return None
 
     def _accept(self, document: Document, rendered: Rendered, source: str) -> None:
         """Move the facts to a document that renders to what is in the file already."""

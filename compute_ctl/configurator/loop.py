@@ -20,6 +20,7 @@ from compute_ctl.configurator.applier import Applier
 from compute_ctl.configurator.attempts import Attempts
 from compute_ctl.configurator.budget import bounded
 from compute_ctl.configurator.fetcher import Fetcher, News
+from compute_ctl.configurator.looks import Looker
 from compute_ctl.configurator.pushes import Pushes
 from compute_ctl.configurator.schedule import Schedule
 from compute_ctl.decisions import pacing
@@ -51,6 +52,9 @@ LOOKS_TOO: Final = frozenset({pacing.Why.TICK, pacing.Why.OPERATOR, pacing.Why.F
 RETRY: Final = "operator_retry"
 """An attempt for somebody whose request has failed, where Postgres itself suspects nothing."""
 
+LOOK: Final = "look"
+"""What was done about something that a look at what runs has found."""
+
 
 class _InterruptedError(Exception):
     """A push or the end of the compute is more important than this fetch."""
@@ -81,13 +85,17 @@ class Configurator:
         self._schedule = Schedule(node=node, clock=clock, settings=settings, rng=rng)
         self._attempts = Attempts(node=node, clock=clock, schedule=self._schedule, catalog=catalog)
         self._pushes = Pushes(node=node, catalog=catalog)
+        self._looker = Looker(node=node, clock=clock, look=applier.look)
 
     async def run(self) -> None:
         """Work until the compute terminates."""
         if not self._node.terminating:  # somebody may have come before this task
             self._node.request_refresh(who="start", source=Source.CLOCK)
-        while not self._node.terminating:
-            await self._turn()
+        try:
+            while not self._node.terminating:
+                await self._turn()
+        finally:
+            self._looker.drop()
 
     async def _turn(self) -> None:
         node = self._node
@@ -102,6 +110,8 @@ class Configurator:
             await self._configure(node.push)
             return
         if await self._take_long_poll():  # it may say when to ask again
+            return
+        if await self._take_look():
             return
         now = self._clock.monotonic()
         due = self._schedule.due(now, held=self._fetcher.held)
@@ -121,8 +131,10 @@ class Configurator:
         What happened is for the next turn: it looks for the most urgent first.
         """
         self._long_poll()
+        self._looker.begin()
+        look_in = self._looker.next_at - self._clock.monotonic()
         with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(max(0.0, min(seconds, look_in))):
                 await self._node.wake.wait()
 
     async def _take_long_poll(self) -> bool:
@@ -131,6 +143,26 @@ class Configurator:
         if ended is not None:
             await self._refresh(ended, who="long_poll")
         return ended is not None
+
+    async def _take_look(self) -> bool:
+        """Attend to a look that has ended; return whether that was work."""
+        ended, verdict = self._looker.take()
+        if not ended:
+            return False
+        begun = self._clock.monotonic(), self._clock.wall()
+        try:
+            with bounded(self._settings.deadlines.apply_total):
+                result = await self._applier.looked(verdict)
+        except StoreError as error:
+            result = Result(outcome=Outcome.WRITE_FAILED, reason=str(error))
+        self._node.looks.end()
+        if result is None:
+            self._pushes.proven()
+            return False
+        self._attempts.begin()
+        self._attempts.end(begun, result, who=LOOK, served=self._node.requests.served)
+        self._leave(result)
+        return True
 
     def _long_poll(self) -> None:
         """While suspicion lasts, let the source tell the news as soon as there are any."""
@@ -170,9 +202,8 @@ class Configurator:
             news = error
         with bounded(self._settings.deadlines.apply_total):
             result = await self._answered(news, force=force)
-            asked = asked and not node.requests.worker_complains
-            if asked and result.outcome is not Outcome.APPLIED:
-                await self._inspect()
+            if result.outcome is not Outcome.APPLIED:
+                result = await self._inspect(result, asked=asked)
         self._attempts.end(begun, result, who=who, served=served)
         self._leave(result)
 
@@ -193,15 +224,28 @@ class Configurator:
             return RETRY
         return who
 
-    async def _inspect(self) -> None:
-        """Look at what is in force, whatever has become of the document.
+    async def _inspect(self, result: Result, *, asked: bool) -> Result:
+        """Look at what is in force, whatever has become of the document; return how it ended.
 
-        Not while somebody waits for news: a look may take as long as SQL is given to answer.
+        While Postgres waits for news that is left to the `Looker`: a look may take as long as SQL
+        is given to answer.
         """
+        if self._node.requests.worker_complains:
+            if asked or result.outcome is Outcome.UNCHANGED:
+                self._node.want_look(hurry=asked)
+            return result
+        if not asked:
+            return result
+        self._node.looks.begin(self._clock.monotonic())
         try:
-            await self._applier.inspect()
+            done = await self._applier.inspect()
         except StoreError as error:
             logger.error("%s", error)
+            return result
+        finally:
+            self._node.looks.end()
+        worse = done is not None and done.outcome not in GOOD_OUTCOMES
+        return done if done and (worse or result.outcome is Outcome.UNCHANGED) else result
 
     async def _interruptible(self, fetch: Awaitable[News | None]) -> News | None:
         """Await *fetch* unless a push or the end of the compute comes first.
@@ -282,8 +326,7 @@ class Configurator:
             node.move(Event.AGAIN, result.outcome)
         else:
             node.go_home(result.outcome)
-        if node.proven:
-            self._pushes.proven()
+        self._pushes.proven()
 
     async def _fall_back_for_start(self, failure: StartFailure) -> None:
         """Have something written that Postgres may start with, unless that has happened since."""

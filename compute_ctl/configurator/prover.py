@@ -9,8 +9,9 @@ from datetime import UTC, datetime, timedelta
 
 from compute_ctl.configurator.budget import share
 from compute_ctl.decisions.facts import Written
+from compute_ctl.decisions.logins import Logins, is_evidence
 from compute_ctl.decisions.proof import Proof, SqlReport, Verdict, judge
-from compute_ctl.errors import PostgresError, ProbeError
+from compute_ctl.errors import LoginError, PostgresError, ProbeError
 from compute_ctl.node import Node
 from compute_ctl.ports import Clock, Postgres, SqlProbe
 from compute_ctl.settings import Deadlines
@@ -21,6 +22,9 @@ logger = logging.getLogger(__name__)
 FIRST_WAIT_S = 0.1
 """How long to wait for the worker where it is not known whether there is one."""
 BETWEEN_LOOKS_S = 0.2
+CONFIRM_S = 0.1
+"""After a refused login, before the second one that decides."""
+SLOW_LOGIN_MS = 1000.0
 LOADED_JUST_NOW = timedelta(seconds=1)
 """By which the server's clock may seem ahead of ours."""
 
@@ -52,8 +56,15 @@ class Prover:
         self._loaded_at: datetime | None = None
         """When Postgres had read its files, as it said in the last look."""
         self._loaded_before_signal: datetime | None = None
-        self.sql_error = ""
+        self._one_look = asyncio.Lock()
+        self._logins = Logins()
+        self._lockout = ""
+        """Why new sessions are refused since the generation in the file is in force."""
+
+    @property
+    def sql_error(self) -> str:
         """Why the first of the looks over SQL that fail now did; empty where the last did not."""
+        return self._node.server.probe_error
 
     @property
     def possible(self) -> bool:
@@ -104,36 +115,101 @@ class Prover:
                 else asyncio.sleep(min(BETWEEN_LOOKS_S, left))
             )
 
-    async def inspect(self) -> Verdict:
-        """Return what SQL says of what runs, without a signal to Postgres."""
-        return self._judge(await self._look(self._clock.monotonic() + self._deadlines.sql_probe))
+    async def inspect(self) -> Verdict | None:
+        """Return what SQL says of what runs, without a signal to Postgres.
+
+        None where another generation was written meanwhile.
+        """
+        before = self._node.written
+        report = await self._look(self._clock.monotonic() + share(self._deadlines.sql_probe))
+        now = self._node.written
+        if before is None or now is None or before.marker != now.marker:
+            return None
+        return self._judge(report)
 
     async def _look(self, end: float) -> SqlReport | None:
-        left = min(self._deadlines.sql_probe, end - self._clock.monotonic())
-        if left <= 0 or not self._postgres.ready:
+        """Look over SQL until *end*; one look at a time. None where there was no answer."""
+        try:
+            async with asyncio.timeout(max(0.0, end - self._clock.monotonic())):
+                await self._one_look.acquire()
+        except TimeoutError:
             return None
         try:
-            report = await self._probe.look(deadline_s=left)
-        except ProbeError as error:
-            self._sql_fails(str(error))
-            return None
-        self.sql_error = ""
+            return await self._look_alone(end)
+        finally:
+            self._one_look.release()
+
+    async def _look_alone(self, end: float) -> SqlReport | None:
+        written = self._node.written
+        if written is not None and self._logins.written(str(written.marker)):
+            self._lockout = ""
+        refused: str | None = None
+        while True:
+            left = min(self._deadlines.sql_probe, end - self._clock.monotonic())
+            if left <= 0 or not self._postgres.ready:
+                return None
+            try:
+                report = await self._probe.look(deadline_s=left)
+            except LoginError as error:
+                again = refused == error.sqlstate
+                self._refused(error, written, confirmed=again)
+                if again or not self._suspicious(error, written):
+                    return None
+                refused = error.sqlstate
+                await asyncio.sleep(CONFIRM_S)  # a second one that is refused the same way decides
+            except ProbeError as error:
+                self._sql_fails(str(error))
+                return None
+            else:
+                self._answered(report)
+                return report
+
+    def _suspicious(self, error: LoginError, written: Written | None) -> bool:
+        """Whether the rest of *written* may be why a session was refused."""
+        return (
+            written is not None
+            and error.sqlstate is not None
+            and is_evidence(error.sqlstate, troubled=self._node.requests.worker_complains)
+            and self._node.rest_is_new
+            and self._logins.blames(error.sqlstate)
+        )
+
+    def _refused(self, error: LoginError, written: Written | None, *, confirmed: bool) -> None:
+        """Note a refused session: it may be evidence against what is written."""
+        self._sql_fails(str(error))
+        troubled = self._node.requests.worker_complains
+        if not is_evidence(error.sqlstate, troubled=troubled):
+            return
+        self._node.server.login_refused = str(error)
+        self._logins.last = error.sqlstate
+        if confirmed and self._suspicious(error, written):
+            self._lockout = f"new sessions are refused: {error}"
+
+    def _answered(self, report: SqlReport) -> None:
+        """Note what a session that was let in says of the server."""
+        server = self._node.server
+        slow, known = report.login_ms > SLOW_LOGIN_MS, server.login_ms or 0.0
+        if slow and known <= SLOW_LOGIN_MS:
+            logger.warning("a login takes %.1f s (pre_auth_delay?)", report.login_ms / 1000)
+        server.probe_error = server.login_refused = self._lockout = ""
+        server.login_ms = report.login_ms
+        self._logins.last = ""
         self._loaded_at = report.conf_load_time
-        if not report.library_loaded and self._node.server.library_loaded is not False:
+        if not report.library_loaded and server.library_loaded is not False:
             logger.warning('postgres has not loaded "neon_refresh", it will not ask by itself')
-        self._node.server.library_loaded = report.library_loaded
+        server.library_loaded = report.library_loaded
         self._worker_exists = self._worker_exists or report.library_loaded
-        return report
 
     def _sql_fails(self, reason: str) -> None:
         if not self.sql_error:
             logger.warning("could not look at postgres over SQL: %s", reason)
-            self.sql_error = reason  # the first one stays: times in later ones are no news
+            # The first one stays: times in later ones are no news.
+            self._node.server.probe_error = reason
 
     def _judge(self, report: SqlReport | None) -> Verdict:
         written = self._node.written
         if written is None or (report is None and self._was_refused(written)):
-            return Verdict(proof=Proof.NONE)
+            return Verdict(proof=Proof.NONE, blind=True)
         if report is not None and (
             report.conf_load_time == self._loaded_before_signal
             or report.conf_load_time > self._clock.wall() + LOADED_JUST_NOW
@@ -147,6 +223,7 @@ class Prover:
             marker=str(written.marker),
             swapped_at=self._signalled_at or written.at,
             names=written.names,
+            lockout=self._lockout,
         )
 
     def _was_refused(self, written: Written) -> bool:

@@ -21,11 +21,11 @@ class Pushes:
         self._node = node
         self._catalog = catalog
         self._unproven: Push | None = None
-        """Written while there was no Postgres to prove it."""
+        """Written while there was no Postgres to prove it, or no new session to prove its rest."""
 
     def proven(self) -> None:
-        """What is written runs: answer the push that could not be proven at first."""
-        if self._unproven is not None:
+        """What is written may run: answer the push that could not be proven at first."""
+        if self._unproven is not None and self._node.proven and not self._node.not_in_force:
             self._unproven.succeed_with_catalog()
             self._unproven = None
 
@@ -64,9 +64,10 @@ class Pushes:
 
     def answer(self, push: Push, result: Result) -> None:
         """Tell the caller of *push* how it ended, unless that is yet to come."""
-        if result.outcome in GOOD_OUTCOMES:
+        good = result.outcome in GOOD_OUTCOMES
+        if good and not self._node.not_in_force:
             push.succeed_with_catalog()
-        elif result.outcome is Outcome.UNPROVEN:
+        elif good or result.outcome is Outcome.UNPROVEN:
             self._unproven = push  # proven later, or its caller's patience ends
         elif result.outcome is Outcome.STALE:
             push.fail(RequestError(409, result.reason))

@@ -82,8 +82,9 @@ class Schedule:
     @property
     def _half_proven(self) -> bool:
         """Whether Postgres has acknowledged, but SQL could not tell whether all is well."""
-        verdict = self._node.verdict
-        return self._node.proven and (verdict is None or verdict.proof is not Proof.FULL)
+        node, verdict = self._node, self._node.verdict
+        doubt = verdict is None or verdict.proof is not Proof.FULL or node.server.login_refused
+        return node.proven and bool(doubt)
 
     @property
     def _unheard(self) -> bool:

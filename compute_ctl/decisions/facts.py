@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from compute_ctl.decisions.proof import Complaint, PendingRestart
+from compute_ctl.decisions.proof import Complaint, PendingRestart, Proof
 from compute_ctl.decisions.recovery import Fact, Quarantined
 from compute_ctl.decisions.state import Status
 from compute_ctl.document.generation import Marker, sha256_hex
@@ -186,6 +186,8 @@ class Written:
     """What the worker's acknowledgement must name; '' where any will do."""
     is_fallback: bool = False
     proven: bool = False
+    in_full: bool = False
+    """Proven by a new session, too."""
 
     @property
     def body(self) -> str:
@@ -201,6 +203,7 @@ class Written:
             at=at,
             version=self.version,
             rest_sha256=sha256_hex(self.rest),
+            in_full=self.in_full,
         )
 
 
@@ -244,7 +247,7 @@ class Snapshot:
     last_known_good: Fact | None
     quarantined: tuple[Quarantined, ...]
     in_sync: bool
-    """Desired is applied."""
+    """Desired is applied, and a new session runs with it."""
     pending: bool
     suspected_since: datetime | None
     suspicion: Suspicion | None
@@ -269,3 +272,9 @@ class Snapshot:
     """The last work on them."""
     error_since: datetime | None = None
     drift_since: datetime | None = None
+    proof: Proof = Proof.NONE
+    """How much of what is written is proven to run."""
+    not_in_force: str = ""
+    """Why what is applied is not, or not for certain, what a new session runs with; '' if it is."""
+    login_ms: float | None = None
+    """How long the last login took; None: there was none."""

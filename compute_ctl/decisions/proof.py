@@ -15,6 +15,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
+from compute_ctl.decisions.running import Running, differs
 from compute_ctl.document.generation import MARKER_SETTING
 from compute_ctl.document.spec_sources import UPSTREAM_SETTINGS
 
@@ -27,7 +28,7 @@ class Proof(StrEnum):
     FULL = "full"
     """Postgres runs the generation and none of its settings is in error."""
     UPSTREAM = "upstream"
-    """The worker acknowledged marker and shard map; SQL did not answer."""
+    """The worker acknowledged marker and shard map; no new session has answered."""
     NONE = "none"
 
 
@@ -86,6 +87,10 @@ class SqlReport:
     pending_restart: tuple[PendingRestart, ...]
     command_line: Mapping[str, str] = field(default_factory=dict)
     """Settings that the server's command line has fixed (lower case), and their values."""
+    running: Mapping[str, Running] | None = None
+    """What this session runs with, by name in lower case, but for defaults; None: not asked."""
+    login_ms: float = 0.0
+    """How long it took to log in."""
     notices: tuple[str, ...] = ()
     """Messages of the server while it read the files: the reasons."""
 
@@ -115,6 +120,10 @@ class Verdict:
     """All settings of the server that wait for a restart, whoever changed them."""
     waits: bool = False
     """Something of this generation waits for a restart: it is not yet the last known good."""
+    stale: bool = False
+    """The server runs with older values than its files have: a reload mends that."""
+    blind: bool = field(default=False, compare=False)
+    """No session has answered: nothing is known but what the worker says."""
 
     @property
     def rejected(self) -> bool:
@@ -130,25 +139,33 @@ def judge(
     marker: str,
     swapped_at: datetime,
     names: frozenset[str],
+    lockout: str = "",
 ) -> Verdict:
     """Return what is proven of the generation whose file ends with *marker*.
 
     *report* is None where SQL did not answer, *ack* where the worker has not acknowledged *marker*.
     *our_file* is the path of the file as Postgres knows it, *swapped_at* (of the same clock as
-    Postgres's) the time just before it was replaced, *names* its settings in lower case.
+    Postgres's) the time just before it was replaced, *names* its settings in lower case. *lockout*
+    is why new sessions are refused since this generation is in force, '' where they are not.
     """
     if report is None:
-        return Verdict(proof=Proof.UPSTREAM if ack and ack.map_matches else Proof.NONE)
+        return Verdict(
+            proof=Proof.UPSTREAM if ack and ack.map_matches else Proof.NONE,
+            bad=(Complaint(name=None, reason=lockout),) if lockout else (),
+            blind=True,
+        )
     files = _Files(report, our_file=our_file, marker=marker)
     bad = tuple(files.complaints(ours=True))
     blocked = () if files.read else tuple(files.complaints(ours=False))
-    shadowed, lost = files.shadowed() if files.read else ((), False)
+    drift = files.drift() if files.read else _Drift()
+    shadowed, lost = drift.shadowed, drift.lost
     if ack is None:
         runs = _runs_without_ack(report, files, marker=marker, swapped_at=swapped_at)
         acknowledged = False
     else:
         runs = acknowledged = ack.map_matches
-    if runs and files.marker_found and not bad and not blocked and not lost:
+    read_anew = report.marker == marker or not report.library_loaded
+    if runs and read_anew and files.marker_found and not bad and not blocked and not lost:
         proof = Proof.FULL
     elif acknowledged and not any(item.name in UPSTREAM_SETTINGS for item in bad):
         proof = Proof.UPSTREAM
@@ -162,6 +179,7 @@ def judge(
         lost=lost,
         pending_restart=report.pending_restart,
         waits=any(files.waits_for_us(item, names) for item in report.pending_restart),
+        stale=drift.stale,
     )
 
 
@@ -176,6 +194,22 @@ def _runs_without_ack(
     if report.conf_load_time <= swapped_at or not files.marker_found:
         return False
     return report.marker == marker or not report.library_loaded
+
+
+@dataclass(kw_only=True, slots=True)
+class _Drift:
+    """What is not in force of our file."""
+
+    shadowed: tuple[Complaint, ...] = ()
+    lost: bool = False
+    """It keeps our servers out of force."""
+    stale: bool = False
+    """A reload would bring some of it into force."""
+
+    def add(self, complaint: Complaint, *, lost: bool) -> None:
+        """Add a setting that is not in force."""
+        self.shadowed += (complaint,)
+        self.lost |= lost
 
 
 class _Files:
@@ -214,30 +248,50 @@ class _Files:
                     name=row.name, reason=self._reason(row), file=row.file, line=row.line
                 )
 
-    def shadowed(self) -> tuple[tuple[Complaint, ...], bool]:
-        """Return our settings that something overrides, and whether an upstream one has lost."""
+    def drift(self) -> _Drift:
+        """Return our settings that are not what a new session runs with."""
+        found = _Drift()
         if not self.marker_found:
             reason = f"no configuration file includes {self._our_file}"
-            return (Complaint(name="include_if_exists", reason=reason),), True
-        found, lost = [], False
+            found.add(Complaint(name="include_if_exists", reason=reason), lost=True)
+            return found
         for row in self._report.settings:
+            name = (row.name or "").lower()
             if row.name is None or row.error or not self.ours(row.file):
                 continue
-            name = row.name.lower()
             winner = self._winner[name]
-            if name in self._report.command_line:  # for the server's view of its files, ours counts
-                value: str | None = self._report.command_line[name]
-                found.append(Complaint(name=row.name, reason=_BY_COMMAND_LINE))
-            elif not row.applied and not self.ours(winner.file):
-                value, reason = winner.value, f"overridden by {winner.file}:{winner.line}"
-                found.append(
-                    Complaint(name=row.name, reason=reason, file=winner.file, line=winner.line)
-                )
-            else:
-                continue
-            if name in UPSTREAM_SETTINGS and value != row.value:
-                lost = True
-        return tuple(found), lost
+            if winner is not row and self.ours(winner.file):
+                continue  # of two lines in our own file the last counts
+            complaint, value = self._complaint(row, winner, name)
+            if complaint is not None:
+                found.add(complaint, lost=name in UPSTREAM_SETTINGS and value != row.value)
+                found.stale |= winner is row and name not in self._report.command_line
+        return found
+
+    def _complaint(
+        self, row: FileSetting, winner: FileSetting, name: str
+    ) -> tuple[Complaint | None, str | None]:
+        """Return what overrules our *row*, if anything, and the value that runs instead."""
+        running = self._report.running
+        if name in self._report.command_line:  # for the server's view of its files, ours counts
+            fixed = self._report.command_line[name]
+            return Complaint(name=row.name, reason=_BY_COMMAND_LINE), fixed
+        if winner is not row:
+            reason = f"overridden by {winner.file}:{winner.line}"
+            value = winner.value
+            if running is not None and name in running:
+                value = running[name].value
+                if not differs(name, row.value, running, ours=self.ours) and value != winner.value:
+                    reason += " from the next reload on"
+            found = Complaint(name=row.name, reason=reason, file=winner.file, line=winner.line)
+            return found, value
+        if running is None or self._waits(row) or not row.applied:
+            return None, row.value
+        reason = differs(name, row.value, running, ours=self.ours)
+        if not reason:
+            return None, row.value
+        now = running[name]
+        return Complaint(name=row.name, reason=reason, file=now.file, line=now.line), now.value
 
     def _waits(self, row: FileSetting) -> bool:
         """Return whether *row* is not wrong but needs a restart."""

@@ -25,6 +25,8 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True):
     version: Version | None = None
     rest_sha256: str = ""
     """Hash of the rest of the file, without the servers; '' in a state of an earlier version."""
+    in_full: bool = False
+    """A new session has run with it; else only the worker has acknowledged its servers."""
 
 
 class Quarantined(msgspec.Struct, frozen=True, kw_only=True):
@@ -84,7 +86,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         if known is not None and known.marker == fact.marker:
             # The same file for a document that differs elsewhere, say in its roles, is news.
             same = fact.content_sha256 in ("", known.content_sha256)
-            fact = known if same else fact
+            in_full = fact.in_full or known.in_full
+            fact = msgspec.structs.replace(known if same else fact, in_full=in_full)
         state = msgspec.structs.replace(self, applied=fact)
         if not good:
             return state

@@ -11,6 +11,7 @@ import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from compute_ctl.decisions.facts import CatalogKind, Outcome
+from compute_ctl.decisions.proof import Proof
 from compute_ctl.decisions.state import Status
 
 
@@ -48,6 +49,12 @@ class ConfigView(Struct, frozen=True, kw_only=True):
     """What is wanted, what runs, and what can be fallen back to."""
 
     in_sync: bool
+    """`desired` is applied, and a new session runs with it."""
+    proof: Proof
+    """How much is proven of the generation in the file: `full`: a new session runs with it;
+    `upstream`: Postgres has acknowledged its servers, no new session has answered; `none`."""
+    not_in_force: str | None
+    """Why what is applied is not, or not for certain, what a new session runs with."""
     desired: DesiredView | None
     applied: FactView | None
     started: FactView | None
@@ -138,6 +145,8 @@ class PostgresView(Struct, frozen=True, kw_only=True):
     silent_since: datetime | None
     """It is ready, but has not answered over SQL since then; null while it does."""
     silent_because: str | None
+    login_ms: float | None
+    """How long the last login took; null where there was none."""
     library_loaded: bool | None
     """Whether it has loaded `neon_refresh`, so that it asks by itself; null: unknown yet."""
     pending_restart: list[PendingRestartView]
@@ -168,13 +177,16 @@ class StatusBody(Struct, frozen=True, kw_only=True):
 
 
 class RefreshBody(Struct, frozen=True, kw_only=True):
-    """The answer to POST /refresh_configuration; the last two only where `wait` was given."""
+    """The answer to POST /refresh_configuration; the last four only where `wait` was given."""
 
     status: Status
     refresh_id: int
     coalesced: bool
     outcome: Outcome | UnsetType = UNSET
+    in_sync: bool | UnsetType = UNSET
+    proof: Proof | UnsetType = UNSET
     reason: str | UnsetType = UNSET
+    """Why the outcome is not good, or why what was applied is not in force."""
 
 
 class AckBody(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -187,6 +199,13 @@ class HealthBody(Struct, frozen=True, kw_only=True):
     """The answer to a health question that could be said yes to."""
 
     status: str
+
+
+class SyncBody(Struct, frozen=True, kw_only=True):
+    """The answer to GET /syncz where all is well."""
+
+    status: str
+    proof: Proof
 
 
 class LsnBody(Struct, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ import msgspec
 
 from compute_ctl.errors import RequestError
 from compute_ctl.http.api import Answer, Call, say
-from compute_ctl.http.bodies import HealthBody
+from compute_ctl.http.bodies import HealthBody, SyncBody
 from compute_ctl.http.views import status_body
 
 METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -43,13 +43,12 @@ async def readyz(call: Call) -> Answer:
 
 
 async def syncz(call: Call) -> Answer:
-    """Say whether the configuration desired is the one applied."""
+    """Say whether the configuration desired is the one in force."""
     snapshot = call.api.node.snapshot()
     if not snapshot.in_sync:
-        drift = "; ".join(f"{one.name}: {one.reason}" for one in snapshot.drift)
-        reason = snapshot.error or drift or "it has not been proven yet"
-        raise RequestError(503, f"the configuration desired is not applied: {reason}")
-    return say(HealthBody(status="in sync"))
+        reason = snapshot.not_in_force or snapshot.error or "it has not been proven yet"
+        raise RequestError(503, f"the configuration desired is not in force: {reason}")
+    return say(SyncBody(status="in sync", proof=snapshot.proof))
 
 
 async def hadron_liveness_probe(call: Call) -> Answer:

@@ -12,16 +12,18 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from compute_ctl.decisions.facts import AckAnswer, AckMessage, Source, Suspicion
+from compute_ctl.decisions.facts import AckAnswer, AckMessage, Outcome, Source, Suspicion
 from compute_ctl.errors import RequestError
 from compute_ctl.http.api import Answer, Api, Call, Door, flag, say, user_name
 from compute_ctl.http.bodies import AckBody
 from compute_ctl.http.body import decode
-from compute_ctl.http.views import refresh_body
+from compute_ctl.http.views import outcome_body, refresh_body
 from compute_ctl.log import escape
 
 MAX_WAIT_S: Final = 600.0
 MAX_WAITING: Final = 64
+LOOK_MARGIN_S: Final = 1.0
+"""For a look at what runs to begin, beyond its own deadline."""
 TEXT_LIMIT: Final = 200
 MANUAL: Final = "manual"
 """Source in the report of a worker that only passes a person's request on."""
@@ -87,9 +89,9 @@ async def refresh(call: Call) -> Answer:
             await _give_way()
             return answer
         outcome = await node.wait_refresh(ticket.refresh_id, wait_s)
-    ended = node.last_attempt
-    reason = node.error or (ended.reason if ended is not None else "")
-    return say(refresh_body(node.status, ticket, outcome, reason))
+        if outcome is not Outcome.TIMEOUT:
+            await node.looks.ended(call.api.deadlines.sql_probe + LOOK_MARGIN_S)
+    return say(outcome_body(node.snapshot(), ticket, outcome))
 
 
 async def acknowledge(call: Call) -> Answer:

@@ -19,6 +19,7 @@ from compute_ctl.http.bodies import (
     LsnBody,
     RefreshBody,
     StatusBody,
+    SyncBody,
 )
 from compute_ctl.http.views import error_body
 
@@ -161,8 +162,8 @@ ROUTES: Final[tuple[Route, ...]] = (
         doors=EVERYWHERE,
         open=True,
         run=reads.syncz,
-        text="Whether the configuration desired is the one applied.",
-        answers={200: HealthBody, 503: ErrorBody},
+        text="Whether the configuration desired is the one in force.",
+        answers={200: SyncBody, 503: ErrorBody},
         quiet=True,
     ),
     Route(

@@ -47,17 +47,25 @@ def error_body(message: str, hint: str | None = None) -> ErrorBody:
     return ErrorBody(error=redact(message), hint=redact(hint) if hint else UNSET)
 
 
-def refresh_body(
-    status: Status, ticket: Ticket, outcome: Outcome | None = None, reason: str = ""
-) -> RefreshBody:
-    """Return the receipt for a refresh request, with its outcome if somebody waited for it."""
-    told = outcome is not None and outcome not in GOOD_OUTCOMES and reason
+def refresh_body(status: Status, ticket: Ticket) -> RefreshBody:
+    """Return the receipt for a refresh request."""
+    return RefreshBody(status=status, refresh_id=ticket.refresh_id, coalesced=ticket.coalesced)
+
+
+def outcome_body(snapshot: Snapshot, ticket: Ticket, outcome: Outcome) -> RefreshBody:
+    """Return the receipt for a refresh request that somebody has waited for, with its outcome."""
+    failed = outcome not in GOOD_OUTCOMES
+    ended = snapshot.last_attempt
+    why = snapshot.error or (ended.reason if ended is not None else "")
+    reason = why if failed else snapshot.not_in_force
     return RefreshBody(
-        status=status,
+        status=snapshot.status,
         refresh_id=ticket.refresh_id,
         coalesced=ticket.coalesced,
-        outcome=UNSET if outcome is None else outcome,
-        reason=redact(reason) if told else UNSET,
+        outcome=outcome,
+        in_sync=snapshot.in_sync,
+        proof=snapshot.proof,
+        reason=redact(reason) if reason else UNSET,
     )
 
 
@@ -79,6 +87,7 @@ def status_body(snapshot: Snapshot) -> StatusBody:
             since=snapshot.postgres_since,
             silent_since=snapshot.postgres_silent_since,
             silent_because=redact(snapshot.postgres_silent_because) or None,
+            login_ms=None if snapshot.login_ms is None else round(snapshot.login_ms, 1),
             library_loaded=snapshot.library_loaded,
             pending_restart=_pending_restart(snapshot.pending_restart),
             drift=_drift(snapshot.drift),
@@ -94,6 +103,8 @@ def status_body(snapshot: Snapshot) -> StatusBody:
 def _config(snapshot: Snapshot) -> ConfigView:
     return ConfigView(
         in_sync=snapshot.in_sync,
+        proof=snapshot.proof,
+        not_in_force=redact(snapshot.not_in_force) or None,
         desired=_desired(snapshot.desired),
         applied=_fact(snapshot.applied),
         started=_fact(snapshot.started),

@@ -136,7 +136,7 @@ class Metrics:
         yield from self._refreshes()
         yield from _configuration(snapshot)
         yield from _trouble(snapshot, now)
-        yield from self._last_apply()
+        yield from self._last_apply(snapshot)
         yield from self._api()
 
     def _up(self, status: Status) -> Metric:
@@ -175,12 +175,12 @@ class Metrics:
             sum_value=self._seconds,
         )
 
-    def _last_apply(self) -> Iterator[Metric]:
+    def _last_apply(self, snapshot: Snapshot) -> Iterator[Metric]:
         if self._last_apply_successful is not None:
             yield _gauge(
                 "compute_ctl_last_apply_successful",
-                "Whether the last document that was applied took hold",
-                self._last_apply_successful,
+                "Whether the last document that was applied took hold, for new sessions too",
+                self._last_apply_successful and not snapshot.not_in_force,
             )
 
     def _api(self) -> Iterator[Metric]:
@@ -218,7 +218,7 @@ def _configuration(snapshot: Snapshot) -> Iterator[Metric]:
             if fact.generation is not None:
                 generations.add_metric([name], fact.generation)
     yield from (generations, seconds)
-    yield _gauge("compute_ctl_in_sync", "Whether desired is applied", snapshot.in_sync)
+    yield _gauge("compute_ctl_in_sync", "Whether desired is in force", snapshot.in_sync)
     quarantined = len(snapshot.quarantined)
     yield _gauge("compute_ctl_quarantined", "Documents that were refused", quarantined)
     drift = len(snapshot.drift)

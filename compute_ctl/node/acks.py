@@ -18,6 +18,9 @@ class Acks:
         self._arrived = asyncio.Event()
         self.latest: Ack | None = None
         """The last acknowledgement of the current marker."""
+        self._awaited = False
+        self.unasked = False
+        """The last one came without a signal of ours: somebody else has reloaded, perhaps."""
 
     def expect(self, written: Written) -> None:
         """From now on only *written*'s marker proves anything."""
@@ -29,6 +32,7 @@ class Acks:
     def forget(self) -> None:
         """Drop what has arrived: only an acknowledgement still to come counts."""
         self.latest = None
+        self._awaited = True
         self._arrived.clear()
 
     def take(self, message: AckMessage) -> AckAnswer:
@@ -37,6 +41,7 @@ class Acks:
         if current is None or message.marker != str(current.marker):
             return AckAnswer.STALE if message.marker in self._earlier else AckAnswer.UNKNOWN
         self.latest = Ack(map_matches=current.map_sha256 in ("", message.map_sha256))
+        self.unasked, self._awaited = not self._awaited, False
         self._arrived.set()
         return AckAnswer.TAKEN
 

@@ -37,6 +37,7 @@ from compute_ctl.errors import IllegalTransitionError, RequestError
 from compute_ctl.node import picture
 from compute_ctl.node.acks import Acks
 from compute_ctl.node.life import Life
+from compute_ctl.node.looks import Looks
 from compute_ctl.node.observer import Observer, Observers
 from compute_ctl.node.push import Push
 from compute_ctl.node.requests import Requests
@@ -76,6 +77,7 @@ class Node:
         """Postgres has become ready, and nobody has looked yet what it was started with."""
         self.requests = Requests()
         self.acks = Acks()
+        self.looks = Looks()
         self.push: Push | None = None
         self.state = State()
         self.desired: Desired | None = None
@@ -86,6 +88,8 @@ class Node:
         or as is usual."""
         self.written: Written | None = None
         self.verdict: Verdict | None = None
+        self.sessions_rest: str | None = None
+        """The rest of the last generation that a new session has run with; None: unknown."""
         self.last_attempt: Attempt | None = None
         self.attempts = 0
         """Number of the last attempt begun; goes on from the history of earlier daemons."""
@@ -242,7 +246,17 @@ class Node:
             self.wake.set()
         if answer is AckAnswer.TAKEN and not self.proven and self.status in RESTING:
             self.request_refresh(who="postgres", source=Source.CLOCK)
+        elif answer is AckAnswer.TAKEN and self.proven and self.acks.unasked:
+            self.want_look()
         return answer
+
+    def want_look(self, *, hurry: bool = False) -> None:
+        """Have what runs compared with what is written, without asking the source.
+
+        *hurry*: at once, since somebody waits for it (`looks.ended`).
+        """
+        self.looks.want(self._clock.monotonic(), hurry=hurry)
+        self.wake.set()
 
     # What the configurator reports
 
@@ -277,9 +291,12 @@ class Node:
         if self.written is None:
             raise ValueError("nothing was written that could be proven")
         self._judged(verdict)
+        in_full = verdict.proof is Proof.FULL
+        if in_full:
+            self.sessions_rest = self.written.rest
+        self.written = replace(self.written, proven=True, in_full=in_full or self.written.in_full)
         fact = self.written.fact(self._clock.wall())
-        self.written = replace(self.written, proven=True)
-        good = verdict.proof is Proof.FULL and not verdict.waits
+        good = in_full and not verdict.waits
         self.state = self.state.proven(fact, good=good)
 
     def looked(self, verdict: Verdict) -> None:
@@ -288,6 +305,15 @@ class Node:
             self._judged(verdict)
 
     def _judged(self, verdict: Verdict) -> None:
+        if verdict.blind and self.verdict is not None:  # what was seen last is not over by silence
+            seen = self.verdict
+            verdict = replace(
+                verdict,
+                shadowed=seen.shadowed,
+                lost=seen.lost,
+                pending_restart=seen.pending_restart,
+                waits=seen.waits,
+            )
         self.verdict = verdict
         self.server.drifts(self._clock.monotonic() if verdict.shadowed else None)
 
@@ -304,7 +330,11 @@ class Node:
         self.move(Event.PG_READY, "postgres accepts connections")
         self.start_seen = True
         self.wake.set()
-        if self.written is not None and not self.proven and not self.terminating:
+        if self.written is None or self.terminating:
+            return
+        if self.proven:
+            self.want_look()
+        else:
             self.request_refresh(who="postgres", source=Source.CLOCK)
 
     def came_up(self, written: Written) -> None:
@@ -338,6 +368,17 @@ class Node:
     def proven(self) -> bool:
         """Whether Postgres runs what is in the live file."""
         return self.written is not None and self.written.proven
+
+    @property
+    def not_in_force(self) -> str:
+        """Why a new session does not run with what is applied, or may not; '' if it does."""
+        return picture.not_in_force(self)
+
+    @property
+    def rest_is_new(self) -> bool:
+        """Whether the file has another rest than the last one that a new session has run with."""
+        rest = self.written.rest if self.written is not None else None
+        return self.sessions_rest is not None and rest is not None and rest != self.sessions_rest
 
     def snapshot(self) -> Snapshot:
         """Return everything there is to show."""

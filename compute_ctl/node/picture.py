@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from compute_ctl.decisions.facts import Snapshot
 from compute_ctl.decisions.proof import Proof, Verdict
+from compute_ctl.document.spec_sources import CONNSTRING
 from compute_ctl.ports import Clock, Postgres
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ def take(node: Node, *, postgres: Postgres, clock: Clock) -> Snapshot:
         last_known_good=node.state.last_known_good,
         quarantined=node.state.quarantine,
         in_sync=in_sync(node),
+        proof=proof(node),
+        not_in_force=not_in_force(node),
         pending=requests.requested > requests.served,
         suspected_since=at(requests.suspected_since) if complains else None,
         suspicion=requests.suspicion if complains else None,
@@ -51,6 +54,7 @@ def take(node: Node, *, postgres: Postgres, clock: Clock) -> Snapshot:
         postgres_since=at(server.changed_at),
         postgres_silent_since=at(server.silent_since) if ready else None,
         postgres_silent_because=server.silent_because if ready else "",
+        login_ms=server.login_ms,
         postgres_version=server.version,
         library_loaded=server.library_loaded,
         pending_restart=verdict.pending_restart,
@@ -62,7 +66,7 @@ def take(node: Node, *, postgres: Postgres, clock: Clock) -> Snapshot:
 
 
 def in_sync(node: Node) -> bool:
-    """Return whether the document desired is the one in force."""
+    """Return whether the document desired is in force: a new session runs with it."""
     applied, written = node.state.applied, node.written
     return (
         node.desired is not None
@@ -70,5 +74,38 @@ def in_sync(node: Node) -> bool:
         and written is not None
         and not written.is_fallback
         and node.desired.content_sha256 == applied.content_sha256
-        and not (node.verdict is not None and node.verdict.lost)
+        and not not_in_force(node)
     )
+
+
+def proof(node: Node) -> Proof:
+    """Return how much is proven of what is in the live file."""
+    if not node.proven or node.written is None or _overridden(node):
+        return Proof.NONE
+    in_full = node.written.in_full and not node.server.login_refused
+    return Proof.FULL if in_full else Proof.UPSTREAM
+
+
+def not_in_force(node: Node) -> str:
+    """Return why a new session does not run with what is applied, or may not; '' if it does."""
+    if why := _overridden(node):
+        return why
+    server, written, applied = node.server, node.written, node.state.applied
+    if server.login_refused:
+        return f"new sessions are refused: {server.login_refused}"
+    if written is None or applied is None or applied.marker != str(written.marker):
+        return ""  # that is said in other words
+    if written.in_full or written.rest == node.sessions_rest:
+        return ""  # a session has run with the same rest, and the worker vouches for the servers
+    because = f": {server.probe_error}" if server.probe_error else ""
+    return f"proven for the servers only, no new session has answered yet{because}"
+
+
+def _overridden(node: Node) -> str:
+    """Return what keeps the servers of the live file out of force."""
+    if node.verdict is not None and node.verdict.lost:
+        return "; ".join(f"{one.name}: {one.reason}" for one in node.verdict.shadowed)
+    ack = node.acks.latest
+    if node.proven and ack is not None and not ack.map_matches:
+        return f"{CONNSTRING}: the server has acknowledged another list than that of the file"
+    return ""

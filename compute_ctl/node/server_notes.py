@@ -22,6 +22,12 @@ class ServerNotes:
     silent_since: float | None = None
     """Since when nobody could ask it over SQL; None while it answers."""
     silent_because: str = ""
+    probe_error: str = ""
+    """Why the first of the looks over SQL that fail now did; empty where the last did not."""
+    login_refused: str = ""
+    """Why a new session was refused, where settings may be the reason; empty: none was."""
+    login_ms: float | None = None
+    """How long the last login took; None: there was none."""
     drift_since: float | None = None
     """Since when something has been seen to override managed settings; None while nothing does."""
     library_loaded: bool | None = None

@@ -5,7 +5,8 @@ thread is stuck in a name lookup; a second look is refused until the first has e
 
 The order of the questions matters (PostgreSQL's `show_all_file_settings`): with debug messages on,
 reading `pg_file_settings` makes the server tell why it refuses a value, and marks in *this* session
-which settings wait for a restart.
+which settings wait for a restart. It shows what a reload would do; what a new session really runs
+with is in `pg_settings`, and this session is a new one.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from compute_ctl.decisions.proof import FileSetting, PendingRestart, SqlReport
+from compute_ctl.decisions.running import PLACEHOLDER, Running
+from compute_ctl.document.spec_sources import UPSTREAM_SETTINGS
 from compute_ctl.errors import ProbeError
 from compute_ctl.sql.session import PgSession, Row
 from compute_ctl.system.daemon_thread import Room
@@ -26,17 +29,25 @@ FILE_SETTINGS: Final = """
 SELECT sourcefile, sourceline, name, setting, applied, error
 FROM pg_catalog.pg_file_settings ORDER BY seqno"""
 RESET_DEBUG: Final = "SET client_min_messages = warning"
-PENDING_RESTART: Final = """
-SELECT name, pg_catalog.current_setting(name), boot_val
-FROM pg_catalog.pg_settings WHERE pending_restart ORDER BY name"""
-COMMAND_LINE: Final = """
-SELECT name, pg_catalog.current_setting(name)
-FROM pg_catalog.pg_settings WHERE source = 'command line'"""
+RUNNING: Final = """
+SELECT pg_catalog.lower(name), setting, source, sourcefile, sourceline,
+       CASE WHEN pending_restart OR source = 'command line'
+            THEN pg_catalog.current_setting(name) END,
+       CASE WHEN pending_restart THEN boot_val END, pending_restart, name
+FROM pg_catalog.pg_settings
+WHERE pending_restart OR source <> 'default' OR name = ANY (UPSTREAM) ORDER BY name"""
+PLACEHOLDERS: Final = """
+SELECT one, pg_catalog.current_setting(one, true) FROM pg_catalog.unnest(UPSTREAM) AS one
+WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_settings WHERE name = one)"""
+"""Of the settings that name other servers those that no library has defined."""
 SERVER: Final = """
 SELECT (extract(epoch FROM pg_catalog.pg_conf_load_time()) * 1000000)::bigint,
        pg_catalog.current_setting('neon_refresh.config_generation', true),
        EXISTS (SELECT FROM pg_catalog.pg_settings WHERE name = 'neon_refresh.config_generation')"""
 """The last column: a placeholder, which anybody may set, is not in pg_settings."""
+
+
+_UPSTREAM: Final = f"'{{{','.join(sorted(UPSTREAM_SETTINGS))}}}'::pg_catalog.text[]"
 
 
 class SqlProbe:
@@ -51,11 +62,13 @@ class SqlProbe:
         """Return what the server says about its configuration files.
 
         Raises:
+            LoginError: the server refused the session.
             ProbeError: no answer within *deadline_s*, or an error, or an earlier look is stuck.
         """
         if not self._room.free:
             raise ProbeError("an earlier look at postgres has not ended yet")
-        deadline = time.monotonic() + deadline_s
+        # The thread ends a little earlier than its caller's patience, and can say where it was.
+        deadline = time.monotonic() + deadline_s * 0.95
         try:
             return await self._room.run(
                 lambda: _report(self._connstr, deadline), name="sql-probe", within_s=deadline_s
@@ -73,8 +86,8 @@ def _report(connstr: str, deadline: float) -> SqlReport:
         settings = tuple(_file_setting(row) for row in session.query(FILE_SETTINGS))
         notices = tuple(session.notices)
         session.query(RESET_DEBUG)
-        pending = session.query(PENDING_RESTART)
-        fixed = session.query(COMMAND_LINE)
+        running = session.query(RUNNING.replace("UPSTREAM", _UPSTREAM))
+        placeholders = session.query(PLACEHOLDERS.replace("UPSTREAM", _UPSTREAM))
         ((load_time, marker, defined),) = session.query(SERVER)
     finally:
         session.close()
@@ -83,9 +96,21 @@ def _report(connstr: str, deadline: float) -> SqlReport:
         marker=marker,
         library_loaded=defined == "t",
         settings=settings,
-        pending_restart=tuple(_pending(row, settings) for row in pending),
-        command_line={(name or "").lower(): value or "" for name, value in fixed},
+        pending_restart=tuple(_pending(row, settings) for row in running if row[7] == "t"),
+        command_line={row[0] or "": row[5] or "" for row in running if row[2] == "command line"},
+        running={row[0] or "": _running(row) for row in running}
+        | {
+            name or "": Running(value=value or "", source=PLACEHOLDER)
+            for name, value in placeholders
+        },
+        login_ms=session.login_s * 1000,
         notices=notices,
+    )
+
+
+def _running(row: Row) -> Running:
+    return Running(
+        value=row[1] or "", source=row[2] or "", file=row[3], line=int(row[4]) if row[4] else None
     )
 
 
@@ -103,7 +128,7 @@ def _file_setting(row: Row) -> FileSetting:
 
 def _pending(row: Row, settings: tuple[FileSetting, ...]) -> PendingRestart:
     """Join a waiting setting with the line that has its new value: the last one counts."""
-    name, old, default = (column or "" for column in row)
+    name, old, default = row[8] or "", row[5] or "", row[6] or ""
     new, file, line = default, None, None  # no line at all: it was removed
     for setting in settings:
         if setting.name is not None and setting.name.lower() == name.lower():

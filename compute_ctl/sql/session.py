@@ -17,7 +17,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from compute_ctl.errors import ProbeError, SqlError
+from compute_ctl.errors import LoginError, ProbeError, SqlError
+from compute_ctl.sql import verbosity
 from compute_ctl.sql.addresses import resolve
 
 if TYPE_CHECKING:
@@ -54,12 +55,15 @@ class PgSession:
     options: Mapping[str, str] = field(default_factory=dict)
     """Further options to force."""
     notices: list[str] = field(default_factory=list)
+    login_s: float = 0.0
+    """How many seconds it took until the session was there."""
     _connection: pq.abc.PGconn | None = None
 
     def connect(self) -> None:
-        """Open the connection.
+        """Open the connection, and measure how long the login took.
 
         Raises:
+            LoginError: the server took the connection and refused the session.
             ProbeError: there is none by the deadline.
         """
         from psycopg import Error
@@ -72,20 +76,32 @@ class PgSession:
     def _connect(self) -> None:
         from psycopg import pq
 
+        began = time.monotonic()
         connection = pq.PGconn.connect_start(self._conninfo())
         self._connection = connection
         connection.notice_handler = self._noticed
+        verbosity.set_verbosity(connection, verbosity.VERBOSE)
         while connection.status != pq.ConnStatus.BAD:
             step = connection.connect_poll()
             if step == pq.PollingStatus.OK:
+                verbosity.set_verbosity(connection, verbosity.DEFAULT)
                 connection.nonblocking = 1
+                self.login_s = time.monotonic() - began
                 return
             if step == pq.PollingStatus.FAILED:
                 break
-            self._wait(connection.socket, writing=step == pq.PollingStatus.WRITING)
-        raise ProbeError(
-            f"could not connect to postgres: {_one_line(connection.get_error_message())}"
-        )
+            try:
+                self._wait(connection.socket, writing=step == pq.PollingStatus.WRITING)
+            except ProbeError:
+                if step == pq.PollingStatus.WRITING:
+                    raise
+                waited = time.monotonic() - began
+                raise ProbeError(
+                    f"postgres did not answer in time: no login within {waited:.1f} s"
+                ) from None
+        text, sqlstate = verbosity.split(connection.get_error_message())
+        message = f"could not connect to postgres: {_one_line(text)}"
+        raise LoginError(message, sqlstate=sqlstate) if sqlstate else ProbeError(message)
 
     def query(self, sql: str) -> list[Row]:
         """Run *sql*, perhaps several statements in one transaction; return all rows as text.

@@ -24,6 +24,7 @@ LATE_IMPORTS: Final = (
     "aiohttp.web",
     "asyncio.staggered",
     "concurrent.futures.thread",
+    "ctypes",
     "email.utils",
     "prometheus_client",
     "psycopg",

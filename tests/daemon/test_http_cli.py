@@ -109,22 +109,33 @@ async def test_environment_finds_the_socket(
 
 
 @pytest.mark.parametrize(
-    ("outcome", "status"), [(Outcome.APPLIED, 0), (Outcome.UNCHANGED, 0), (Outcome.REJECTED, 1)]
+    ("outcome", "in_sync", "status", "more"),
+    [
+        (Outcome.APPLIED, True, 0, ""),
+        (Outcome.UNCHANGED, True, 0, ""),
+        (Outcome.UNCHANGED, False, 1, ", but not in sync"),
+        (Outcome.REJECTED, False, 1, " (why)"),
+    ],
 )
 async def test_refresh_waits(
     served: Served,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
     outcome: Outcome,
+    in_sync: bool,
     status: int,
+    more: str,
 ) -> None:
-    """With --wait the exit status is the outcome."""
+    """With --wait the exit status is the outcome, and whether that is in force."""
+    monkeypatch.setattr("compute_ctl.node.picture.in_sync", lambda _: in_sync)
     running = asyncio.create_task(command("refresh", "--wait", "-D", str(tmp_path)))
     await served.requested()
     served.end_attempt(outcome, "why")
     assert await running == status
     said = capsys.readouterr().out.strip()
-    assert said == f"outcome: {outcome}" + (" (why)" if status else "")
+    assert said == f"outcome: {outcome}{more}"
 
 
 async def test_rollback_needs_the_socket(

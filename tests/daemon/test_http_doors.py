@@ -219,7 +219,7 @@ async def test_health(served: Served) -> None:
     assert (await served.loopback("GET", "/livez")).json == {"status": "alive"}
     assert (await served.loopback("GET", "/readyz")).json == {"status": "ready"}
     unproven = await served.loopback("GET", "/syncz")
-    expected = "the configuration desired is not applied: it has not been proven yet"
+    expected = "the configuration desired is not in force: it has not been proven yet"
     assert (503, {"error": expected}) == (unproven.code, unproven.json)
     served.postgres.ready = False
     assert (await served.loopback("GET", "/readyz")).code == 503

@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -77,6 +78,14 @@ class Cluster:
         )
 
 
+def run_cli(*words: str) -> subprocess.CompletedProcess[str]:
+    """Run a command for people."""
+    return subprocess.run(
+        [sys.executable, "-m", "compute_ctl", *words],
+        capture_output=True, text=True, check=False, timeout=30,
+    )  # fmt: skip
+
+
 @pytest.fixture
 def cluster(template: Template) -> Iterator[Cluster]:
     """Return the three servers, the standby following the first primary."""
@@ -124,3 +133,39 @@ def test_a_stranger_is_no_primary(cluster: Cluster, stranger: Postgres) -> None:
     cluster.publish(cluster.first.dsn())
 
     cluster.follows(cluster.first, 3)
+
+
+def test_in_sync_is_what_runs(cluster: Cluster) -> None:
+    """Whom the standby really follows counts, not what its files say, nor what the source says."""
+    cluster.follows(cluster.first, 1)
+    daemon, standby = cluster.daemon, cluster.standby
+    dead = f"host=127.0.0.1 port={free_port()} user=postgres"
+    standby.query(f"ALTER SYSTEM SET primary_conninfo = '{dead}'")
+    standby.query("SELECT pg_reload_conf()")
+
+    daemon.wait_status("the drift", lambda found: not found["config"]["in_sync"])
+    daemon.wait_status("the complaint", lambda found: found["refresh"]["suspicion"])
+    code, body = daemon.call("POST", "/refresh_configuration?wait=20")
+    auto = f"primary_conninfo: overridden by {standby.data}/postgresql.auto.conf:3"
+    assert (200, "unchanged", False) == (code, body["outcome"], body["in_sync"])
+    assert auto == body["reason"]
+    assert 503 == daemon.call("GET", "/syncz")[0]
+    assert 0 == daemon.metric("compute_ctl_in_sync")
+    shown = run_cli("status", "-D", str(standby.data))
+    assert "ALTER SYSTEM RESET primary_conninfo; SELECT pg_reload_conf();" in shown.stdout
+    assert "publish the new ones" not in shown.stdout
+    assert 1 == run_cli("refresh", "--wait", "-D", str(standby.data)).returncode
+    assert auto in run_cli("diff", "-D", str(standby.data)).stdout, "as the daemon says"
+    diff = ("diff", "-D", str(standby.data), "-C", standby.conninfo)
+    differs = run_cli(*diff)
+    assert 1 == differs.returncode
+    assert f"-primary_conninfo = '{dead}'" in differs.stdout
+
+    standby.query("ALTER SYSTEM RESET primary_conninfo")
+    assert 1 == run_cli(*diff).returncode, "nobody has reloaded yet"
+    assert dead == standby.value("SHOW primary_conninfo")
+    daemon.call("POST", "/refresh_configuration?wait=20")  # it has the server read its files anew
+    daemon.wait_status("the end of the drift", lambda found: found["config"]["in_sync"])
+    assert cluster.first.dsn() == standby.value("SHOW primary_conninfo")
+    assert (0, "") == (run_cli(*diff).returncode, run_cli(*diff).stdout)
+    cluster.follows(cluster.first, 2)

@@ -135,7 +135,8 @@ async def _proof(*, refused: bool) -> Proof:
         conf_path=str(Path("/pgdata/compute_ctl.conf")), deadlines=Deadlines(ack=0.05),
     )  # fmt: skip
     node.acknowledge(AckMessage(marker=str(marker), map_sha256="", shard_count=1))
-    return (await asyncio.wait_for(prover.inspect(), 5.0)).proof
+    verdict = await asyncio.wait_for(prover.inspect(), 5.0)
+    return Proof.NONE if verdict is None else verdict.proof
 
 
 async def test_silence_does_not_outweigh_a_refusal() -> None:

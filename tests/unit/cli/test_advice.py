@@ -36,20 +36,20 @@ def status(**changes: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("config", "drift", "told"),
+    ("config", "why", "told"),
     [
-        ((None, None, []), [], "no document is known"),
-        ((A, None, []), [], "the document desired is not in force, nothing is in force"),
-        ((B, A, []), [], "the document desired is not in force, generation 3 is in force"),
-        ((B, A, [B]), DRIFT, "the document desired was refused, generation 3 is in force"),
-        ((A, A, []), DRIFT, "its servers are overridden by something else"),
+        ((None, None, []), None, "no document is known"),
+        ((A, None, []), None, "the document desired is not in force, nothing is in force"),
+        ((B, A, []), None, "the document desired is not in force, generation 3 is in force"),
+        ((B, A, [B]), "drift", "the document desired was refused, generation 3 is in force"),
+        ((A, A, []), "primary_conninfo: overridden", "primary_conninfo: overridden"),
     ],
 )
-def test_why_it_is_not_in_sync(config: tuple[Any, Any, Any], drift: list[Any], told: str) -> None:
+def test_why_it_is_not_in_sync(config: tuple[Any, Any, Any], why: str | None, told: str) -> None:
     """The reason, and what runs instead."""
     facts = dict(zip(("desired", "applied", "quarantined"), config, strict=True))
 
-    assert out_of_sync(facts, drift) == told
+    assert told == out_of_sync(facts | {"not_in_force": why})
 
 
 @pytest.mark.parametrize(
@@ -74,6 +74,14 @@ def test_why_it_is_not_in_sync(config: tuple[Any, Any, Any], drift: list[Any], t
         (
             {"suspected_since": "2026-01-01T00:00:00Z", "outcome": "unchanged"},
             ["The source still names these servers:"],
+        ),
+        (
+            {
+                "suspected_since": "2026-01-01T00:00:00Z",
+                "outcome": "unchanged",
+                "drift": [{"name": "primary_conninfo", "file": "/d/postgresql.auto.conf"}],
+            },
+            ["/d/postgresql.auto.conf sets primary_conninfo: ALTER SYSTEM RESET primary_conninfo;"],
         ),
         ({"drift": DRIFT}, ['"compute_ctl explain work_mem" says']),
         ({"drift": DRIFT * 2}, ['"compute_ctl explain SETTING" says']),

@@ -71,6 +71,12 @@ class GoodApplier:
     async def inspect(self) -> None:
         """See nothing."""
 
+    async def look(self) -> None:
+        """See nothing."""
+
+    async def looked(self, verdict: None) -> None:
+        """Have nothing to do about it."""
+
 
 class RunningPostgres(NoPostgres):
     """A server that accepts connections."""

@@ -15,6 +15,7 @@ from compute_ctl.decisions.proof import (
     Verdict,
     judge,
 )
+from compute_ctl.decisions.running import Running
 from compute_ctl.document.generation import MARKER_SETTING
 
 OURS, MAIN, AUTO = "/d/compute_ctl.conf", "/d/postgresql.conf", "/d/postgresql.auto.conf"
@@ -92,7 +93,8 @@ def judged(found: SqlReport | None, ack: Ack | None = None, our_file: str = OURS
         # with the worker
         (report(), ACK, Proof.FULL),
         (report(), OTHER_MAP, Proof.NONE),
-        (report(loaded=EARLIER, marker="1.old"), ACK, Proof.FULL),
+        (report(loaded=EARLIER), ACK, Proof.FULL),
+        (report(loaded=EARLIER, marker="1.old"), ACK, Proof.UPSTREAM),
         # without
         (report(), None, Proof.FULL),
         (report(library=False, marker=None), None, Proof.FULL),
@@ -282,3 +284,83 @@ def test_file_is_known_by_its_marker() -> None:
     verdict = judged(report(BAD_MEM), our_file="/link/compute_ctl.conf")
 
     assert [item.name for item in verdict.bad] == ["Work_Mem"]
+
+
+AUTO_LINE = f"{AUTO}:3"
+
+
+def runs(**settings: Running) -> dict[str, Running]:
+    """Return what a session runs with; underscores are for dots."""
+    return {name.replace("__", "."): value for name, value in settings.items()}
+
+
+def of_file(value: str, file: str = OURS) -> Running:
+    """Return a setting that comes from a file."""
+    return Running(value=value, source="configuration file", file=file, line=3)
+
+
+def test_what_runs_counts_and_not_the_file() -> None:
+    """ALTER SYSTEM RESET without a reload: the file is fine, the old primary is still followed."""
+    ours = row("primary_conninfo", "host=a")
+    found = replace(report(ours), running=runs(primary_conninfo=of_file("host=b", AUTO)))
+
+    verdict = judged(found, ACK)
+
+    reason = f"the server still runs with the value of {AUTO_LINE}"
+    assert [("primary_conninfo", reason)] == [(one.name, one.reason) for one in verdict.shadowed]
+    assert (Proof.UPSTREAM, True, True) == (verdict.proof, verdict.lost, verdict.stale)
+
+
+def test_the_same_value_from_elsewhere_is_not_lost() -> None:
+    """Who names the servers does not matter."""
+    ours = row("primary_conninfo", "host=a")
+    found = replace(report(ours), running=runs(primary_conninfo=of_file("host=a", AUTO)))
+
+    assert Verdict(proof=Proof.FULL) == judged(found)
+
+
+def test_alter_system_that_was_not_loaded_yet() -> None:
+    """What only a reload would bring is told, but ours runs."""
+    found = replace(
+        report(
+            row("primary_conninfo", "host=a", applied=False),
+            row("primary_conninfo", "host=b", file=AUTO, line=3),
+        ),
+        running=runs(primary_conninfo=of_file("host=a")),
+    )
+
+    verdict = judged(found)
+
+    assert (Proof.FULL, False) == (verdict.proof, verdict.lost)
+    assert [f"overridden by {AUTO_LINE} from the next reload on"] == [
+        one.reason for one in verdict.shadowed
+    ]
+
+
+@pytest.mark.parametrize("source", ["user", "database", "client", "session", "override"])
+def test_what_a_role_has_set_is_no_drift(source: str) -> None:
+    """ALTER ROLE, ALTER DATABASE and the session itself say nothing about the file."""
+    found = replace(
+        report(row("work_mem", "1MB")), running=runs(work_mem=Running(value="64", source=source))
+    )
+
+    assert Verdict(proof=Proof.FULL) == judged(found)
+
+
+def test_a_rest_from_another_file_waits_for_a_reload() -> None:
+    """A line that has left postgresql.auto.conf still runs."""
+    found = replace(report(row("work_mem", "1MB")), running=runs(work_mem=of_file("64", AUTO)))
+
+    verdict = judged(found)
+
+    assert (Proof.FULL, False, True) == (verdict.proof, verdict.lost, verdict.stale)
+
+
+def test_refused_sessions_are_evidence() -> None:
+    """The servers are acknowledged, but nobody can log in: the rest is refused."""
+    found = judge(
+        None, ACK, our_file=OURS, marker=MARKER, swapped_at=SWAPPED, names=NAMES, lockout="no"
+    )
+
+    assert (Proof.UPSTREAM, True) == (found.proof, found.rejected)
+    assert (Complaint(name=None, reason="no"),) == found.bad

@@ -14,12 +14,12 @@ from compute_ctl.decisions.facts import (
     Suspicion,
     Ticket,
 )
-from compute_ctl.decisions.proof import Complaint, PendingRestart
+from compute_ctl.decisions.proof import Complaint, PendingRestart, Proof
 from compute_ctl.decisions.recovery import Fact, Quarantined
 from compute_ctl.decisions.state import Status
 from compute_ctl.document.versions import Version
 from compute_ctl.http.bodies import encode
-from compute_ctl.http.views import error_body, refresh_body, status_body
+from compute_ctl.http.views import error_body, outcome_body, refresh_body, status_body
 from tests.unit.snapshots import NOTHING
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -43,6 +43,8 @@ def test_an_empty_node() -> None:
         "error": None,
         "config": {
             "in_sync": False,
+            "proof": "none",
+            "not_in_force": None,
             "desired": None,
             "applied": None,
             "started": None,
@@ -65,6 +67,7 @@ def test_an_empty_node() -> None:
             "since": None,
             "silent_since": None,
             "silent_because": None,
+            "login_ms": None,
             "library_loaded": None,
             "pending_restart": [],
             "drift": [],
@@ -103,6 +106,8 @@ def test_three_facts() -> None:
     applied = {"generation": 7, "sha256": "ab" * 32, "version": None, "at": SHOWN_AT}
     assert body["config"] == {
         "in_sync": False,
+        "proof": "none",
+        "not_in_force": None,
         "desired": {
             "generation": 8,
             "sha256": "cd" * 32,
@@ -201,6 +206,7 @@ def test_postgres() -> None:
             postgres_since=AT,
             postgres_silent_since=AT,
             postgres_silent_because="no, password=x is wrong",
+            login_ms=1234.56,
             library_loaded=False,
             pending_restart=(waits,),
             drift=(drift,),
@@ -224,6 +230,7 @@ def test_postgres() -> None:
         "since": SHOWN_AT,
         "silent_since": SHOWN_AT,
         "silent_because": "no, password=******** is wrong",
+        "login_ms": 1234.6,
         "library_loaded": False,
         "pending_restart": [
             {
@@ -266,10 +273,21 @@ def test_receipt_is_one_short_line() -> None:
 def test_receipt_with_outcome() -> None:
     """A good outcome needs no reason, a bad one has it."""
     ticket = Ticket(refresh_id=1, coalesced=True)
-    good = json.loads(encode(refresh_body(Status.RUNNING, ticket, Outcome.APPLIED, "old news")))
-    assert (good["outcome"], "reason" in good) == ("applied", False)
-    bad = json.loads(encode(refresh_body(Status.RUNNING, ticket, Outcome.REJECTED, "why")))
-    assert (bad["outcome"], bad["reason"]) == ("rejected", "why")
+    found = replace(NOTHING, error="why", in_sync=True, proof=Proof.FULL)
+    good = json.loads(encode(outcome_body(found, ticket, Outcome.APPLIED)))
+    assert ("applied", True, "full") == (good["outcome"], good["in_sync"], good["proof"])
+    assert "reason" not in good
+    bad = json.loads(encode(outcome_body(found, ticket, Outcome.REJECTED)))
+    assert ("rejected", "why") == (bad["outcome"], bad["reason"])
+
+
+def test_receipt_of_what_is_not_in_force() -> None:
+    """A good outcome of a look at the document does not hide that something else runs."""
+    ticket = Ticket(refresh_id=1, coalesced=True)
+    found = replace(NOTHING, not_in_force="primary_conninfo: overridden", proof=Proof.NONE)
+    body = json.loads(encode(outcome_body(found, ticket, Outcome.UNCHANGED)))
+    assert ("unchanged", False, "none") == (body["outcome"], body["in_sync"], body["proof"])
+    assert "primary_conninfo: overridden" == body["reason"]
 
 
 def test_errors() -> None:
