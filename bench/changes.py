@@ -10,32 +10,50 @@ from devstack.launch import Pageserver
 from devstack.postgres import Postgres
 
 SETTING = "work_mem"
+BY_HAND = "maintenance_work_mem"
+"""What a person sets beside the daemon."""
 VALUES = ("5MB", "6MB")
 SEEN_WITHIN_S = 60.0
 LOOK_EVERY_S = 0.0005
 """No event tells that a session has a new value; to ask without pause would slow the reload."""
 
 
-def another(session: psycopg.Connection[tuple[object, ...]]) -> str:
+def another(session: psycopg.Connection[tuple[object, ...]], name: str = SETTING) -> str:
     """Return a value that is not in force."""
-    row = session.execute(f"show {SETTING}".encode()).fetchone()
+    row = session.execute(f"show {name}".encode()).fetchone()
     return VALUES[1] if row == (VALUES[0],) else VALUES[0]
 
 
-def seen_after_ms(server: Postgres, order: Callable[[str], object], rounds: int) -> list[float]:
-    """Order a new value *rounds* times; the milliseconds until a session has it."""
+def seen_after_ms(
+    server: Postgres, order: Callable[[str], object], rounds: int, *, name: str = SETTING
+) -> list[float]:
+    """Order a new value of *name* *rounds* times; the milliseconds until a session has it."""
     found = []
     with server.connect() as session:
         for _ in range(rounds):
-            value = another(session)
+            value = another(session, name)
             begun = time.perf_counter()
             order(value)
-            while session.execute(f"show {SETTING}".encode()).fetchone() != (value,):
+            while session.execute(f"show {name}".encode()).fetchone() != (value,):
                 if time.perf_counter() - begun > SEEN_WITHIN_S:
-                    raise TimeoutError(f"{SETTING} is not {value} after {SEEN_WITHIN_S:g} s")
+                    raise TimeoutError(f"{name} is not {value} after {SEEN_WITHIN_S:g} s")
                 time.sleep(LOOK_EVERY_S)
             found.append((time.perf_counter() - begun) * 1000)
     return found
+
+
+def by_hand_after_ms(server: Postgres, rounds: int) -> list[float]:
+    """Do what no change can do without: write a file, signal the server; until a session sees it.
+
+    No fsync, no check, no proof.
+    """
+
+    def order(value: str) -> None:
+        server.configure({BY_HAND: value})
+        server.reload()
+
+    server.configure({BY_HAND: "64MB"})
+    return seen_after_ms(server, order, rounds, name=BY_HAND)
 
 
 class Publisher:

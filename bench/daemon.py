@@ -16,6 +16,7 @@ import argparse
 import asyncio
 import os
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from bench import patroni
-from bench.changes import SETTING, Publisher, seen_after_ms
+from bench.changes import SETTING, Publisher, by_hand_after_ms, seen_after_ms
 from bench.figures import Goal, median, summary
 from bench.load import Load, load
 from bench.outcome import Outcome, add_json_argument
@@ -39,7 +40,10 @@ START_TIMEOUT_S = 20.0
 LOADS = 3
 LOAD_WITHOUT_END = 10_000_000
 SERVERS = ("server", "starts in ms", "MB", "requests", "a second", "p50 ms", "p99 ms", "worst ms")
-CHANGES = ("a changed setting", "rounds", "median ms", "p99 ms", "worst ms")
+CHANGES = ("a changed setting", "rounds", "median ms", "p99 ms", "worst ms", "x floor")
+FLOOR = "floor: a file and SIGHUP by hand, seen"
+SEEN = "compute_ctl, seen"
+IMPORTS = "its imports alone"
 NO_PATRONI = "not asked for: --patroni, or make bench PATRONI=1"
 
 
@@ -56,6 +60,15 @@ def start_to_ready_ms(daemon: Daemon) -> float:
     begin = time.perf_counter()
     daemon.start()
     wait_until("readyz", lambda: daemon.call("GET", "/readyz")[0] == 200, START_TIMEOUT_S)
+    return (time.perf_counter() - begin) * 1000
+
+
+def imports_ms() -> float:
+    """Import what the daemon consists of, in an interpreter that does nothing else."""
+    begin = time.perf_counter()
+    subprocess.run(
+        [sys.executable, "-c", "import compute_ctl.app.main"], check=True, timeout=START_TIMEOUT_S
+    )
     return (time.perf_counter() - begin) * 1000
 
 
@@ -79,8 +92,10 @@ def row(name: str, starts_ms: float | None, pid: int, found: Load) -> tuple[obje
 def measure_servers(compute: Compute, requests: int, starts: int) -> list[tuple[object, ...]]:
     """Put the daemon and the bare server under the same load."""
     ready = start_often(compute, starts)
+    imports = [imports_ms() for _ in range(starts)]
     rows: list[tuple[object, ...]] = [
-        ("compute_ctl, at rest", median(ready), memory_mb(compute.daemon.pid), *[None] * 5)
+        ("compute_ctl, at rest", median(ready), memory_mb(compute.daemon.pid), *[None] * 5),
+        (IMPORTS, median(imports), *[None] * 6),
     ]
     for _ in range(LOADS):
         found = asyncio.run(load(compute.port, requests))
@@ -118,7 +133,8 @@ def under_load(port: int) -> Iterator[None]:
 def measure_changes(compute: Compute, publisher: Publisher, rounds: int) -> dict[str, list[float]]:
     """Time our changes, at rest and under load."""
     server, found = compute.postgres, {}
-    found["compute_ctl, seen"] = seen_after_ms(server, publisher.order, rounds)
+    found[FLOOR] = by_hand_after_ms(server, rounds)
+    found[SEEN] = seen_after_ms(server, publisher.order, rounds)
     found["compute_ctl, proven"] = publisher.prove_often(rounds)
     with under_load(compute.port):
         found["compute_ctl under load, seen"] = seen_after_ms(server, publisher.order, rounds)
@@ -131,12 +147,16 @@ def measure_patroni(compute: Compute, rounds: int) -> list[float]:
         return seen_after_ms(compute.postgres, lambda value: rival.patch({SETTING: value}), rounds)
 
 
-def goals(servers: list[tuple[object, ...]]) -> list[Goal]:
-    """Return what was wanted and what was measured."""
+def goals(servers: list[tuple[object, ...]], seen: dict[str, list[float]]) -> list[Goal]:
+    """Return what was wanted and what was measured: times as ratios within this run."""
     cells = [dict(zip(SERVERS, found, strict=True)) for found in servers]
+    starts = {cell["server"]: float(str(cell["starts in ms"])) for cell in cells[:2]}
+    start = starts["compute_ctl, at rest"] / starts[IMPORTS]
+    change = median(seen[SEEN]) / median(seen[FLOOR])
     loaded = [cell for cell in cells if cell["server"] == "compute_ctl, loaded"]
     limits = (
-        ("ready, median", "<=", 500, cells[0]["starts in ms"], "ms"),
+        ("ready, beside its own imports", "<=", 1.5, start, "x"),
+        ("a changed setting, beside a file and SIGHUP by hand", "<=", 10, change, "x"),
         ("memory after all requests", "<=", 55, loaded[-1]["MB"], "MB"),
         ("requests", ">=", 1000, loaded[-1]["a second"], "a second"),
     )
@@ -173,9 +193,12 @@ def measure(
                 skipped = str(error)
         if skipped:
             outcome.note(f"Patroni skipped: {skipped}")
-        rows = [(name, *summary(times).values()) for name, times in seen.items()]
+        floor = median(seen[FLOOR])
+        rows = [
+            (name, *summary(times).values(), median(times) / floor) for name, times in seen.items()
+        ]
         outcome.table("changes", "from the order until a session sees it", CHANGES, rows)
-        outcome.goals(goals(servers))
+        outcome.goals(goals(servers, seen))
         outcome.keep("samples", seen)
 
 
