@@ -180,10 +180,20 @@ class Node:
             self._clock.monotonic(), source=source, suspicion=suspicion, force=force
         )
         self._observers.on_refresh_request(source)
+        if source is Source.OPERATOR:
+            self._start_again()
         said = f"says that {suspicion}" if suspicion and suspicion.trouble else "asks for a refresh"
         self.move(Event.REFRESH, f"{who} {said}")
         self.wake.set()
         return ticket
+
+    def _start_again(self) -> None:
+        """Let Postgres be started with what is written, which it has not come up with before.
+
+        An operator may have mended what no document can: a port in use, a full disk.
+        """
+        if self.written is not None and self.start_failure is None:
+            self.configured.set()
 
     async def wait_refresh(self, refresh_id: int, timeout_s: float) -> Outcome:
         """Wait for the end of an attempt that began after request *refresh_id*."""
