@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import select
 import signal
 import time
@@ -134,6 +135,16 @@ def _is_postmaster(noted: PostmasterPid, pgdata: Path) -> bool:
         return not (proc / "cmdline").read_bytes().startswith(b"postgres: ")
     except (OSError, ValueError, IndexError):
         return False
+
+
+def catches(pid: int, number: signal.Signals) -> bool:
+    """Return whether process *pid* has a handler for a signal."""
+    try:
+        status = (Path("/proc") / str(pid) / "status").read_text()
+    except OSError:
+        return False
+    found = re.search(r"^SigCgt:\s*([0-9a-f]+)$", status, re.MULTILINE)
+    return found is not None and bool(int(found[1], 16) >> (number - 1) & 1)
 
 
 def works_in(pid: int, folder: Path) -> bool:

@@ -14,7 +14,7 @@ from compute_ctl.errors import PostgresError
 from compute_ctl.postgres.identity import was_shut_down
 from compute_ctl.postgres.logs import LogPipe
 from compute_ctl.postgres.messages import StartLog
-from compute_ctl.postgres.postmaster import Process, find
+from compute_ctl.postgres.postmaster import Process, catches, find
 from compute_ctl.postgres.programs import (
     child_environment,
     holds_cluster,
@@ -50,6 +50,8 @@ class Supervised(Server):
         self._logs = LogPipe(log_pipe, on_record=self._record, on_overflow=_overflowed)
         self._start_log = StartLog()
         self._child: subprocess.Popen[bytes] | None = None
+        self._begins = False
+        """It was started, and is not known yet to handle SIGHUP."""
         self._started = asyncio.Event()
 
     @property
@@ -91,6 +93,7 @@ class Supervised(Server):
         self._start_log = StartLog()
         if running is None:
             self._child = self._spawn(environment)
+            self._begins = True
             running = Process.open(self._child.pid)
             if running is None:
                 raise PostgresError("could not watch postgres: no pidfd")
@@ -99,6 +102,22 @@ class Supervised(Server):
         self._process = running
         self._started.set()
         return self._child is None or self._child.pid != running.pid
+
+    def reload(self) -> bool:
+        """Send SIGHUP, as `Server` does, but not to a server that would die of it.
+
+        A new process installs its handlers before it reads any file; until then SIGHUP ends it,
+        and it reads the newest files anyway.
+
+        Raises:
+            PostgresError: we may not signal it.
+        """
+        process = self._process
+        if self._begins and process is not None and process.alive:
+            if not catches(process.pid, signal.SIGHUP):
+                return True
+            self._begins = False
+        return super().reload()
 
     async def watch(self, events: Events) -> None:
         """Report on every start of the server, until cancelled.

@@ -177,6 +177,21 @@ async def test_next_daemon_adopts_the_server(
     assert [await watch.next(), await watch.next()] == ["lost", f"exit {status}"]
 
 
+async def test_a_reload_does_not_end_a_server_that_begins(
+    home: Home, template: Template, watch: Watch
+) -> None:
+    """SIGHUP ends a process that has no handler yet; later it is sent again."""
+    clone(template, home)
+    supervised = home.supervised()
+    watch.start(supervised)
+    supervised.start()
+    assert supervised.reload() is True
+    assert "ready" == await watch.next()
+    assert supervised.reload() is True
+    await home.logged("received SIGHUP", 0)
+    await supervised.stop(immediate=True)
+
+
 async def test_server_is_stopped_while_it_starts(
     home: Home, template: Template, watch: Watch
 ) -> None:
