@@ -420,6 +420,20 @@ MUTATIONS: Final = (
         tests=("tests/core/test_stream.py",),
     ),
     Mutation(
+        name="a server that begins is sent SIGHUP",
+        file="compute_ctl/postgres/process.py",
+        old="            self._begins = True\n",
+        new="            self._begins = False\n",
+        tests=("tests/daemon/test_supervised.py", "-k", "begins"),
+    ),
+    Mutation(
+        name="an operator's refresh starts no failed server",
+        file="compute_ctl/node/node.py",
+        old="        if source is Source.OPERATOR:\n            self._start_again()\n",
+        new="",
+        tests=("tests/e2e/test_failed_start.py",),
+    ),
+    Mutation(
         name="no jitter in the worker",
         file="pg_hook/pacing.c",
         old="	return span == 0 ? random : min_us + random % span;\n",
