@@ -11,6 +11,7 @@
  *   conninfo.c    an entry of the list to libpq's parameters
  *   connection.c  resolve, connect, log in, enter pagestream; drop
  *   exchange.c    send, wait, receive; why a stream ended
+ *   length.c      how long a message may be
  *   report.c      all that is written to the log or to the client
  */
 #ifndef NR_CLIENT_H
@@ -112,6 +113,19 @@ void nr_connections_prune(void);
 /* exchange.c */
 NrOutcome nr_exchange(NrTask *task);
 NrOutcome nr_stream_ended(NrTask *task, enum pgh_phase phase);
+
+/* length.c: a read has not completed a message. May no more of it be read, since it is too long?
+ * *length is all zero when a message begins. */
+typedef struct NrMessageLength
+{
+	bool begun;
+	uint64 begin; /* bytes of this connection that had been read by then */
+} NrMessageLength;
+#define NR_ANSWER_MAX (16 * 1024) /* bytes beyond those of the first read */
+#define NR_LOGIN_MAX  (64 * 1024) /* all messages of a login, certificates included */
+bool nr_message_too_long(PGconn *pg, NrMessageLength *length, uint64 max);
+void nr_limit_receive_buffer(PGconn *pg);
+#define NR_TOO_LONG "a message is too long"
 
 /* failure.c: fill task->failure; always NR_FAILED. text is cut at its first line. */
 NrOutcome nr_fail(NrTask *task, enum pgh_phase phase, enum pgh_cause cause, const char *sqlstate,

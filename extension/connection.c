@@ -101,6 +101,7 @@ log_in(NrTask *task, uint64 begin_us)
 {
 	PGconn *pg = task->connection->pg;
 	PostgresPollingStatusType status = PGRES_POLLING_WRITING;
+	NrMessageLength read = { 0 };
 	enum pgh_phase phase = PGH_PHASE_CONNECT;
 
 	while (PQstatus(pg) != CONNECTION_BAD && status != PGRES_POLLING_OK)
@@ -112,6 +113,8 @@ log_in(NrTask *task, uint64 begin_us)
 		outcome = wait_for_socket(task, events, phase, begin_us);
 		if (outcome != NR_DONE)
 			return outcome;
+		if (nr_message_too_long(pg, &read, NR_LOGIN_MAX))
+			return nr_fail(task, phase, PGH_CAUSE_MALFORMED, NULL, NR_TOO_LONG);
 		status = PQconnectPoll(pg);
 	}
 	if (status == PGRES_POLLING_OK)
@@ -124,6 +127,7 @@ static NrOutcome
 wait_for_result(NrTask *task, uint64 begin_us)
 {
 	PGconn *pg = task->connection->pg;
+	NrMessageLength read = { 0 };
 
 	for (;;)
 	{
@@ -139,6 +143,8 @@ wait_for_result(NrTask *task, uint64 begin_us)
 		                          PGH_PHASE_PAGESTREAM, begin_us);
 		if (outcome != NR_DONE)
 			return outcome;
+		if (nr_message_too_long(pg, &read, NR_ANSWER_MAX))
+			return nr_fail(task, PGH_PHASE_PAGESTREAM, PGH_CAUSE_MALFORMED, NULL, NR_TOO_LONG);
 		if (!PQconsumeInput(pg) && PQisBusy(pg))
 			return nr_fail(task, PGH_PHASE_PAGESTREAM, PGH_CAUSE_CONNECTION, NULL,
 			               PQerrorMessage(pg));
@@ -230,7 +236,10 @@ nr_connect(NrTask *task)
 	PQsetNoticeReceiver(connection->pg, ignore_notice, NULL);
 	outcome = log_in(task, begin_us);
 	if (outcome == NR_DONE)
+	{
+		nr_limit_receive_buffer(connection->pg);
 		outcome = enter_pagestream(task, begin_us);
+	}
 	if (outcome != NR_DONE)
 		return outcome;
 	make_wait_event_set(connection);

@@ -80,6 +80,7 @@ nr_stream_ended(NrTask *task, enum pgh_phase phase)
 	PGconn *pg = task->connection->pg;
 	uint64 deadline_us = nr_now_us() + REASON_WAIT_US;
 	PGresult *result;
+	NrMessageLength read = { 0 };
 
 	while (PQisBusy(pg))
 	{
@@ -90,6 +91,8 @@ nr_stream_ended(NrTask *task, enum pgh_phase phase)
 		if (waited == NR_WAIT_DEADLINE)
 			return nr_fail(task, phase, PGH_CAUSE_CONNECTION, NULL,
 			               "the server ended the stream without a reason");
+		if (nr_message_too_long(pg, &read, NR_ANSWER_MAX))
+			return nr_fail(task, phase, PGH_CAUSE_MALFORMED, NULL, NR_TOO_LONG);
 		if (!PQconsumeInput(pg) && PQisBusy(pg))
 			return nr_fail(task, phase, PGH_CAUSE_CONNECTION, NULL, PQerrorMessage(pg));
 	}
@@ -217,6 +220,8 @@ receive(NrTask *task, char **message, int *length)
 	PGconn *pg = task->connection->pg;
 	Silence silence = { .begin_us = nr_now_us() };
 	bool broken = PQstatus(pg) == CONNECTION_BAD; /* libpq met the end while it was sending */
+	bool incomplete = false;                      /* a part of the answer was read */
+	NrMessageLength read = { 0 };
 
 	silence.suspect_since_us = silence.begin_us;
 	silence.log_us = silence.begin_us + (uint64) nr_response_log_timeout_ms * 1000;
@@ -243,7 +248,10 @@ receive(NrTask *task, char **message, int *length)
 				return NR_FAILED;
 			continue;
 		}
+		if (incomplete && nr_message_too_long(pg, &read, NR_ANSWER_MAX))
+			return nr_fail(task, PGH_PHASE_RESPONSE, PGH_CAUSE_MALFORMED, NULL, NR_TOO_LONG);
 		broken = !PQconsumeInput(pg); /* what came before the end is still to be read */
+		incomplete = true;
 	}
 }
 

@@ -5,7 +5,7 @@
  *   shared memory   shmem.c published.c events.c
  *   suspicion       trouble.c log_hook.c rendezvous.c walreceiver.c
  *   the worker      worker.c intake.c post.c payload.c
- *   the client      request.c map.c wait.c failure.c resolve.c conninfo.c connection.c exchange.c
+ *   the client      request.c map.c wait.c failure.c resolve.c conninfo.c connection.c exchange.c length.c
  *   reports, SQL    report.c sql_pages.c sql_views.c
  *
  * The decisions are in pg_hook/, which knows nothing of the server.

@@ -31,10 +31,15 @@ def page_error(text: bytes) -> bytes:
 
 
 class RawServer:
-    """Logs everybody in, greets the pagestream query, and gives the same answer to each request."""
+    """Logs everybody in, greets the pagestream query, and gives the same answer to each request.
 
-    def __init__(self, *, greeting: bytes = b"", answer: bytes = b"") -> None:
+    With *endless* what it says to that kind of message (b"Q" the query, b"d" a request) is
+    followed by zeros without end.
+    """
+
+    def __init__(self, *, greeting: bytes = b"", answer: bytes = b"", endless: bytes = b"") -> None:
         self._greeting = greeting
+        self._endless = endless
         self._answer = answer
         self._socket = socket.create_server(("127.0.0.1", 0))
         self._thread = threading.Thread(target=self._accept, daemon=True)
@@ -72,3 +77,5 @@ class RawServer:
             while kind := stream.read(1):
                 stream.read(struct.unpack("!I", stream.read(4))[0] - 4)
                 client.sendall(self._greeting + COPY_BOTH if kind == b"Q" else self._answer)
+                while kind == self._endless:
+                    client.sendall(bytes(1 << 20))

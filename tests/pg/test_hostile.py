@@ -1,7 +1,9 @@
 """What a pageserver may say, and what must not come of it."""
 
 import os
+import struct
 import subprocess
+from pathlib import Path
 
 import pytest
 from psycopg import errors
@@ -142,3 +144,43 @@ def test_a_password_is_hidden_before_the_text_is_cut(make_neon: MakeNeon) -> Non
     expected = "page server returned error: Bad request: postgres://u:***@h/"
     assert caught.value.diag.message_detail == expected
     assert server.log_contains("s3s3") == 0
+
+
+def peak_mb(pid: int) -> float:
+    """Return the most memory that a process has had at once, in MB."""
+    status = Path(f"/proc/{pid}/status").read_text("ascii")
+    (line,) = [line for line in status.splitlines() if line.startswith("VmHWM")]
+    return int(line.split()[1]) / 1024
+
+
+def megabytes(pid: int) -> float:
+    """Return the most memory that a process has had at once."""
+    status = Path(f"/proc/{pid}/status").read_text("ascii")
+    (line,) = [line for line in status.splitlines() if line.startswith("VmHWM")]
+    return int(line.split()[1]) / 1024
+
+
+@pytest.mark.parametrize("kind", [b"d", b"E", b"N"])
+@pytest.mark.parametrize("phase", [b"Q", b"d"])
+def test_an_endless_message_takes_no_memory(make_neon: MakeNeon, phase: bytes, kind: bytes) -> None:
+    """A message of 1 GB, to the query or to a request, is refused after the first kilobytes."""
+    header = kind + struct.pack("!I", 1 << 30)
+    said = {"greeting" if phase == b"Q" else "answer": header}
+    with RawServer(**said, endless=phase) as pageserver:
+        server = make_neon(V2, pageservers=pageserver.url)
+        with server.connect() as connection:
+            connection.execute("SELECT * FROM neon_refresh.stat, pg_class")
+            pid = connection.info.backend_pid
+            before = megabytes(pid)
+            with pytest.raises(errors.ProtocolViolation, match="a message is too long"):
+                connection.execute(READ)
+            assert megabytes(pid) - before < 10
+    assert server.query("SELECT DISTINCT last_class FROM neon_refresh.shards") == [("nonsense",)]
+
+
+def test_a_message_that_comes_in_drops_is_read(make_neon: MakeNeon) -> None:
+    """Many reads of a valid answer are no reason to refuse it."""
+    with RawServer(answer=page_error(b"Bad request: " + b"x" * 20_000)) as pageserver:
+        server = make_neon(V2, pageservers=pageserver.url)
+        with pytest.raises(errors.IoError):
+            server.value(READ)
