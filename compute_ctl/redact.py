@@ -51,10 +51,10 @@ def redact_document(value: object) -> object:
         return redact(value)
     if isinstance(value, Mapping):
         name = value.get("name")
-        secret_option = "value" in value and isinstance(name, str) and _is_secret(name)
+        secret_option = "value" in value and isinstance(name, str) and is_secret(name)
         return {
             key: HIDDEN
-            if item is not None and (_is_secret(str(key)) or (secret_option and key == "value"))
+            if item is not None and (is_secret(str(key)) or (secret_option and key == "value"))
             else redact_document(item)
             for key, item in value.items()
         }
@@ -63,5 +63,6 @@ def redact_document(value: object) -> object:
     return value
 
 
-def _is_secret(name: str) -> bool:
+def is_secret(name: str) -> bool:
+    """Return whether the name of a field or setting says that its value is a secret."""
     return _SECRET_NAME.fullmatch(name) is not None

@@ -37,7 +37,7 @@ from compute_ctl.postgres.programs import beside
 from compute_ctl.settings import Settings
 from compute_ctl.sources.control_plane import ControlPlane
 from compute_ctl.system.daemon_thread import DaemonExecutor, exit_within
-from compute_ctl.system.privileges import become_owner
+from compute_ctl.system.privileges import become_owner, hide_memory
 from compute_ctl.system.sd_notify import READY, STOPPING, Notifier
 
 logger = logging.getLogger(__name__)
@@ -55,6 +55,7 @@ def run(settings: Settings) -> int:
         SettingsError: it cannot start like this; nothing was changed.
     """
     become_owner(settings.pgdata)
+    hide_memory()
     return asyncio.run(_App(settings).main())
 
 

@@ -104,7 +104,11 @@ def _reached(session: PgSession, privileged: str) -> int | None:
     if not rows:
         session.query(_PREPARE)
         rows = session.query(_REACHED)
-    return int(rows[0][0] or 0)
+    found = rows[0][0] if rows else None
+    if found is None or not found.isdecimal():
+        text = f'record "neon_migration.migration_id" is damaged: id "{found}"'
+        raise MigrationError(text, number=None)
+    return int(found)
 
 
 def _run(session: PgSession, number: int, privileged: str) -> None:

@@ -15,6 +15,7 @@ from compute_ctl.cli.common import EPILOG, WATCH_S, as_json, print_json, warn
 from compute_ctl.cli.diff import context_for
 from compute_ctl.cli.ending import EXIT_FAILED, EXIT_NOT_PERMITTED, EXIT_USAGE, complain
 from compute_ctl.cli.pgdata import is_attached, require_data_directory
+from compute_ctl.document import lint
 from compute_ctl.document.render import Rendered, render
 from compute_ctl.document.spec import decode_document
 from compute_ctl.errors import SpecError, SyntaxSpecError
@@ -26,8 +27,11 @@ from compute_ctl.settings import Settings
 @click.argument("file", type=click.Path(), callback=document_file.read)
 @click.option("-D", "--pgdata", metavar="DIR", help="Also ask the server of this data directory.")
 @click.option("-b", "--pgbin", default="postgres", metavar="FILE", help="With -D: its binary.")
+@click.option("--strict", is_flag=True, help="Refuse a document that has warnings (status 1).")
 @as_json
-def validate(*, file: tuple[str, bytes], pgdata: str | None, pgbin: str, as_json: bool) -> int:
+def validate(
+    *, file: tuple[str, bytes], pgdata: str | None, pgbin: str, strict: bool, as_json: bool
+) -> int:
     """Check the document in FILE (- for stdin), without a daemon.
 
     With -D the server's own binary reads what would be written, in a file beside the live one: it
@@ -39,7 +43,8 @@ def validate(*, file: tuple[str, bytes], pgdata: str | None, pgbin: str, as_json
         require_data_directory(folder)
     attached = folder is not None and is_attached(folder)
     try:
-        rendered = render(decode_document(raw), context_for(attach=attached))
+        document = decode_document(raw)
+        rendered = render(document, context_for(attach=attached))
     except SyntaxSpecError as error:
         problem = _problem(error.path, error.reason, line=error.line, column=error.column)
         return _judgement(name, [problem], (), as_json=as_json)
@@ -47,7 +52,8 @@ def validate(*, file: tuple[str, bytes], pgdata: str | None, pgbin: str, as_json
         problem = _problem(error.path, error.reason, hint=error.hint)
         return _judgement(name, [problem], (), as_json=as_json)
     problems = _refused_by_server(rendered, folder, pgbin, attached) if folder else []
-    return _judgement(name, problems, rendered.warnings, as_json=as_json)
+    warnings = (*rendered.warnings, *lint.warnings(document))
+    return _judgement(name, problems, warnings, as_json=as_json, strict=strict)
 
 
 def _problem(
@@ -93,11 +99,16 @@ def _refused_by_server(
 
 
 def _judgement(
-    name: str, problems: list[dict[str, Any]], warnings: tuple[str, ...], *, as_json: bool
+    name: str,
+    problems: list[dict[str, Any]],
+    warnings: tuple[str, ...],
+    *,
+    as_json: bool,
+    strict: bool = False,
 ) -> int:
-    """Print what was found; return the exit status."""
+    """Print what was found; return the exit status. *strict*: a warning is a refusal."""
+    valid = not problems and not (strict and warnings)
     if as_json:
-        valid = not problems
         print_json({"valid": valid, "errors": problems, "warnings": list(warnings)})
     else:
         for problem in problems:
@@ -108,9 +119,11 @@ def _judgement(
             complain(f"{place}: {problem['reason']}", problem["hint"])
         for warning in warnings:
             warn(warning)
-        if not problems:
+        if valid:
             click.echo(f"{name}: valid")
-    return EXIT_FAILED if problems else 0
+        elif not problems:
+            complain(f"{name}: refused because of its warnings (--strict)")
+    return 0 if valid else EXIT_FAILED
 
 
 _render_options = (

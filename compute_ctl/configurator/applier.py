@@ -15,6 +15,7 @@ from compute_ctl.configurator.ledger import DISK, Ledger
 from compute_ctl.configurator.means import Means
 from compute_ctl.configurator.prover import Prover
 from compute_ctl.configurator.refusals import Refusals
+from compute_ctl.configurator.remarks import Remarks
 from compute_ctl.configurator.rollback import Rollback
 from compute_ctl.configurator.start_fallback import StartFallback
 from compute_ctl.decisions.attempt import Result, Step, reasons, weigh
@@ -30,6 +31,7 @@ from compute_ctl.errors import SpecError, StoreError
 from compute_ctl.node import Node
 from compute_ctl.ports import Clock
 from compute_ctl.settings import Deadlines
+from compute_ctl.system.daemon_thread import beside_loop
 
 logger = logging.getLogger(__name__)
 
@@ -53,8 +55,7 @@ class Applier:
         self._prover = prover
         self._clock = clock
         self._context = context
-        self._warned: tuple[str, ...] = ()
-        """Of the last document: what the next one has too is no news."""
+        self._remarks = Remarks(node=node, context=context)
         self._reloaded_for: tuple[Complaint, ...] = ()
         """What the server ran with older values of when it was last reloaded for that."""
         self._installer = Installer(
@@ -153,12 +154,20 @@ class Applier:
         *source* names where it comes from (``push`` for a pushed one). Nothing that the document,
         the disk or Postgres can do makes this raise.
         """
+        result = await self._apply(document, source, force=force)
+        if result.outcome is not Outcome.STALE:
+            await self._remarks.look(document)
+        return result
+
+    async def _apply(self, document: Document, source: str, *, force: bool) -> Result:
         try:
             self._ledger.check_identity(document)
         except SpecError as error:
             return Result(outcome=Outcome.REJECTED, reason=str(error), invalid=True)
         try:
-            rendered = render(document, self._context)
+            rendered = await beside_loop(
+                lambda: render(document, self._context), size=len(document.json), name="render"
+            )
         except SpecError as error:
             return await self._refusals.salvage(document, error)
         known = self._ledger.known(document, source)
@@ -216,10 +225,6 @@ class Applier:
             self._accept(document, rendered, source)
             self._node.proved(self._node.verdict or Verdict(proof=Proof.UPSTREAM))
             return Result(outcome=Outcome.APPLIED)
-        for warning in rendered.warnings:
-            if warning not in self._warned:
-                logger.warning("the document: %s", warning)
-        self._warned = rendered.warnings
         complaints = await self._precheck(rendered)
         self._ledger.desire(document, source)
         if complaints:

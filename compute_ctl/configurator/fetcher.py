@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from compute_ctl.document.spec import Document, decode_document
 from compute_ctl.errors import FetchError
 from compute_ctl.ports import Fetched, FetchStatus, Source
+from compute_ctl.system.daemon_thread import beside_loop
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,14 +52,16 @@ class Fetcher:
             SpecError: an answer that is no document.
         """
         fetched = await self._source.fetch(etag=self._etag if self._last else None)
-        return self._news(fetched)
+        return await self._news(fetched)
 
-    def _news(self, fetched: Fetched) -> News:
+    async def _news(self, fetched: Fetched) -> News:
         if fetched.status is FetchStatus.EMPTY:
             self._etag = self._last = None
             return News(document=None)
         if fetched.status is FetchStatus.ATTACHED:
-            self._last = decode_document(fetched.raw)
+            self._last = await beside_loop(
+                lambda: decode_document(fetched.raw), size=len(fetched.raw), name="document"
+            )
             self._etag = fetched.etag
         if self._last is None:
             raise FetchError(f"{self.name} answered that nothing changed, but nothing was known")
@@ -112,7 +115,7 @@ class Fetcher:
         self._long_poll_works = self._holds = fetched.long_polled
         if fetched.status is FetchStatus.NOT_MODIFIED:
             return None
-        return replace(self._news(fetched), long_polled=True)
+        return replace(await self._news(fetched), long_polled=True)
 
     @property
     def open_long_poll(self) -> asyncio.Task[News | None] | None:

@@ -270,6 +270,8 @@ class Snapshot:
     """Why roles, databases and extensions are not as the document in force wants them."""
     last_catalog: CatalogRun | None = None
     """The last work on them."""
+    warnings: tuple[str, ...] = ()
+    """What is odd in the newest document."""
     error_since: datetime | None = None
     drift_since: datetime | None = None
     proof: Proof = Proof.NONE

@@ -1,10 +1,15 @@
-"""Where JSON text is malformed, as line and column. Pure."""
+"""Where JSON text is malformed, as line and column; whether a key stands twice. Pure."""
 
 from __future__ import annotations
 
+import json
 import re
+from collections import Counter
 from dataclasses import dataclass
 from typing import Final
+
+from compute_ctl.document.quoting import printable
+from compute_ctl.errors import SpecError
 
 _AT_BYTE: Final = re.compile(r"\AJSON is malformed: (.*) \(byte ([0-9]+)\)\Z", re.DOTALL)
 _TRUNCATED: Final = "Input data was truncated"
@@ -57,3 +62,17 @@ def _at(raw: bytes, offset: int, reason: str) -> Malformed:
         line=before.count(b"\n") + 1,
         column=len(before[start:].decode(errors="replace")) + 1,
     )
+
+
+def refuse_duplicates(raw: bytes) -> None:
+    """Refuse an object with the same key twice: which one counts differs between readers.
+
+    *raw* must be well-formed. Raises SpecError.
+    """
+
+    def check(pairs: list[tuple[str, object]]) -> None:
+        if len({key for key, _ in pairs}) != len(pairs):
+            twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
+            raise SpecError("", f'key "{printable(twice)}" stands twice in one object')
+
+    json.loads(raw, object_pairs_hook=check, parse_int=str, parse_float=str, parse_constant=str)

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta, Struct, field
 
-from compute_ctl.document.json_text import malformed
+from compute_ctl.document.json_text import malformed, refuse_duplicates
 from compute_ctl.document.spec_errors import refusal
 from compute_ctl.document.versions import Version, version_of
 from compute_ctl.errors import SpecError, SyntaxSpecError
@@ -22,6 +22,8 @@ from compute_ctl.errors import SpecError, SyntaxSpecError
 Unsigned = Annotated[int, Meta(ge=0)]
 Lsn = Annotated[str, Meta(pattern=r"^[0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8}$")]
 
+MAX_DOCUMENT_BYTES: Final = 4 * 1024 * 1024
+"""A longer document is refused: it would hold up the daemon, which has other things to do."""
 NOT_CONTENT: Final = frozenset({"operation_uuid", "generation", "timestamp"})
 """Fields of the spec that say which document it is, not what it wants."""
 
@@ -219,7 +221,7 @@ class ComputeCtlConfig(Struct, frozen=True):
     tls: TlsConfig | None = None
 
 
-class _Wire(Struct, frozen=True):
+class Wire(Struct, frozen=True):
     """The outermost object."""
 
     spec: ComputeSpec
@@ -240,6 +242,8 @@ class Document:
     """What it says of its mode (`Primary`, `Replica`, `Static`); None where it says nothing."""
     json: bytes
     """The whole document to keep on disk; `decode_document` reads it back."""
+    ignored: tuple[str, ...] = ()
+    """Members of the outermost object that mean nothing."""
 
 
 def decode_document(raw: bytes) -> Document:
@@ -251,13 +255,13 @@ def decode_document(raw: bytes) -> Document:
     """
     parts: dict[str, Any] = {}
     try:
-        parts = _parts(raw)
-        wire = msgspec.convert(parts, _Wire)
+        parts, ignored = _parts(raw)
+        wire = msgspec.convert(parts, Wire)
         spec = {key: value for key, value in parts["spec"].items() if key not in NOT_CONTENT}
         content = msgspec.json.encode({**parts, "spec": spec}, order="sorted")
         kept = msgspec.json.encode(parts)
     except msgspec.ValidationError as error:
-        raise refusal(error, parts, _Wire) from error
+        raise refusal(error, parts, Wire) from error
     except RecursionError as error:
         raise SpecError("", "nested too deeply") from error
     return Document(
@@ -268,6 +272,7 @@ def decode_document(raw: bytes) -> Document:
         operation_uuid=wire.spec.operation_uuid,
         mode=_mode(wire.spec) if "mode" in parts["spec"] else None,
         json=kept,
+        ignored=ignored,
     )
 
 
@@ -275,10 +280,13 @@ def _mode(spec: ComputeSpec) -> str:
     return "Static" if isinstance(spec.mode, Static) else spec.mode
 
 
-def _parts(raw: bytes) -> dict[str, Any]:
-    """Return the two members that make a document, as they came."""
+def _parts(raw: bytes) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Return the two members that make a document, as they came, and the names of unknown ones."""
+    if len(raw) > MAX_DOCUMENT_BYTES:
+        raise SpecError("", f"the document is longer than {MAX_DOCUMENT_BYTES} bytes")
     try:
         whole = msgspec.json.decode(raw)
+        refuse_duplicates(raw)
     except ValueError as error:  # msgspec.DecodeError or UnicodeDecodeError
         found = malformed(raw, error)
         reason = f"not valid JSON: {found.reason}"
@@ -288,7 +296,8 @@ def _parts(raw: bytes) -> dict[str, Any]:
     if whole.get("spec") is None:
         raise SpecError("spec", "missing", hint="The document must hold a spec.")
     config = whole.get("compute_ctl_config")
-    return {
+    parts = {
         "spec": whole["spec"],
         "compute_ctl_config": {"jwks": {"keys": []}} if config is None else config,
     }
+    return parts, tuple(name for name in whole if name not in (*parts, "status"))

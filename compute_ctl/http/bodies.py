@@ -65,6 +65,8 @@ class ConfigView(Struct, frozen=True, kw_only=True):
     last_known_good: FactView | None
     """The newest generation that is both proven in full and started."""
     quarantined: list[QuarantinedView]
+    warnings: list[str]
+    """What is odd in the newest document: misspelt names, secrets in plain sight."""
 
 
 class SuspicionView(Struct, frozen=True, kw_only=True):

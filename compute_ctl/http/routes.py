@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from compute_ctl.document.spec import MAX_DOCUMENT_BYTES
 from compute_ctl.http import catalog, control, openapi, reads, refresh
 from compute_ctl.http.api import KIB, Answer, Body, Call, Door, Parameter, Route, say
 from compute_ctl.http.bodies import (
@@ -84,7 +85,7 @@ ROUTES: Final[tuple[Route, ...]] = (
             422: ErrorBody,
             504: ErrorBody,
         },
-        body=Body(limit=16 * KIB * KIB, required=True),
+        body=Body(limit=MAX_DOCUMENT_BYTES, required=True),
     ),
     Route(
         method="POST",

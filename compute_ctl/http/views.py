@@ -111,6 +111,7 @@ def _config(snapshot: Snapshot) -> ConfigView:
         proven_in_full=_fact(snapshot.proven_in_full),
         last_known_good=_fact(snapshot.last_known_good),
         quarantined=[_quarantined(one) for one in snapshot.quarantined],
+        warnings=[redact(warning) for warning in snapshot.warnings],
     )
 
 

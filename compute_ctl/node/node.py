@@ -44,6 +44,7 @@ from compute_ctl.node.requests import Requests
 from compute_ctl.node.server_notes import ServerNotes
 from compute_ctl.node.server_start import ServerStart
 from compute_ctl.ports import Clock, Postgres
+from compute_ctl.system.daemon_thread import beside_loop
 
 logger = logging.getLogger(__name__)
 
@@ -86,6 +87,8 @@ class Node:
         self.suspend_timeout_s = -1
         """After how long without activity the compute is ended, as that document says; <= 0: never,
         or as is usual."""
+        self.document_warnings: tuple[str, ...] = ()
+        """What is odd in the newest document."""
         self.written: Written | None = None
         self.verdict: Verdict | None = None
         self.sessions_rest: str | None = None
@@ -207,7 +210,9 @@ class Node:
             RequestError: 409 older or superseded, 412 terminating, 500 failed, 504 too late.
         """
         self._refuse_terminating()
-        push = Push(document=decode_document(raw), who=who)
+        document = await beside_loop(lambda: decode_document(raw), size=len(raw), name="document")
+        self._refuse_terminating()
+        push = Push(document=document, who=who)
         await self._carry_out(push, f"{who} pushes a configuration", timeout_s)
 
     async def roll_back(self, *, who: str, old_upstream: bool, timeout_s: float = 300.0) -> None:

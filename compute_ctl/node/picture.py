@@ -43,6 +43,7 @@ def take(node: Node, *, postgres: Postgres, clock: Clock) -> Snapshot:
         in_sync=in_sync(node),
         proof=proof(node),
         not_in_force=not_in_force(node),
+        warnings=node.document_warnings,
         pending=requests.requested > requests.served,
         suspected_since=at(requests.suspected_since) if complains else None,
         suspicion=requests.suspicion if complains else None,

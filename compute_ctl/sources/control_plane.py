@@ -26,12 +26,14 @@ from yarl import URL
 
 from compute_ctl.decisions.pacing import RETRY_AFTER_MAX_S
 from compute_ctl.document.json_text import malformed
+from compute_ctl.document.spec import MAX_DOCUMENT_BYTES
 from compute_ctl.errors import FetchError, SettingsError
 from compute_ctl.ports import Fetched, FetchStatus
 from compute_ctl.sources.connection_error import connection_error, system_words
 from compute_ctl.sources.sockets import vigilant
+from compute_ctl.system.daemon_thread import beside_loop
 
-MAX_BYTES: Final = 16 * 1024 * 1024
+MAX_BYTES: Final = MAX_DOCUMENT_BYTES
 MAX_REASON: Final = 200
 CONNECT_TIMEOUT_S: Final = 2.0
 TOTAL_TIMEOUT_S: Final = 10.0
@@ -169,7 +171,7 @@ class ControlPlane:
         raw = await self._body(response)
         if response.status != HTTPStatus.OK:
             raise self._refusal(response, raw)
-        status = self._status(raw)
+        status = await beside_loop(lambda: self._status(raw), size=len(raw), name="answer")
         return Fetched(
             status=status,
             raw=raw if status is FetchStatus.ATTACHED else b"",

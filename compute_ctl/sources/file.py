@@ -15,12 +15,13 @@ from typing import Final
 import msgspec
 
 from compute_ctl.document.json_text import malformed
+from compute_ctl.document.spec import MAX_DOCUMENT_BYTES
 from compute_ctl.errors import FetchError
 from compute_ctl.ports import Fetched, FetchStatus
 from compute_ctl.system.atomic_file import read_regular
-from compute_ctl.system.daemon_thread import Room
+from compute_ctl.system.daemon_thread import Room, beside_loop
 
-MAX_BYTES: Final = 16 * 1024 * 1024
+MAX_BYTES: Final = MAX_DOCUMENT_BYTES
 READ_TIMEOUT_S: Final = 10.0
 """A file on a hung network file system must not hold the daemon up."""
 
@@ -62,7 +63,7 @@ class FileSource:
         if found != self._found:
             _log.info("reloading config.json from path: %s", self._path)
         self._found = found
-        if self._is_empty(raw):
+        if await beside_loop(lambda: self._is_empty(raw), size=len(raw), name="file"):
             return Fetched(status=FetchStatus.EMPTY, etag=found)
         return Fetched(status=FetchStatus.ATTACHED, raw=raw, etag=found)
 

@@ -15,11 +15,17 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from queue import SimpleQueue
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
+
+from compute_ctl.errors import SpecError
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+SMALL_BYTES: Final = 256 * 1024
+"""A document of this size is read within some milliseconds."""
+BESIDE_LOOP_S: Final = 30.0
 
 
 async def in_thread(work: Callable[[], T], *, name: str, within_s: float) -> T:
@@ -35,6 +41,22 @@ async def in_thread(work: Callable[[], T], *, name: str, within_s: float) -> T:
     threading.Thread(target=reply.run, args=(work,), name=name, daemon=True).start()
     async with asyncio.timeout(within_s):
         return await reply.answer
+
+
+async def beside_loop(work: Callable[[], T], *, size: int, name: str) -> T:
+    """Run *work* on a document of *size* bytes; in a thread where it would hold up the loop.
+
+    Raises:
+        SpecError: it has not ended within `BESIDE_LOOP_S`.
+    """
+    if size > SMALL_BYTES:
+        try:
+            return await in_thread(work, name=name, within_s=BESIDE_LOOP_S)
+        except TimeoutError:
+            raise SpecError("", f"not read within {BESIDE_LOOP_S:g} s") from None
+        except RuntimeError:
+            logger.warning("no thread to read a document in")
+    return work()
 
 
 class DaemonExecutor(ThreadPoolExecutor):

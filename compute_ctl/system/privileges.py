@@ -9,14 +9,20 @@ unreadable afterwards. To be called once, in the main thread, before the event l
 from __future__ import annotations
 
 import codecs
+import ctypes
 import importlib
 import importlib.util
+import logging
 import os
 import pwd
 from pathlib import Path
 from typing import Final
 
 from compute_ctl.errors import SettingsError
+
+logger = logging.getLogger(__name__)
+
+_PR_SET_DUMPABLE: Final = 4
 
 LATE_IMPORTS: Final = (
     "_strptime",
@@ -48,6 +54,18 @@ def prepare(*, keys: bool = True) -> None:
             continue
     for name in LATE_CODECS:
         codecs.lookup(name)
+
+
+def hide_memory() -> None:
+    """Let nobody but root read this process's memory, which holds passwords and tokens.
+
+    Neither by ptrace or /proc, nor as a core dump. Programs that it starts are not affected, so a
+    PostgreSQL of ours still leaves the core dumps that its limit allows. To be called after
+    `become_owner`: a change of user sets it back.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
+        logger.warning("could not protect the daemon's memory: %s", os.strerror(ctypes.get_errno()))
 
 
 def become_owner(pgdata: Path) -> bool:

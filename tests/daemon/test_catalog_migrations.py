@@ -121,3 +121,11 @@ def test_without_the_role_there_is_nothing_to_do(server: Postgres) -> None:
     """A cluster whose documents name no such role is not touched."""
     assert 0 == run(server, privileged="nobody_there")
     assert 0 == server.value("SELECT count(*) FROM pg_namespace WHERE nspname = 'neon_migration'")
+
+
+def test_a_damaged_record_is_said(server: Postgres) -> None:
+    """A record that somebody has made negative is named, and no migration runs."""
+    run(server)
+    server.query("UPDATE neon_migration.migration_id SET id = -3")
+    with pytest.raises(MigrationError, match=r'"neon_migration.migration_id" is damaged: id "-3"'):
+        run(server)

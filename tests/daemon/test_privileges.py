@@ -150,3 +150,18 @@ def test_own_directory_needs_no_change(tmp_path: Path) -> None:
         pytest.skip("root is nobody's owner here")
     assert become_owner(tmp_path) is False
     assert become_owner(tmp_path / "absent") is False
+
+
+def test_memory_is_hidden() -> None:
+    """No other process of the same user reads the memory, and what is started is not affected."""
+    script = (
+        "import ctypes, subprocess, sys\n"
+        "from compute_ctl.system.privileges import hide_memory\n"
+        "hide_memory()\n"
+        "ask = 'import ctypes; print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))'\n"
+        "print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0), flush=True)\n"
+        "subprocess.run([sys.executable, '-c', ask], check=True)\n"
+    )
+    command = [sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+    assert ["0", "1"] == done.stdout.split()

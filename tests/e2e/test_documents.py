@@ -1,5 +1,7 @@
 """What a document may not do to a live compute: go back, or take away by omission."""
 
+import json
+import time
 from typing import Any
 
 from devstack.compute import TENANT, TIMELINE, Compute
@@ -109,3 +111,47 @@ def test_safekeepers_never_go_backwards(compute: Compute) -> None:
     whole["spec"] |= {"safekeeper_connstrings": ["sk2:5454"], "safekeepers_generation": 5}
     compute.publish_document(whole)
     assert "applied" == daemon.refresh()
+
+
+def test_oddities_are_told_once_and_shown(compute: Compute) -> None:
+    """A misspelt field is in the log once, and in the status until a document has none."""
+    url = compute.pageserver("a").url
+    odd = document(url, generation=1)
+    odd["spec"]["generatoin"] = 7
+    compute.publish_document(odd)
+    daemon = compute.start_daemon()
+    expected = 'spec.generatoin: unknown field, ignored, did you mean "generation"?'
+    assert expected in daemon.status()["config"]["warnings"]
+    odd["spec"]["generation"] = 2
+    compute.publish_document(odd)
+    assert "unchanged" == daemon.refresh()
+    assert 1 == daemon.log_text().count(expected)
+
+    compute.publish_document(document(url, generation=3))
+    assert "applied" == daemon.refresh()
+    assert expected not in daemon.status()["config"]["warnings"]
+
+
+def test_a_huge_document_does_not_hold_up_the_daemon(compute: Compute) -> None:
+    """While 3.9 MB are read, the loop answers; a longer document is refused by its size."""
+    url = compute.pageserver("a").url
+    compute.publish_document(document(url, generation=1))
+    daemon = compute.start_daemon()
+    huge = document(url, generation=2)
+    huge["spec"]["cluster"]["roles"] = [{"name": f"role_{n:07}"} for n in range(152_000)]
+    raw = json.dumps(huge).encode()
+    assert 3_800_000 < len(raw) < 4 * 1024 * 1024
+    compute.publish_document(raw.decode())
+    begun = time.monotonic()
+    code, _ = daemon.call("POST", "/refresh_configuration", tcp=True)
+    assert 200 == code
+    longest, ended = 0.0, False
+    while not ended:
+        asked = time.monotonic()
+        ended = daemon.status()["refresh"]["last_attempt"]["id"] > 1
+        longest = max(longest, time.monotonic() - asked)
+    assert longest < (time.monotonic() - begun) / 2
+
+    compute.publish_document(raw.decode().replace('"role_', '"longer_role_'))
+    assert "fetch_failed" == daemon.refresh()
+    assert "larger than 4194304 bytes" in daemon.status()["error"]

@@ -159,6 +159,13 @@ MUTATIONS: Final = (
         new="        if live.servers.get(name) and servers.get(name) is path:\n",
         tests=("tests/unit/document/test_continuity.py",),
     ),
+    Mutation(
+        name="misspelt fields not told",
+        file="compute_ctl/document/lint.py",
+        old="            yield _unknown(where, known)\n",
+        new="            pass\n",
+        tests=("tests/unit/document/test_lint.py",),
+    ),
     # proof
     Mutation(
         name="no acknowledgement needed",

@@ -1,6 +1,7 @@
 """`validate -D` says "valid" only of what the server's binary has read."""
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -141,3 +142,22 @@ def test_name_of_the_file_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[
     with contextlib.chdir(tmp_path):
         assert main(["validate", "Document.json"]) == 1
     assert capsys.readouterr().err.startswith("compute_ctl: error: Document.json: ")
+
+
+def test_strict_refuses_warnings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A misspelt field is a warning, and with --strict a refusal that programs see, too."""
+    path = tmp_path / "document.json"
+    path.write_text('{"spec": {"cluster": {"setings": []}}}')
+    warning = 'spec.cluster.setings: unknown field, ignored, did you mean "settings"?'
+
+    assert 0 == main(["validate", str(path)])
+    assert warning in capsys.readouterr().err
+    assert 1 == main(["validate", "--strict", str(path)])
+    out, err = capsys.readouterr()
+    assert "" == out
+    assert warning in err
+    assert "--strict" in err
+    assert 1 == main(["validate", "--strict", "--json", str(path)])
+    found = json.loads(capsys.readouterr().out)
+    assert (False, []) == (found["valid"], found["errors"])
+    assert warning in found["warnings"]

@@ -51,6 +51,7 @@ def test_an_empty_node() -> None:
             "proven_in_full": None,
             "last_known_good": None,
             "quarantined": [],
+            "warnings": [],
         },
         "refresh": {
             "pending": False,
@@ -119,6 +120,7 @@ def test_three_facts() -> None:
         "started": applied,
         "proven_in_full": applied,
         "last_known_good": applied,
+        "warnings": [],
         "quarantined": [
             {
                 "sha256": "ef" * 32,

@@ -166,7 +166,7 @@ async def test_bodies_are_bounded(server: Server) -> None:
     server.answer(200, gzip.compress(ATTACHED), Content_Encoding="gzip")
     assert "compressed" in str(await failure(server))
     server.answer(200, b" " * (MAX_BYTES + 1))
-    assert "longer than 16777216 bytes" in str(await failure(server))
+    assert "longer than 4194304 bytes" in str(await failure(server))
 
 
 async def test_silence_has_an_end(server: Server) -> None:

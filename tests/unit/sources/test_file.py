@@ -63,7 +63,7 @@ async def test_unreadable_file_is_an_error(tmp_path: Path) -> None:
         await FileSource(tmp_path / "fifo").fetch()
     with (tmp_path / "big").open("wb") as file:
         file.truncate(MAX_BYTES + 1)
-    with pytest.raises(FetchError, match="is larger than 16777216 bytes"):
+    with pytest.raises(FetchError, match="is larger than 4194304 bytes"):
         await FileSource(tmp_path / "big").fetch()
 
 
