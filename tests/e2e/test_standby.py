@@ -162,9 +162,8 @@ def test_in_sync_is_what_runs(cluster: Cluster) -> None:
     assert f"-primary_conninfo = '{dead}'" in differs.stdout
 
     standby.query("ALTER SYSTEM RESET primary_conninfo")
-    assert 1 == run_cli(*diff).returncode, "nobody has reloaded yet"
-    assert dead == standby.value("SHOW primary_conninfo")
-    daemon.call("POST", "/refresh_configuration?wait=20")  # it has the server read its files anew
+    # Nobody reloads: the daemon sees that the server runs with older values than its files have.
+    daemon.call("POST", "/refresh_configuration?wait=20")
     daemon.wait_status("the end of the drift", lambda found: found["config"]["in_sync"])
     assert cluster.first.dsn() == standby.value("SHOW primary_conninfo")
     assert (0, "") == (run_cli(*diff).returncode, run_cli(*diff).stdout)

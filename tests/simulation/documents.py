@@ -26,6 +26,8 @@ class Kind(StrEnum):
     UNKNOWN_NAME = "unknown_name"
     UNSTARTABLE = "unstartable"
     """Reloads well, and kills the next start."""
+    LOCKOUT = "lockout"
+    """Reloads well, and lets nobody log in."""
     BAD_UPSTREAM = "bad_upstream"
     """The server refuses the list."""
     UNWRITABLE = "unwritable"
@@ -89,6 +91,8 @@ class Writer:
             settings["no_such_setting"] = "1"
         elif kind is Kind.UNSTARTABLE:
             settings["shared_preload_libraries"] = "neon_refresh,nolib"
+        elif kind is Kind.LOCKOUT:
+            settings["session_preload_libraries"] = "nolib"
         elif kind is Kind.UNWRITABLE:
             settings["log_min_duration_statement"] = "two\nlines"
         host = "refused" if kind is Kind.BAD_UPSTREAM else f"ps{place}"

@@ -12,6 +12,7 @@ from compute_ctl.decisions.state import TRANSITIONS, Status
 from compute_ctl.document.generation import LiveFile
 from compute_ctl.document.spec import decode_document
 from compute_ctl.document.versions import Version, is_older
+from compute_ctl.node import Node
 from compute_ctl.settings import Deadlines
 from tests.simulation import rules
 from tests.simulation.disk import CONF, GENERATIONS
@@ -94,6 +95,7 @@ class Invariants:
         if since != self._suspected:
             self._suspected = since
             self.allow(A_SUSPICION if since is not None else 0)
+        self._check_locked(life.node)
         state = life.node.state
         if state.quarantine is not self._quarantine:
             # What is desired was refused, or was known no more: then what is applied is the floor.
@@ -117,6 +119,16 @@ class Invariants:
             self._started = state.started
             if self._started is not None and life.restored:
                 self._check_started(self._started)
+
+    def _check_locked(self, node: Node) -> None:
+        """Check that what lets nobody log in is not called in sync."""
+        if not self._world.postgres.locked_by_document:
+            return
+        self.checked += 1
+        written = node.written
+        runs = written is not None and str(written.marker) == self._world.postgres.marker
+        if runs and node.snapshot().in_sync:
+            self._world.fail("in sync, and nobody can log in")
 
     def _check_applied(self, fact: Fact, before: Fact | None) -> None:
         world = self._world
@@ -143,6 +155,8 @@ class Invariants:
         text = self.texts.get(fact.marker, "")
         if not rules.startable(text):
             self._world.fail(f"generation {fact.generation} is called good, but no server starts")
+        if rules.locks_out(rules.values(text)):
+            self._world.fail(f"generation {fact.generation} is called good, but lets nobody in")
         if self._waits(text):
             self._world.fail(
                 f"generation {fact.generation} is called good, but waits for a restart"

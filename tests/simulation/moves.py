@@ -11,6 +11,7 @@ from compute_ctl.decisions.facts import AckAnswer, AckMessage, Source, Suspicion
 from compute_ctl.errors import ComputeError
 from tests.simulation.disk import CONF, STATE
 from tests.simulation.documents import OMISSIONS, Kind, url
+from tests.simulation.rules import SESSION_LIBRARIES
 
 if TYPE_CHECKING:
     from tests.simulation.daemon import Life
@@ -229,14 +230,20 @@ def edit(world: World) -> None:
 def override(world: World) -> None:
     """Somebody uses ALTER SYSTEM, and takes it back."""
     name, value = world.rng.choice(
-        [("work_mem", "77MB"), ("neon.pageserver_connstring", url("elsewhere"))]
+        [
+            ("work_mem", "77MB"),
+            ("neon.pageserver_connstring", url("elsewhere")),
+            (SESSION_LIBRARIES, "nolib"),
+        ]
     )
     world.postgres.overrides[name] = value
-    world.postgres.reload()
+    if world.rng.random() < 0.8:
+        world.postgres.reload()
 
     def undo() -> None:
         world.postgres.overrides.pop(name, None)
-        world.postgres.reload()
+        if world.rng.random() < 0.8:
+            world.postgres.reload()
 
     _for_a_while(world, undo)
 

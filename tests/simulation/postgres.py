@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from compute_ctl.decisions.proof import FileSetting, PendingRestart, SqlReport
-from compute_ctl.errors import ProbeError
+from compute_ctl.decisions.running import Running
+from compute_ctl.errors import LoginError, ProbeError
 from tests.simulation import rules
 from tests.simulation.disk import CONF
 from tests.simulation.interruptions import What
@@ -36,7 +37,8 @@ class SimPostgres:
         self.load_time: datetime = world.wall()
         self.started_at: datetime = world.wall()
         self.overrides: dict[str, str] = {}
-        """ALTER SYSTEM."""
+        """ALTER SYSTEM; in force from the next reload or start on."""
+        self._loaded_overrides: dict[str, str] = {}
         self.typo_elsewhere = False
         """The operator's own file cannot be read."""
         self.starts = 0
@@ -82,7 +84,7 @@ class SimPostgres:
         self.started_with = {
             name: wanted.get(name, rules.DEFAULTS[name]) for name in rules.RESTART_ONLY
         }
-        self.conf = wanted
+        self.conf, self._loaded_overrides = wanted, dict(self.overrides)
         self._in_force()
         self._world.later(self._world.rng.uniform(0.05, 3.0), self._accept, self.pid, self.marker)
         return True
@@ -129,7 +131,7 @@ class SimPostgres:
             for name, value in self.started_with.items()
             if wanted.get(name, rules.DEFAULTS[name]) != value
         }
-        self.conf = wanted | kept
+        self.conf, self._loaded_overrides = wanted | kept, dict(self.overrides)
 
     def _in_force(self) -> None:
         if self.marker:
@@ -180,6 +182,7 @@ class SimPostgres:
             marker=self.marker if library else None,
             library_loaded=library,
             settings=tuple(settings),
+            running=self._running(path),
             pending_restart=tuple(
                 PendingRestart(
                     name=name, old=self.started_with[name], new=wanted.get(name, ""),
@@ -188,6 +191,24 @@ class SimPostgres:
                 for name in sorted(pending)
             ),
         )  # fmt: skip
+
+    def _running(self, path: str) -> dict[str, Running]:
+        """Return what a new session has, and from which file."""
+        return {
+            name: Running(
+                value=value,
+                source="configuration file",
+                file=AUTO_CONF if name in self._loaded_overrides else path,
+                line=1,
+            )
+            for name, value in self.conf.items()
+        }
+
+    @property
+    def locked_by_document(self) -> bool:
+        """Whether nobody can log in, because of what the daemon has written."""
+        elsewhere = rules.SESSION_LIBRARIES in self._loaded_overrides
+        return self.ready and not elsewhere and rules.locks_out(self.conf)
 
 
 class SimProbe:
@@ -214,4 +235,6 @@ class SimProbe:
         await asyncio.sleep(world.rng.uniform(0.001, 0.03))
         if not world.postgres.ready:
             raise ProbeError("server closed the connection")
+        if rules.locks_out(world.postgres.conf):
+            raise LoginError('could not access file "nolib"', sqlstate="58P01")
         return world.postgres.report()

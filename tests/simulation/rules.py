@@ -8,6 +8,7 @@ a restart.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -18,7 +19,8 @@ MARKER: Final = "neon_refresh.config_generation"
 RESTART_ONLY: Final = frozenset({"shared_buffers", "shared_preload_libraries"})
 DEFAULTS: Final = {"shared_buffers": "128MB", "shared_preload_libraries": "neon_refresh"}
 """What restart-only settings have without a line."""
-KNOWN: Final = RESTART_ONLY | {"work_mem", "log_min_duration_statement"}
+SESSION_LIBRARIES: Final = "session_preload_libraries"
+KNOWN: Final = RESTART_ONLY | {"work_mem", "log_min_duration_statement", SESSION_LIBRARIES}
 _LINE = re.compile(r"([A-Za-z_][\w.]*) = '((?:[^'\\]|''|\\\\)*)'(?: #.*)?")
 _MEMORY = re.compile(r"\d{1,6}(kB|MB|GB)")
 
@@ -80,3 +82,8 @@ def startable(text: str) -> bool:
 def values(text: str) -> dict[str, str]:
     """Return what *text* sets, without what is in error."""
     return {row.name: row.value for row in rows(text) if row.name and row.error is None}
+
+
+def locks_out(conf: Mapping[str, str]) -> bool:
+    """Whether a server with *conf* in force refuses every new session."""
+    return "nolib" in conf.get(SESSION_LIBRARIES, "")
