@@ -49,6 +49,11 @@ _FORBIDDEN: Final = frozenset({MARKER_SETTING, "data_directory", "config_file"})
 _FORBIDDEN_ATTACHED: Final = frozenset({"hba_file", "ident_file", "external_pid_file"})
 
 
+def forbidden_settings(*, attach: bool) -> frozenset[str]:
+    """Return what neither a document nor a file that it includes may set, in lower case."""
+    return _FORBIDDEN | _FORBIDDEN_ATTACHED if attach else _FORBIDDEN
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RenderContext:
     """What besides the document decides the file."""
@@ -180,7 +185,7 @@ class _Text:
 def _check_allowed(name: str, context: RenderContext, path: str, where: str = "") -> None:
     if name == MARKER_SETTING:
         raise SpecError(path, f'"{name}"{where} is written by the daemon alone')
-    if name in _FORBIDDEN or (context.attach and name in _FORBIDDEN_ATTACHED):
+    if name in forbidden_settings(attach=context.attach):
         raise SpecError(path, f'"{name}"{where} cannot be set by this file')
 
 

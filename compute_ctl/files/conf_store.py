@@ -139,7 +139,7 @@ class ConfStore:
 
     def check_named_files(self, text: str) -> None:
         """Refuse a candidate that includes or names what is no regular file. Raises SpecError."""
-        check_named_files(text, folder=self._path.parent, pgdata=self._pgdata)
+        check_named_files(text, folder=self._path.parent, pgdata=self._pgdata, attach=self._attach)
 
     def judge(self, text: str) -> list[Complaint]:
         """Like `check`, for somebody who must know that the binary was asked.

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from compute_ctl.document.quoting import DIRECTIVES, Line, printable, settings_in
+from compute_ctl.document.render import forbidden_settings
 from compute_ctl.errors import SpecError
 from compute_ctl.system.atomic_file import read_regular
 
@@ -34,16 +35,18 @@ _KINDS: Final = {
 }
 
 
-def check_named_files(body: str, *, folder: Path, pgdata: Path) -> None:
+def check_named_files(body: str, *, folder: Path, pgdata: Path, attach: bool) -> None:
     """Refuse a *body* that names a file which is there and is no regular one.
 
-    *folder* is where the configuration file lies. A file that is missing is the server's to judge.
+    Also one that includes a file which sets what the document itself may not set. *folder* is where
+    the configuration file lies. A file that is missing is the server's to judge.
 
     Raises:
         SpecError: it does.
     """
     left = MAX_FILES
-    for name, line, path in _named(body, folder, pgdata, MAX_DEPTH):
+    forbidden = forbidden_settings(attach=attach)
+    for name, line, path in _named(body, folder, pgdata, MAX_DEPTH, forbidden):
         left -= 1
         field = "spec.cluster.postgresql_conf" if name in DIRECTIVES else "spec.cluster.settings"
         if left < 0:
@@ -61,7 +64,7 @@ def check_named_files(body: str, *, folder: Path, pgdata: Path) -> None:
 
 
 def _named(
-    text: str, folder: Path, pgdata: Path, depth: int
+    text: str, folder: Path, pgdata: Path, depth: int, forbidden: frozenset[str]
 ) -> Iterator[tuple[str, int | None, Path]]:
     """Yield name, line and path of each file that *text* names, and of those named in them."""
     for line in _lines(text):
@@ -73,18 +76,30 @@ def _named(
         path = folder / line.value
         for file in _in_folder(path) if name == "include_dir" else [path]:
             yield name, line.number, file
-            for inner, _, named in _inside(file, pgdata, depth):
+            for inner, _, named in _inside(file, pgdata, depth, forbidden):
                 yield inner, line.number, named
 
 
-def _inside(file: Path, pgdata: Path, depth: int) -> Iterator[tuple[str, int | None, Path]]:
+def _inside(
+    file: Path, pgdata: Path, depth: int, forbidden: frozenset[str]
+) -> Iterator[tuple[str, int | None, Path]]:
     if depth <= 0:
         return
     try:
+        if file.stat().st_size > MAX_BYTES:
+            raise _refusal(file, f"is larger than {MAX_BYTES} bytes")
         text = read_regular(file, max_bytes=MAX_BYTES).decode(errors="replace")
     except OSError:
         return
-    yield from _named(text, file.parent, pgdata, depth - 1)
+    for line in _lines(text):
+        if line.name.lower() in forbidden:
+            raise _refusal(file, f'sets "{line.name.lower()}", which a document cannot set')
+    yield from _named(text, file.parent, pgdata, depth - 1, forbidden)
+
+
+def _refusal(file: Path, what: str) -> SpecError:
+    path = "spec.cluster.postgresql_conf"
+    return SpecError(path, f'included file "{printable(str(file), 200)}" {what}')
 
 
 def _lines(text: str) -> Iterator[Line]:

@@ -11,7 +11,7 @@ from compute_ctl.files.named_files import check_named_files
 
 def check(folder: Path, body: str) -> None:
     """Check *body* as the file of a cluster in *folder*."""
-    check_named_files(body, folder=folder, pgdata=folder)
+    check_named_files(body, folder=folder, pgdata=folder, attach=True)
 
 
 @pytest.fixture
@@ -62,3 +62,27 @@ def test_a_fifo_is_refused(folder: Path, body: str, path: str, said: str) -> Non
     assert f"spec.cluster.{path}" == error.value.path
     assert said.format(folder) in error.value.reason
     assert error.value.reason.endswith("which is a FIFO and no regular file")
+
+
+@pytest.mark.parametrize(
+    ("setting", "attach", "allowed"),
+    [
+        ("hba_file", True, False),
+        ("hba_file", False, True),
+        ("data_directory", False, False),
+        ("neon_refresh.config_generation", True, False),
+        ("work_mem", True, True),
+    ],
+)
+def test_an_included_file_sets_no_more_than_the_document(
+    tmp_path: Path, setting: str, attach: bool, allowed: bool
+) -> None:
+    """What the document itself may not set comes in by no include either, however deep."""
+    (tmp_path / "outer.conf").write_text("include 'inner.conf'\n")
+    (tmp_path / "inner.conf").write_text(f"{setting.upper()} = 'x'\n")
+    body = "include_if_exists = 'outer.conf'\n"
+    if allowed:
+        check_named_files(body, folder=tmp_path, pgdata=tmp_path, attach=attach)
+        return
+    with pytest.raises(SpecError, match=f'inner.conf" sets "{setting}", which a document'):
+        check_named_files(body, folder=tmp_path, pgdata=tmp_path, attach=attach)
