@@ -35,12 +35,27 @@ typedef struct NrEvent
 	NrEventData data;
 } NrEvent;
 
+/*
+ * A place in the ring. What is reported again in the same words, by whichever process, is counted
+ * at its place, so that three dead safekeepers do not fill the ring in a minute; a success of the
+ * same server in between begins a new place.
+ */
+typedef struct NrEventSlot
+{
+	NrEvent event;
+	pg_atomic_uint64 what;    /* hash of server and words; 0 = is not repeated */
+	pg_atomic_uint64 success; /* hash of the server if this is a success, else 0 */
+	pg_atomic_uint64 repeats;
+	pg_atomic_uint64 last_at; /* TimestampTz of the last repeat */
+} NrEventSlot;
+
 typedef struct NrEventRing
 {
-	pg_atomic_uint64 total;           /* events so far */
-	pg_atomic_uint64 dropped;         /* of them, those that found their slot taken */
+	pg_atomic_uint64 total;           /* numbers given so far */
+	pg_atomic_uint64 repeated;        /* events that got none, since they repeat another */
+	pg_atomic_uint64 dropped;         /* of the numbered, those that found their slot taken */
 	pg_atomic_uint64 lost[NR_EVENTS]; /* number of the last dropped event of each slot */
-	NrEvent slots[NR_EVENTS];
+	NrEventSlot slots[NR_EVENTS];
 } NrEventRing;
 
 void nr_event_init(NrEvent *event);
@@ -67,6 +82,12 @@ bool nr_event_read(NrEvent *event, NrEventData *data);
 
 /* Number, stamp and append; returns the number. */
 uint64 nr_event_append(NrEventData *data);
+
+/* The same for a report of others, or count it as a repeat of one that is still there. */
+void nr_event_append_report(NrEventData *data);
+
+/* How often the event of this number was repeated, and when last (0 = never). */
+uint64 nr_event_repeats(uint64 number, uint64 *last_at);
 
 /* The event of this number; false if it is not there: dropped, no longer, or not yet. */
 bool nr_event_get(uint64 number, NrEventData *data);

@@ -129,6 +129,33 @@ take_safekeeper(NrIntake *intake, const NrEventData *event, uint64 now_us)
 }
 
 static void
+take_event(NrIntake *intake, const NrEventData *event, uint64 now_us)
+{
+	if (event->source == PGH_SOURCE_SAFEKEEPER && !event->manual)
+		take_safekeeper(intake, event, now_us);
+}
+
+/* What was reported again in the same words since the last look. */
+static void
+take_repeats(NrIntake *intake, uint64 now_us)
+{
+	uint64 total = pg_atomic_read_u64(&nr_shared->events.total);
+	uint64 number = total > NR_EVENTS ? total - NR_EVENTS : 0;
+
+	while (number++ < intake->events_seen)
+	{
+		uint64 *seen = &intake->repeats_seen[number % NR_EVENTS];
+		uint64 last_at;
+		uint64 repeats = nr_event_repeats(number, &last_at);
+		NrEventData event;
+
+		if (repeats > *seen && nr_event_get(number, &event))
+			take_event(intake, &event, now_us);
+		*seen = repeats;
+	}
+}
+
+static void
 take_ring(NrIntake *intake, uint64 now_us)
 {
 	uint64 total = pg_atomic_read_u64(&nr_shared->events.total);
@@ -140,14 +167,12 @@ take_ring(NrIntake *intake, uint64 now_us)
 		NrEventData event;
 
 		if (nr_event_get(intake->events_seen + 1, &event))
-		{
-			if (event.source == PGH_SOURCE_SAFEKEEPER && !event.manual)
-				take_safekeeper(intake, &event, now_us);
-		}
+			take_event(intake, &event, now_us);
 		else if (!nr_event_dropped(intake->events_seen + 1) &&
 		         total - intake->events_seen < UNREADABLE_AGE)
 			break; /* it is being written, and its writer will wake us */
 		intake->events_seen++;
+		intake->repeats_seen[intake->events_seen % NR_EVENTS] = 0;
 	}
 }
 
@@ -156,6 +181,7 @@ nr_intake_take(NrIntake *intake, uint64 now_us)
 {
 	uint64 again_us = nr_reports_settle(now_us);
 
+	take_repeats(intake, now_us);
 	take_ring(intake, now_us);
 	for (int index = 0; index < NR_SUSPECTS; index++)
 		take_suspect(intake, index, now_us);

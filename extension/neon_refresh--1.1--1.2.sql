@@ -1,5 +1,5 @@
--- Adds columns to neon_refresh.stat. The view is replaced and not made anew, so that its grants
--- and what others built upon it stay.
+-- Adds columns to neon_refresh.stat and neon_refresh.events. The views are replaced and not made
+-- anew, so that their grants and what others built upon them stay.
 
 \echo Use "ALTER EXTENSION neon_refresh UPDATE TO '1.2'" to load this file. \quit
 
@@ -58,3 +58,44 @@ $$;
 CREATE OR REPLACE VIEW neon_refresh.stat AS SELECT * FROM neon_refresh.stat_row();
 
 DROP FUNCTION neon_refresh.stat_row_1_1();
+
+ALTER FUNCTION neon_refresh.event_rows() RENAME TO event_rows_1_1;
+
+CREATE FUNCTION neon_refresh.event_rows(
+    OUT number bigint,
+    OUT at timestamptz,
+    OUT pid integer,
+    OUT source text,
+    OUT shard integer,
+    OUT class text,
+    OUT certainty text,
+    OUT phase text,
+    OUT sqlstate text,
+    OUT text text,
+    OUT repeats bigint,
+    OUT last_at timestamptz
+) RETURNS SETOF record
+AS 'MODULE_PATHNAME', 'neon_refresh_event_rows'
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE ROWS 128;
+
+REVOKE ALL ON FUNCTION neon_refresh.event_rows() FROM PUBLIC;
+
+DO $$
+DECLARE
+    who record;
+BEGIN
+    FOR who IN
+        SELECT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END AS name,
+            a.is_grantable
+        FROM pg_proc p, aclexplode(p.proacl) a
+        WHERE p.oid = 'neon_refresh.event_rows_1_1()'::regprocedure AND a.grantee <> p.proowner
+    LOOP
+        EXECUTE format('GRANT EXECUTE ON FUNCTION neon_refresh.event_rows() TO %s%s', who.name,
+            CASE WHEN who.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END);
+    END LOOP;
+END
+$$;
+
+CREATE OR REPLACE VIEW neon_refresh.events AS SELECT * FROM neon_refresh.event_rows();
+
+DROP FUNCTION neon_refresh.event_rows_1_1();

@@ -158,7 +158,8 @@ add_worker(Row *row)
 		add_time_at(row, &worker->since);
 	}
 	add_time_at(row, &worker->suspected_since);
-	add_count(row, &nr_shared->events.total);
+	add(row, Int64GetDatum((int64) (pg_atomic_read_u64(&nr_shared->events.total) +
+	                                pg_atomic_read_u64(&nr_shared->events.repeated))));
 	add_count(row, &worker->coalesced);
 	add_count(row, &worker->requests);
 	add_count(row, &worker->requests_failed);
@@ -364,6 +365,7 @@ neon_refresh_shard_rows(PG_FUNCTION_ARGS)
 static void
 put_event(Tuplestorestate *store, TupleDesc descriptor, const NrEventData *event)
 {
+	uint64 last_at;
 	Row row = { .count = 0 };
 
 	add(&row, Int64GetDatum((int64) event->number));
@@ -382,6 +384,8 @@ put_event(Tuplestorestate *store, TupleDesc descriptor, const NrEventData *event
 		add_null(&row);
 	add_text(&row, event->sqlstate);
 	add_foreign_text(&row, event->text);
+	add(&row, Int64GetDatum((int64) nr_event_repeats(event->number, &last_at)));
+	add_time(&row, last_at != 0 ? last_at : (uint64) event->at);
 	put(store, descriptor, &row);
 }
 

@@ -205,7 +205,7 @@ nr_trouble_reported(const struct pgh_verdict *verdict, const char *sqlstate, con
 	bool by_peer = verdict->source == PGH_SOURCE_SAFEKEEPER;
 	uint32 failures;
 
-	(void) nr_event_append(&data);
+	nr_event_append_report(&data);
 	if (verdict->useful)
 	{
 		pg_atomic_write_u64(&suspect->last_useful, (uint64) data.at);
@@ -230,7 +230,7 @@ nr_stream_end_reported(const struct pgh_verdict *verdict, const char *sqlstate, 
 	NrEventData data = report_data(verdict, sqlstate, text);
 	uint64 none = 0;
 
-	(void) nr_event_append(&data);
+	nr_event_append_report(&data);
 	(void) nr_event_write(&suspect->last_failure, &data);
 	if (pg_atomic_compare_exchange_u64(&suspect->ended_us, &none, nr_now_us()))
 		nr_wake_worker();

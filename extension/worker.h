@@ -24,6 +24,7 @@ typedef struct NrIntake
 	uint32 renewals_seen[NR_SUSPECTS];
 	bool known[NR_SUSPECTS]; /* the policy suspects it */
 	uint64 events_seen;
+	uint64 repeats_seen[NR_EVENTS]; /* of the events seen that are still in the ring */
 } NrIntake;
 
 void nr_intake_init(NrIntake *intake, uint64 seed);

@@ -298,6 +298,27 @@ def test_failures_far_apart_are_no_row(make_neon: MakeNeon) -> None:
     assert failed_again < failed + 5
 
 
+def test_repeated_reports_are_counted_at_one_place(beside: Postgres, daemon: DaemonStub) -> None:
+    """Dead safekeepers do not push everything else out of the ring; a success begins anew."""
+    beside.value("SELECT neon_refresh.request('first of all')")
+    fail = "SELECT fake_walproposer(true, %s) FROM generate_series(1, 100)"
+    with beside.connect() as session:
+        for node in ("a", "b", "c"):
+            session.execute(fail, (node,))
+        session.execute("SELECT fake_walproposer(false, 'b')")
+        session.execute(fail, ("b",))
+    rows = "SELECT source, class, repeats, last_at >= at FROM neon_refresh.events ORDER BY number"
+    assert beside.query(rows) == [
+        ("manual", "none", 0, True),
+        *[("safekeeper", "dead", 99, True)] * 3,
+        ("safekeeper", "useful", 0, True),
+        ("safekeeper", "dead", 99, True),
+    ]
+    total, lost = beside.query("SELECT events_total, events_lost FROM neon_refresh.stat")[0]
+    assert (total, lost) == (402, 0)
+    assert daemon.of(REFRESH)[0].body["text"] == "first of all"
+
+
 @pytest.mark.parametrize(
     ("level", "stock", "with_neon"),
     [("warning", False, False), ("error", False, True), ("log", True, True), ("fatal", True, True)],
