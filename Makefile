@@ -25,7 +25,7 @@ demo: build # a PostgreSQL that loses its pageserver and heals
 test: build
 	@$(BIN)/pytest -n auto --maxprocesses=4 --dist loadfile --durations=10 $(ARGS)
 
-test-all-pg: build # the extension's tests on PostgreSQL 13, 15, 16, 17 and 18: those found or fetched
+test-all-pg: build # the extension's tests on PostgreSQL 13, 15, 16, 17 and 18, and a 15 with assertions: those found or fetched
 	@tools/test-all-pg
 
 sanitize: build # address and undefined-behaviour sanitizers on core and extension, libFuzzer on the core
