@@ -68,9 +68,9 @@ def test_status_quotes_commands_as_they_are_typed(
     compute = make_compute()
     compute.publish(compute.pageserver("a"), settings={"work_mem": "8MB"})
     daemon = compute.start_daemon()
-    with compute.postgres.connect() as connection:
-        connection.execute("alter system set work_mem = '32MB'")
-        connection.execute("select pg_reload_conf()")
+    with (compute.postgres.data / "postgresql.conf").open("a") as conf:
+        conf.write("work_mem = '32MB'\n")
+    compute.postgres.reload()
     compute.publish(compute.pageserver("b"), settings={"work_mem": "8MB"})
     daemon.refresh()
     daemon.wait_status("the drift", lambda found: found["postgres"]["drift"])

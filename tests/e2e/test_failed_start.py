@@ -25,7 +25,9 @@ def test_port_in_use(supervised: Supervised, capsys: pytest.CaptureFixture[str])
     with socket.create_server(("127.0.0.1", supervised.port)):
         supervised.publish(listen_addresses="127.0.0.1")
         daemon.start()
-        error = daemon.wait_status("the failure", lambda found: found["error"])
+        error = daemon.wait_status(
+            "the failure", lambda found: found["status"] == "failed" and found["error"]
+        )
         assert "postgres did not start: could not create any TCP/IP sockets" in error
         assert "Address already in use" in error
         assert re.search(r" ERROR postgres did not start: .*TCP/IP sockets", daemon.log_text())
