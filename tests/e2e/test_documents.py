@@ -21,7 +21,7 @@ def shown(daemon: Daemon) -> tuple[str, str, bool]:
 
 
 def test_the_version_floor_moves_with_equal_content(compute: Compute) -> None:
-    """v40 says what v30 said: from then on v35 is stale, pulled, pushed and after a restart."""
+    """v40 says what v30 said: from then on v35 is stale, pulled and pushed."""
     url = compute.pageserver("a").url
     other = {"work_mem": "5MB"}
     compute.publish_document(document(url, generation=30))
@@ -36,13 +36,6 @@ def test_the_version_floor_moves_with_equal_content(compute: Compute) -> None:
     assert "stale" == daemon.refresh()
     code, _ = daemon.call("POST", "/configure", document(url, generation=35, settings=other))
     assert 409 == code
-    assert "4096" == compute.setting("work_mem")
-
-    daemon.kill()
-    daemon.start()
-    daemon.wait_status("an attempt", lambda found: found["refresh"]["last_attempt"])
-    assert ("40", "40", True) == shown(daemon)
-    assert "stale" == daemon.refresh()
     assert "4096" == compute.setting("work_mem")
 
 
@@ -62,6 +55,8 @@ def test_the_shown_document_is_the_newest_accepted_after_a_restart(compute: Comp
 
     daemon.wait_status("an attempt", lambda found: found["refresh"]["last_attempt"])
     assert ("2", "2", True) == shown(daemon)
+    compute.publish_document(document(url, generation=1, settings={"work_mem": "5MB"}))
+    assert "stale" == daemon.refresh()
 
 
 def test_omission_takes_nothing_from_a_live_compute(compute: Compute) -> None:
