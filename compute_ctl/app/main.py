@@ -27,6 +27,7 @@ from compute_ctl.document.body import log_is_elsewhere
 from compute_ctl.files.claim import claimed
 from compute_ctl.files.state_store import StateStore
 from compute_ctl.http import Doors
+from compute_ctl.http.guard import Limits
 from compute_ctl.monitoring.metrics import Metrics
 from compute_ctl.monitoring.observers import History, SystemdStatus
 from compute_ctl.monitoring.watchdog import Watchdog
@@ -37,6 +38,7 @@ from compute_ctl.postgres.programs import beside
 from compute_ctl.settings import Settings
 from compute_ctl.sources.control_plane import ControlPlane
 from compute_ctl.system.daemon_thread import DaemonExecutor, exit_within
+from compute_ctl.system.file_limit import raise_file_limit
 from compute_ctl.system.privileges import become_owner, hide_memory
 from compute_ctl.system.sd_notify import READY, STOPPING, Notifier
 
@@ -44,6 +46,8 @@ logger = logging.getLogger(__name__)
 
 THREADS: Final = 8
 """For name lookups and other short work of which asyncio has no other way."""
+FILES_KEPT: Final = 40
+"""From the connections of the three doors, for all else that the daemon opens."""
 STOPPED_WITHIN_S: Final = 1.0
 """After the server's end, until the supervisor has told the node."""
 
@@ -54,16 +58,19 @@ def run(settings: Settings) -> int:
     Raises:
         SettingsError: it cannot start like this; nothing was changed.
     """
+    files = raise_file_limit()
     become_owner(settings.pgdata)
     hide_memory()
-    return asyncio.run(_App(settings).main())
+    return asyncio.run(_App(settings, files=files).main())
 
 
 class _App:
     """Everything there is, in one place."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, files: int) -> None:
+        """*files*: how many may be open."""
         self._settings = settings
+        self._limits = Limits(connections=min(Limits().connections, (files - FILES_KEPT) // 3))
         self._make = Assembly(settings)
         self._tasks = Tasks()
         self._signalled = asyncio.Event()
@@ -94,7 +101,9 @@ class _App:
         node.subscribe(metrics)
         source = self._make.source(metrics)
         desk = Desk(settings.connstr, pg_dump=beside(settings.pgbin, "pg_dump"))
-        doors = Doors(node=node, settings=settings, meter=metrics, catalog=desk)
+        doors = Doors(
+            node=node, settings=settings, meter=metrics, catalog=desk, limits=self._limits
+        )
         await doors.start()
         journal = self._make.journal(store)
         node.subscribe(History(journal.add_history))
@@ -119,6 +128,7 @@ class _App:
         self._tasks.spawn("monitor", self._make.monitor(node, postgres, clock, metrics).run())
         watch = FolderWatch(node=node, journal=journal, doors=doors)
         self._tasks.spawn("folder watch", watch.run())
+        self._tasks.spawn("ports", doors.run())
         self._tasks.spawn("extensions", self._make.extension_count(node, postgres, metrics).run())
         self._tasks.spawn("audit log", self._make.audit_log(node, metrics).run())
         self._watch(node, postgres, store, keeper)

@@ -6,6 +6,7 @@ of the data directory may see is left to the daemon, which becomes that owner.
 
 from __future__ import annotations
 
+import errno
 import grp
 import shutil
 import socket
@@ -123,7 +124,9 @@ def _check_port(host: str, port: int, option: str) -> None:
             probe.bind((host, port))
             probe.listen(1)
         except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                return  # the daemon waits for it, and heals meanwhile
             raise SettingsError(
                 f"could not listen on {host}:{port}: {str(error.strerror).lower()}",
-                hint=f"Is another compute_ctl running? Choose another {option}.",
+                hint=f"Choose another {option}.",
             ) from error

@@ -89,6 +89,7 @@ def _summary(body: Mapping[str, Any], door: str, now: datetime, invocation: Invo
         grid.add_row("drift", Text(drift, style="yellow"))
     if postgres.get("catalog_error"):
         grid.add_row("catalog", Text(postgres["catalog_error"], style="red"))
+    _add_closed_ports(grid, body)
     if body["last_active"]:
         grid.add_row("last active", _ago(body["last_active"], now))
     if body["tenant"]:
@@ -105,6 +106,11 @@ def _summary(body: Mapping[str, Any], door: str, now: datetime, invocation: Invo
     for hint in advice.hints(body):
         grid.add_row("hint", Text(invocation.complete(hint), style="bold"))
     return grid
+
+
+def _add_closed_ports(grid: Table, body: Mapping[str, Any]) -> None:
+    for closed in body.get("closed_ports", ()):
+        grid.add_row("port", Text(f"{closed}; the daemon goes on trying", style="red"))
 
 
 def _in_sync(body: Mapping[str, Any]) -> str:

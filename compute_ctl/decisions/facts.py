@@ -272,6 +272,8 @@ class Snapshot:
     """The last work on them."""
     warnings: tuple[str, ...] = ()
     """What is odd in the newest document."""
+    closed_ports: tuple[str, ...] = ()
+    """Why ports of the API are not open."""
     error_since: datetime | None = None
     drift_since: datetime | None = None
     proof: Proof = Proof.NONE

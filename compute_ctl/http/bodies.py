@@ -176,6 +176,8 @@ class StatusBody(Struct, frozen=True, kw_only=True):
     """When `status` last changed; a look that finds nothing does not count."""
     error_since: datetime | None
     """When `error` became what it is; null while there is none."""
+    closed_ports: list[str]
+    """Why ports of the API are not open; the daemon goes on trying."""
 
 
 class RefreshBody(Struct, frozen=True, kw_only=True):

@@ -10,20 +10,29 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from aiohttp import web
 
 from compute_ctl.errors import SettingsError
+from compute_ctl.http.accept import Listener
 from compute_ctl.http.api import Api, Catalog, Door, Meter
 from compute_ctl.http.gates import Gate, TokenGate, loopback_gate, socket_gate
 from compute_ctl.http.guard import Guard, Limits
-from compute_ctl.http.listen import external_sockets, loopback_sockets, unix_socket
+from compute_ctl.http.listen import (
+    PortTakenError,
+    external_sockets,
+    loopback_sockets,
+    unix_socket,
+)
 from compute_ctl.http.pipeline import Pipeline
 from compute_ctl.http.startup import Startup
 from compute_ctl.node import Node
 from compute_ctl.settings import SOCKET_NAME, Settings
 
 logger = logging.getLogger(__name__)
+
+PORT_RETRY_S: Final = 1.0
 
 
 @dataclass(kw_only=True, slots=True)
@@ -32,7 +41,7 @@ class _Open:
 
     server: web.Server
     guard: Guard
-    listeners: list[asyncio.Server]
+    listeners: list[Listener]
 
 
 class Doors:
@@ -63,6 +72,8 @@ class Doors:
         """Port of the loopback door; the one in use after `start`."""
         self.socket_path: Path = settings.state_path / SOCKET_NAME
         self._bound = False
+        self._closed = [Door.LOOPBACK, *([Door.EXTERNAL] if settings.external_http_port else [])]
+        """Doors whose port is not open yet."""
 
     @property
     def catalog(self) -> Catalog | None:
@@ -79,31 +90,58 @@ class Doors:
         return self._api.waiting
 
     async def start(self) -> None:
-        """Open all doors, or none.
+        """Open the unix socket, and the ports that can be had now; `run` opens the others.
 
         Raises:
-            SettingsError: a port or the socket cannot be had.
+            SettingsError: the socket, or a port that can never be had.
         """
-        settings = self._settings
-        bound: list[socket.socket] = []
-        try:
-            bound += (tcp := loopback_sockets(settings.internal_http_port))
-            port = settings.external_http_port
-            bound += (outer := external_sockets(port) if port else [])
-            local = unix_socket(self.socket_path, group=settings.socket_group)
-        except SettingsError:
-            for sock in bound:
-                sock.close()
-            raise
+        local = unix_socket(self.socket_path, group=self._settings.socket_group)
         self._bound = True
-        self.internal_port = tcp[0].getsockname()[1]
-        await self._serve(Door.LOOPBACK, tcp, loopback_gate)
-        await self._serve(Door.SOCKET, [local], socket_gate)
-        await self._serve(Door.EXTERNAL, outer, TokenGate(node=self._api.node, settings=settings))
-        for sock in bound:
-            host, port = sock.getsockname()[:2]
-            logger.info("listening on %s", f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+        self._serve(Door.SOCKET, [local], socket_gate)
+        try:
+            self._open_ports()
+        except SettingsError:
+            await self.stop(0.0)
+            raise
         logger.info('listening on unix socket "%s"', self.socket_path)
+
+    async def run(self) -> None:
+        """Try again to open the ports that somebody else has; end when all are open."""
+        while self._closed:
+            await asyncio.sleep(PORT_RETRY_S)
+            try:
+                self._open_ports()
+            except SettingsError as error:  # it could once be had, so it may be again
+                logger.error("%s", error)
+
+    def _open_ports(self) -> None:
+        """Open what is closed and can be had; say once what cannot."""
+        node, settings = self._api.node, self._settings
+        for door in list(self._closed):
+            try:
+                sockets = self._bind(door)
+            except PortTakenError as error:
+                if node.closed_ports.get(door.value) != str(error):
+                    logger.error("%s; trying again each second (%s)", error, error.hint)
+                node.closed_ports[door.value] = str(error)
+                continue
+            gate = (
+                loopback_gate if door is Door.LOOPBACK else TokenGate(node=node, settings=settings)
+            )
+            self._serve(door, sockets, gate)
+            self._closed.remove(door)
+            node.closed_ports.pop(door.value, None)
+            if door is Door.LOOPBACK:
+                self.internal_port = sockets[0].getsockname()[1]
+            for sock in sockets:
+                host, port = sock.getsockname()[:2]
+                shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+                logger.info("listening on %s", shown)
+
+    def _bind(self, door: Door) -> list[socket.socket]:
+        if door is Door.LOOPBACK:
+            return loopback_sockets(self._settings.internal_http_port)
+        return external_sockets(self._settings.external_http_port)
 
     async def remake_socket(self) -> bool:
         """Bind the unix socket again if somebody has removed it; return whether that was so.
@@ -117,8 +155,7 @@ class Doors:
         sock = unix_socket(self.socket_path, group=self._settings.socket_group)
         for listener in opened.listeners:
             listener.close()  # nobody can reach it any more
-        loop = asyncio.get_running_loop()
-        opened.listeners = [await loop.create_server(opened.guard, sock=sock)]
+        opened.listeners = [Listener(sock, opened.guard)]
         logger.warning('unix socket "%s" was gone, listening on a new one', self.socket_path)
         return True
 
@@ -138,13 +175,12 @@ class Doors:
         )
         self._open.clear()
 
-    async def _serve(self, door: Door, sockets: list[socket.socket], gate: Gate) -> None:
+    def _serve(self, door: Door, sockets: list[socket.socket], gate: Gate) -> None:
         opened = door is Door.LOOPBACK and self._settings.extensions_on_loopback
         pipeline = Pipeline(api=self._api, door=door, gate=gate, opened=opened)
         server = web.Server(pipeline, handler_cancellation=True)
         guard = Guard(server, limits=self._limits, on_dropped=self._counter(door))
-        loop = asyncio.get_running_loop()
-        listeners = [await loop.create_server(guard, sock=sock) for sock in sockets]
+        listeners = [Listener(sock, guard) for sock in sockets]
         self._open[door] = _Open(server=server, guard=guard, listeners=listeners)
 
     def _counter(self, door: Door) -> Callable[[str], None]:

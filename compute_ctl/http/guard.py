@@ -2,15 +2,21 @@
 
 aiohttp's own timers start with the first request. Here every connection has a deadline at all
 times but while its request is being worked on (that has limits of its own), and a door has a limit
-of connections. At the limit the oldest connection that has not asked anything yet makes room, so
-any number of silent ones cannot keep a prober out; if all are at work, the new one is closed.
+of connections. At the limit the oldest connection that has had time to ask and has not makes room,
+so any number of silent ones cannot keep a prober out. Where there is none, the next caller waits in
+the kernel's queue: what has not been read yet is nobody's to throw away.
 """
 
 from __future__ import annotations
 
+import array
 import asyncio
+import fcntl
 import logging
+import socket
+import termios
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -22,6 +28,9 @@ logger = logging.getLogger(__name__)
 
 _NO_ACCESS_LOG: Final = logging.getLogger(f"{__name__}.access")
 _NO_ACCESS_LOG.disabled = True  # the pipeline writes one
+
+SILENT_S: Final = 0.05
+"""After which a connection without a request may be closed, where the room is needed."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,27 +55,45 @@ class Guard:
         self._server = server
         self._on_dropped = on_dropped
         self._connections: dict[Connection, None] = {}
+        self._left = asyncio.Event()
+        """Set when a connection has ended."""
         self.limits = limits
 
     def __call__(self) -> Connection:
         """Make the protocol of a new connection."""
         return Connection(self._server, self, asyncio.get_running_loop())
 
-    def admit(self, connection: Connection) -> bool:
-        """Count *connection* in, at the cost of an older one if need be; False: no room."""
-        if len(self._connections) >= self.limits.connections:
-            quiet = next((one for one in self._connections if one.quiet), None)
-            self._on_dropped("full")
-            if quiet is None:
+    async def room(self) -> bool:
+        """Wait for room for one more connection, made by closing a silent one if need be.
+
+        Returns False where all have been at work for as long as a header may take.
+        """
+        clock = asyncio.get_running_loop().time
+        end = clock() + self.limits.header
+        while len(self._connections) >= self.limits.connections:
+            silent = next((one for one in self._connections if one.silent(clock())), None)
+            if silent is not None:
+                self._on_dropped("full")
+                self.forget(silent)
+                silent.drop()
+            elif clock() >= end:
+                self._on_dropped("full")
                 return False
-            self.forget(quiet)
-            quiet.drop()
-        self._connections[connection] = None
+            else:
+                self._left.clear()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(SILENT_S):
+                        await self._left.wait()
         return True
+
+    def admit(self, connection: Connection) -> None:
+        """Count *connection* in."""
+        self._connections[connection] = None
 
     def forget(self, connection: Connection) -> None:
         """Count *connection* out."""
         self._connections.pop(connection, None)
+        self._left.set()
 
     def expired(self, connection: Connection) -> None:
         """Close *connection*, whose deadline has passed."""
@@ -94,16 +121,15 @@ class Connection(web.RequestHandler):
         self._idle = False
         self.quiet = True
         """Whether there is no whole request to work on."""
+        self._quiet_since = loop.time()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Admit the connection, or close it."""
+        """Count the connection in, and start its clock."""
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 -- narrows the type
         self._wire = transport
         super().connection_made(transport)
-        if self._guard.admit(self):
-            self._expire_in(self._guard.limits.header)
-        else:
-            self.drop()
+        self._guard.admit(self)
+        self._expire_in(self._guard.limits.header)
 
     def data_received(self, data: bytes) -> None:
         """Pass bytes on; the first of a further request start its clock."""
@@ -144,7 +170,15 @@ class Connection(web.RequestHandler):
     def request_ends(self) -> None:
         """The answer can be sent; after that the connection is idle."""
         self.quiet = self._idle = True
+        self._quiet_since = self._clock.time()
         self._expire_in(self._guard.limits.idle)
+
+    def silent(self, now: float) -> bool:
+        """Whether it has had time to ask for something, and has not."""
+        if not self.quiet or now - self._quiet_since < SILENT_S or self._wire is None:
+            return False
+        sock: socket.socket | None = self._wire.get_extra_info("socket")
+        return sock is None or sock.fileno() < 0 or _unread(sock.fileno()) == 0
 
     def drop(self) -> None:
         """Close at once: waiting for a client to take its last bytes would be a hold of its own."""
@@ -158,3 +192,10 @@ class Connection(web.RequestHandler):
             self._timer = None
         if seconds is not None and self._wire is not None:
             self._timer = self._clock.call_later(seconds, self._guard.expired, self)
+
+
+def _unread(descriptor: int) -> int:
+    """Return how many bytes wait to be read."""
+    count = array.array("i", [0])
+    fcntl.ioctl(descriptor, termios.FIONREAD, count)
+    return count[0]

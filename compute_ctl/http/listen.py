@@ -18,9 +18,17 @@ LOOPBACK4: Final = "127.0.0.1"
 LOOPBACK6: Final = "::1"
 ANY4: Final = "0.0.0.0"  # noqa: S104 -- callers from outside come with a token
 ANY6: Final = "::"
-BACKLOG: Final = 128
+BACKLOG: Final = 1024
+"""Who waits there for room is not lost; the kernel has a limit of its own (somaxconn)."""
 _NO_IPV6: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT)
 _PORT_TRIES: Final = 20
+_PASSING: Final = frozenset(
+    {errno.EADDRINUSE, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+)
+
+
+class PortTakenError(SettingsError):
+    """A port that cannot be had now, and may be later."""
 
 
 def loopback_sockets(port: int) -> list[socket.socket]:
@@ -71,7 +79,8 @@ def _listen(family: socket.AddressFamily, host: str, port: int, option: str) -> 
     except OSError as error:
         if sock is not None:
             sock.close()
-        raise SettingsError(
+        passing = port != 0 and error.errno in _PASSING
+        raise (PortTakenError if passing else SettingsError)(
             f"could not listen on {shown}: {reason(error)}",
             hint=f"Is another compute_ctl running? Choose another {option}."
             if error.errno == errno.EADDRINUSE

@@ -16,6 +16,7 @@ from compute_ctl.http.body import read_body
 from compute_ctl.http.errors import SERVER, answer_to
 from compute_ctl.http.gates import Gate
 from compute_ctl.http.guard import Connection
+from compute_ctl.http.log_limit import LogLimit, shown_path
 from compute_ctl.http.routes import find
 
 logger = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ class Pipeline:
         self._door = door
         self._gate = gate
         self._opened = opened
+        self._log_limit = LogLimit()
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer *request*, whatever happens."""
@@ -44,9 +46,10 @@ class Pipeline:
         begin = loop.time()
         request_id = _request_id(request)
         found = find(request.method, request.path, self._door, opened=self._opened)
-        level = self._level(request, found)
-        extra = {"request_id": request_id, "door": self._door.value}
-        logger.log(level, "serving %s %s request", request.path, request.method, extra=extra)
+        level, may_log = self._level(request, found), self._may_log(begin)
+        path, extra = shown_path(request.path), {"request_id": request_id, "door": self._door.value}
+        level = level if may_log else logging.DEBUG
+        logger.log(level, "serving %s %s request", path, request.method, extra=extra)
         response: web.StreamResponse | None = None
         try:
             answer = await self._answer(request, connection, found)
@@ -56,13 +59,13 @@ class Pipeline:
             answer = answer_to(error)
         finally:
             connection.request_ends()
-        if answer.code >= 400 and not (isinstance(found, Route) and found.quiet):
+        if answer.code >= 400 and may_log and not (isinstance(found, Route) and found.quiet):
             level = logging.INFO
         latency_ms = round((loop.time() - begin) * 1000, 3)
         logger.log(
             level,
             "answered %s %s request with %d",
-            request.path,
+            path,
             request.method,
             answer.code,
             extra={**extra, "code": answer.code, "latency_ms": latency_ms},
@@ -75,6 +78,16 @@ class Pipeline:
         if answer.code in (400, 408, 413):
             response.force_close()  # what is left of such a request is not worth reading
         return response
+
+    def _may_log(self, now: float) -> bool:
+        """Whether a request may be logged: anybody can reach a port, and the disk is finite."""
+        if self._door is Door.SOCKET:
+            return True
+        if not self._log_limit.take(now):
+            return False
+        if count := self._log_limit.told():
+            logger.warning("%d requests at %s were not logged", count, self._door.label)
+        return True
 
     def _level(self, request: web.BaseRequest, found: Route | Answer) -> int:
         """Return how loud the request is; an outage says the same every few seconds."""

@@ -97,6 +97,7 @@ def status_body(snapshot: Snapshot) -> StatusBody:
         ),
         status_since=snapshot.status_since,
         error_since=snapshot.error_since,
+        closed_ports=list(snapshot.closed_ports),
     )
 
 

@@ -137,7 +137,7 @@ class Metrics:
         yield from _configuration(snapshot)
         yield from _trouble(snapshot, now)
         yield from self._last_apply(snapshot)
-        yield from self._api()
+        yield from self._api(snapshot)
 
     def _up(self, status: Status) -> Metric:
         up = GaugeMetricFamily(
@@ -183,12 +183,14 @@ class Metrics:
                 self._last_apply_successful and not snapshot.not_in_force,
             )
 
-    def _api(self) -> Iterator[Metric]:
+    def _api(self, snapshot: Snapshot) -> Iterator[Metric]:
         answers = CounterMetricFamily(
             "compute_ctl_http_requests", "Requests to this API", labels=["door", "code"]
         )
         for labels, count in self._http.items():
             answers.add_metric(labels, count)
+        closed = len(snapshot.closed_ports)
+        yield _gauge("compute_ctl_http_closed_ports", "Ports that somebody else has", closed)
         dropped = CounterMetricFamily(
             "compute_ctl_http_dropped_connections",
             "Connections closed: too slow, or the door was full",

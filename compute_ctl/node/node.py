@@ -94,6 +94,8 @@ class Node:
         self.sessions_rest: str | None = None
         """The rest of the last generation that a new session has run with; None: unknown."""
         self.last_attempt: Attempt | None = None
+        self.closed_ports: dict[str, str] = {}
+        """Why a port of the API is not open, by door; who wants it tries again."""
         self.attempts = 0
         """Number of the last attempt begun; goes on from the history of earlier daemons."""
         self._error: str | None = None

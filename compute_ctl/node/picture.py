@@ -63,6 +63,7 @@ def take(node: Node, *, postgres: Postgres, clock: Clock) -> Snapshot:
         drift_since=at(server.drift_since),
         catalog_error=server.catalog_error,
         last_catalog=server.last_catalog,
+        closed_ports=tuple(node.closed_ports.values()),
     )
 
 

@@ -1,9 +1,14 @@
 """Silent, slow and greedy clients, by raw sockets."""
 
 import asyncio
+import os
+import resource
+import socket
 import time
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
+
+import pytest
 
 from compute_ctl.http.api import Door
 from compute_ctl.http.guard import Limits
@@ -51,14 +56,66 @@ async def test_probe_gets_in_past_slow_bodies(tmp_path: Path) -> None:
 
 
 async def test_busy_connections_are_not_pushed_out(tmp_path: Path) -> None:
-    """A caller who waits for an outcome keeps its connection; the newcomer is closed."""
+    """A caller who waits for an outcome keeps its connection; the next one waits for its place."""
     async with serve(tmp_path, limits=Limits(connections=1)) as served:
         waiting = asyncio.create_task(served.loopback("POST", "/refresh_configuration?wait=0.3"))
         await served.requested()
+        next_one = asyncio.create_task(served.loopback("GET", "/livez"))
+        assert (await waiting).json["outcome"] == "timeout"
+        assert (await next_one).code == 200
+
+
+async def test_no_room_for_long_is_told(tmp_path: Path) -> None:
+    """Where all are at work for as long as a header may take, the newcomer is closed."""
+    limits = Limits(connections=1, header=0.2)
+    async with serve(tmp_path, limits=limits) as served:
+        waiting = asyncio.create_task(served.loopback("POST", "/refresh_configuration?wait=3"))
+        await served.requested()
         async with Wire.tcp(served.port) as wire:
             assert await wire.closed(2)
-        assert (await waiting).json["outcome"] == "timeout"
         assert dropped((await served.socket("GET", "/metrics")).body, "full")
+        waiting.cancel()
+        await asyncio.wait({waiting})
+
+
+async def test_a_flood_pushes_out_no_request(tmp_path: Path) -> None:
+    """Of many connections at a time none takes the place of one whose request has come."""
+    async with serve(tmp_path, limits=Limits(connections=8)) as served, AsyncExitStack() as stack:
+
+        async def silent() -> None:
+            await stack.enter_async_context(Wire.tcp(served.port))
+
+        async def ask() -> int:
+            return (await served.loopback("POST", "/refresh_configuration")).code
+
+        for _ in range(5):
+            callers = [*(silent() for _ in range(15)), ask(), *(silent() for _ in range(15))]
+            answers = await asyncio.gather(*callers)
+            assert 200 == answers[15]
+
+
+async def test_want_of_descriptors_is_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither a traceback for each connection that waits, nor a busy loop; then it goes on."""
+    async with serve(tmp_path) as served:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with socket.socket() as caller:
+            caller.setblocking(False)
+            lowest = os.dup(caller.fileno())  # the next one that would be used
+            os.close(lowest)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+            try:
+                with suppress(BlockingIOError):
+                    caller.connect(("127.0.0.1", served.port))
+                await until(
+                    "the failure to be told", lambda: "too many open" in caplog.text.lower()
+                )
+                await asyncio.sleep(1.0)
+            finally:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            assert caplog.text.lower().count("too many open") <= 4  # one for each listening socket
+            assert 200 == (await served.loopback("GET", "/livez")).code
 
 
 async def test_silent_client_is_closed(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Where the doors listen: ports, socket, and what stands in the way."""
 
+import asyncio
 import os
 import socket
 import stat
@@ -43,20 +44,23 @@ async def test_only_loopback_is_bound(served: Served) -> None:
         assert probe.connect_ex(("127.0.0.2", served.port)) != 0
 
 
-async def test_port_in_use(tmp_path: Path) -> None:
-    """One clear line, and the other door is not left open."""
+async def test_port_in_use(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The socket is served at once; the port, as soon as it is free, is told once until then."""
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        with pytest.raises(SettingsError) as raised:
-            async with serve(tmp_path, internal_http_port=port):
-                pass
-    assert str(raised.value) == f"could not listen on 127.0.0.1:{port}: address already in use"
-    assert (
-        raised.value.hint == "Is another compute_ctl running? Choose another --internal-http-port."
-    )
-    assert not (tmp_path / "ctl.sock").exists()
+        async with serve(tmp_path, internal_http_port=port) as served:
+            reason = f"could not listen on 127.0.0.1:{port}: address already in use"
+            opening = asyncio.create_task(served.doors.run())
+
+            assert [reason] == (await served.socket("GET", "/status")).json["closed_ports"]
+            assert b"compute_ctl_http_closed_ports 1.0" in served.exposition()
+            other.close()
+            await asyncio.wait_for(opening, 10)
+            assert 200 == (await served.loopback("GET", "/livez")).code
+            assert [] == (await served.socket("GET", "/status")).json["closed_ports"]
+            assert 1 == sum(reason in record.getMessage() for record in caplog.records)
 
 
 async def test_socket_left_behind_is_replaced(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The main job: the pageserver moves or dies, and Postgres finds the new one."""
 
+import socket
 import threading
 
 import pytest
@@ -161,3 +162,24 @@ def test_worker_talks_over_the_socket(compute: Compute) -> None:
 
     assert f"unix:{daemon.socket}" == compute.postgres.value("SHOW neon_refresh.endpoint")
     assert before == over_loopback()
+
+
+def test_a_stranger_at_the_port_keeps_no_heal_away(compute: Compute) -> None:
+    """Any local user may take it while the daemon is down: Postgres's worker asks at the socket."""
+    scan = compute.fill(ROWS)
+    a, b = compute.pageserver("a"), compute.pageserver("b")
+    compute.publish(a)
+    with socket.create_server(("127.0.0.1", compute.port)) as stranger:
+        daemon = compute.start_daemon()
+        reason = f"could not listen on 127.0.0.1:{compute.port}: address already in use"
+        assert [reason] == daemon.status()["closed_ports"]
+        compute.publish(b)
+        a.kill()
+
+        assert ROWS == compute.postgres.value(scan)
+        assert b.url == compute.setting("neon.pageserver_connstring")
+        stranger.settimeout(0.0)
+        with pytest.raises(BlockingIOError):
+            stranger.accept()
+    daemon.wait_status("the port to be open", lambda found: not found["closed_ports"])
+    assert 200 == daemon.call("GET", "/livez", tcp=True)[0]

@@ -376,6 +376,13 @@ MUTATIONS: Final = (
         new="        text = escape(record.getMessage() + pairs)\n",
         tests=("tests/unit/test_log.py",),
     ),
+    Mutation(
+        name="a port in use ends the daemon",
+        file="compute_ctl/http/doors.py",
+        old="            except PortTakenError as error:\n",
+        new="            except KeyError as error:\n",
+        tests=("tests/daemon/test_http_sockets.py", "-k", "port_in_use"),
+    ),
     # the C core
     Mutation(
         name="echo not checked",

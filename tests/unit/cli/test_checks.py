@@ -76,17 +76,14 @@ def test_what_the_machine_lacks(tmp_path: Path, arguments: list[str], message: s
 
 
 def test_port_in_use(tmp_path: Path) -> None:
-    """A port that somebody listens on is told before the state folder is made."""
+    """A port that somebody else has is no mistake on the command line: the daemon waits for it."""
     (tmp_path / "PG_VERSION").write_text("15\n")
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = str(other.getsockname()[1])
-        said = checked(tmp_path, "--attach", "--internal-http-port", port)
-        outside = checked(tmp_path, "--attach", "--external-http-port", port)
-    assert said == f"could not listen on 127.0.0.1:{port}: address already in use"
-    assert outside == f"could not listen on 0.0.0.0:{port}: address already in use"
-    assert checked(tmp_path, "--attach", "--internal-http-port", port) is None
+        assert checked(tmp_path, "--attach", "--internal-http-port", port) is None
+        assert checked(tmp_path, "--attach", "--external-http-port", port) is None
 
 
 @pytest.mark.parametrize("uri", ["cp:9898", "ftp://cp", "http://", "http://[::1"])

@@ -78,6 +78,7 @@ def test_an_empty_node() -> None:
         },
         "status_since": None,
         "error_since": None,
+        "closed_ports": [],
     }
 
 
