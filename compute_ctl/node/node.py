@@ -55,6 +55,11 @@ EXIT_EMPTY: Final = 3
 class Node:
     """The compute as this daemon knows it."""
 
+    attempts = 0
+    """Number of the last attempt begun; goes on from the history of earlier daemons."""
+    exit_code: int | None = None
+    """What the daemon exits with, where that is not Postgres's own status."""
+
     def __init__(self, *, clock: Clock, postgres: Postgres) -> None:
         self._clock = clock
         self._postgres = postgres
@@ -96,8 +101,6 @@ class Node:
         self.last_attempt: Attempt | None = None
         self.closed_ports: dict[str, str] = {}
         """Why a port of the API is not open, by door; who wants it tries again."""
-        self.attempts = 0
-        """Number of the last attempt begun; goes on from the history of earlier daemons."""
         self._error: str | None = None
         self.error_since: float | None = None
         """Monotonic seconds."""
@@ -107,8 +110,6 @@ class Node:
         self.timeline: str | None = None
         self.start_failure: StartFailure | None = None
         """Postgres did not start; the configurator has not dealt with it yet."""
-        self.exit_code: int | None = None
-        """What the daemon exits with, where that is not Postgres's own status."""
 
     def subscribe(self, observer: Observer) -> None:
         """Tell *observer* of everything from now on."""
