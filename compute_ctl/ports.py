@@ -194,6 +194,9 @@ class Postgres(Protocol):
     def started_after(self, at: datetime) -> bool:
         """Whether the postmaster was certainly started later than *at*; False if in doubt."""
 
+    def read_log(self) -> None:
+        """Take in what the server has logged so far, where the daemon has its log."""
+
     def reload(self) -> bool:
         """Send SIGHUP to the verified postmaster; False where there is none."""
 

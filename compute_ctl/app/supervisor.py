@@ -73,7 +73,13 @@ class Supervisor:
     @property
     def events(self) -> Events:
         """What the watcher of the process calls."""
-        return Events(on_ready=self._on_ready, on_lost=self._node.postgres_lost, on_exit=self._exit)
+        return Events(
+            on_ready=self._on_ready,
+            on_lost=self._node.postgres_lost,
+            on_exit=self._exit,
+            on_reload=self._node.reload_errors.reload,
+            on_not_reloaded=self._node.not_reloaded,
+        )
 
     def _on_ready(self) -> None:
         self._came_up = True

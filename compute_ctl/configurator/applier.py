@@ -128,8 +128,10 @@ class Applier:
         )
         if document is not None:
             self._ledger.desire(document, DISK)
+        document_of = None if is_fallback else document
+        changed = await self._installer.changed_since_proven(body)
         self._installer.contains(
-            marker, body, None if is_fallback else document, is_fallback=is_fallback
+            marker, body, document_of, is_fallback=is_fallback, changed=changed
         )
         self._node.sessions_rest = await self._rest_of_sessions()
 
@@ -239,6 +241,7 @@ class Applier:
     async def prove_again(self) -> Result:
         """Signal Postgres once more, and see whether it proves what is in the file."""
         self._node.acks.forget()
+        self._node.reload_errors.reload()
         self._prover.signal()
         return await self._judged(await self._prover.prove())
 
@@ -310,7 +313,9 @@ class Applier:
         if same:
             self._node.now_has_version(document.version)
         else:
-            self._installer.contains(written.marker, written.body, document)
+            self._installer.contains(
+                written.marker, written.body, document, changed=written.changed
+            )
         self._journal.adopt(
             written.body,
             written.marker,

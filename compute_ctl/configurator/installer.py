@@ -14,8 +14,8 @@ from compute_ctl.configurator.prover import Prover
 from compute_ctl.decisions.attempt import Good, Result, reasons
 from compute_ctl.decisions.facts import Outcome, Written
 from compute_ctl.decisions.proof import Proof, Verdict
-from compute_ctl.document.body import Body, split_body
-from compute_ctl.document.generation import Marker, map_sha256
+from compute_ctl.document.body import Body, changed_names, split_body
+from compute_ctl.document.generation import Marker, map_sha256, sha256_hex
 from compute_ctl.document.spec import Document
 from compute_ctl.node import Node
 from compute_ctl.ports import Clock
@@ -58,8 +58,15 @@ class Installer:
         )
         self._prover.signal()  # what follows here is recorded before an acknowledgement is heard
         self._document = document
-        self._ran = self._node.written if self._node.proven else self._ran
-        self.contains(marker, body, None if is_fallback else document, is_fallback=is_fallback)
+        before = self._node.written
+        self._ran = before if self._node.proven else self._ran
+        rest, _ = split_body(body)
+        if before is not None and before.rest == rest:
+            changed = before.changed
+        else:
+            changed = changed_names(self._ran.rest if self._ran else "", rest)
+        document_of = None if is_fallback else document
+        self.contains(marker, body, document_of, is_fallback=is_fallback, changed=changed)
         logger.info("wrote generation %d to %s", marker.generation, self._journal.path)
         if hurry:
             await asyncio.sleep(PAGES_FIRST_S)
@@ -73,9 +80,18 @@ class Installer:
         return found
 
     def contains(
-        self, marker: Marker, body: str, document: Document | None, *, is_fallback: bool = False
+        self,
+        marker: Marker,
+        body: str,
+        document: Document | None,
+        *,
+        is_fallback: bool = False,
+        changed: frozenset[str] = frozenset(),
     ) -> None:
-        """Record what is in the live file; *document* is None for a mixture of two."""
+        """Record what is in the live file; *document* is None for a mixture of two.
+
+        *changed*: see `Written`.
+        """
         found = self.belongs(body)
         published = map_sha256(marker, stripe_size=found.stripe_size, shards=found.shards)
         written = Written(
@@ -89,6 +105,7 @@ class Installer:
             servers=found.servers,
             map_sha256=published if found.shards else "",
             is_fallback=is_fallback,
+            changed=changed,
         )
         self._node.now_written(written)
 
@@ -117,8 +134,19 @@ class Installer:
         self._node.proved(verdict)
         return Result(outcome=Outcome.APPLIED)
 
-    async def good(self) -> Good | None:
+    async def changed_since_proven(self, body: str) -> frozenset[str]:
+        """Return which settings of *body* differ from those of the last other rest proven."""
+        rest, _ = split_body(body)
+        for fact in reversed(self._node.state.without_rest(sha256_hex(rest)).proven_rests):
+            kept = await self._journal.kept(fact.generation)
+            if kept is not None:
+                return changed_names(split_body(kept[1].body)[0], rest)
+        return changed_names("", rest)
+
+    async def good(self, *, instead_of: str | None = None) -> Good | None:
         """Return what to go back to while Postgres runs: the newest rest proven in full.
+
+        Not *instead_of*, a rest that is refused now and may have been proven.
 
         It need not be one that a server came up with: where nothing but reloads has happened for
         months, that one would be months old.
@@ -129,5 +157,7 @@ class Installer:
             rest, upstream = split_body(kept[1].body)
             return Good(rest=rest, upstream=upstream)
         # Its files are gone, or none is good without a doubt: what ran last has not hurt either.
-        ran = self._node.written if self._node.proven else self._ran
-        return None if ran is None else Good(rest=ran.rest, upstream=ran.upstream)
+        for ran in (self._node.written if self._node.proven else None, self._ran):
+            if ran is not None and ran.rest != instead_of:
+                return Good(rest=ran.rest, upstream=ran.upstream)
+        return None

@@ -11,6 +11,7 @@ from compute_ctl.configurator.budget import share
 from compute_ctl.decisions.facts import Written
 from compute_ctl.decisions.logins import Logins, is_evidence
 from compute_ctl.decisions.proof import Proof, SqlReport, Verdict, judge
+from compute_ctl.decisions.reload_errors import judged
 from compute_ctl.errors import LoginError, PostgresError, ProbeError
 from compute_ctl.node import Node
 from compute_ctl.ports import Clock, Postgres, SqlProbe
@@ -216,7 +217,10 @@ class Prover:
         ):
             # Also where a clock that was set back makes it seem later: it was loaded before.
             report = replace(report, conf_load_time=datetime.min.replace(tzinfo=UTC))
-        return judge(
+        if report is not None:
+            # The new session was let in after the reload, whose report is in the log by now.
+            self._postgres.read_log()
+        verdict = judge(
             report,
             self._node.acks.latest,
             our_file=self._conf_path,
@@ -225,6 +229,8 @@ class Prover:
             names=written.names,
             lockout=self._lockout,
         )
+        errors = self._node.reload_errors
+        return judged(verdict, errors.heard, before=errors.before, changed=written.changed)
 
     def _was_refused(self, written: Written) -> bool:
         """Whether Postgres has refused this content: it acknowledges the servers all the same."""

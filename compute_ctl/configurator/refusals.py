@@ -16,6 +16,7 @@ from compute_ctl.decisions.facts import PUSH, Outcome
 from compute_ctl.decisions.proof import Complaint
 from compute_ctl.decisions.recovery import Quarantined
 from compute_ctl.document.body import Body
+from compute_ctl.document.generation import sha256_hex
 from compute_ctl.document.render import Rendered, render_upstream
 from compute_ctl.document.spec import Document
 from compute_ctl.document.spec_sources import UPSTREAM_SETTINGS
@@ -46,7 +47,9 @@ class Refusals:
         servers_too = any(complaint.name in UPSTREAM_SETTINGS for complaint in bad)
         unfinished = all(complaint.unfinished for complaint in bad)
         self._ledger.quarantine(document, reason, servers_too=servers_too, unfinished=unfinished)
-        body = fall_back(upstream=rendered.upstream, bad=bad, good=await self._installer.good())
+        self._node.state = self._node.state.without_rest(sha256_hex(rendered.rest))
+        good = await self._installer.good(instead_of=rendered.rest)
+        body = fall_back(upstream=rendered.upstream, bad=bad, good=good)
         return await self.fall_back_to(body, document, rendered.storage_token, reason)
 
     async def refuse_again(

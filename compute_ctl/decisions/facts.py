@@ -98,6 +98,8 @@ class AckMessage:
     pid: int = 0
     suspects: bool | None = None
     """Whether the worker complains of any upstream server; False: the trouble is over."""
+    not_reloaded: tuple[str, ...] = ()
+    """What the postmaster did not reload: ``ssl``, ``hba``, ``ident``."""
 
 
 class AckAnswer(StrEnum):
@@ -180,6 +182,8 @@ class Written:
     version: Version | None = None
     names: frozenset[str] = frozenset()
     """The settings in it."""
+    changed: frozenset[str] = frozenset()
+    """Those of the rest that differ from the last other rest that was proven."""
     servers: Mapping[str, str] = field(default_factory=dict)
     """Of these the ones that name other servers and are not empty."""
     map_sha256: str = ""

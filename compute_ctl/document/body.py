@@ -23,6 +23,26 @@ def split_body(body: str) -> tuple[str, str]:
     return body[:at], body[at:]
 
 
+def changed_names(old: str, new: str) -> frozenset[str]:
+    """Return the names of settings, and of directives, that differ between two texts."""
+    if old == new:
+        return frozenset()
+    before, after = _lines_by_name(old), _lines_by_name(new)
+    names = before.keys() | after.keys()
+    return frozenset(name for name in names if before.get(name) != after.get(name))
+
+
+def _lines_by_name(text: str) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    with suppress(SpecError):
+        for line in settings_in(text, "rest"):
+            values = found.setdefault(line.name.lower(), [])
+            if line.name.lower() not in DIRECTIVES:
+                values.clear()  # the last one counts
+            values.append(line.value)
+    return found
+
+
 def log_is_elsewhere(body: str, *, attach: bool) -> bool:
     """Whether Neon's library may keep the log: then only the safekeepers know where it ends.
 

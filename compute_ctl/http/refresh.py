@@ -66,6 +66,8 @@ class AckReport(Struct, frozen=True, kw_only=True):
     pid: int = 0
     suspects: bool | None = None
     """Whether the worker complains of any upstream server."""
+    not_reloaded: tuple[str, ...] = ()
+    """What the postmaster said that it did not reload: ``ssl``, ``hba``, ``ident``."""
 
 
 async def refresh(call: Call) -> Answer:
@@ -109,6 +111,7 @@ async def acknowledge(call: Call) -> Answer:
         stripe_size=report.stripe_size,
         pid=report.pid,
         suspects=report.suspects,
+        not_reloaded=report.not_reloaded,
     )
     answer = call.api.node.acknowledge(message)
     if answer is AckAnswer.UNKNOWN:

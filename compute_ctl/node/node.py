@@ -29,6 +29,7 @@ from compute_ctl.decisions.facts import (
 )
 from compute_ctl.decisions.proof import Proof, Verdict
 from compute_ctl.decisions.recovery import State, is_same
+from compute_ctl.decisions.reload_errors import ReloadError
 from compute_ctl.decisions.state import RESTING, TERMINATING, Event, Status, home_event
 from compute_ctl.document.generation import Marker
 from compute_ctl.document.spec import ComputeCtlConfig, decode_document
@@ -40,6 +41,7 @@ from compute_ctl.node.life import Life
 from compute_ctl.node.looks import Looks
 from compute_ctl.node.observer import Observer, Observers
 from compute_ctl.node.push import Push
+from compute_ctl.node.reload_errors import ReloadErrors
 from compute_ctl.node.requests import Requests
 from compute_ctl.node.server_notes import ServerNotes
 from compute_ctl.node.server_start import ServerStart
@@ -82,7 +84,7 @@ class Node:
         self.start_seen = False
         """Postgres has become ready, and nobody has looked yet what it was started with."""
         self.requests = Requests()
-        self.acks = Acks()
+        self.acks, self.reload_errors = Acks(), ReloadErrors()
         self.looks = Looks()
         self.push: Push | None = None
         self.state = State()
@@ -259,6 +261,8 @@ class Node:
         """Take an acknowledgement by Postgres; only the current marker proves anything."""
         answer = self.acks.take(message)
         self._observers.on_ack(answer)
+        if answer is AckAnswer.TAKEN and self.reload_errors.acknowledge(message.not_reloaded):
+            self.want_look(hurry=True)
         if answer is AckAnswer.TAKEN and message.suspects is False:
             self.requests.trouble_over()
             self.wake.set()
@@ -267,6 +271,11 @@ class Node:
         elif answer is AckAnswer.TAKEN and self.proven and self.acks.unasked:
             self.want_look()
         return answer
+
+    def not_reloaded(self, error: ReloadError) -> None:
+        """Take what the server's log says of a reload."""
+        if self.reload_errors.log(error):
+            self.want_look(hurry=True)
 
     def want_look(self, *, hurry: bool = False) -> None:
         """Have what runs compared with what is written, without asking the source.
@@ -290,6 +299,7 @@ class Node:
         """Record that *written* is in the live file; from now on its acknowledgement counts."""
         self.written = written
         self.acks.expect(written)
+        self.reload_errors.expect(written)
         self.configured.set()
         if self.desired is not None and not written.is_fallback:
             self.desired = replace(self.desired, generation=written.marker.generation)

@@ -1,4 +1,4 @@
-"""What the server's own log says of its start. Pure.
+"""What the server's own log says of its start and of reloads. Pure.
 
 The texts are those of PostgreSQL 13 to 18, untranslated: the daemon sets ``lc_messages``. Whatever
 is in another language is not recognised.
@@ -7,8 +7,11 @@ is in another language is not recognised.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Final
 
+from compute_ctl.decisions.reload_errors import Part, ReloadError
+from compute_ctl.document.generation import MARKER_SETTING
 from compute_ctl.postgres.logs import JOINT
 
 _MESSAGE: Final = re.compile(r"\b(LOG|WARNING|ERROR|FATAL|PANIC):\s+(.*)", re.DOTALL)
@@ -48,3 +51,45 @@ class StartLog:
         if self._fatal and self._cause:
             return f"{self._fatal} ({self._cause})"
         return self._fatal
+
+
+_RELOAD: Final = "received SIGHUP, reloading configuration files"
+_MARKER: Final = re.compile(rf'parameter "{re.escape(MARKER_SETTING)}" changed to "(.*)"')
+_NOT_RELOADED: Final = re.compile(r"(.*) was not reloaded")
+
+
+class ReloadLog:
+    """Listens to reloads: which generation was read, and what was not reloaded with it."""
+
+    def __init__(
+        self, *, on_reload: Callable[[], None], on_error: Callable[[ReloadError], None]
+    ) -> None:
+        self._on_reload = on_reload
+        self._on_error = on_error
+        self._marker: str | None = None
+        self._cause = ""
+
+    def take(self, record: str) -> None:
+        """Take one record of the log."""
+        found = message_of(record)
+        if found is None or found[0] != "LOG":
+            return
+        text = found[1]
+        if text == _RELOAD:
+            self._cause = ""
+            self._on_reload()
+        elif marker := _MARKER.fullmatch(text):
+            self._marker = marker[1]
+        elif said := _NOT_RELOADED.fullmatch(text):
+            because = f" ({self._cause})" if self._cause else ""
+            part, self._cause = _part(said[1]), ""
+            self._on_error(ReloadError(part=part, text=text + because, marker=self._marker))
+        elif not text.startswith("parameter "):
+            self._cause = text
+
+
+def _part(name: str) -> Part:
+    """Return the part that is called *name*: from PostgreSQL 16 on a file by its path."""
+    if name == "SSL configuration":
+        return Part.SSL
+    return Part.IDENT if "ident" in name.rpartition("/")[2] else Part.HBA

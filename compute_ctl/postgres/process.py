@@ -10,10 +10,11 @@ import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from compute_ctl.decisions.reload_errors import ReloadError
 from compute_ctl.errors import PostgresError
 from compute_ctl.postgres.identity import was_shut_down
 from compute_ctl.postgres.logs import LogPipe
-from compute_ctl.postgres.messages import StartLog
+from compute_ctl.postgres.messages import ReloadLog, StartLog
 from compute_ctl.postgres.postmaster import Process, catches, find
 from compute_ctl.postgres.programs import (
     child_environment,
@@ -49,6 +50,8 @@ class Supervised(Server):
         self._on_record = on_record
         self._logs = LogPipe(log_pipe, on_record=self._record, on_overflow=_overflowed)
         self._start_log = StartLog()
+        self._events = Events()
+        self._reload_log = ReloadLog(on_reload=self._reload_begins, on_error=self._not_reloaded)
         self._child: subprocess.Popen[bytes] | None = None
         self._begins = False
         """It was started, and is not known yet to handle SIGHUP."""
@@ -59,8 +62,19 @@ class Supervised(Server):
         """Why the server ended before it was ready, in its own words; '' where it has not said."""
         return self._start_log.failure
 
+    def read_log(self) -> None:
+        """Take in what the server has logged so far."""
+        self._logs.drain()
+
+    def _reload_begins(self) -> None:
+        self._events.on_reload()
+
+    def _not_reloaded(self, error: ReloadError) -> None:
+        self._events.on_not_reloaded(error)
+
     def _record(self, record: str) -> None:
         self._start_log.take(record)
+        self._reload_log.take(record)
         self._on_record(record)
 
     async def make_if_empty(self) -> bool:
@@ -125,6 +139,7 @@ class Supervised(Server):
         `on_exit` gets the exit status (128 + N for signal N); for an adopted server, whose status
         nobody can know, 0 where it was shut down in good order, else 1.
         """
+        self._events = events
         while True:
             await self._started.wait()
             self._started.clear()

@@ -15,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from compute_ctl.decisions.reload_errors import ReloadError
 from compute_ctl.errors import PostgresError
 from compute_ctl.postgres.identity import shutdown_lsn
 from compute_ctl.postgres.postmaster import Process, began_at, find, read_pid_file, works_in
@@ -35,6 +36,10 @@ def _nothing() -> None:
     pass
 
 
+def _nothing_with_error(_error: ReloadError) -> None:
+    pass
+
+
 def _nothing_with_status(_status: int | None) -> None:
     pass
 
@@ -49,6 +54,10 @@ class Events:
     """It did, and does no more: it is stopping, or gone."""
     on_exit: Callable[[int | None], None] = _nothing_with_status
     """The process has ended; with its exit status where that is known."""
+    on_reload: Callable[[], None] = _nothing
+    """It says that a reload begins."""
+    on_not_reloaded: Callable[[ReloadError], None] = _nothing_with_error
+    """It says that a part of its configuration was not reloaded."""
 
 
 class Server:
@@ -105,6 +114,9 @@ class Server:
         if began is None or noted.start_time is None:
             return False
         return began > moment + TICK_S and noted.start_time >= int(moment)
+
+    def read_log(self) -> None:
+        """Take in what the server has logged so far: nothing, where the log is somebody else's."""
 
     def reload(self) -> bool:
         """Send SIGHUP to the verified postmaster; False where there is none.

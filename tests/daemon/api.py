@@ -50,6 +50,9 @@ class StillPostgres:
     pid: int | None = 4711
     has_read_files = True
 
+    def read_log(self) -> None:
+        """Have none."""
+
     def started_after(self, at: datetime) -> bool:
         """Leave that in doubt."""
         return False

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from devstack.compute import Compute
 from devstack.daemon import Daemon
 from devstack.installation import binary, free_port
 from devstack.postgres import Template
@@ -120,3 +121,79 @@ def test_a_start_that_no_settings_help_blames_no_document(supervised: Supervised
 
     running(supervised)
     assert "9MB" == supervised.show("work_mem")
+
+
+def refused_for_tls(daemon: Daemon) -> dict[str, Any]:
+    """Wait until the settings are refused for what the postmaster said; return the status."""
+    found: dict[str, Any] = daemon.wait_status(
+        "the refusal",
+        lambda found: (
+            found["config"]["quarantined"]
+            and found["config"]["applied"]
+            and not found["config"]["applied"]["sha256"]
+            and found
+        ),
+    )
+    (refused,) = found["config"]["quarantined"]
+    assert "SSL configuration was not reloaded" in refused["reason"]
+    assert not found["config"]["in_sync"]
+    assert 503 == daemon.call("GET", "/syncz")[0]
+    return found
+
+
+def test_what_the_postmaster_did_not_reload_is_refused(supervised: Supervised) -> None:
+    """TLS without a certificate reloads without an error in any view: its log tells."""
+    supervised.publish(work_mem="7MB")
+    running(supervised)
+    daemon = supervised.daemon
+
+    supervised.publish(work_mem="8MB", ssl="on")
+    assert "rejected" == daemon.refresh()
+
+    found = refused_for_tls(daemon)
+    assert 'could not load server certificate file "server.crt"' in found["error"]
+    assert ["7MB", "off"] == [supervised.show(name) for name in ("work_mem", "ssl")]
+    assert 0 == daemon.stop()
+    daemon.start()
+    daemon.wait_status("running", lambda found: found["status"] == "running")
+    assert "7MB" == supervised.show("work_mem")
+
+
+def test_a_broken_file_of_the_operator_is_no_fault_of_the_document(supervised: Supervised) -> None:
+    """It is shown as drift until it is mended, and nothing is rolled back."""
+    supervised.publish(work_mem="7MB")
+    running(supervised)
+    daemon, hba = supervised.daemon, supervised.data / "pg_hba.conf"
+    good = hba.read_text()
+    hba.write_text(f"{good}nonsense\n")
+
+    supervised.publish(work_mem="8MB")
+    assert "applied" == daemon.refresh()
+
+    assert "8MB" == supervised.show("work_mem")
+    status = daemon.status()
+    assert [] == status["config"]["quarantined"]
+    (drift,) = status["postgres"]["drift"]
+    assert "hba_file" == drift["name"]
+    assert drift["reason"].startswith("pg_hba.conf was not reloaded (")
+
+    hba.write_text(good)
+    supervised.publish(work_mem="9MB")
+    assert "applied" == daemon.refresh()
+    assert [] == daemon.status()["postgres"]["drift"]
+
+
+def test_attached_the_library_tells_what_was_not_reloaded(compute: Compute) -> None:
+    """It comes with an acknowledgement, perhaps after the one that made the settings applied."""
+    a = compute.pageserver("a")
+    compute.publish(a, settings={"work_mem": "7MB"})
+    daemon = compute.start_daemon()
+
+    compute.publish(a, settings={"work_mem": "8MB", "ssl": "on"})
+    assert daemon.refresh() in ("applied", "rejected")
+
+    refused_for_tls(daemon)
+    wait_until("the settings before", lambda: compute.setting("work_mem") == "7168")
+    assert ("off", a.url) == (
+        compute.setting("ssl"), compute.setting("neon.pageserver_connstring")
+    )  # fmt: skip

@@ -118,6 +118,20 @@ MUTATIONS: Final = (
         tests=("tests/unit/decisions/test_recovery.py",),
     ),
     Mutation(
+        name="what was not reloaded is no evidence",
+        file="compute_ctl/decisions/reload_errors.py",
+        old="        (bad if blamed else shown).append(",
+        new="        (shown if blamed else shown).append(",
+        tests=("tests/unit/decisions/test_reload_errors.py",),
+    ),
+    Mutation(
+        name="a document is blamed for the operator's files",
+        file="compute_ctl/decisions/reload_errors.py",
+        old="    if changed & (DIRECTIVES | _DEPENDS_ON[part]):\n",
+        new="    if part or changed:\n",
+        tests=("tests/unit/decisions/test_reload_errors.py",),
+    ),
+    Mutation(
         name="a failed start goes back to the started generation at once",
         file="compute_ctl/decisions/start.py",
         old="        if started is not None and one.generation < started:\n",

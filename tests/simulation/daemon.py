@@ -78,6 +78,9 @@ class Server:
         """Nothing: this server says nothing."""
         return ""
 
+    def read_log(self) -> None:
+        """Its log is nobody's."""
+
     def started_after(self, at: datetime) -> bool:
         """Whether it was started later than *at*."""
         return self._postgres.up and self._postgres.started_at > at

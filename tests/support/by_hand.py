@@ -24,6 +24,9 @@ class NoPostgres:
     pid = None
     has_read_files = True
 
+    def read_log(self) -> None:
+        """Have none."""
+
     def started_after(self, at: datetime) -> bool:
         """Never: there is none."""
         return False
