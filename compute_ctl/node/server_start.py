@@ -40,6 +40,8 @@ class ServerStart:
 
         *written* is what is in the file now, and has been since *changed_at*; None if unknown.
         """
+        if not self._postgres.ready:
+            return None  # another one has been started while the file was read
         read, self._reads = self._reads, None
         if read is not None:
             return read

@@ -83,7 +83,7 @@ class Server:
 
     def started_after(self, at: datetime) -> bool:
         """Whether it was started later than *at*."""
-        return self._postgres.up and self._postgres.started_at > at
+        return self._postgres.up and self._postgres.started_after(at)
 
     def reload(self) -> bool:
         """Send SIGHUP."""

@@ -256,6 +256,7 @@ def typo(world: World) -> None:
 
 def clock(world: World) -> None:
     """Somebody sets the clock."""
+    world.clocks_set += 1
     world.wall_offset += world.rng.choice([-YEAR_S, -3600.0, -5.0, 5.0, 3600.0, YEAR_S])
 
 

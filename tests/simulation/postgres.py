@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from compute_ctl.decisions.proof import FileSetting, PendingRestart, SqlReport
@@ -36,6 +36,7 @@ class SimPostgres:
         self.pending: set[str] = set()
         self.load_time: datetime = world.wall()
         self.started_at: datetime = world.wall()
+        self._started_monotonic = world.monotonic()
         self.overrides: dict[str, str] = {}
         """ALTER SYSTEM; in force from the next reload or start on."""
         self._loaded_overrides: dict[str, str] = {}
@@ -80,6 +81,7 @@ class SimPostgres:
         self.up, self.ready, self.pending = True, False, set()
         self.starts += 1
         self.started_at = self._world.wall()
+        self._started_monotonic = self._world.monotonic()
         self.pid = 4000 + self.starts
         self.started_with = {
             name: wanted.get(name, rules.DEFAULTS[name]) for name in rules.RESTART_ONLY
@@ -132,6 +134,14 @@ class SimPostgres:
             if wanted.get(name, rules.DEFAULTS[name]) != value
         }
         self.conf, self._loaded_overrides = wanted | kept, dict(self.overrides)
+
+    def started_after(self, at: datetime) -> bool:
+        """Whether it was started later than *at*, by what it noted and by what the kernel says.
+
+        The kernel's time of a start follows a clock that is set.
+        """
+        age = timedelta(seconds=self._world.loop.now - self._started_monotonic)
+        return self.started_at > at and self._world.wall() - age > at
 
     def _in_force(self) -> None:
         if self.marker:

@@ -45,6 +45,8 @@ class World:
         self.faults = Faults()
         self.disk = Disk()
         self.wall_offset = 0.0
+        self.clocks_set = 0
+        """How often; set to and fro, a clock can make any two moments change places."""
         self.has_library = rng.random() < 0.85
         self.has_etags = rng.random() < 0.8
         self.long_polls = rng.random() < 0.5
