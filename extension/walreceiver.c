@@ -98,8 +98,9 @@ nr_primary_watch(void)
 		followed = false;
 		return -1;
 	}
-	followed = true;
 	look(&receiver);
+	/* a primary is in recovery too while it starts, but asks nobody for a stream */
+	followed = followed || receiver.started != 0;
 	silent = silent_ms(&receiver, &what);
 	if (silent > 0 && now_us >= repeat_us)
 	{
