@@ -24,10 +24,17 @@ follows_primary(void)
 	return MyBackendType == B_WAL_RECEIVER || nr_is_slot_sync_worker();
 }
 
+/* Does the startup process replay what a primary sends? It may also follow an archive alone. */
+static bool
+recovers_from_primary(void)
+{
+	return MyBackendType == B_STARTUP && PrimaryConnInfo != NULL && PrimaryConnInfo[0] != '\0';
+}
+
 static bool
 listens_here(void)
 {
-	if (follows_primary())
+	if (follows_primary() || recovers_from_primary())
 		return true;
 	switch (MyBackendType)
 	{
@@ -81,6 +88,9 @@ judge(const ErrorData *report)
 
 	if (!pgh_classify_report(follows_primary(), sqlstate, report->message_id, report->message,
 	                         report->detail, &verdict))
+		return;
+	if (MyBackendType == B_STARTUP && verdict.source == PGH_SOURCE_PRIMARY &&
+	    !recovers_from_primary())
 		return;
 	if (verdict.source == PGH_SOURCE_PAGESERVER && verdict.shard >= 0)
 		judge_shard(&verdict, sqlstate, report->message);

@@ -104,6 +104,18 @@ static const struct report_rule walreceiver_rules[] = {
 	{ "restarted WAL streaming", false, USEFUL, NO_TROUBLE, ATTEMPT },
 };
 
+/*
+ * The startup process of a standby that has replayed beyond the point where the primary's history
+ * forks off. Where both lie in one segment, the walreceiver starts before the fork, is served and
+ * ends in good order, again and again.
+ */
+static const struct report_rule recovery_rules[] = {
+	{ "new timeline %u forked off current database system timeline", false, TROUBLE, WRONG, CERTAIN,
+	  ATTEMPT },
+	{ "new timeline %u is not a child of database system timeline", false, TROUBLE, WRONG, CERTAIN,
+	  ATTEMPT },
+};
+
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 
 /* Is there anything behind the last colon? */
@@ -260,6 +272,11 @@ pgh_classify_report(bool is_wal_receiver, const char *sqlstate, const char *mess
 		verdict->peer = peer_in(text);
 		ours =
 			apply_rules(walproposer_rules, COUNT(walproposer_rules), skip_tags(id), text, verdict);
+	}
+	else
+	{
+		verdict->source = PGH_SOURCE_PRIMARY;
+		ours = apply_rules(recovery_rules, COUNT(recovery_rules), id, text, verdict);
 	}
 	if (!ours)
 		*verdict = (struct pgh_verdict){ .shard = -1 };

@@ -14,7 +14,8 @@ _PUSH: Final = "If that takes long, push a document (POST /configure on the sock
 
 OF_PRIMARY: Final[Hints] = (
     (
-        r"is not in this server's history|is behind recovery timeline",
+        r"is not in this server's history|is behind recovery timeline"
+        r"|forked off current database system timeline|is not a child of database system timeline",
         "The histories of primary and standby have diverged. Publish another primary, or stop this "
         "standby and run pg_rewind, or rebuild it (pg_basebackup).",
     ),

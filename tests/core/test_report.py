@@ -220,6 +220,23 @@ def test_walreceiver_not_trouble(message_id: str, sqlstate: str) -> None:
     assert classify_report(message_id, "x", sqlstate=sqlstate, is_wal_receiver=True) is None
 
 
+@pytest.mark.parametrize(
+    "message_id",
+    [
+        "new timeline %u forked off current database system timeline %u before current recovery "
+        "point %X/%X",
+        "new timeline %u is not a child of database system timeline %u",
+    ],
+)
+def test_a_history_that_forked_off(message_id: str) -> None:
+    """The startup process knows that no primary of this history can be followed."""
+    verdict = classify_report(message_id, "new timeline 2 ...", sqlstate="00000")
+    assert verdict is not None
+    assert (Source.PRIMARY, Trouble.WRONG) == (verdict.source, verdict.trouble)
+    assert Certainty.CERTAIN == verdict.certainty
+    assert classify_report("%s", "new timeline 2 forked off current", sqlstate="00000") is None
+
+
 def test_walreceiver_success() -> None:
     """Streaming ends the suspicion."""
     verdict = classify_report(

@@ -118,6 +118,39 @@ def test_a_primary_of_another_cluster_is_certainly_wrong(
     assert standby.value(certainty) == "certain"
 
 
+def test_a_primary_that_forked_off_within_a_segment(
+    primary: Postgres, standby: Postgres, make_neon: MakeNeon, daemon: DaemonStub
+) -> None:
+    """Its stream starts before the fork and ends in good order; only the startup process knows.
+
+    Each turn begins with a stream that starts, which is a success, so only a certain report can
+    raise suspicion whatever failure_threshold says.
+    """
+    second = make_neon(FAST, name="second", start=False)
+    (second.data / "standby.signal").touch()
+    follow(second, primary)
+    standby.configure({"neon_refresh.failure_threshold": 1000})
+    follow(standby, primary)
+    second.stop()
+    primary.query("CREATE TABLE beyond_the_fork (n int)")
+    end = primary.value("SELECT pg_current_wal_flush_lsn()")
+    replayed = f"SELECT pg_last_wal_replay_lsn() >= '{end}'"
+    wait_until("the table on the standby", lambda: standby.value(replayed))
+    second.configure({"primary_conninfo": None})
+    second.start()
+    assert second.value("SELECT pg_promote()") is True
+    assert daemon.of(REFRESH) == []
+
+    standby.configure({"primary_conninfo": second.dsn()})
+    standby.reload()
+
+    body = daemon.wait_for(REFRESH)[0].body
+    assert ("primary", "wrong") == (body["source"], body["class"])
+    assert "forked off current database system timeline" in body["text"]
+    daemon.wait_for(REFRESH, 2)
+    assert not standby.log_contains("is not in this server's history")
+
+
 def test_a_primary_that_never_answers_is_silent(standby: Postgres, daemon: DaemonStub) -> None:
     """Nobody reports a connection that is never made; the worker sees it in shared memory."""
     with socket.socket() as deaf:
