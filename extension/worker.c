@@ -348,8 +348,9 @@ send_due(Worker *worker, uint64 now_us)
 		worker->complained = false;
 		want_ack(worker, PAGES_FIRST_MS);
 	}
-	/* the postmaster says it after it has signalled us; our own reload wants an ack anyway */
-	if (!ConfigReloadPending && nr_published_not_reloaded() != worker->not_reloaded_told)
+	/* The postmaster says it after it has signalled us; our own reload wants an ack anyway. That
+	 * flags are cleared is no news: a reload begins, and the marker is still that of the last. */
+	if (!ConfigReloadPending && (nr_published_not_reloaded() & ~worker->not_reloaded_told) != 0)
 		want_ack(worker, 0);
 	if (due && (nr_enabled || worker->manual) && !pgh_trigger_in_flight(worker->refresh.trigger))
 		send_refresh(worker, now_us);
