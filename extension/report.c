@@ -119,11 +119,14 @@ request_sentence(const NrTask *task, bool with_text)
 void
 nr_error_gave_up(const NrTask *task, int limit_ms)
 {
+	/* looks into catalogs, so not in the middle of a report */
+	bool with_text = nr_user_may_read_settings();
+
 	ereport(
 		ERROR,
 		(errcode(ERRCODE_CONNECTION_FAILURE),
 		 errmsg("could not read from pageserver of shard %u within %d ms", task->shard, limit_ms),
-		 errdetail("%s %s", request_sentence(task, nr_user_may_read_settings()), daemon_sentence()),
+		 errdetail("%s %s", request_sentence(task, with_text), daemon_sentence()),
 		 errdetail_log("%s %s", request_sentence(task, true), daemon_sentence()),
 		 errhint("The server goes on asking for a new configuration as long as requests fail; "
 		         "see the view neon_refresh.shards and the daemon's status.")));
