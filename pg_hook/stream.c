@@ -93,7 +93,8 @@ pgh_report_names(const char *message, const char *endpoint)
 		return PGH_REPORT_ENDPOINT_UNKNOWN;
 	if (!contains_word(known, host))
 		return PGH_REPORT_ENDPOINT_OTHER;
-	if (port.len == 0 || contains_word(known, port) || pgh_span_begins(port, "5432"))
+	if (port.len == 0 || contains_word(known, port) ||
+	    (port.len == 4 && pgh_span_begins(port, "5432")))
 		return PGH_REPORT_ENDPOINT_SAME;
 	return PGH_REPORT_ENDPOINT_OTHER;
 }

@@ -116,6 +116,7 @@ D = 'could not connect to server: refused\n\tIs the server running on host "::1"
         (D + "\tTCP/IP connections on port 5432?", "host=::1", SAME),
         ("libpagestore: connected to 'host=a port=1' with", "host=a port=1", SAME),
         ("libpagestore: connected to 'host=a port=1' with", "host=a port=2", OTHER),
+        (A.replace("6400", "54321"), "host=10.0.0.1 port=6400", OTHER),
         ("server closed the connection unexpectedly", "host=a", UNKNOWN),
         ('at "', "host=a", UNKNOWN),
         ("", "", UNKNOWN),
