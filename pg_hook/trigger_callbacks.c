@@ -161,6 +161,8 @@ pgh_trigger_set_options(struct pgh_trigger *trigger)
 		curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, trigger) == CURLM_OK &&
 		curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, on_timer) == CURLM_OK &&
 		curl_multi_setopt(multi, CURLMOPT_TIMERDATA, trigger) == CURLM_OK &&
+		/* one connection is known by its peer, so no other may be kept */
+		curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, 1L) == CURLM_OK &&
 		curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, trigger->detail) == CURLE_OK &&
 		curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body) == CURLE_OK &&
 		curl_easy_setopt(easy, CURLOPT_WRITEDATA, trigger) == CURLE_OK &&
