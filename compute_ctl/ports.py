@@ -212,6 +212,16 @@ class SqlProbe(Protocol):
         """
 
 
+class SettingsTrial(Protocol):
+    """Tries values in the running server, without effect."""
+
+    async def accepts(self, settings: Mapping[str, str], *, within_s: float) -> bool:
+        """Return whether the server certainly takes all of *settings*; never raises.
+
+        False also where it cannot be asked at once: then somebody else has to judge.
+        """
+
+
 class CatalogEnd(StrEnum):
     """How a wish ended."""
 

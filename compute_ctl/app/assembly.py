@@ -22,14 +22,16 @@ from compute_ctl.files.state_store import StateStore
 from compute_ctl.monitoring.audit_log import AuditLog
 from compute_ctl.monitoring.extensions import ExtensionCount
 from compute_ctl.monitoring.metrics import Metrics
-from compute_ctl.monitoring.monitor import Monitor
+from compute_ctl.monitoring.monitor import APPLICATION, Monitor
 from compute_ctl.node import Node
 from compute_ctl.postgres import Attached, Supervised
 from compute_ctl.postgres.identity import data_dir_inode, system_identifier
 from compute_ctl.settings import SOCKET_NAME, Settings, worker_endpoint
 from compute_ctl.sources.control_plane import ControlPlane
 from compute_ctl.sources.file import FileSource
+from compute_ctl.sql.kept_session import KeptSession
 from compute_ctl.sql.probe import SqlProbe
+from compute_ctl.sql.trial import SqlTrial
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +55,8 @@ class Assembly:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._session = KeptSession(settings.connstr, application_name=APPLICATION)
+        """The monitor's; between its looks, settings are tried in it."""
 
     def postgres(self) -> Attached | Supervised:
         """Return the server as a process, by whose business it is."""
@@ -161,6 +165,7 @@ class Assembly:
             clock=clock,
             context=context,
             deadlines=settings.deadlines,
+            trial=SqlTrial(self._session),
         )
 
     def keeper(
@@ -199,7 +204,7 @@ class Assembly:
             node.server.last_active = at
 
         return Monitor(
-            connstr=self._settings.connstr,
+            session=self._session,
             postgres=postgres,
             clock=clock,
             on_active=is_active,

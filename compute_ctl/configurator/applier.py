@@ -13,6 +13,7 @@ from compute_ctl.configurator.installer import Installer
 from compute_ctl.configurator.journal import Journal
 from compute_ctl.configurator.ledger import DISK, Ledger
 from compute_ctl.configurator.means import Means
+from compute_ctl.configurator.precheck import Precheck
 from compute_ctl.configurator.prover import Prover
 from compute_ctl.configurator.refusals import Refusals
 from compute_ctl.configurator.remarks import Remarks
@@ -29,7 +30,7 @@ from compute_ctl.document.spec import Document
 from compute_ctl.document.versions import is_older
 from compute_ctl.errors import SpecError, StoreError
 from compute_ctl.node import Node
-from compute_ctl.ports import Clock
+from compute_ctl.ports import Clock, SettingsTrial
 from compute_ctl.settings import Deadlines
 from compute_ctl.system.daemon_thread import beside_loop
 
@@ -48,13 +49,16 @@ class Applier:
         clock: Clock,
         context: RenderContext,
         deadlines: Deadlines,
+        trial: SettingsTrial | None = None,
     ) -> None:
+        """*trial*: where the running server can be asked about new values."""
         self._node = node
         self._ledger = Ledger(node=node, clock=clock)
         self._journal = journal
         self._prover = prover
         self._clock = clock
         self._context = context
+        self._precheck = Precheck(node=node, journal=journal, trial=trial)
         self._remarks = Remarks(node=node, context=context)
         self._reloaded_for: tuple[Complaint, ...] = ()
         """What the server ran with older values of when it was last reloaded for that."""
@@ -180,7 +184,7 @@ class Applier:
         if step is Step.QUARANTINED and known.quarantined:
             return await self._refusals.refuse_again(document, rendered, known.quarantined)
         try:
-            if step is Step.NEWS and not self._has_rest(rendered):
+            if step is Step.NEWS and not self._precheck.has_rest(rendered):
                 await self._journal.check_named_files(rendered.body)
             result = await self._take(step, document, rendered, source)
         except SpecError as error:
@@ -227,7 +231,7 @@ class Applier:
             self._accept(document, rendered, source)
             self._node.proved(self._node.verdict or Verdict(proof=Proof.UPSTREAM))
             return Result(outcome=Outcome.APPLIED)
-        complaints = await self._precheck(rendered)
+        complaints = await self._precheck.complaints(rendered)
         self._ledger.desire(document, source)
         if complaints:
             return await self._refusals.refuse(document, rendered, complaints)
@@ -323,20 +327,6 @@ class Applier:
             token=rendered.storage_token,
             state=self._node.state,
         )
-
-    def _has_rest(self, rendered: Rendered) -> bool:
-        """Whether all of *rendered* but the servers is in the file already."""
-        return self._node.written is not None and self._node.written.rest == rendered.rest
-
-    async def _precheck(self, rendered: Rendered) -> tuple[Complaint, ...]:
-        """Ask the server's binary first, unless only the upstream changed: that is urgent."""
-        if self._has_rest(rendered):
-            return ()
-        found = await self._journal.check(rendered.body)
-        for complaint in found:
-            if complaint.file != self._journal.path:
-                logger.warning("not ours, but in the way: %s", reasons((complaint,)))
-        return tuple(complaint for complaint in found if complaint.file == self._journal.path)
 
     async def fall_back_for_start(self, reason: str) -> bool:
         """Write something that Postgres may start with; see `StartFallback.next`."""

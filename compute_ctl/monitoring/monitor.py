@@ -10,27 +10,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-from compute_ctl.errors import ProbeError, SqlError
+from compute_ctl.errors import ProbeError
 from compute_ctl.ports import Clock, Postgres
-from compute_ctl.sql.session import PgSession
-from compute_ctl.system.daemon_thread import Room
+from compute_ctl.sql.kept_session import KeptSession
 
 logger = logging.getLogger(__name__)
 
 APPLICATION: Final = "compute_ctl:compute_activity_monitor"
 CHECK_S: Final = 2.0
-THREAD_MARGIN_S: Final = 0.5
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
-STAY: Final = """\
-SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'"""
-"""The session is kept between two looks; before 14 there is no such setting."""
 LOOK: Final = """\
 WITH others AS (
     SELECT state, state_change FROM pg_stat_activity
@@ -67,7 +61,7 @@ class Activity:
 class Monitor:
     """Watches one server; `run` is its task."""
 
-    connstr: str = field(repr=False)
+    session: KeptSession
     postgres: Postgres
     clock: Clock
     on_active: Callable[[datetime], None]
@@ -79,8 +73,6 @@ class Monitor:
     """Whether a change of the statistics counts as activity."""
     interval_s: float = 1.0
     last_active: datetime | None = None
-    _session: PgSession | None = None
-    _room: Room = field(default_factory=Room)
     _statistics: str | None = None
     _up_at: float | None = None
     """Monotonic seconds; None before Postgres was ever ready."""
@@ -93,12 +85,7 @@ class Monitor:
                 await self.check()
                 await asyncio.sleep(self.interval_s)
         finally:
-            self.close()
-
-    def close(self) -> None:
-        """Close the connection, unless a look that hangs has it."""
-        if self._room.free:
-            self._close()
+            self.session.close()
 
     async def check(self) -> None:
         """Look once; never raises."""
@@ -147,47 +134,7 @@ class Monitor:
             self.on_active(active)
 
     async def _look(self) -> Activity:
-        deadline = time.monotonic() + CHECK_S
-        return await self._room.run(
-            lambda: _activity(self._ask(deadline)),
-            name="monitor",
-            within_s=CHECK_S + THREAD_MARGIN_S,
-        )
-
-    def _ask(self, deadline: float) -> tuple[str | None, ...]:
-        """Ask over the connection that is there, or over a new one. Raises ProbeError."""
-        if self._session is not None:
-            try:
-                return self._query(self._session, deadline)
-            except SqlError:
-                self._close()
-                raise
-            except ProbeError:
-                self._close()  # Postgres was started anew, perhaps
-        self._session = PgSession(
-            self.connstr,
-            deadline,
-            application_name=APPLICATION,
-            options={"role": "none"},
-        )
-        try:
-            self._session.connect()
-            self._session.query(STAY)
-            return self._query(self._session, deadline)
-        except ProbeError:
-            self._close()
-            raise
-
-    @staticmethod
-    def _query(session: PgSession, deadline: float) -> tuple[str | None, ...]:
-        session.deadline = deadline
-        session.notices.clear()
-        return session.query(LOOK)[0]
-
-    def _close(self) -> None:
-        if self._session is not None:
-            self._session.close()
-            self._session = None
+        return _activity((await self.session.ask(LOOK, within_s=CHECK_S))[0])
 
 
 def _activity(row: tuple[str | None, ...]) -> Activity:

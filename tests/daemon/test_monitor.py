@@ -11,6 +11,7 @@ import pytest
 
 from compute_ctl.monitoring.monitor import APPLICATION, Monitor
 from compute_ctl.postgres import Attached
+from compute_ctl.sql.kept_session import KeptSession
 from devstack.postgres import Postgres, Template
 from devstack.wait import until, wait_until
 from tests.support.fixtures import PostgresFactory
@@ -55,8 +56,9 @@ async def watching(server: Postgres, *, by_statistics: bool = False) -> AsyncIte
     clock = HandClock()
     active: list[datetime] = []
     downtime: list[tuple[float, float]] = []
+    session = KeptSession(server.dsn(), application_name=APPLICATION)
     monitor = Monitor(
-        connstr=server.dsn(),
+        session=session,
         postgres=Attached(server.data),
         clock=clock,
         on_active=active.append,
@@ -66,7 +68,7 @@ async def watching(server: Postgres, *, by_statistics: bool = False) -> AsyncIte
     try:
         yield Watched(monitor, clock, active, downtime)
     finally:
-        monitor.close()
+        session.close()
 
 
 def ours(server: Postgres) -> int:

@@ -1,0 +1,64 @@
+"""What is known of a candidate before it is written: nobody but the server can judge its values.
+
+Its binary can always be asked, and takes some ten milliseconds to start. The running server can be
+asked at once about values that any session may set. It is asked first, and only its consent counts:
+what it does not take, or cannot be asked about, is left to the binary.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Final
+
+from compute_ctl.configurator.budget import share
+from compute_ctl.configurator.journal import Journal
+from compute_ctl.decisions.attempt import reasons
+from compute_ctl.decisions.proof import Complaint
+from compute_ctl.decisions.trial import settings_to_try
+from compute_ctl.document.render import Rendered
+from compute_ctl.node import Node
+from compute_ctl.ports import SettingsTrial
+
+logger = logging.getLogger(__name__)
+
+TRIAL_S: Final = 0.05
+"""For the running server to answer; the binary is asked after that."""
+
+
+class Precheck:
+    """Checks candidates, of which nothing is written yet."""
+
+    def __init__(self, *, node: Node, journal: Journal, trial: SettingsTrial | None) -> None:
+        self._node = node
+        self._journal = journal
+        self._trial = trial
+
+    def has_rest(self, rendered: Rendered) -> bool:
+        """Whether all of *rendered* but the servers is in the file already."""
+        return self._node.written is not None and self._node.written.rest == rendered.rest
+
+    async def complaints(self, rendered: Rendered) -> tuple[Complaint, ...]:
+        """Return what is wrong, unless only the upstream has changed: that is urgent."""
+        if self.has_rest(rendered) or await self._accepted(rendered):
+            return ()
+        found = await self._journal.check(rendered.body)
+        for complaint in found:
+            if complaint.file != self._journal.path:
+                logger.warning("not ours, but in the way: %s", reasons((complaint,)))
+        return tuple(complaint for complaint in found if complaint.file == self._journal.path)
+
+    async def _accepted(self, rendered: Rendered) -> bool:
+        """Whether the running server takes all in which *rendered* differs from what it runs."""
+        written = self._node.written
+        if (
+            self._trial is None
+            or written is None
+            or not written.in_full
+            or written.upstream != rendered.upstream
+            or self._node.requests.worker_complains  # SQL may wait for the servers
+        ):
+            return False
+        settings = settings_to_try(written.rest, rendered.rest)
+        if settings is None:
+            return False
+        return not settings or await self._trial.accepts(settings, within_s=share(TRIAL_S))
