@@ -25,13 +25,22 @@ def another(session: psycopg.Connection[tuple[object, ...]], name: str = SETTING
 
 
 def seen_after_ms(
-    server: Postgres, order: Callable[[str], object], rounds: int, *, name: str = SETTING
+    server: Postgres,
+    order: Callable[[str], object],
+    rounds: int,
+    *,
+    name: str = SETTING,
+    before: Callable[[], object] = lambda: None,
 ) -> list[float]:
-    """Order a new value of *name* *rounds* times; the milliseconds until a session has it."""
+    """Order a new value of *name* *rounds* times; the milliseconds until a session has it.
+
+    *before* is called before each order, and takes no time of it.
+    """
     found = []
     with server.connect() as session:
         for _ in range(rounds):
             value = another(session, name)
+            before()
             begun = time.perf_counter()
             order(value)
             while session.execute(f"show {name}".encode()).fetchone() != (value,):
@@ -69,6 +78,10 @@ class Publisher:
         code, answer = self._compute.daemon.call("POST", "/refresh_configuration", tcp=True)
         if code != 200:
             raise RuntimeError(f"the daemon answered {code}: {answer}")
+
+    def rest(self) -> None:
+        """Wait until the daemon has done with the last order: its proof comes after its effect."""
+        self._compute.wait_in_sync()
 
     def prove_often(self, rounds: int) -> list[float]:
         """Publish *rounds* times and wait for the proof of each."""

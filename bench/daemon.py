@@ -134,7 +134,8 @@ def measure_changes(compute: Compute, publisher: Publisher, rounds: int) -> dict
     """Time our changes, at rest and under load."""
     server, found = compute.postgres, {}
     found[FLOOR] = by_hand_after_ms(server, rounds)
-    found[SEEN] = seen_after_ms(server, publisher.order, rounds)
+    found[SEEN] = seen_after_ms(server, publisher.order, rounds, before=publisher.rest)
+    found["compute_ctl, one after the other, seen"] = seen_after_ms(server, publisher.order, rounds)
     found["compute_ctl, proven"] = publisher.prove_often(rounds)
     with under_load(compute.port):
         found["compute_ctl under load, seen"] = seen_after_ms(server, publisher.order, rounds)

@@ -54,11 +54,20 @@ class Precheck:
             self._trial is None
             or written is None
             or not written.in_full
-            or written.upstream != rendered.upstream
-            or self._node.requests.worker_complains  # SQL may wait for the servers
+            or written.upstream != rendered.upstream  # a heal is not to wait for SQL
+            or self._pages_wait
         ):
             return False
         settings = settings_to_try(written.rest, rendered.rest)
         if settings is None:
             return False
         return not settings or await self._trial.accepts(settings, within_s=share(TRIAL_S))
+
+    @property
+    def _pages_wait(self) -> bool:
+        """Whether Postgres reports trouble with its servers, which SQL may wait for.
+
+        A bare request, as Neon's library sends, reports none.
+        """
+        requests = self._node.requests
+        return requests.worker_complains and requests.suspicion is not None

@@ -89,7 +89,7 @@ def test_daemon(folder: Path) -> None:
     found = results(file)
 
     assert [row["requests"] for row in found["servers"]] == [None, None, 128, 128, 128, 128]
-    assert [row["rounds"] for row in found["changes"]] == [1, 1, 1, 1]
+    assert [row["rounds"] for row in found["changes"]] == [1, 1, 1, 1, 1]
     assert "Patroni skipped: not asked for" in text
 
 

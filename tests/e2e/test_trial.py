@@ -4,6 +4,8 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
+
 from devstack.compute import Compute
 from devstack.installation import binary, give_away
 from devstack.launch import Pageserver
@@ -20,9 +22,9 @@ class Watched:
 
     def __init__(self, make_compute: ComputeFactory) -> None:
         self.compute: Compute = make_compute()
-        self._asked = self.compute.folder / "asked"
-        self._asked.touch()
-        give_away(self._asked)
+        self._calls = self.compute.folder / "asked"
+        self._calls.touch()
+        give_away(self._calls)
         self.compute.daemon._argv += ["--pgbin", str(self._binary())]
         self._pageserver: Pageserver = self.compute.pageserver("a")
         self.publish(work_mem="5MB")
@@ -31,7 +33,7 @@ class Watched:
 
     def _binary(self) -> Path:
         path = self.compute.folder / "counting-postgres"
-        path.write_text(f'#!/bin/sh\necho "$@" >> {self._asked}\nexec {binary("postgres")} "$@"\n')
+        path.write_text(f'#!/bin/sh\necho "$@" >> {self._calls}\nexec {binary("postgres")} "$@"\n')
         path.chmod(0o755)
         give_away(path)
         return path
@@ -43,11 +45,13 @@ class Watched:
 
     def refresh(self) -> tuple[str, int]:
         """Refresh; return the outcome, and how often was asked."""
-        before = self._count()
-        return self.daemon.refresh(), self._count() - before
+        before = self.asked
+        return self.daemon.refresh(), self.asked - before
 
-    def _count(self) -> int:
-        return len(self._asked.read_text().splitlines())
+    @property
+    def asked(self) -> int:
+        """How often the binary was asked."""
+        return len(self._calls.read_text().splitlines())
 
 
 def test_good_values_need_no_binary(make_compute: ComputeFactory) -> None:
@@ -87,6 +91,24 @@ def test_what_no_session_may_set_goes_to_the_binary(make_compute: ComputeFactory
     assert ("applied", 1) == watched.refresh()
     watched.publish(work_mem="5MB")
     assert ("applied", 1) == watched.refresh()
+
+
+@pytest.mark.parametrize(
+    ("report", "asked"), [({}, 0), ({"source": "pageserver", "class": "connect"}, 1)]
+)
+def test_requests_of_a_library(
+    make_compute: ComputeFactory, report: dict[str, str], asked: int
+) -> None:
+    """A bare request is served as fast; where the server waits for pages, SQL is left alone."""
+    watched = Watched(make_compute)
+    watched.publish(work_mem="6MB")
+    before = watched.asked
+
+    header = {"X-Refresh-Source": "worker"}
+    watched.daemon.call("POST", "/refresh_configuration", report or None, headers=header, tcp=True)
+    wait_until("the value", lambda: watched.compute.setting("work_mem") == "6144")
+
+    assert asked == watched.asked - before
 
 
 def test_a_session_that_hangs_sends_to_the_binary(make_compute: ComputeFactory) -> None:
