@@ -15,6 +15,7 @@ from rich.text import Text
 
 from compute_ctl.cli import advice
 from compute_ctl.cli.explanation import Explanation
+from compute_ctl.cli.durations import ago, ahead, amount, lasting
 from compute_ctl.cli.invocation import Invocation
 
 _GOOD: Final = frozenset({"running", "applied", "unchanged"})
@@ -62,7 +63,7 @@ def status(
         parts.append(_table("overridden by something else", ("setting", "reason", "where"), drift))
     if body["config"]["quarantined"]:
         refused = (
-            (_hash(one["sha256"]), one["version"], _ago(one["at"], now), one["reason"])
+            (_hash(one["sha256"]), one["version"], ago(one["at"], now), one["reason"])
             for one in body["config"]["quarantined"]
         )
         parts.append(_table("quarantined", ("document", "version", "since", "reason"), refused))
@@ -72,36 +73,38 @@ def status(
 def _summary(body: Mapping[str, Any], door: str, now: datetime, invocation: Invocation) -> Table:
     refresh, postgres = body["refresh"], body["postgres"]
     grid = Table.grid(padding=(0, 2))
-    grid.add_row("status", _coloured(body["status"]).append(_for(body.get("status_since"), now)))
+    grid.add_row("status", _coloured(body["status"]).append(lasting(body.get("status_since"), now)))
     grid.add_row("in sync", _in_sync(body))
     if body["error"]:
-        since = _for(body.get("error_since"), now).strip()
+        since = lasting(body.get("error_since"), now).strip()
         grid.add_row("error", Text(f"{since}: {body['error']}".removeprefix(": "), style="red"))
     grid.add_row("postgres", _server(postgres, now))
     if postgres.get("silent_since"):
-        silent = f"answers nothing{_for(postgres['silent_since'], now)}: "
+        silent = f"answers nothing{lasting(postgres['silent_since'], now)}: "
         grid.add_row("sql", Text(silent + (postgres["silent_because"] or ""), style="red"))
     if postgres.get("library_loaded") is False:
         grid.add_row("library", Text(_NO_LIBRARY, style="yellow"))
     if postgres["drift"]:
         names = ", ".join(str(one["name"]) for one in postgres["drift"])
-        drift = f"{names} overridden{_for(postgres.get('drift_since'), now)}, see below"
+        drift = f"{names} overridden{lasting(postgres.get('drift_since'), now)}, see below"
         grid.add_row("drift", Text(drift, style="yellow"))
     if postgres.get("catalog_error"):
         grid.add_row("catalog", Text(postgres["catalog_error"], style="red"))
     _add_closed_ports(grid, body)
+    for warning in body["config"].get("warnings", ()):
+        grid.add_row("warning", Text(warning, style="yellow"))
     if body["last_active"]:
-        grid.add_row("last active", _ago(body["last_active"], now))
+        grid.add_row("last active", ago(body["last_active"], now))
     if body["tenant"]:
         grid.add_row("tenant", f"{body['tenant']} timeline {body['timeline']}")
     if refresh["suspected_since"]:
-        grid.add_row("suspected", _for(refresh["suspected_since"], now).strip())
+        grid.add_row("suspected", lasting(refresh["suspected_since"], now).strip())
     if refresh["suspicion"]:
         grid.add_row("suspicion", Text(_suspicion(refresh["suspicion"])))
     if refresh["last_attempt"]:
         grid.add_row("last attempt", _attempt(refresh["last_attempt"], now, known=body["error"]))
     if refresh["next_attempt_at"]:
-        grid.add_row("next attempt", _ahead(refresh["next_attempt_at"], now))
+        grid.add_row("next attempt", ahead(refresh["next_attempt_at"], now))
     grid.add_row("asked at", door)
     for hint in advice.hints(body):
         grid.add_row("hint", Text(invocation.complete(hint), style="bold"))
@@ -124,7 +127,7 @@ def _in_sync(body: Mapping[str, Any]) -> str:
 
 def _server(postgres: Mapping[str, Any], now: datetime) -> str:
     version = f"version {postgres['version']}, " if postgres.get("version") else ""
-    since = _for(postgres.get("since"), now)
+    since = lasting(postgres.get("since"), now)
     if not postgres["pid"]:
         return f"{version}not running{since}"
     ready = "accepts connections" if postgres["ready"] else "does not accept connections"
@@ -146,7 +149,7 @@ def facts(config: Mapping[str, Any], now: datetime | None = None) -> Table:
                     fact["generation"],
                     _hash(fact["sha256"]),
                     fact["version"],
-                    _ago(fact["at"], now),
+                    ago(fact["at"], now),
                 )
             )
     return _table("configuration", ("", "generation", "document", "version", "since"), rows)
@@ -191,7 +194,7 @@ def history(entries: Iterable[Mapping[str, Any]]) -> RenderableType:
 
 
 def _took(milliseconds: float) -> str:
-    return f"{milliseconds:.1f} ms" if milliseconds < 10_000 else _amount(milliseconds / 1000)
+    return f"{milliseconds:.1f} ms" if milliseconds < 10_000 else amount(milliseconds / 1000)
 
 
 def _row(cells: Sequence[str], widths: Sequence[int], *, header: bool = False) -> Text:
@@ -276,7 +279,7 @@ def _coloured(word: str) -> Text:
 
 def _attempt(attempt: Mapping[str, Any], now: datetime, *, known: str | None) -> Text:
     """Return how an attempt ended; *known* is the reason that has been told already."""
-    text = Text(f"{_ago(attempt['finished_at'], now)}, for {attempt['who']}: ")
+    text = Text(f"{ago(attempt['finished_at'], now)}, for {attempt['who']}: ")
     text.append(_coloured(attempt["outcome"]))
     text.append(f" in {attempt['duration_ms']:.1f} ms")
     told = attempt["reason"] in ("", known)
@@ -296,31 +299,3 @@ def _place(one: Mapping[str, Any]) -> str:
 
 def _hash(sha256: str) -> str:
     return sha256[:_SHORT_HASH]
-
-
-def _ago(text: str, now: datetime) -> str:
-    """Return a past time of the API as people say it."""
-    return f"{_amount((now - datetime.fromisoformat(text)).total_seconds())} ago"
-
-
-def _for(since: str | None, now: datetime) -> str:
-    """Return how long something has been so; empty where that is not known."""
-    if since is None:
-        return ""
-    return f" for {_amount((now - datetime.fromisoformat(since)).total_seconds())}"
-
-
-def _ahead(text: str, now: datetime) -> str:
-    """Return a coming time of the API as people say it."""
-    seconds = (datetime.fromisoformat(text) - now).total_seconds()
-    return f"in {_amount(seconds)}" if seconds > 0 else "now"
-
-
-def _amount(seconds: float) -> str:
-    if seconds < 60:
-        return f"{max(seconds, 0.0):.1f} s"
-    if seconds < 3600:
-        return f"{seconds / 60:.0f} min"
-    if seconds < 2 * 86400:
-        return f"{seconds / 3600:.0f} h"
-    return f"{seconds / 86400:.0f} days"

@@ -4,6 +4,9 @@ import json
 import time
 from typing import Any
 
+import pytest
+
+from compute_ctl.__main__ import main
 from devstack.compute import TENANT, TIMELINE, Compute
 from devstack.daemon import Daemon
 from devstack.document import attached
@@ -108,7 +111,9 @@ def test_safekeepers_never_go_backwards(compute: Compute) -> None:
     assert "applied" == daemon.refresh()
 
 
-def test_oddities_are_told_once_and_shown(compute: Compute) -> None:
+def test_oddities_are_told_once_and_shown(
+    compute: Compute, capsys: pytest.CaptureFixture[str]
+) -> None:
     """A misspelt field is in the log once, and in the status until a document has none."""
     url = compute.pageserver("a").url
     odd = document(url, generation=1)
@@ -117,6 +122,8 @@ def test_oddities_are_told_once_and_shown(compute: Compute) -> None:
     daemon = compute.start_daemon()
     expected = 'spec.generatoin: unknown field, ignored, did you mean "generation"?'
     assert expected in daemon.status()["config"]["warnings"]
+    assert 0 == main(["status", "-D", str(compute.postgres.data)])
+    assert expected in capsys.readouterr().out
     odd["spec"]["generation"] = 2
     compute.publish_document(odd)
     assert "unchanged" == daemon.refresh()
