@@ -391,6 +391,7 @@ enum
 	PGH_RECONNECT_MAX_MS = 1000,
 	PGH_POLICY_BURST = 12,          /* requests in any 2 * retry_max */
 	PGH_POLICY_EARLY = 4,           /* new suspicions need not keep retry_min, but this */
+	PGH_POLICY_HEAL_MS = 10,        /* and this: what the last request brings may end them */
 	PGH_POLICY_REPORT_QUIET_S = 30, /* default of report_quiet_us, in seconds */
 	PGH_POLICY_RETRY_MIN_MS = 50,
 	PGH_POLICY_RETRY_MAX_MS = 5000

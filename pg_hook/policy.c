@@ -12,8 +12,10 @@
  * have done their work.
  *
  * Three limits hold whatever the dice say:
- *   - retry_min between two requests; a new suspicion need not keep it, but then there are at
- *     most PGH_POLICY_EARLY requests in any PGH_POLICY_EARLY * retry_min;
+ *   - retry_min between two requests. A new suspicion need not keep it, but waits until the last
+ *     request is PGH_POLICY_HEAL_MS old: what that brings usually ends it, so that a pageserver
+ *     with many shards costs one request. And there are at most PGH_POLICY_EARLY requests in any
+ *     PGH_POLICY_EARLY * retry_min;
  *   - PGH_POLICY_BURST requests in any 2 * retry_max, counted anew when a new endpoint ends the
  *     suspicion of a shard, or the pace is forgotten;
  *   - one request at a time.
@@ -105,12 +107,15 @@ static uint64_t
 soonest_by_spacing(const struct pgh_policy *policy, const struct pgh_policy_config *config)
 {
 	uint64_t sent_us = sent_before(policy, PGH_POLICY_EARLY);
+	uint64_t heal_us = sooner(UINT64_C(1) * PGH_POLICY_HEAL_MS * US_PER_MS, config->retry_min_us);
+	uint64_t at;
 
 	if (policy->last_send_us == 0)
 		return 0;
 	if (policy->asked || !policy->fresh)
 		return policy->last_send_us + config->retry_min_us;
-	return sent_us == 0 ? 0 : sent_us + PGH_POLICY_EARLY * config->retry_min_us;
+	at = policy->last_send_us + heal_us;
+	return sent_us == 0 ? at : later(at, sent_us + PGH_POLICY_EARLY * config->retry_min_us);
 }
 
 static uint64_t

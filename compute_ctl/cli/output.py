@@ -14,8 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from compute_ctl.cli import advice
-from compute_ctl.cli.explanation import Explanation
 from compute_ctl.cli.durations import ago, ahead, amount, lasting
+from compute_ctl.cli.explanation import Explanation
 from compute_ctl.cli.invocation import Invocation
 
 _GOOD: Final = frozenset({"running", "applied", "unchanged"})
@@ -90,9 +90,7 @@ def _summary(body: Mapping[str, Any], door: str, now: datetime, invocation: Invo
         grid.add_row("drift", Text(drift, style="yellow"))
     if postgres.get("catalog_error"):
         grid.add_row("catalog", Text(postgres["catalog_error"], style="red"))
-    _add_closed_ports(grid, body)
-    for warning in body["config"].get("warnings", ()):
-        grid.add_row("warning", Text(warning, style="yellow"))
+    _add_ports_and_warnings(grid, body)
     if body["last_active"]:
         grid.add_row("last active", ago(body["last_active"], now))
     if body["tenant"]:
@@ -111,9 +109,11 @@ def _summary(body: Mapping[str, Any], door: str, now: datetime, invocation: Invo
     return grid
 
 
-def _add_closed_ports(grid: Table, body: Mapping[str, Any]) -> None:
+def _add_ports_and_warnings(grid: Table, body: Mapping[str, Any]) -> None:
     for closed in body.get("closed_ports", ()):
         grid.add_row("port", Text(f"{closed}; the daemon goes on trying", style="red"))
+    for warning in body["config"].get("warnings", ()):
+        grid.add_row("warning", Text(warning, style="yellow"))
 
 
 def _in_sync(body: Mapping[str, Any]) -> str:

@@ -260,22 +260,31 @@ def test_an_idle_connection_that_cannot_be_made_again_is_trouble(rig: Rig, how: 
     assert rig.events_after(mark)[0][:2] == ("dead", "connect")
 
 
-@pytest.mark.parametrize("rested", [False, True])
-def test_a_stream_cut_off_in_mid_request_is_trouble_if_it_was_in_use(
-    rig: Rig, *, rested: bool
-) -> None:
+def test_a_stream_in_use_that_is_cut_off_in_mid_request_is_trouble(rig: Rig) -> None:
+    """The daemon is asked, before a reconnect has failed as well."""
+    mark = rig.mark()
+    with rig.server.connect() as connection:
+        connection.execute(rig.sql("getpage").encode())
+        rig.pageserver.admin.set_fault("reset", phase="response")
+        with Blocked(rig.server, rig.sql("getpage"), connection=connection) as query:
+            body = rig.daemon.wait_for(REFRESH)[0].body
+            rig.pageserver.admin.clear_faults()
+            assert query.join() == [(True,)]
+    assert (body["class"], body["shard"]) == ("dead", 0)
+    assert rig.events_after(mark)[0][:2] == ("dead", "response")
+
+
+def test_a_stream_that_rested_may_be_cut_off_in_mid_request(rig: Rig) -> None:
     """One that nobody has used for a second may have met its end as idle: it is made anew first."""
     mark = rig.mark()
     with rig.server.connect() as connection:
         connection.execute(rig.sql("getpage").encode())
-        if rested:
-            since = "SELECT last_useful < clock_timestamp() - '1.1 s'::interval "
-            wait_until("a rest", lambda: rig.server.value(since + "FROM neon_refresh.shards"))
+        since = "SELECT last_useful < clock_timestamp() - '1.1 s'::interval "
+        wait_until("a rest", lambda: rig.server.value(since + "FROM neon_refresh.shards"))
         rig.pageserver.admin.set_fault("reset", phase="response", count=1)
         assert connection.execute(rig.sql("getpage").encode()).fetchone() == (True,)
-    expected = [] if rested else [("dead", "response")]
-    assert expected == [event[:2] for event in rig.events_after(mark)]
-    assert rig.requests_so_far() == ([] if rested else ["pageserver"]) + ["manual"]
+    assert [] == rig.events_after(mark)
+    assert ["manual"] == rig.requests_so_far()
 
 
 @pytest.mark.parametrize("kind", ["shutdown", "timed_out"])
