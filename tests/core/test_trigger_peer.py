@@ -136,3 +136,41 @@ def test_another_endpoint_is_another_connection() -> None:
 def assert_all_secret(daemon: Daemon) -> None:
     """Every request carried the body."""
     assert all(request.endswith(SECRET) for request in daemon.requests)
+
+
+def test_an_unchecked_connection_is_not_used_for_a_secret() -> None:
+    """A secret opens a connection of its own; the one before it is not kept beside it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        with Trigger(parse_endpoint(f"http://127.0.0.1:{port}")) as trigger:
+            unchecked = answered(trigger, listener, b"{}", secret=False)
+            checked = answered(trigger, listener, SECRET, secret=True)
+            with unchecked, checked:
+                trigger.start("/x", SECRET, secret=True)
+                received(trigger, checked, SECRET)
+                unchecked.settimeout(5)
+                assert b"" == unchecked.recv(65536)
+
+
+def received(trigger: Trigger, connection: socket.socket, body: bytes) -> None:
+    """Wait until a connection has brought *body*."""
+    connection.settimeout(5)
+    got = b""
+    while not got.endswith(b"\r\n\r\n" + body):
+        trigger.step()
+        got += connection.recv(65536)
+
+
+def answered(
+    trigger: Trigger, listener: socket.socket, body: bytes, *, secret: bool
+) -> socket.socket:
+    """Send a request that opens a connection; answer it and return the connection."""
+    trigger.start("/x", body, secret=secret)
+    trigger.step()
+    listener.settimeout(5)
+    connection, _ = listener.accept()
+    received(trigger, connection, body)
+    connection.sendall(TAKEN)
+    while not trigger.step():
+        pass
+    return connection
