@@ -11,12 +11,13 @@ from devstack.installation import make_folder, pg_config
 
 SOURCES = Path(__file__).parent / "helpers"
 EXTENSION = Path(__file__).parents[2] / "extension"
+CORE = Path(__file__).parents[2] / "pg_hook"
 
 
 def build(name: str, folder: Path) -> Path:
     """Compile helpers/NAME.c against the server under test."""
     library = folder / f"{name}.so"
-    includes = [f"-I{pg_config('includedir-server')}", f"-I{EXTENSION}"]
+    includes = [f"-I{folder}" for folder in (pg_config("includedir-server"), EXTENSION, CORE)]
     command = ["gcc", "-shared", "-fPIC", "-O1", "-Wall", "-Werror", *includes]
     subprocess.run(
         [*command, "-o", str(library), str(SOURCES / f"{name}.c"), "-ldl"], check=True, timeout=60
@@ -36,6 +37,12 @@ def library_folder() -> Iterator[Path]:
 def fake_neon(library_folder: Path) -> Path:
     """Return the path of a library that defines and reports as Neon's does."""
     return build("fake_neon", library_folder)
+
+
+@pytest.fixture(scope="session")
+def busy_slot(library_folder: Path) -> Path:
+    """Return the path of a library that keeps a slot of the ring of events busy."""
+    return build("busy_slot", library_folder)
 
 
 @pytest.fixture(scope="session")

@@ -319,6 +319,24 @@ def test_repeated_reports_are_counted_at_one_place(beside: Postgres, daemon: Dae
     assert daemon.of(REFRESH)[0].body["text"] == "first of all"
 
 
+def test_a_dropped_event_holds_back_nobody(
+    beside: Postgres, daemon: DaemonStub, busy_slot: Path
+) -> None:
+    """An event that found its slot taken is counted as lost; those behind it are looked at."""
+    beside.query(f"CREATE FUNCTION busy_slot(bigint) RETURNS bigint AS '{busy_slot}' LANGUAGE c")
+    number = beside.value("SELECT busy_slot(0)")
+    beside.query("SELECT fake_walproposer(true, 'a')")
+    beside.query(f"SELECT busy_slot({number})")
+    assert 1 == beside.value("SELECT events_lost FROM neon_refresh.stat")
+
+    def asked() -> bool:
+        beside.query("SELECT fake_walproposer(true, 'b')")
+        return bool(daemon.of(REFRESH))
+
+    wait_until("a request about the other safekeeper", asked)
+    assert "node 'b:5454'" in daemon.of(REFRESH)[0].body["text"]
+
+
 @pytest.mark.parametrize(
     ("level", "stock", "with_neon"),
     [("warning", False, False), ("error", False, True), ("log", True, True), ("fatal", True, True)],
