@@ -43,9 +43,17 @@ class Installer:
         """Of the last generation written: a full disk may not have kept it."""
 
     async def install(
-        self, body: str, document: Document, token: str | None, *, is_fallback: bool = False
+        self,
+        body: str,
+        document: Document,
+        token: str | None,
+        *,
+        is_fallback: bool = False,
+        may_start: bool = True,
     ) -> None:
         """Write *body*, for *document* or in its place (*is_fallback*), and signal Postgres.
+
+        *may_start*: see `Node.now_written`.
 
         Raises:
             StoreError: it could not be written.
@@ -66,7 +74,14 @@ class Installer:
         else:
             changed = changed_names(self._ran.rest if self._ran else "", rest)
         document_of = None if is_fallback else document
-        self.contains(marker, body, document_of, is_fallback=is_fallback, changed=changed)
+        self.contains(
+            marker,
+            body,
+            document_of,
+            is_fallback=is_fallback,
+            changed=changed,
+            may_start=may_start,
+        )
         logger.info("wrote generation %d to %s", marker.generation, self._journal.path)
         if hurry:
             await asyncio.sleep(PAGES_FIRST_S)
@@ -87,10 +102,11 @@ class Installer:
         *,
         is_fallback: bool = False,
         changed: frozenset[str] = frozenset(),
+        may_start: bool = True,
     ) -> None:
         """Record what is in the live file; *document* is None for a mixture of two.
 
-        *changed*: see `Written`.
+        *changed*: see `Written`; *may_start*: see `Node.now_written`.
         """
         found = self.belongs(body)
         published = map_sha256(marker, stripe_size=found.stripe_size, shards=found.shards)
@@ -107,7 +123,7 @@ class Installer:
             is_fallback=is_fallback,
             changed=changed,
         )
-        self._node.now_written(written)
+        self._node.now_written(written, may_start=may_start)
 
     async def document(self, written: Written) -> Document | None:
         """Return the document that *written*, which is in the live file, was made for."""

@@ -73,7 +73,7 @@ class StartFallback:
         logger.warning(
             "trying to start postgres with the settings of generation %d", one.generation
         )
-        await self._write(walk, one.body, is_fallback=True)
+        await self._installer.install(one.body, walk.document, walk.token, is_fallback=True)
         walk.wrote = self._node.written.marker if self._node.written else None
         await self._journal.save(self._node.state)
         return True
@@ -115,16 +115,19 @@ class StartFallback:
         except SpecError:
             return False
 
-    async def _write(self, walk: _Walk, body: str, *, is_fallback: bool) -> None:
-        await self._installer.install(body, walk.document, walk.token, is_fallback=is_fallback)
-
     async def _give_up(self, walk: _Walk) -> None:
         """Put back what the way began with."""
         node = self._node
         self._walk = None
         if node.written is not None and node.written.body != walk.failed.body:
-            await self._write(walk, walk.failed.body, is_fallback=walk.failed.is_fallback)
-            node.configured.clear()  # it is not tried again at once
+            # Not started again: writing takes a while, in which the supervisor would do so.
+            await self._installer.install(
+                walk.failed.body,
+                walk.document,
+                walk.token,
+                is_fallback=walk.failed.is_fallback,
+                may_start=False,
+            )
         if walk.quarantined:
             self._ledger.lift(walk.document)
         self._journal.held = frozenset()

@@ -295,12 +295,16 @@ class Node:
         self._observers.on_attempt(attempt)
         self.requests.end(served, attempt.outcome)
 
-    def now_written(self, written: Written) -> None:
-        """Record that *written* is in the live file; from now on its acknowledgement counts."""
+    def now_written(self, written: Written, *, may_start: bool = True) -> None:
+        """Record that *written* is in the live file; from now on its acknowledgement counts.
+
+        *may_start*: a supervised Postgres that does not run may be started with it at once.
+        """
         self.written = written
         self.acks.expect(written)
         self.reload_errors.expect(written)
-        self.configured.set()
+        if may_start:
+            self.configured.set()
         if self.desired is not None and not written.is_fallback:
             self.desired = replace(self.desired, generation=written.marker.generation)
 
