@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from math import inf
 
 from compute_ctl.decisions.proof import Verdict
+from compute_ctl.document.generation import Marker
 from compute_ctl.node import Node
 from compute_ctl.ports import Clock
 
@@ -24,6 +25,8 @@ class Looker:
         self._clock = clock
         self._look = look
         self._task: asyncio.Task[Verdict | None] | None = None
+        self._marker: Marker | None = None
+        """Of the generation that was in the file when the look began."""
 
     def begin(self) -> None:
         """Begin the look that is wanted, if it may begin by now."""
@@ -31,6 +34,7 @@ class Looker:
         if self._task is not None or self._node.looks.due_at > now:
             return
         self._node.looks.begin(now)
+        self._marker = self._written
         self._task = asyncio.create_task(self._make(), name="look")
         self._task.add_done_callback(lambda _: self._node.wake.set())
 
@@ -38,16 +42,24 @@ class Looker:
         return await self._look()
 
     @property
+    def _written(self) -> Marker | None:
+        return self._node.written.marker if self._node.written is not None else None
+
+    @property
     def next_at(self) -> float:
         """When the next one may begin, in monotonic seconds; infinity: not before this one ends."""
         return inf if self._task is not None else self._node.looks.due_at
 
     def take(self) -> tuple[bool, Verdict | None]:
-        """Return whether a look has ended that was not taken yet, and what it has found."""
+        """Return whether a look has ended that was not taken yet, and what it has found.
+
+        That is None where another generation was written since it began: it says nothing of that.
+        """
         if self._task is None or not self._task.done():
             return False, None
         task, self._task = self._task, None
-        return True, None if task.cancelled() else task.result()
+        verdict = None if task.cancelled() else task.result()
+        return True, verdict if self._marker == self._written else None
 
     def drop(self) -> None:
         """Give up the look that is under way."""
