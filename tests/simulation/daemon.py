@@ -48,8 +48,9 @@ CURRENT: ContextVar[Life | None] = ContextVar("life", default=None)
 class Server:
     """The server as one daemon reaches it; a dead one reaches nothing."""
 
-    def __init__(self, postgres: SimPostgres, fence: Fence) -> None:
+    def __init__(self, postgres: SimPostgres, fence: Fence, *, log_is_read: bool) -> None:
         self._postgres = postgres
+        self._log_is_read = log_is_read
         self._fence = fence
         self.started = asyncio.Event()
 
@@ -107,6 +108,7 @@ class Server:
 
     async def watch(self, events: Events) -> None:
         """Report on every start of the server, as the real one does."""
+        self._postgres.log = events if self._log_is_read else None
         while True:
             await self.started.wait()
             self.started.clear()
@@ -141,7 +143,8 @@ class Life:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._postgres = Server(world.postgres, fence := Fence())
+        fence = Fence()
+        self._postgres = Server(world.postgres, fence, log_is_read=world.log_is_read)
         self._fence = fence
         self.tasks: set[asyncio.Task[object]] = set()
         self.serving = False
@@ -251,6 +254,7 @@ class Life:
         """End as by SIGKILL: nothing that runs from here on has an effect."""
         self.serving = False
         self._fence.up = True
+        self._world.postgres.log = None
         self._reap()
 
     def _reap(self) -> None:

@@ -26,6 +26,8 @@ class Kind(StrEnum):
     UNKNOWN_NAME = "unknown_name"
     UNSTARTABLE = "unstartable"
     """Reloads well, and kills the next start."""
+    NO_CERTIFICATE = "no_certificate"
+    """TLS without a certificate: reloads without an error in any view, kills the next start."""
     LOCKOUT = "lockout"
     """Reloads well, and lets nobody log in."""
     BAD_UPSTREAM = "bad_upstream"
@@ -91,6 +93,8 @@ class Writer:
             settings["no_such_setting"] = "1"
         elif kind is Kind.UNSTARTABLE:
             settings["shared_preload_libraries"] = "neon_refresh,nolib"
+        elif kind is Kind.NO_CERTIFICATE:
+            settings["ssl"] = "on"
         elif kind is Kind.LOCKOUT:
             settings["session_preload_libraries"] = "nolib"
         elif kind is Kind.UNWRITABLE:

@@ -29,6 +29,9 @@ MAX_FETCHES = 60
 A_SUSPICION = 50
 """In the first seconds of a suspicion; an operator's request and the like may cost one each."""
 GRACE_S = 10.0
+STARTS_WINDOW_S = 10.0
+MAX_STARTS = 60
+"""In a window: each kept generation once or twice, and again for a push or an operator."""
 MAX_ATTEMPT_S = Deadlines().attempt + 2.0
 """Each step has a moment even where the time of the whole is over."""
 KEPT = (rules.CONNSTRING, "neon.tenant_id", "neon.timeline_id")
@@ -58,6 +61,8 @@ class Invariants:
         self._recent: deque[float] = deque()
         self._allowed: deque[float] = deque()
         """When each fetch was allowed that is no part of the steady pace."""
+        self._starts: deque[float] = deque()
+        """When a server was started lately, successfully or not."""
         self._suspected: float | None = None
         self._leave_alone_until = 0.0
         self._last_plain = -1.0
@@ -109,12 +114,12 @@ class Invariants:
         if state.last_known_good is not self._good:
             self._good = state.last_known_good
             if self._good is not None and life.restored:
-                self._check_good(self._good)
+                self._check_proven(self._good)
                 self._check_started(self._good)
         if state.fallback is not self._proven:
             self._proven = state.fallback
             if self._proven is not None and life.restored:
-                self._check_good(self._proven)
+                self._check_proven(self._proven)
         if state.started is not self._started:
             self._started = state.started
             if self._started is not None and life.restored:
@@ -150,11 +155,12 @@ class Invariants:
             self._world.fail(f"version {version} accepted after {self.highest}")
         self.highest = version or self.highest
 
-    def _check_good(self, fact: Fact) -> None:
+    def _check_proven(self, fact: Fact) -> None:
+        """Check that nothing is wrong with what is proven in full, as far as a reload shows it."""
         self.checked += 1
         text = self.texts.get(fact.marker, "")
-        if not rules.startable(text):
-            self._world.fail(f"generation {fact.generation} is called good, but no server starts")
+        if rules.complaints(text) or not text:
+            self._world.fail(f"generation {fact.generation} is called good, but is in error")
         if rules.locks_out(rules.values(text)):
             self._world.fail(f"generation {fact.generation} is called good, but lets nobody in")
         if self._waits(text):
@@ -163,9 +169,24 @@ class Invariants:
             )
 
     def _check_started(self, fact: Fact) -> None:
-        known = self._world.clocks_set < 2
-        if known and fact.marker not in self._world.postgres.came_up_with:
+        """Check that a server came up with *fact*, and would do so again."""
+        self.checked += 1
+        if self._world.clocks_set >= 2:
+            return
+        if fact.marker not in self._world.postgres.came_up_with:
             self._world.fail(f"no server came up with generation {fact.generation}")
+        if not rules.startable(self.texts.get(fact.marker, "")):
+            self._world.fail(f"no server starts with generation {fact.generation}")
+
+    def server_starts(self) -> None:
+        """Check that a server that does not come up is not started again and again."""
+        now = self._world.loop.now
+        self.checked += 1
+        self._starts.append(now)
+        while self._starts[0] < now - STARTS_WINDOW_S:
+            self._starts.popleft()
+        if len(self._starts) > MAX_STARTS:
+            self._world.fail(f"{len(self._starts)} starts within {STARTS_WINDOW_S:g} s")
 
     def file_changed(self, name: str) -> None:
         """Check that the live file is whole, or somebody else's."""
@@ -268,7 +289,8 @@ class Invariants:
         if good is None or not self._world.postgres.ready:
             return False
         kept = self._world.disk.files.get(f"{GENERATIONS}{good.generation}.conf", "")
-        return LiveFile.parse(kept).intact
+        # Whether a server starts with what is proven is not always known; here it does.
+        return LiveFile.parse(kept).intact and rules.startable(kept)
 
     def salvaged(self) -> str:
         """Return what is missing to the upstream of a refused document being in force."""

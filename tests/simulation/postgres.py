@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING
 
 from compute_ctl.decisions.proof import FileSetting, PendingRestart, SqlReport
 from compute_ctl.decisions.running import Running
+from compute_ctl.decisions.reload_errors import SAID, Part, ReloadError
 from compute_ctl.errors import LoginError, ProbeError
+from compute_ctl.postgres import Events
 from tests.simulation import rules
 from tests.simulation.disk import CONF
 from tests.simulation.interruptions import What
@@ -42,6 +44,10 @@ class SimPostgres:
         self._loaded_overrides: dict[str, str] = {}
         self.typo_elsewhere = False
         """The operator's own file cannot be read."""
+        self.tls_failed = False
+        """The postmaster has said that the last reload did not bring in TLS."""
+        self.log: Events | None = None
+        """Told what the server's log says of reloads, by the daemon that reads it."""
         self.starts = 0
         self.came_up_with: set[str] = set()
         """The markers that it has been started with, and accepted connections."""
@@ -74,11 +80,13 @@ class SimPostgres:
 
     def start(self) -> bool:
         """Start, if the configuration lets it."""
+        self._world.invariants.server_starts()
         text = self._world.disk.files.get(CONF) or ""
         if self.up or self.typo_elsewhere or not rules.startable(text):
             return False
         wanted = rules.values(text) | self.overrides
         self.up, self.ready, self.pending = True, False, set()
+        self.tls_failed = False
         self.starts += 1
         self.started_at = self._world.wall()
         self._started_monotonic = self._world.monotonic()
@@ -118,10 +126,23 @@ class SimPostgres:
     def _reload(self, pid: int) -> None:
         if not self.up or self.pid != pid:
             return
+        self.tls_failed = False
+        if self.log is not None:
+            self.log.on_reload()
         text = self._world.disk.files.get(CONF) or ""
         if not self.typo_elsewhere and not any(row.refuses_all for row in rules.rows(text)):
             self._take(text)
         self._in_force()
+        if rules.lacks_certificate(self.conf):  # said after the children were signalled
+            self._world.later(self._world.rng.uniform(0.0, 0.01), self._keep_old_tls, self.marker)
+
+    def _keep_old_tls(self, marker: str) -> None:
+        if not self.up or self.marker != marker or not rules.lacks_certificate(self.conf):
+            return
+        self.tls_failed = True
+        if self.log is not None:
+            self.log.on_not_reloaded(ReloadError(part=Part.SSL, text=SAID[Part.SSL], marker=marker))
+        self.changed.set()
 
     def _take(self, text: str) -> None:
         self.load_time = self._world.wall()

@@ -2,7 +2,8 @@
 
 A small model of the real one: a bad value is skipped while the server runs and kills its start; an
 unknown bare name, or a line that cannot be read, makes it refuse the whole file; some settings need
-a restart.
+a restart. There is no certificate, so a server with TLS on does not start; a running one only logs
+that it did not reload it.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ RESTART_ONLY: Final = frozenset({"shared_buffers", "shared_preload_libraries"})
 DEFAULTS: Final = {"shared_buffers": "128MB", "shared_preload_libraries": "neon_refresh"}
 """What restart-only settings have without a line."""
 SESSION_LIBRARIES: Final = "session_preload_libraries"
-KNOWN: Final = RESTART_ONLY | {"work_mem", "log_min_duration_statement", SESSION_LIBRARIES}
+TLS: Final = "ssl"
+KNOWN: Final = RESTART_ONLY | {"work_mem", "log_min_duration_statement", SESSION_LIBRARIES, TLS}
 _LINE = re.compile(r"([A-Za-z_][\w.]*) = '((?:[^'\\]|''|\\\\)*)'(?: #.*)?")
 _MEMORY = re.compile(r"\d{1,6}(kB|MB|GB)")
 
@@ -73,15 +75,20 @@ def complaints(text: str) -> list[tuple[str | None, str, int]]:
 
 
 def startable(text: str) -> bool:
-    """Whether a server starts with *text*: nothing in error, and every library is there."""
-    return not complaints(text) and not any(
-        row.name == "shared_preload_libraries" and "nolib" in row.value for row in rows(text)
-    )
+    """Whether a server starts with *text*: nothing in error, libraries and certificate exist."""
+    found = values(text)
+    libraries = found.get("shared_preload_libraries", "")
+    return not complaints(text) and "nolib" not in libraries and not lacks_certificate(found)
 
 
 def values(text: str) -> dict[str, str]:
     """Return what *text* sets, without what is in error."""
     return {row.name: row.value for row in rows(text) if row.name and row.error is None}
+
+
+def lacks_certificate(conf: Mapping[str, str]) -> bool:
+    """Whether a server with *conf* has TLS on, for which there is no certificate."""
+    return conf.get(TLS) == "on"
 
 
 def locks_out(conf: Mapping[str, str]) -> bool:

@@ -59,6 +59,7 @@ class SimWorker:
             map_sha256=world.postgres.map_sha256(),
             shard_count=1,
             suspects=world.troubled,
+            not_reloaded=("ssl",) if world.library_tells and world.postgres.tls_failed else (),
         )
         return self._transmit(lambda node: node.acknowledge(message))
 

@@ -53,6 +53,10 @@ class World:
         self.checks = rng.random() < 0.7
         self.supervised = rng.random() < 0.3
         """The daemon starts the server; else somebody else does."""
+        self.library_tells = self.has_library and rng.random() < 0.7
+        """Acknowledgements carry what was not reloaded; an older library does not know it."""
+        self.log_is_read = self.supervised and rng.random() < 0.7
+        """The daemon understands the server's log; in another language it does not."""
         ordering = rng.choice([Ordering.GENERATION, Ordering.GENERATION, *Ordering])
         self.writer = Writer(ordering, login=rng.random() < 0.3)
         self.play = moves.play
