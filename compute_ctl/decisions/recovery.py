@@ -62,6 +62,8 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     it, where what is refused had been proven already."""
     floor: Version | None = None
     """No document older than this is taken."""
+    live_generation: int = 0
+    """The generation in the live file when this was saved; 0: not known."""
     last_pull: dict[str, str] = {}
     """Content hash of the last document pulled, by source name."""
     quarantine: tuple[Quarantined, ...] = ()
@@ -208,8 +210,11 @@ def decide_start(*, live: LiveFile | None, state: State) -> Start:
 
 
 def floor_of(live: LiveFile, state: State) -> State:
-    """Return *state* with the version floor of a live file that is newer than all it knows of."""
-    known = state.applied.generation if state.applied else 0
+    """Return *state* with the version floor of a live file that is newer than all it knows of.
+
+    Of a file that it knows, proven or not, the state may have moved the floor since.
+    """
+    known = max(state.live_generation, state.applied.generation if state.applied else 0)
     if live.floor is None or live.marker is None or live.marker.generation <= known:
         return state
     return msgspec.structs.replace(state, floor=live.floor)

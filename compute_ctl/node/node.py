@@ -13,6 +13,8 @@ import logging
 from dataclasses import replace
 from typing import Final
 
+import msgspec
+
 from compute_ctl.decisions.facts import (
     AckAnswer,
     AckMessage,
@@ -301,6 +303,7 @@ class Node:
         *may_start*: a supervised Postgres that does not run may be started with it at once.
         """
         self.written = written
+        self.state = msgspec.structs.replace(self.state, live_generation=written.marker.generation)
         self.acks.expect(written)
         self.reload_errors.expect(written)
         if may_start:

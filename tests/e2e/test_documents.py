@@ -62,6 +62,23 @@ def test_the_shown_document_is_the_newest_accepted_after_a_restart(compute: Comp
     assert "stale" == daemon.refresh()
 
 
+def test_the_floor_of_an_unproven_equal_content_survives(compute: Compute) -> None:
+    """v2 says what v1 said while postgres is down: after kill -9 v1 with other content is stale."""
+    url = compute.pageserver("a").url
+    compute.publish_document(document(url, generation=1))
+    compute.postgres.stop()
+    daemon = compute.start_daemon(in_sync=False)
+    daemon.wait_status("generation 1", lambda found: found["refresh"]["last_attempt"])
+    compute.publish_document(document(url, generation=2))
+    assert "unproven" == daemon.refresh()
+    daemon.kill()
+    compute.publish_document(document(url, generation=1, settings={"work_mem": "5MB"}))
+
+    daemon.start()
+
+    assert "stale" == daemon.refresh()
+
+
 def test_omission_takes_nothing_from_a_live_compute(compute: Compute) -> None:
     """Without cluster, tenant, timeline or servers a document is refused, but by force."""
     a = compute.pageserver("a").url

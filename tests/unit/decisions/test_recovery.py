@@ -167,3 +167,11 @@ def test_a_newer_file_knows_the_floor(
     state = msgspec.structs.replace(KNOWN, floor=Version(generation=5))
     found = LiveFile(marker=marker(generation), body="", floor=written)
     assert expected == floor_of(found, state).floor
+
+
+def test_a_state_that_knows_the_file_knows_the_floor() -> None:
+    """Equal content has come in a newer version since: the file was not written anew for it."""
+    floor = Version(generation=5)
+    state = msgspec.structs.replace(KNOWN, floor=floor, live_generation=3)
+    found = LiveFile(marker=marker(3), body="", floor=Version(generation=4))
+    assert floor == floor_of(found, state).floor
