@@ -7,6 +7,7 @@ from asyncio import Future
 from compute_ctl.decisions.attempt import Result
 from compute_ctl.decisions.facts import GOOD_OUTCOMES, Outcome
 from compute_ctl.decisions.state import Event, Status
+from compute_ctl.document.generation import Marker
 from compute_ctl.document.spec import Document
 from compute_ctl.errors import RequestError
 from compute_ctl.node import Node
@@ -22,12 +23,43 @@ class Pushes:
         self._catalog = catalog
         self._unproven: Push | None = None
         """Written while there was no Postgres to prove it, or no new session to prove its rest."""
+        self._written: Marker | None = None
+        """Of the generation that was written for it."""
 
     def proven(self) -> None:
-        """What is written may run: answer the push that could not be proven at first."""
-        if self._unproven is not None and self._node.proven and not self._node.not_in_force:
-            self._unproven.succeed_with_catalog()
+        """What is written may run: answer the push that could not be proven at first.
+
+        Something else may be in its place by now: then it was refused, or is superseded.
+        """
+        push = self._unproven
+        if push is None:
+            return
+        if not self._is_written(push):
             self._unproven = None
+            reason = self._refused(push)
+            if reason:
+                push.fail(_failed(reason))
+            else:
+                push.supersede()
+        elif self._node.proven and not self._node.not_in_force:
+            self._unproven = None
+            push.succeed_with_catalog()
+
+    def _is_written(self, push: Push) -> bool:
+        """Whether what is in the live file was written for *push*."""
+        written = self._node.written
+        if written is None or written.marker == self._written:
+            return True
+        document = push.document
+        return document is not None and document.content_sha256 == written.content_sha256
+
+    def _refused(self, push: Push) -> str:
+        """Return why the document of *push* was refused, '' if it was not."""
+        content = push.document.content_sha256 if push.document is not None else ""
+        for entry in self._node.state.quarantine:
+            if entry.content_sha256 == content:
+                return entry.reason
+        return ""
 
     def want_catalog(
         self, document: Document | None, result: Result, *, force: bool = False
@@ -68,10 +100,17 @@ class Pushes:
         if good and not self._node.not_in_force:
             push.succeed_with_catalog()
         elif good or result.outcome is Outcome.UNPROVEN:
+            if self._unproven is not None:
+                self._unproven.supersede()
             self._unproven = push  # proven later, or its caller's patience ends
+            self._written = self._node.written.marker if self._node.written else None
         elif result.outcome is Outcome.STALE:
             push.fail(RequestError(409, result.reason))
         elif result.invalid:
             push.fail(RequestError(409 if push.document is None else 400, result.reason))
         else:
-            push.fail(RequestError(500, f'compute configuration failed: "{result.reason}"'))
+            push.fail(_failed(result.reason))
+
+
+def _failed(reason: str) -> RequestError:
+    return RequestError(500, f'compute configuration failed: "{reason}"')

@@ -167,6 +167,20 @@ MUTATIONS: Final = (
         tests=("tests/e2e/test_documents.py", "-k", "floor_moves"),
     ),
     Mutation(
+        name="an unproven live file takes the floor back",
+        file="compute_ctl/decisions/recovery.py",
+        old="    known = max(state.live_generation, state.applied",
+        new="    known = max(0, state.applied",
+        tests=("tests/e2e/test_documents.py", "-k", "unproven_equal_content"),
+    ),
+    Mutation(
+        name="a push is answered with what replaced it",
+        file="compute_ctl/configurator/pushes.py",
+        old="        if not self._is_written(push):\n",
+        new="        if push is None:\n",
+        tests=("tests/e2e/test_late_answers.py",),
+    ),
+    Mutation(
         name="omission takes the servers away",
         file="compute_ctl/document/continuity.py",
         old="        if live.servers.get(name) and not servers.get(name) and not promoted:\n",
