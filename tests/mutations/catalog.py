@@ -171,7 +171,7 @@ MUTATIONS: Final = (
         file="compute_ctl/decisions/recovery.py",
         old="    known = max(state.live_generation, state.applied",
         new="    known = max(0, state.applied",
-        tests=("tests/e2e/test_documents.py", "-k", "unproven_equal_content"),
+        tests=("tests/unit/decisions/test_recovery.py",),
     ),
     Mutation(
         name="a push is answered with what replaced it",
