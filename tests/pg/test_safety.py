@@ -33,8 +33,12 @@ def test_a_crash_of_the_worker_is_survived(make_neon: MakeNeon, daemon: DaemonSt
     server = make_neon({"neon_refresh.config_generation": "1.a.b"}, daemon=daemon)
     daemon.wait_for(ACK)
     start = server.log_position()
-    os.kill(server.value(WORKER), signal.SIGKILL)
+    worker = server.value(WORKER)
+    daemon.clear()
+    os.kill(worker, signal.SIGKILL)
     server.wait_log("database system is ready to accept connections", start=start)
+    text = daemon.wait_for(REFRESH)[0].body["text"]
+    assert text == "the server has restarted after a crash"
     daemon.clear()
 
     assert server.value("SELECT neon_refresh.request('again')") is True
