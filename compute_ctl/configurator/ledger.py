@@ -20,7 +20,7 @@ from compute_ctl.document.continuity import (
     older_safekeepers,
 )
 from compute_ctl.document.spec import Document
-from compute_ctl.document.versions import raise_floor
+from compute_ctl.document.versions import Version, raise_floor
 from compute_ctl.node import Node
 from compute_ctl.ports import Clock
 
@@ -37,6 +37,8 @@ class Ledger:
     def __init__(self, *, node: Node, clock: Clock) -> None:
         self._node = node
         self._clock = clock
+        self._accepted: tuple[str, Version | None] | None = None
+        """Content of the last document accepted, and the floor before that."""
 
     def check_identity(self, document: Document) -> None:
         """Refuse another tenant's document on a live compute. Raises SpecError."""
@@ -102,6 +104,10 @@ class Ledger:
             generation=generation,
             mode=document.mode,
         )
+        if source == DISK:
+            self._accepted = None
+        elif self._accepted is None or self._accepted[0] != document.content_sha256:
+            self._accepted = document.content_sha256, node.state.floor
         config = node.state.ctl_config if source == DISK else None
         refused = source == DISK and self._entry(document) is not None
         node.state = msgspec.structs.replace(
@@ -129,7 +135,7 @@ class Ledger:
         servers_too: bool = False,
         unfinished: bool = False,
     ) -> None:
-        """Remember that this content was refused; the floor goes back to what is applied."""
+        """Remember that this content was refused; the floor goes back to what it was before."""
         state = self._node.state
         entry = Quarantined(
             content_sha256=document.content_sha256,
@@ -140,14 +146,18 @@ class Ledger:
             servers_too=servers_too,
             unfinished=unfinished,
         )
-        # The floor goes back to what runs, so that the version before the refused one is welcome;
-        # an unversioned configuration says nothing about versions and leaves it.
+        # So that the version before the refused one is welcome, and none before that. Where an
+        # earlier daemon accepted it, the floor becomes the version of what runs; an unversioned
+        # configuration leaves the floor as it is.
         applied = state.applied.version if state.applied else None
+        floor = applied or state.floor
+        if self._accepted is not None and self._accepted[0] == document.content_sha256:
+            floor = self._accepted[1]
         others = [e for e in state.quarantine if e.content_sha256 != entry.content_sha256]
         self._node.state = msgspec.structs.replace(
             state,
             quarantine=(*others, entry)[-KEEP_QUARANTINED:],
-            floor=applied or state.floor,
+            floor=floor,
         )
 
     def lift(self, document: Document) -> None:

@@ -1,0 +1,59 @@
+"""What the daemon remembers of documents."""
+
+import json
+
+from compute_ctl.configurator.ledger import Ledger
+from compute_ctl.document.spec import Document, decode_document
+from compute_ctl.node import Node
+from devstack.document import attached
+from tests.support.by_hand import HandClock, NoPostgres
+
+
+def document(version: int, **settings: str) -> Document:
+    """Return a document with a version and settings."""
+    raw = attached(
+        tenant="1" * 32,
+        timeline="2" * 32,
+        pageservers=["postgres://a/"],
+        generation=version,
+        settings=settings,
+    )
+    return decode_document(json.dumps(raw).encode())
+
+
+def ledger() -> tuple[Node, Ledger]:
+    """Return a node that knows nothing yet, and its ledger."""
+    clock = HandClock()
+    node = Node(clock=clock, postgres=NoPostgres())
+    return node, Ledger(node=node, clock=clock)
+
+
+def floor(node: Node) -> str:
+    """Return the version below which nothing is taken."""
+    return str(node.state.floor)
+
+
+def test_a_refusal_takes_the_floor_back_by_one_document() -> None:
+    """What was accepted before the refused document still counts, though it was never proven."""
+    node, books = ledger()
+    books.desire(document(1, work_mem="1MB"), "file")
+    books.desire(document(5, work_mem="5MB"), "file")
+    refused = document(6, work_mem="banana")
+    books.desire(refused, "file")
+    assert floor(node) == str(document(6).version)
+
+    books.quarantine(refused, "not a number")
+
+    assert floor(node) == str(document(5).version)
+
+
+def test_a_refused_content_may_have_come_in_two_versions() -> None:
+    """The floor goes back to what it was before the content came first."""
+    node, books = ledger()
+    books.desire(document(1, work_mem="1MB"), "file")
+    for version in (6, 7):
+        books.desire(document(version, work_mem="banana"), "file")
+
+    books.quarantine(document(7, work_mem="banana"), "not a number")
+
+    assert floor(node) == str(document(1).version)
