@@ -204,7 +204,7 @@ class Prover:
     def _sql_fails(self, reason: str) -> None:
         if not self.sql_error:
             logger.warning("could not look at postgres over SQL: %s", reason)
-            # The first one stays: times in later ones are no news.
+            # Keep the first reason: later ones differ only in the times they name.
             self._node.server.probe_error = reason
 
     def _judge(self, report: SqlReport | None) -> Verdict:

@@ -1,4 +1,4 @@
-"""Tells what is odd in a document: once in the log, and in the status while it is the newest."""
+"""Shows the warnings about a document: once in the log, and in the status until the next one."""
 
 from __future__ import annotations
 

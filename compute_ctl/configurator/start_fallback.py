@@ -1,8 +1,8 @@
 """What follows when Postgres does not come up: the generations before, each tried once.
 
 A reload does not prove that a server starts: one with ``ssl = on`` and no certificate reloads
-without an error in any view. So the way goes back over the kept generations, each with the newest
-servers, to the last one that a server came up with. If none of them starts, it was not the
+without an error in any view. So the kept generations are tried, newest first, each with the newest
+servers, down to the last one that a server came up with. If none of them starts, it was not the
 document's fault (a port in use, no memory), and the newest is put back for the next attempt.
 """
 

@@ -121,7 +121,7 @@ class Verdict:
     waits: bool = False
     """Something of this generation waits for a restart: it is not yet the last known good."""
     stale: bool = False
-    """The server runs with older values than its files have: a reload mends that."""
+    """The server runs with older values than its files have; a reload is needed."""
     blind: bool = field(default=False, compare=False)
     """No session has answered: nothing is known but what the worker says."""
 

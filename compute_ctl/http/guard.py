@@ -4,7 +4,7 @@ aiohttp's own timers start with the first request. Here every connection has a d
 times but while its request is being worked on (that has limits of its own), and a door has a limit
 of connections. At the limit the oldest connection that has had time to ask and has not makes room,
 so any number of silent ones cannot keep a prober out. Where there is none, the next caller waits in
-the kernel's queue: what has not been read yet is nobody's to throw away.
+the kernel's queue, so that no request is dropped unread.
 """
 
 from __future__ import annotations

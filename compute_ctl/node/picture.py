@@ -96,7 +96,7 @@ def not_in_force(node: Node) -> str:
     if server.login_refused:
         return f"new sessions are refused: {server.login_refused}"
     if written is None or applied is None or applied.marker != str(written.marker):
-        return ""  # that is said in other words
+        return ""  # the status already shows it as not applied
     if written.in_full or written.rest == node.sessions_rest:
         return ""  # a session has run with the same rest, and the worker vouches for the servers
     because = f": {server.probe_error}" if server.probe_error else ""
