@@ -138,6 +138,9 @@ class Compute:
     def read_log(self) -> None:
         """Have none."""
 
+    def blocked_on(self) -> None:
+        """Wait for no file."""
+
     def started_after(self, at: datetime) -> bool:
         """Leave that in doubt: no server is started here."""
         del at

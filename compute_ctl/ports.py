@@ -191,6 +191,9 @@ class Postgres(Protocol):
     def has_read_files(self) -> bool:
         """Whether the postmaster, if there is one, has read its configuration files."""
 
+    def blocked_on(self) -> str | None:
+        """Return the file that the postmaster waits for, as far as the kernel tells; else None."""
+
     def started_after(self, at: datetime) -> bool:
         """Whether the postmaster was certainly started later than *at*; False if in doubt."""
 

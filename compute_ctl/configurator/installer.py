@@ -144,6 +144,8 @@ class Installer:
             reason = "postgres did not acknowledge the configuration"
             if self._prover.sql_error:
                 reason += f", and cannot be asked over SQL: {self._prover.sql_error}"
+            if file := self._prover.blocked_on:
+                reason += f'; it waits for file "{file}"'
             if verdict.lost:
                 reason = f"not in force: {'; '.join(one.reason for one in verdict.shadowed)}"
             return Result(outcome=Outcome.UNPROVEN, reason=reason)

@@ -77,6 +77,11 @@ class Prover:
         """Whether a Postgres runs, and has read a configuration already."""
         return self._postgres.running
 
+    @property
+    def blocked_on(self) -> str | None:
+        """The file that keeps Postgres waiting, where that can be told."""
+        return self._postgres.blocked_on()
+
     def signal(self) -> None:
         """Have Postgres read its files; `prove` is to follow."""
         self._signalled_at, self._loaded_before_signal = self._clock.wall(), self._loaded_at

@@ -17,6 +17,7 @@ from typing import Final
 
 from compute_ctl.decisions.reload_errors import ReloadError
 from compute_ctl.errors import PostgresError
+from compute_ctl.postgres.blocked import blocked_on
 from compute_ctl.postgres.identity import shutdown_lsn
 from compute_ctl.postgres.postmaster import Process, began_at, find, read_pid_file, works_in
 
@@ -98,6 +99,11 @@ class Server:
         """
         with self._found() as process:
             return process is None or works_in(process.pid, self._pgdata)
+
+    def blocked_on(self) -> str | None:
+        """Return the file that the postmaster waits for, as far as the kernel tells; else None."""
+        with self._found() as process:
+            return blocked_on(process.pid) if process else None
 
     def started_after(self, at: datetime) -> bool:
         """Whether the postmaster was certainly started later than *at*; False if in doubt.

@@ -53,6 +53,9 @@ class StillPostgres:
     def read_log(self) -> None:
         """Have none."""
 
+    def blocked_on(self) -> None:
+        """Wait for no file."""
+
     def started_after(self, at: datetime) -> bool:
         """Leave that in doubt."""
         return False

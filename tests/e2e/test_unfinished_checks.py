@@ -4,9 +4,12 @@ import os
 import time
 from pathlib import Path
 
+import pytest
+
 from devstack.compute import Compute
 from devstack.installation import binary, give_away
 from devstack.launch import Pageserver
+from devstack.wait import wait_until
 from tests.e2e.conftest import ComputeFactory
 
 BOUND_S = 5.0
@@ -98,3 +101,40 @@ def test_too_many_settings_are_refused(make_compute: ComputeFactory) -> None:
     assert said == daemon.status()["error"]
     compute.publish(a, settings={f"my.s{number}": "1" for number in range(20)})
     assert "applied" == daemon.refresh()
+
+
+def may_trace() -> bool:
+    """Whether a process may look into another one of its user, as the kernel is set up."""
+    scope = Path("/proc/sys/kernel/yama/ptrace_scope")
+    return not scope.exists() or scope.read_text().strip() == "0"
+
+
+@pytest.mark.skipif(not may_trace(), reason="the kernel lets no process look into another")
+def test_the_file_that_postgres_waits_for_is_named(compute: Compute) -> None:
+    """An operator's include hangs the postmaster: nothing is proven, and the status says why."""
+    a, b = compute.pageserver("a"), compute.pageserver("b")
+    compute.publish(a)
+    daemon = compute.start_daemon()
+    fifo = compute.folder / "fifo"
+    os.mkfifo(fifo, 0o666)
+    give_away(fifo)
+    main = compute.postgres.data / "postgresql.conf"
+    main.write_text(f"{main.read_text()}include_if_exists = '{fifo}'\n")
+
+    compute.publish(b)
+    try:
+        assert "unproven" == daemon.refresh()
+        assert f'it waits for file "{fifo}"' in daemon.status()["error"]
+    finally:
+        main.write_text(main.read_text().replace(f"include_if_exists = '{fifo}'\n", ""))
+        # the postmaster goes on as soon as somebody has opened the other end
+        wait_until("the postmaster", lambda: opened(fifo))
+
+
+def opened(fifo: Path) -> bool:
+    """Open *fifo* for writing, if somebody reads it, and close it."""
+    try:
+        os.close(os.open(fifo, os.O_WRONLY | os.O_NONBLOCK))
+    except OSError:
+        return False
+    return True

@@ -82,6 +82,9 @@ class Server:
     def read_log(self) -> None:
         """Its log is nobody's."""
 
+    def blocked_on(self) -> None:
+        """Wait for no file."""
+
     def started_after(self, at: datetime) -> bool:
         """Whether it was started later than *at*."""
         return self._postgres.up and self._postgres.started_after(at)

@@ -45,6 +45,9 @@ class Mute:
     def read_log(self) -> None:
         """Have none."""
 
+    def blocked_on(self) -> None:
+        """Wait for no file."""
+
     def started_after(self, at: datetime) -> bool:
         """Leave that in doubt."""
         return False

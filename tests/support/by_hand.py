@@ -27,6 +27,9 @@ class NoPostgres:
     def read_log(self) -> None:
         """Have none."""
 
+    def blocked_on(self) -> None:
+        """Wait for no file."""
+
     def started_after(self, at: datetime) -> bool:
         """Never: there is none."""
         return False

@@ -16,6 +16,9 @@ class Starting:
     ready = False
     has_read_files = True
 
+    def blocked_on(self) -> None:
+        """Wait for no file."""
+
     def started_after(self, at: datetime) -> bool:
         """Say that it was started later."""
         del at
