@@ -146,13 +146,13 @@ class Ledger:
             servers_too=servers_too,
             unfinished=unfinished,
         )
-        # So that the version before the refused one is welcome, and none before that. Where an
-        # earlier daemon accepted it, the floor becomes the version of what runs; an unversioned
-        # configuration leaves the floor as it is.
+        # So that the version before the refused one is welcome, and none before that or before what
+        # runs: its servers are newer. Where an earlier daemon accepted the refused one, the floor
+        # becomes the version of what runs; an unversioned configuration leaves it as it is.
         applied = state.applied.version if state.applied else None
         floor = applied or state.floor
         if self._accepted is not None and self._accepted[0] == document.content_sha256:
-            floor = self._accepted[1]
+            floor = raise_floor(self._accepted[1], applied)
         others = [e for e in state.quarantine if e.content_sha256 != entry.content_sha256]
         self._node.state = msgspec.structs.replace(
             state,

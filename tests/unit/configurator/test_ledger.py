@@ -1,12 +1,18 @@
 """What the daemon remembers of documents."""
 
 import json
+from datetime import UTC, datetime
+
+import msgspec
 
 from compute_ctl.configurator.ledger import Ledger
+from compute_ctl.decisions.recovery import Fact
 from compute_ctl.document.spec import Document, decode_document
 from compute_ctl.node import Node
 from devstack.document import attached
 from tests.support.by_hand import HandClock, NoPostgres
+
+AT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 def document(version: int, **settings: str) -> Document:
@@ -57,3 +63,17 @@ def test_a_refused_content_may_have_come_in_two_versions() -> None:
     books.quarantine(document(7, work_mem="banana"), "not a number")
 
     assert floor(node) == str(document(1).version)
+
+
+def test_a_refusal_after_the_servers_are_in_force_takes_the_floor_nowhere() -> None:
+    """A refused document that is applied brought newer servers: the one before would undo it."""
+    node, books = ledger()
+    books.desire(document(6, work_mem="6MB"), "file")
+    refused = document(7, ssl="on")
+    books.desire(refused, "file")
+    fact = Fact(generation=2, marker="", content_sha256="", at=AT, version=refused.version)
+    node.state = msgspec.structs.replace(node.state, applied=fact)
+
+    books.quarantine(refused, "SSL configuration was not reloaded")
+
+    assert floor(node) == str(refused.version)
