@@ -40,6 +40,9 @@ def test_explain_tells_whom_to_become(
     assert f"hint: {command}, or name a user and password with -C." == hint
 
     program = f"{shlex.quote(sys.executable)} -m compute_ctl"
+    readable = ["su", str(user), "-c", f"{program} --version"]
+    if subprocess.run(readable, capture_output=True, check=False, timeout=30).returncode != 0:
+        pytest.skip(f"this checkout is in a folder that {user} may not enter")
     shown = subprocess.run(
         ["/bin/sh", "-c", command.replace("compute_ctl", program, 1)],
         capture_output=True,
