@@ -36,8 +36,7 @@ def blocked_on(pid: int) -> str | None:
 def _text_at(pid: int, address: int) -> str | None:
     fd = os.open(f"/proc/{pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        size = min(_PATH_BYTES, 4096 - address % 4096)  # the next page may not be mapped
-        text = os.pread(fd, size, address).partition(b"\0")[0]
+        text = os.pread(fd, _PATH_BYTES, address).partition(b"\0")[0]  # short where memory ends
     finally:
         os.close(fd)
     return os.fsdecode(text) or None

@@ -67,10 +67,10 @@ def test_heal(heal: Path) -> None:
 
 
 def test_herd(herd: Path) -> None:
-    """Three backends on two shards are served, and ask once where the news is there already."""
+    """Three backends on two shards are served; at most one request a shard reaches the daemon."""
     at_once, late = results(herd)["herd"]
 
-    assert (at_once["requests"], at_once["fetches"]) == (1, 1)
+    assert 1 <= at_once["fetches"] <= at_once["requests"] <= 2
     assert late["last served after, ms"] > 0
 
 
