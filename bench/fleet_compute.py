@@ -1,8 +1,8 @@
 """A compute of a fleet: the daemon's real core, and the extension's real trigger policy.
 
-`Configurator`, `Fetcher`, `Applier`, `Journal`, `Prover` and `Node` are those of the daemon, and
-`pgh_policy`, through cffi, decides when its worker asks. Simulated is what is around them: time,
-the network, files, the reload of PostgreSQL.
+`Reconciler`, `Fetcher`, `Applier`, `GenerationStore`, `Verifier` and `Node` are those of the
+daemon, and `pgh_policy`, through cffi, decides when its worker asks. Simulated is what is around
+them: time, the network, files, the reload of PostgreSQL.
 """
 
 from __future__ import annotations
@@ -16,11 +16,6 @@ from typing import Final
 
 from bench.fleet_control import DOCUMENTS, ControlPlane, Story, url
 from bench.fleet_files import CONF, Files
-from compute_ctl.configurator import Configurator
-from compute_ctl.configurator.applier import Applier
-from compute_ctl.configurator.fetcher import Fetcher
-from compute_ctl.configurator.journal import Journal
-from compute_ctl.configurator.prover import Prover
 from compute_ctl.decisions import facts
 from compute_ctl.decisions.facts import AckMessage, Suspicion
 from compute_ctl.decisions.proof import FileSetting, SqlReport
@@ -30,6 +25,11 @@ from compute_ctl.document.render import RenderContext
 from compute_ctl.errors import FetchError
 from compute_ctl.node import Node
 from compute_ctl.ports import Fetched
+from compute_ctl.reconciler import Reconciler
+from compute_ctl.reconciler.applier import Applier
+from compute_ctl.reconciler.fetcher import Fetcher
+from compute_ctl.reconciler.generations import GenerationStore
+from compute_ctl.reconciler.verifier import Verifier
 from compute_ctl.settings import Settings
 from devstack.virtual_loop import VirtualLoop
 from pg_hook.suspicion import NEVER, Policy, Source
@@ -73,14 +73,14 @@ class Compute:
         jitters = fleet.story.jitter
         self._policy = Policy(seed=self.rng.getrandbits(64) if jitters else 1)
         deadlines = fleet.settings.deadlines
-        self._journal = Journal(
+        self._store = GenerationStore(
             conf=self._files,
             state=self._files,
             identity=Identity(compute_id="c", system_identifier="7", data_dir_inode="1:2"),
             deadlines=deadlines,
             nonce=lambda: f"{self.rng.getrandbits(128):032x}",
         )
-        prover = Prover(
+        verifier = Verifier(
             node=self.node,
             postgres=self,
             probe=self,
@@ -90,13 +90,13 @@ class Compute:
         )
         self._applier = Applier(
             node=self.node,
-            journal=self._journal,
-            prover=prover,
+            store=self._store,
+            verifier=verifier,
             clock=fleet,
             context=RenderContext(attach=True, internal_port=3081, token_file=""),
             deadlines=deadlines,
         )
-        self._configurator = Configurator(
+        self._reconciler = Reconciler(
             node=self.node,
             applier=self._applier,
             fetcher=Fetcher(self),
@@ -109,7 +109,7 @@ class Compute:
     async def run(self) -> None:
         """Be its daemon, from its start on."""
         await self._applier.restore()
-        await self._configurator.run()
+        await self._reconciler.run()
 
     # What the daemon sees
 

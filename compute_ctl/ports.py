@@ -1,8 +1,8 @@
 """What the daemon needs from outside, as Protocols, and the values that pass through them.
 
-The configurator sees only these; `app` puts the real adapters in, the simulation its own. Methods
+The reconciler sees only these; `app` puts the real adapters in, the simulation its own. Methods
 that are not `async` may block on the disk or a child process for up to their deadline: the
-configurator calls them in a thread.
+reconciler calls them in a thread.
 """
 
 from __future__ import annotations
@@ -255,7 +255,7 @@ class CatalogResult:
 
 
 class CatalogKeeper(Protocol):
-    """Makes roles, databases and extensions as documents want them, beside the configurator."""
+    """Makes roles, databases and extensions as documents want them, beside the reconciler."""
 
     def want(self, document: Document, *, force: bool = False) -> Future[CatalogResult]:
         """Have the catalog made as *document* wants it, once its configuration is proven.

@@ -9,9 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from compute_ctl.catalog import Keeper
-from compute_ctl.configurator.applier import Applier
-from compute_ctl.configurator.journal import Journal
-from compute_ctl.configurator.prover import Prover
 from compute_ctl.decisions.recovery import Identity
 from compute_ctl.document.conninfo import parse as parse_conninfo
 from compute_ctl.document.limits import Limits
@@ -26,6 +23,9 @@ from compute_ctl.monitoring.monitor import APPLICATION, Monitor
 from compute_ctl.node import Node
 from compute_ctl.postgres import Attached, Supervised
 from compute_ctl.postgres.identity import data_dir_inode, system_identifier
+from compute_ctl.reconciler.applier import Applier
+from compute_ctl.reconciler.generations import GenerationStore
+from compute_ctl.reconciler.verifier import Verifier
 from compute_ctl.settings import SOCKET_NAME, Settings, worker_endpoint
 from compute_ctl.sources.control_plane import ControlPlane
 from compute_ctl.sources.file import FileSource
@@ -91,7 +91,7 @@ class Assembly:
             on_request=metrics.neon.on_fetch,
         )
 
-    def journal(self, store: StateStore) -> Journal:
+    def generations(self, store: StateStore) -> GenerationStore:
         """Return the files; Postgres reads ours from now on.
 
         Raises:
@@ -108,7 +108,7 @@ class Assembly:
         )
         conf.ensure_included()
         conf.prepare()
-        return Journal(
+        return GenerationStore(
             conf=conf,
             state=store,
             identity=Identity(
@@ -123,19 +123,19 @@ class Assembly:
     def applier(
         self,
         node: Node,
-        journal: Journal,
+        store: GenerationStore,
         postgres: Attached | Supervised,
         clock: SystemClock,
         internal_port: int,
     ) -> Applier:
         """Return what brings documents into force."""
         settings = self._settings
-        prover = Prover(
+        verifier = Verifier(
             node=node,
             postgres=postgres,
             probe=SqlProbe(settings.connstr),
             clock=clock,
-            conf_path=journal.path,
+            conf_path=store.path,
             deadlines=settings.deadlines,
         )
         endpoint = worker_endpoint(settings.state_path)
@@ -151,7 +151,7 @@ class Assembly:
             endpoint=endpoint,
             overcommit_never=_overcommit_never(),
             privileged_role=settings.privileged_role,
-            token_file=str(journal.token_path),
+            token_file=str(store.token_path),
             limits=Limits(
                 settings=settings.max_settings,
                 roles=settings.max_roles,
@@ -160,8 +160,8 @@ class Assembly:
         )
         return Applier(
             node=node,
-            journal=journal,
-            prover=prover,
+            store=store,
+            verifier=verifier,
             clock=clock,
             context=context,
             deadlines=settings.deadlines,
@@ -169,7 +169,11 @@ class Assembly:
         )
 
     def keeper(
-        self, node: Node, journal: Journal, postgres: Attached | Supervised, clock: SystemClock
+        self,
+        node: Node,
+        store: GenerationStore,
+        postgres: Attached | Supervised,
+        clock: SystemClock,
     ) -> Keeper:
         """Return what makes roles, databases and extensions."""
         settings = self._settings
@@ -179,7 +183,7 @@ class Assembly:
             clock=clock,
             connstr=settings.connstr,
             pgdata=settings.pgdata,
-            save=lambda: journal.save(node.state),
+            save=lambda: store.save(node.state),
             privileged=settings.privileged_role,
             may_replicate=not settings.lakebase_mode,
             always=not settings.attach,

@@ -11,11 +11,11 @@ import asyncio
 import logging
 from typing import Final
 
-from compute_ctl.configurator.journal import Journal
 from compute_ctl.decisions.facts import Source
 from compute_ctl.errors import SettingsError, StoreError
 from compute_ctl.http import Doors
 from compute_ctl.node import Node
+from compute_ctl.reconciler.generations import GenerationStore
 
 logger = logging.getLogger(__name__)
 
@@ -25,9 +25,9 @@ LOOK_EVERY_S: Final = 2.0
 class FolderWatch:
     """Watches one state folder; `run` is its task."""
 
-    def __init__(self, *, node: Node, journal: Journal, doors: Doors) -> None:
+    def __init__(self, *, node: Node, store: GenerationStore, doors: Doors) -> None:
         self._node = node
-        self._journal = journal
+        self._store = store
         self._doors = doors
         self._said = ""
         self._asked = False
@@ -38,8 +38,8 @@ class FolderWatch:
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             try:
-                if await self._journal.remake():
-                    await self._journal.save(self._node.state)
+                if await self._store.remake():
+                    await self._store.save(self._node.state)
                 await self._doors.remake_socket()
                 await self._look_for_live_file()
             except (SettingsError, StoreError) as error:
@@ -50,7 +50,7 @@ class FolderWatch:
                 self._said = ""
 
     async def _look_for_live_file(self) -> None:
-        gone = self._node.written is not None and await self._journal.live_is_gone()
+        gone = self._node.written is not None and await self._store.live_is_gone()
         if gone and not self._asked and not self._node.terminating:
             self._node.request_refresh(who="a removed file", source=Source.CLOCK)
         self._asked = gone

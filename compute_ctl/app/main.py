@@ -1,7 +1,7 @@
 """The daemon from start to end: every object and every task, ended in order.
 
 Order of the start: become the owner of the data directory ▸ lock it and the state folder ▸ open the
-doors ▸ configurator. Order of the end: no new requests ▸ Postgres, where it is ours ▸ tasks ▸
+doors ▸ reconciler. Order of the end: no new requests ▸ Postgres, where it is ours ▸ tasks ▸
 doors. A task that dies is an error that ends the daemon: systemd starts it again, Postgres runs on.
 """
 
@@ -20,8 +20,6 @@ from compute_ctl.app.folder_watch import FolderWatch
 from compute_ctl.app.supervisor import Supervisor
 from compute_ctl.app.tasks import Tasks
 from compute_ctl.catalog import Desk, Keeper
-from compute_ctl.configurator import Configurator
-from compute_ctl.configurator.fetcher import Fetcher
 from compute_ctl.decisions.state import Event
 from compute_ctl.document.body import log_is_elsewhere
 from compute_ctl.files.claim import claimed
@@ -35,6 +33,8 @@ from compute_ctl.node import Node
 from compute_ctl.postgres import Attached, Events, Supervised
 from compute_ctl.postgres.identity import major_version
 from compute_ctl.postgres.programs import beside
+from compute_ctl.reconciler import Reconciler
+from compute_ctl.reconciler.fetcher import Fetcher
 from compute_ctl.settings import Settings
 from compute_ctl.sources.control_plane import ControlPlane
 from compute_ctl.system.daemon_thread import DaemonExecutor, exit_within
@@ -105,11 +105,11 @@ class _App:
             node=node, settings=settings, meter=metrics, catalog=desk, limits=self._limits
         )
         await doors.start()
-        journal = self._make.journal(store)
-        node.subscribe(History(journal.add_history))
-        applier = self._make.applier(node, journal, postgres, clock, doors.internal_port)
-        keeper = self._make.keeper(node, journal, postgres, clock)
-        configurator = Configurator(
+        generations = self._make.generations(store)
+        node.subscribe(History(generations.add_history))
+        applier = self._make.applier(node, generations, postgres, clock, doors.internal_port)
+        keeper = self._make.keeper(node, generations, postgres, clock)
+        reconciler = Reconciler(
             node=node,
             applier=applier,
             fetcher=Fetcher(source),
@@ -123,10 +123,10 @@ class _App:
         watchdog.start()
         self._catch_signals()
         await applier.restore()
-        self._tasks.spawn("configurator", configurator.run())
+        self._tasks.spawn("reconciler", reconciler.run())
         self._tasks.spawn("catalog", keeper.run())
         self._tasks.spawn("monitor", self._make.monitor(node, postgres, clock, metrics).run())
-        watch = FolderWatch(node=node, journal=journal, doors=doors)
+        watch = FolderWatch(node=node, store=generations, doors=doors)
         self._tasks.spawn("folder watch", watch.run())
         self._tasks.spawn("ports", doors.run())
         self._tasks.spawn("extensions", self._make.extension_count(node, postgres, metrics).run())
@@ -144,7 +144,7 @@ class _App:
             await doors.stop(left(0.5))
             if isinstance(source, ControlPlane):
                 await source.close()
-            await journal.close(left(0.8))
+            await generations.close(left(0.8))
             watchdog.close()
         return self._exit_code(node)
 

@@ -1,7 +1,7 @@
 """Runs Postgres, where that is the daemon's business: start, the next starts, the end.
 
 Postgres starts as soon as there is a configuration to start it with. If it does not come up, it is
-started again with what the configurator writes instead: the newest servers with the settings of
+started again with what the reconciler writes instead: the newest servers with the settings of
 earlier generations, back to the one that a server came up with last. Where nothing is left to try,
 the daemon waits a while for somebody to help, and ends.
 """

@@ -2,7 +2,7 @@
 
 A wish waits until the configuration of its document is proven, and what `runs` remembers as done
 is not done again. The cluster's migrations come after that, once in the life of a daemon; nobody
-waits for them. Nothing here holds up the configurator.
+waits for them. Nothing here holds up the reconciler.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Keeper:
         if node.written is not None and SUBSCRIBERS_HOLD in node.written.body and not dropped:
             self._subscribers.hold()
 
-    # What the configurator asks for
+    # What the reconciler asks for
 
     def want(self, document: Document, *, force: bool = False) -> asyncio.Future[CatalogResult]:
         """Have the catalog made as *document* wants it, once its configuration is proven.

@@ -122,7 +122,7 @@ async def acknowledge(call: Call) -> Answer:
 async def _give_way() -> None:
     """Let the question to the source go out first: it heals, and the answer here changes nothing.
 
-    The configurator takes one turn of the loop to wake up, and its fetch another to begin.
+    The reconciler takes one turn of the loop to wake up, and its fetch another to begin.
     """
     for _ in range(2):
         await asyncio.sleep(0)

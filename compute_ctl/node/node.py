@@ -1,7 +1,7 @@
 """The node: one status, three facts, who waits for what. The only writer of the status.
 
 Everything that happens to the compute passes through here: the doors ask (`request_refresh`,
-`configure`, `terminate`, `acknowledge`), the Postgres adapter reports, the configurator works. They
+`configure`, `terminate`, `acknowledge`), the Postgres adapter reports, the reconciler works. They
 meet in no other place. All methods run in the event loop's thread and none blocks; whoever has to
 act is woken by `wake`.
 """
@@ -71,7 +71,7 @@ class Node:
         self._life = Life(clock=clock, observer=self._observers)
         self.start_time = clock.wall()
         self.wake = asyncio.Event()
-        """Set whenever the configurator may have something to do."""
+        """Set whenever the reconciler may have something to do."""
         self.attempted = asyncio.Event()
         """Set when the first attempt has ended."""
         self.configured = asyncio.Event()
@@ -113,7 +113,7 @@ class Node:
         self.tenant: str | None = None
         self.timeline: str | None = None
         self.start_failure: StartFailure | None = None
-        """Postgres did not start; the configurator has not dealt with it yet."""
+        """Postgres did not start; the reconciler has not dealt with it yet."""
 
     def subscribe(self, observer: Observer) -> None:
         """Tell *observer* of everything from now on."""
@@ -287,7 +287,7 @@ class Node:
         self.looks.want(self._clock.monotonic(), hurry=hurry)
         self.wake.set()
 
-    # What the configurator reports
+    # What the reconciler reports
 
     def attempt_ended(self, attempt: Attempt, *, served: int, good: bool) -> None:
         """Record an attempt, and answer those whose requests it served."""

@@ -1,6 +1,6 @@
 """What the daemon has noticed of Postgres, beside what the process itself says.
 
-Written by whoever notices it: the watcher of the process, the monitor, the prover, the catalog.
+Written by whoever notices it: the watcher of the process, the monitor, the verifier, the catalog.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ MUTATIONS: Final = (
     ),
     Mutation(
         name="state not saved",
-        file="compute_ctl/configurator/journal.py",
+        file="compute_ctl/reconciler/generations.py",
         old="            await self._call(lambda: self._state.save(state))\n",
         new="            await self._call(lambda: None)\n",
         tests=("tests/e2e/test_crashes.py", "-k", "forgets_nothing"),
@@ -154,14 +154,14 @@ MUTATIONS: Final = (
     ),
     Mutation(
         name="one empty answer detaches",
-        file="compute_ctl/configurator/schedule.py",
+        file="compute_ctl/reconciler/schedule.py",
         old="        return now - self._empty_since >= self._settings.deadlines.empty_grace\n",
         new="        return True\n",
         tests=("tests/e2e/test_sources.py", "-k", "one_empty_answer"),
     ),
     Mutation(
         name="an equal document leaves the version floor",
-        file="compute_ctl/configurator/applier.py",
+        file="compute_ctl/reconciler/applier.py",
         old="            if step is not Step.KEEP:\n",
         new="            if step is None:\n",
         tests=("tests/e2e/test_documents.py", "-k", "floor_moves"),
@@ -175,7 +175,7 @@ MUTATIONS: Final = (
     ),
     Mutation(
         name="a push is answered with what replaced it",
-        file="compute_ctl/configurator/pushes.py",
+        file="compute_ctl/reconciler/pushes.py",
         old="        if not self._is_written(push):\n",
         new="        if push is None:\n",
         tests=("tests/e2e/test_late_answers.py",),
@@ -246,7 +246,7 @@ MUTATIONS: Final = (
     ),
     Mutation(
         name="no signal after the swap",
-        file="compute_ctl/configurator/prover.py",
+        file="compute_ctl/reconciler/verifier.py",
         old="        self._signalled = self._postgres.reload()\n",
         new="        self._signalled = self._postgres.running\n",
         tests=("tests/simulation/test_simulation.py", "-k", "ends_well"),
@@ -312,25 +312,25 @@ MUTATIONS: Final = (
     ),
     Mutation(
         name="a finished long poll before a waiting push",
-        file="compute_ctl/configurator/loop.py",
+        file="compute_ctl/reconciler/loop.py",
         old="                await self._node.wake.wait()\n\n    async def _take_long_poll",
         new="                await self._node.wake.wait()\n        await self._take_long_poll()\n\n"
         "    async def _take_long_poll",
-        tests=("tests/unit/configurator/test_loop.py",),
+        tests=("tests/unit/reconciler/test_loop.py",),
     ),
     Mutation(
         name="an answer taken although a push came with it",
-        file="compute_ctl/configurator/loop.py",
+        file="compute_ctl/reconciler/loop.py",
         old="        if self._interrupted:  # in the turn",
         new="        if not self._node:  # in the turn",
-        tests=("tests/unit/configurator/test_loop.py",),
+        tests=("tests/unit/reconciler/test_loop.py",),
     ),
     Mutation(
         name="an illegal event ends the daemon",
         file="compute_ctl/node/node.py",
         old="        except IllegalTransitionError as error:\n",
         new="        except KeyError as error:\n",
-        tests=("tests/unit/configurator/test_loop.py",),
+        tests=("tests/unit/reconciler/test_loop.py",),
     ),
     Mutation(
         name="a thread that is joined at the end",
@@ -341,17 +341,17 @@ MUTATIONS: Final = (
     ),
     Mutation(
         name="deadlines of the steps that add up",
-        file="compute_ctl/configurator/budget.py",
+        file="compute_ctl/reconciler/budget.py",
         old="    return min(seconds, max(left, STEP_MIN_S))\n",
         new="    return seconds\n",
-        tests=("tests/unit/configurator/test_budget.py",),
+        tests=("tests/unit/reconciler/test_budget.py",),
     ),
     Mutation(
         name="a pause that outlives an answer",
-        file="compute_ctl/configurator/schedule.py",
+        file="compute_ctl/reconciler/schedule.py",
         old="            self._retry_after_until = None\n",
         new="            self._retry_after_until = self._retry_after_until\n",
-        tests=("tests/unit/configurator/test_schedule.py",),
+        tests=("tests/unit/reconciler/test_schedule.py",),
     ),
     # processes
     Mutation(

@@ -14,11 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compute_ctl.app.supervisor import Supervisor
-from compute_ctl.configurator import Configurator
-from compute_ctl.configurator.applier import Applier
-from compute_ctl.configurator.fetcher import Fetcher
-from compute_ctl.configurator.journal import Journal
-from compute_ctl.configurator.prover import Prover
 from compute_ctl.decisions.attempt import Result
 from compute_ctl.decisions.facts import GOOD_OUTCOMES, AckAnswer, Attempt, CatalogRun, Source
 from compute_ctl.decisions.recovery import Identity
@@ -29,6 +24,11 @@ from compute_ctl.errors import StoreError
 from compute_ctl.node import Node
 from compute_ctl.node.node import EXIT_EMPTY
 from compute_ctl.postgres import Events
+from compute_ctl.reconciler import Reconciler
+from compute_ctl.reconciler.applier import Applier
+from compute_ctl.reconciler.fetcher import Fetcher
+from compute_ctl.reconciler.generations import GenerationStore
+from compute_ctl.reconciler.verifier import Verifier
 from compute_ctl.settings import Settings
 from tests.simulation.disk import Fence, SimConfStore, SimStateStore
 from tests.simulation.postgres import SimPostgres, SimProbe
@@ -156,7 +156,7 @@ class Life:
         self.node.subscribe(self)
         self._conf = SimConfStore(world.disk, fence, check_answers=world.checks)
         self._state = SimStateStore(world.disk, fence)
-        self._journal = Journal(
+        self._store = GenerationStore(
             conf=self._conf,
             state=self._state,
             identity=Identity(compute_id="c", system_identifier="7", data_dir_inode="1:2"),
@@ -164,7 +164,7 @@ class Life:
             nonce=lambda: f"{world.rng.getrandbits(128):032x}",
         )
         self._applier = self._make_applier()
-        self._configurator = Configurator(
+        self._reconciler = Reconciler(
             node=self.node,
             applier=self._applier,
             fetcher=Fetcher(SimSource(world)),
@@ -176,19 +176,19 @@ class Life:
 
     def _make_applier(self) -> Applier:
         world = self._world
-        prover = Prover(
+        verifier = Verifier(
             node=self.node,
             postgres=self._postgres,
             probe=SimProbe(world),
             clock=world,
-            conf_path=self._journal.path,
+            conf_path=self._store.path,
             deadlines=world.settings.deadlines,
         )
         return WatchedApplier(
             invariants=world.invariants,
             node=self.node,
-            journal=self._journal,
-            prover=prover,
+            store=self._store,
+            verifier=verifier,
             clock=world,
             context=RenderContext(
                 attach=True, internal_port=3081, token_file=str(self._state.token_path)
@@ -217,7 +217,7 @@ class Life:
             self._world.note(f"the daemon could not start: {error}")
             return
         self.restored = True
-        work = [self.spawn(self._configurator.run(), "configurator"), *self._watchers()]
+        work = [self.spawn(self._reconciler.run(), "reconciler"), *self._watchers()]
         ending = asyncio.create_task(self.node.ending.wait(), name="ending")
         done, _ = await asyncio.wait({*work, ending}, return_when=asyncio.FIRST_COMPLETED)
         for task in done & set(work):

@@ -6,14 +6,14 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from compute_ctl.configurator.journal import Journal
-from compute_ctl.configurator.prover import Prover
 from compute_ctl.decisions.facts import AckMessage, Written
 from compute_ctl.decisions.proof import Proof, SqlReport
 from compute_ctl.decisions.recovery import Identity, Quarantined, State
 from compute_ctl.document.generation import LiveFile, Marker
 from compute_ctl.errors import ProbeError
 from compute_ctl.node import Node
+from compute_ctl.reconciler.generations import GenerationStore
+from compute_ctl.reconciler.verifier import Verifier
 from compute_ctl.settings import Deadlines
 from tests.simulation.disk import Disk, Fence, SimConfStore, SimStateStore
 from tests.simulation.documents import Ordering, Writer
@@ -61,10 +61,10 @@ class Mute:
         raise ProbeError(f"no answer within {deadline_s:g} s")
 
 
-def journal(disk: Disk, deadlines: Deadlines | None = None) -> Journal:
+def generations(disk: Disk, deadlines: Deadlines | None = None) -> GenerationStore:
     """Return the files of one daemon on *disk*."""
     fence = Fence()
-    return Journal(
+    return GenerationStore(
         conf=SimConfStore(disk, fence, check_answers=True),
         state=SimStateStore(disk, fence),
         identity=Identity(compute_id="c", system_identifier="7", data_dir_inode="1:2"),
@@ -75,10 +75,10 @@ def journal(disk: Disk, deadlines: Deadlines | None = None) -> Journal:
 
 async def installed(disk: Disk) -> Marker:
     """Write a generation, and die before it is synchronized."""
-    files = journal(disk)
+    files = generations(disk)
     document = Writer(Ordering.GENERATION).write(0)
     marker = await files.install(BODY, document=document, token=None, state=State())
-    await files.settle()
+    await files.after_signal()
     await files.close(1.0)
     return marker
 
@@ -97,7 +97,7 @@ async def test_a_torn_generation_is_not_kept() -> None:
     marker = await installed(disk)
     disk.sync("")
     disk.lose_power(Torn(1))
-    files = journal(disk)
+    files = generations(disk)
     assert await files.kept(marker.generation) is None
     await files.close(1.0)
 
@@ -106,8 +106,8 @@ async def test_what_a_killed_daemon_wrote_is_synchronized_before_a_state_names_i
     """Once the state is saved, a power failure finds the generation and the live file whole."""
     disk = Disk()
     marker = await installed(disk)
-    files = journal(disk)
-    files.take_up(marker.generation)
+    files = generations(disk)
+    files.adopt_live(marker.generation)
     await files.save(State(compute_id="c"))
     disk.lose_power(Torn(1))
     kept = await files.kept(marker.generation)
@@ -118,7 +118,7 @@ async def test_what_a_killed_daemon_wrote_is_synchronized_before_a_state_names_i
 
 async def test_a_write_that_ended_while_the_loop_stood_still_is_not_late() -> None:
     """What is in force already must not be taken for what the disk did not answer."""
-    files = journal(Disk(), Deadlines(swap=0.05))
+    files = generations(Disk(), Deadlines(swap=0.05))
     document = Writer(Ordering.GENERATION).write(0)
     writing = asyncio.create_task(files.install(BODY, document=document, token=None, state=State()))
     await asyncio.sleep(0)  # now the thread has it
@@ -136,12 +136,12 @@ async def _proof(*, refused: bool) -> Proof:
     node.now_written(
         Written(marker=marker, rest=BODY, upstream="", at=NOW, content_sha256="content")
     )
-    prover = Prover(
+    verifier = Verifier(
         node=node, postgres=Mute(), probe=Mute(), clock=Clock(),
         conf_path=str(Path("/pgdata/compute_ctl.conf")), deadlines=Deadlines(ack=0.05),
     )  # fmt: skip
     node.acknowledge(AckMessage(marker=str(marker), map_sha256="", shard_count=1))
-    verdict = await asyncio.wait_for(prover.inspect(), 5.0)
+    verdict = await asyncio.wait_for(verifier.inspect(), 5.0)
     return Proof.NONE if verdict is None else verdict.proof
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from compute_ctl.configurator.means import Means
-from compute_ctl.configurator.refusals import Refusals
 from compute_ctl.decisions.attempt import Result, reasons
 from compute_ctl.decisions.facts import Outcome, Written
 from compute_ctl.decisions.recovery import Fact
 from compute_ctl.document.render import Rendered, render, render_upstream
 from compute_ctl.document.spec import Document
 from compute_ctl.errors import SpecError, StoreError
+from compute_ctl.reconciler.means import Means
+from compute_ctl.reconciler.refusals import Refusals
 
 LOOK_BACK: Final = 32
 """How many generations back a rollback looks; the last five are kept, and the good one."""
@@ -21,8 +21,12 @@ class Rollback:
     """Finds the generation to go back to, and brings it into force."""
 
     def __init__(self, means: Means, *, refusals: Refusals) -> None:
-        self._node, self._journal, self._ledger = means.node, means.journal, means.ledger
-        self._prover, self._installer, self._context = means.prover, means.installer, means.context
+        self._node, self._store, self._config = means.node, means.store, means.config
+        self._verifier, self._installer, self._context = (
+            means.verifier,
+            means.installer,
+            means.context,
+        )
         self._refusals = refusals
 
     async def roll_back(self, *, old_upstream: bool) -> Result:
@@ -32,7 +36,7 @@ class Rollback:
         refuses it, what ran before is written again.
         """
         before, applied = self._node.written, self._node.state.applied
-        current = await self._journal.kept(applied.generation) if applied else None
+        current = await self._store.kept(applied.generation) if applied else None
         if before is None or applied is None or current is None or current[0] is None:
             return _nowhere("nothing is applied, or its document is not kept")
         earlier = await self._earlier(applied, before, old_upstream=old_upstream)
@@ -47,17 +51,17 @@ class Rollback:
         body = rendered.rest + (rendered.upstream if old_upstream else before.upstream)
         try:
             _, token = render_upstream(document if old_upstream else current[0], self._context)
-            self._ledger.go_back(document, instead_of=current[0])
+            self._config.go_back(document, instead_of=current[0])
             await self._installer.install(body, document, token, is_fallback=body != rendered.body)
         except (SpecError, StoreError) as error:
             return Result(outcome=Outcome.WRITE_FAILED, reason=str(error))
-        verdict = await self._prover.prove()
-        await self._journal.sync()
+        verdict = await self._verifier.verify()
+        await self._store.sync()
         if verdict.rejected:
             reason = reasons(verdict.bad, places=False)
             return await self._refusals.fall_back_to(before.body, current[0], token, reason)
         result = self._installer.conclude(verdict)
-        await self._journal.save(self._node.state)
+        await self._store.save(self._node.state)
         return result
 
     async def _other_servers(self, applied: Fact, before: Written) -> str:
@@ -72,7 +76,7 @@ class Rollback:
         """Return the newest generation below *applied* that nobody has refused and that differs."""
         refused = {entry.content_sha256 for entry in self._node.state.quarantine}
         for number in range(applied.generation - 1, max(applied.generation - LOOK_BACK, 0), -1):
-            kept = await self._journal.kept(number)
+            kept = await self._store.kept(number)
             document = kept[0] if kept else None
             if document is None or document.content_sha256 in refused | {applied.content_sha256}:
                 continue

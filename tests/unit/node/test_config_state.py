@@ -5,10 +5,10 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from compute_ctl.configurator.ledger import Ledger
 from compute_ctl.decisions.recovery import Fact
 from compute_ctl.document.spec import Document, decode_document
 from compute_ctl.node import Node
+from compute_ctl.node.config_state import ConfigState
 from devstack.document import attached
 from tests.support.by_hand import HandClock, NoPostgres
 
@@ -27,11 +27,11 @@ def document(version: int, **settings: str) -> Document:
     return decode_document(json.dumps(raw).encode())
 
 
-def ledger() -> tuple[Node, Ledger]:
-    """Return a node that knows nothing yet, and its ledger."""
+def config_state() -> tuple[Node, ConfigState]:
+    """Return a node that knows nothing yet, and its `ConfigState`."""
     clock = HandClock()
     node = Node(clock=clock, postgres=NoPostgres())
-    return node, Ledger(node=node, clock=clock)
+    return node, ConfigState(node=node, clock=clock)
 
 
 def floor(node: Node) -> str:
@@ -41,39 +41,39 @@ def floor(node: Node) -> str:
 
 def test_a_refusal_takes_the_floor_back_by_one_document() -> None:
     """What was accepted before the refused document still counts, though it was never proven."""
-    node, books = ledger()
-    books.desire(document(1, work_mem="1MB"), "file")
-    books.desire(document(5, work_mem="5MB"), "file")
+    node, config = config_state()
+    config.desire(document(1, work_mem="1MB"), "file")
+    config.desire(document(5, work_mem="5MB"), "file")
     refused = document(6, work_mem="banana")
-    books.desire(refused, "file")
+    config.desire(refused, "file")
     assert floor(node) == str(document(6).version)
 
-    books.quarantine(refused, "not a number")
+    config.quarantine(refused, "not a number")
 
     assert floor(node) == str(document(5).version)
 
 
 def test_a_refused_content_may_have_come_in_two_versions() -> None:
     """The floor goes back to what it was before the content came first."""
-    node, books = ledger()
-    books.desire(document(1, work_mem="1MB"), "file")
+    node, config = config_state()
+    config.desire(document(1, work_mem="1MB"), "file")
     for version in (6, 7):
-        books.desire(document(version, work_mem="banana"), "file")
+        config.desire(document(version, work_mem="banana"), "file")
 
-    books.quarantine(document(7, work_mem="banana"), "not a number")
+    config.quarantine(document(7, work_mem="banana"), "not a number")
 
     assert floor(node) == str(document(1).version)
 
 
 def test_a_refusal_after_the_servers_are_in_force_takes_the_floor_nowhere() -> None:
     """A refused document that is applied brought newer servers: the one before would undo it."""
-    node, books = ledger()
-    books.desire(document(6, work_mem="6MB"), "file")
+    node, config = config_state()
+    config.desire(document(6, work_mem="6MB"), "file")
     refused = document(7, ssl="on")
-    books.desire(refused, "file")
+    config.desire(refused, "file")
     fact = Fact(generation=2, marker="", content_sha256="", at=AT, version=refused.version)
     node.state = msgspec.structs.replace(node.state, applied=fact)
 
-    books.quarantine(refused, "SSL configuration was not reloaded")
+    config.quarantine(refused, "SSL configuration was not reloaded")
 
     assert floor(node) == str(refused.version)

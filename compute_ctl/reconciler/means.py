@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from compute_ctl.configurator.installer import Installer
-from compute_ctl.configurator.journal import Journal
-from compute_ctl.configurator.ledger import Ledger
-from compute_ctl.configurator.prover import Prover
 from compute_ctl.document.render import RenderContext
 from compute_ctl.node import Node
+from compute_ctl.node.config_state import ConfigState
+from compute_ctl.reconciler.generations import GenerationStore
+from compute_ctl.reconciler.installer import Installer
+from compute_ctl.reconciler.verifier import Verifier
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,8 +17,8 @@ class Means:
     """The parts that write, prove and remember, of one Postgres."""
 
     node: Node
-    journal: Journal
-    ledger: Ledger
-    prover: Prover
+    store: GenerationStore
+    config: ConfigState
+    verifier: Verifier
     installer: Installer
     context: RenderContext

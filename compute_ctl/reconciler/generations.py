@@ -15,14 +15,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
-from compute_ctl.configurator.budget import share
-from compute_ctl.configurator.copies import Copies, Copy
 from compute_ctl.decisions.proof import Complaint
 from compute_ctl.decisions.recovery import Identity, State, highest_generation
 from compute_ctl.document.generation import LiveFile, Marker, file_text
 from compute_ctl.document.spec import Document
 from compute_ctl.errors import SettingsError, StoreError
 from compute_ctl.ports import ConfStore, StateStore
+from compute_ctl.reconciler.budget import share
+from compute_ctl.reconciler.copies import Copy, GenerationCopies
 from compute_ctl.settings import Deadlines
 from compute_ctl.system import failpoint
 from compute_ctl.system.daemon_thread import DaemonExecutor
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-class Journal:
+class GenerationStore:
     """The live file and the state folder, off the event loop and with deadlines."""
 
     def __init__(
@@ -51,9 +51,9 @@ class Journal:
         self._saved: State | None = None
         self.held: frozenset[int] = frozenset()
         """Generations to keep beside those that the state names."""
-        self._copies = Copies(state)
+        self._copies = GenerationCopies(state)
         self._late: Copy | None = None
-        """What `install` has left to `settle`."""
+        """What `install` has left to `after_signal`."""
         self._last_number: int | None = None
         """Of the last generation, once it is known."""
         self._not_included = ""
@@ -167,7 +167,7 @@ class Journal:
         """Make *body* the live file, as the next generation; return its marker.
 
         *token* is the storage token that goes with it, for a file of its own. After the signal,
-        `settle` is to follow. In a *hurry* the copy is left to it: queries wait, and the source can
+        call `after_signal`. In a *hurry* the copy is left to that: queries wait, and the source can
         tell the document again.
 
         Raises:
@@ -195,18 +195,18 @@ class Journal:
         failpoint.reach("before-signal")
         return marker
 
-    async def settle(self) -> bool:
+    async def after_signal(self) -> bool:
         """Do what `install` leaves for after the signal; return whether one more is needed.
 
         The generation is kept, and where nothing included the live file, the main file does now.
         """
         try:
-            return await self._call(self._settle)
+            return await self._call(self._after_signal)
         except StoreError as error:
             logger.warning("%s", error)
             return False
 
-    def _settle(self) -> bool:
+    def _after_signal(self) -> bool:
         added = self._include()
         failpoint.reach("before-late-generation")
         if self._late is not None:
@@ -269,7 +269,7 @@ class Journal:
             Copy(number=marker.generation, document=document, conf=conf, token=token)
         )
 
-    def take_up(self, generation: int) -> None:
+    def adopt_live(self, generation: int) -> None:
         """Take over the live file of an earlier daemon, which may have died before `sync`."""
         self._copies.unsynced = generation
 
@@ -291,7 +291,7 @@ class Journal:
             await self._save(state)
         if state == self._saved:  # else there is no space for a copy either
             try:
-                await self._call(self._copies.make_good)
+                await self._call(self._copies.write_missing)
             except StoreError as error:
                 logger.warning("%s", error)
 

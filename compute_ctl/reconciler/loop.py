@@ -16,13 +16,6 @@ from contextlib import suppress
 from math import isfinite
 from typing import Final
 
-from compute_ctl.configurator.applier import Applier
-from compute_ctl.configurator.attempts import Attempts
-from compute_ctl.configurator.budget import bounded
-from compute_ctl.configurator.fetcher import Fetcher, News
-from compute_ctl.configurator.looks import Looker
-from compute_ctl.configurator.pushes import Pushes
-from compute_ctl.configurator.schedule import Schedule
 from compute_ctl.decisions import pacing
 from compute_ctl.decisions.attempt import Result
 from compute_ctl.decisions.facts import GOOD_OUTCOMES, PUSH, Outcome, Source, StartFailure
@@ -36,6 +29,13 @@ from compute_ctl.errors import (
 from compute_ctl.node import Node
 from compute_ctl.node.push import Push
 from compute_ctl.ports import CatalogKeeper, Clock, Postgres
+from compute_ctl.reconciler.applier import Applier
+from compute_ctl.reconciler.attempts import Attempts
+from compute_ctl.reconciler.budget import bounded
+from compute_ctl.reconciler.fetcher import Fetcher, News
+from compute_ctl.reconciler.looks import Looker
+from compute_ctl.reconciler.pushes import Pushes
+from compute_ctl.reconciler.schedule import Schedule
 from compute_ctl.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ class _InterruptedError(Exception):
     """A push or the end of the compute is more important than this fetch."""
 
 
-class Configurator:
+class Reconciler:
     """Drives one node; `run` is its task."""
 
     def __init__(
@@ -291,7 +291,7 @@ class Configurator:
         """There is no news; what is written but not proven may be provable by now."""
         if self._node.written is None or self._node.proven:
             return Result(outcome=Outcome.UNCHANGED)
-        return await self._applier.prove_again()
+        return await self._applier.verify_again()
 
     async def _fetch_failed(self, error: FetchError | SyntaxSpecError) -> Result:
         """Count the failure; what is written but not proven is no worse for it."""

@@ -2,9 +2,9 @@
 
 import asyncio
 
-from compute_ctl.configurator.fetcher import Fetcher
 from compute_ctl.errors import FetchError
 from compute_ctl.ports import Fetched, FetchStatus
+from compute_ctl.reconciler.fetcher import Fetcher
 
 DOCUMENT = b"""
 {"spec": {"format_version": 1.0, "suspend_timeout_seconds": -1, "skip_pg_catalog_updates": true,

@@ -8,9 +8,6 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from compute_ctl.configurator.journal import Journal
-from compute_ctl.configurator.ledger import Ledger
-from compute_ctl.configurator.prover import Prover
 from compute_ctl.decisions.attempt import Good, Result, reasons
 from compute_ctl.decisions.facts import Outcome, Written
 from compute_ctl.decisions.proof import Proof, Verdict
@@ -18,7 +15,10 @@ from compute_ctl.document.body import Body, changed_names, split_body
 from compute_ctl.document.generation import Marker, map_sha256, sha256_hex
 from compute_ctl.document.spec import Document
 from compute_ctl.node import Node
+from compute_ctl.node.config_state import ConfigState
 from compute_ctl.ports import Clock
+from compute_ctl.reconciler.generations import GenerationStore
+from compute_ctl.reconciler.verifier import Verifier
 
 logger = logging.getLogger(__name__)
 
@@ -30,12 +30,18 @@ class Installer:
     """The live file of one Postgres, as the node knows it."""
 
     def __init__(
-        self, *, node: Node, journal: Journal, ledger: Ledger, prover: Prover, clock: Clock
+        self,
+        *,
+        node: Node,
+        store: GenerationStore,
+        config: ConfigState,
+        verifier: Verifier,
+        clock: Clock,
     ) -> None:
         self._node = node
-        self._journal = journal
-        self._ledger = ledger
-        self._prover = prover
+        self._store = store
+        self._config = config
+        self._verifier = verifier
         self._clock = clock
         self._ran: Written | None = None
         """The last generation proven before the one that is written."""
@@ -61,10 +67,10 @@ class Installer:
         # Who pushes may not be able to tell it again.
         hurry = self._node.requests.worker_complains and self._node.push is None
         self._node.start.file_changes()
-        marker = await self._journal.install(
+        marker = await self._store.install(
             body, document=document.json, token=token, state=self._node.state, hurry=hurry
         )
-        self._prover.signal()  # what follows here is recorded before an acknowledgement is heard
+        self._verifier.signal()  # what follows here is recorded before an acknowledgement is heard
         self._document = document
         before = self._node.written
         self._ran = before if self._node.proven else self._ran
@@ -74,7 +80,7 @@ class Installer:
         else:
             changed = changed_names(self._ran.rest if self._ran else "", rest)
         document_of = None if is_fallback else document
-        self.contains(
+        self.record_live(
             marker,
             body,
             document_of,
@@ -82,19 +88,19 @@ class Installer:
             changed=changed,
             may_start=may_start,
         )
-        logger.info("wrote generation %d to %s", marker.generation, self._journal.path)
+        logger.info("wrote generation %d to %s", marker.generation, self._store.path)
         if hurry:
             await asyncio.sleep(PAGES_FIRST_S)
-        if await self._journal.settle():
-            self._prover.signal()
+        if await self._store.after_signal():
+            self._verifier.signal()
 
-    def belongs(self, body: str) -> Body:
+    def read_identity(self, body: str) -> Body:
         """Remember whose compute *body* was written for; return it read."""
         found = Body.read(body)
-        self._ledger.belong_to(found.tenant_id, found.timeline_id)
+        self._config.set_identity(found.tenant_id, found.timeline_id)
         return found
 
-    def contains(
+    def record_live(
         self,
         marker: Marker,
         body: str,
@@ -108,7 +114,7 @@ class Installer:
 
         *changed*: see `Written`; *may_start*: see `Node.now_written`.
         """
-        found = self.belongs(body)
+        found = self.read_identity(body)
         published = map_sha256(marker, stripe_size=found.stripe_size, shards=found.shards)
         written = Written(
             marker=marker,
@@ -127,7 +133,7 @@ class Installer:
 
     async def document(self, written: Written) -> Document | None:
         """Return the document that *written*, which is in the live file, was made for."""
-        kept = await self._journal.kept(written.marker.generation)
+        kept = await self._store.kept(written.marker.generation)
         return kept[0] if kept else self._document
 
     def conclude(self, verdict: Verdict) -> Result:
@@ -137,14 +143,14 @@ class Installer:
         if verdict.proof is Proof.NONE:
             if verdict.blocked:
                 return Result(outcome=Outcome.BLOCKED, reason=reasons(verdict.blocked))
-            if not self._prover.possible:
+            if not self._verifier.possible:
                 reason = "postgres does not accept connections yet"
                 return Result(outcome=Outcome.UNPROVEN, reason=reason, excused=True)
             self._node.looked(verdict)
             reason = "postgres did not acknowledge the configuration"
-            if self._prover.sql_error:
-                reason += f", and cannot be asked over SQL: {self._prover.sql_error}"
-            if file := self._prover.blocked_on:
+            if self._verifier.sql_error:
+                reason += f", and cannot be asked over SQL: {self._verifier.sql_error}"
+            if file := self._verifier.blocked_on:
                 reason += f'; it waits for file "{file}"'
             if verdict.lost:
                 reason = f"not in force: {'; '.join(one.reason for one in verdict.shadowed)}"
@@ -156,7 +162,7 @@ class Installer:
         """Return which settings of *body* differ from those of the last other rest proven."""
         rest, _ = split_body(body)
         for fact in reversed(self._node.state.without_rest(sha256_hex(rest)).proven_rests):
-            kept = await self._journal.kept(fact.generation)
+            kept = await self._store.kept(fact.generation)
             if kept is not None:
                 return changed_names(split_body(kept[1].body)[0], rest)
         return changed_names("", rest)
@@ -170,7 +176,7 @@ class Installer:
         months, that one would be months old.
         """
         fact = self._node.state.fallback
-        kept = await self._journal.kept(fact.generation) if fact else None
+        kept = await self._store.kept(fact.generation) if fact else None
         if kept is not None:
             rest, upstream = split_body(kept[1].body)
             return Good(rest=rest, upstream=upstream)

@@ -1,6 +1,6 @@
 """A push or a termination that meets the end of a fetch or a long poll, in every order.
 
-Two events of one turn of the event loop reach the configurator together; so each test moves one of
+Two events of one turn of the event loop reach the reconciler together; so each test moves one of
 them a few turns before and after the other.
 """
 
@@ -12,8 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from compute_ctl.configurator import Configurator
-from compute_ctl.configurator.fetcher import Fetcher
 from compute_ctl.decisions.attempt import Result
 from compute_ctl.decisions.facts import PUSH, Attempt, Outcome, Source
 from compute_ctl.decisions.state import Event, Status
@@ -22,9 +20,11 @@ from compute_ctl.errors import FetchError, RequestError
 from compute_ctl.monitoring.observers import SilentObserver
 from compute_ctl.node import Node
 from compute_ctl.ports import Fetched, FetchStatus
+from compute_ctl.reconciler import Reconciler
+from compute_ctl.reconciler.fetcher import Fetcher
 from compute_ctl.settings import Settings
 from tests.support.by_hand import HandClock, NoPostgres
-from tests.unit.configurator.test_fetcher import DOCUMENT
+from tests.unit.reconciler.test_fetcher import DOCUMENT
 
 TURNS = range(-3, 4)
 """Of the event loop, from the end of the fetch to the other event."""
@@ -103,7 +103,7 @@ class Observed(SilentObserver):
 
 
 class Running:
-    """A configurator that runs, suspects its servers, and has a document."""
+    """A reconciler that runs, suspects its servers, and has a document."""
 
     def __init__(self, postgres: NoPostgres) -> None:
         self.source, self.applier, self.observed = HeldSource(), GoodApplier(), Observed()
@@ -112,7 +112,7 @@ class Running:
         self.node.subscribe(self.observed)
         rng = random.Random(0)
         rng.random = lambda: 0.0  # type: ignore[method-assign]  # no pause before a long poll
-        self.configurator = Configurator(
+        self.reconciler = Reconciler(
             node=self.node,
             applier=self.applier,  # type: ignore[arg-type]
             fetcher=Fetcher(self.source),
@@ -121,14 +121,14 @@ class Running:
             settings=Settings(pgdata=Path("/"), connstr="", compute_id="c", attach=True),
             rng=rng,
         )
-        self.task = asyncio.create_task(self.configurator.run())
+        self.task = asyncio.create_task(self.reconciler.run())
 
     def complain(self) -> None:
         """Say that a server is gone, as Postgres does."""
         self.node.request_refresh(who="postgres", source=Source.WORKER)
 
     async def ended(self, work: asyncio.Task[None]) -> None:
-        """Wait for the end of *work*, or that of the configurator."""
+        """Wait for the end of *work*, or that of the reconciler."""
         done, _ = await asyncio.wait(
             {work, self.task}, timeout=LIMIT_S, return_when=asyncio.FIRST_COMPLETED
         )
@@ -137,7 +137,7 @@ class Running:
 
 @asynccontextmanager
 async def running(postgres: NoPostgres) -> AsyncIterator[Running]:
-    """Run a configurator until its first document is in force."""
+    """Run a reconciler until its first document is in force."""
     stage = Running(postgres)
     if postgres.ready:
         stage.node.postgres_ready()
@@ -203,7 +203,7 @@ async def test_push_meets_the_end_of_a_fetch(
 async def test_termination_meets_the_end_of_a_fetch(
     turns: int, status: FetchStatus | None, long_poll: bool
 ) -> None:
-    """The configurator ends in order."""
+    """The reconciler ends in order."""
     async with running(RunningPostgres()) as stage:
         await held(stage, long_poll=long_poll)
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from compute_ctl.configurator.budget import bounded
-from compute_ctl.configurator.means import Means
 from compute_ctl.decisions.attempt import Result, fall_back, reasons
 from compute_ctl.decisions.facts import PUSH, Outcome
 from compute_ctl.decisions.proof import Complaint
@@ -22,6 +20,8 @@ from compute_ctl.document.spec import Document
 from compute_ctl.document.spec_sources import UPSTREAM_SETTINGS
 from compute_ctl.document.versions import is_older
 from compute_ctl.errors import SpecError, StoreError
+from compute_ctl.reconciler.budget import bounded
+from compute_ctl.reconciler.means import Means
 from compute_ctl.settings import Deadlines
 
 logger = logging.getLogger(__name__)
@@ -34,8 +34,12 @@ class Refusals:
     """Keeps what was refused out, and what was good in force."""
 
     def __init__(self, means: Means, *, deadlines: Deadlines) -> None:
-        self._node, self._journal, self._ledger = means.node, means.journal, means.ledger
-        self._prover, self._installer, self._context = means.prover, means.installer, means.context
+        self._node, self._store, self._config = means.node, means.store, means.config
+        self._verifier, self._installer, self._context = (
+            means.verifier,
+            means.installer,
+            means.context,
+        )
         self._deadlines = deadlines
 
     async def refuse(
@@ -46,7 +50,7 @@ class Refusals:
         logger.error("configuration refused: %s", reason)
         servers_too = any(complaint.name in UPSTREAM_SETTINGS for complaint in bad)
         unfinished = all(complaint.unfinished for complaint in bad)
-        self._ledger.quarantine(document, reason, servers_too=servers_too, unfinished=unfinished)
+        self._config.quarantine(document, reason, servers_too=servers_too, unfinished=unfinished)
         self._node.state = self._node.state.without_rest(sha256_hex(rendered.rest))
         good = await self._installer.good(instead_of=rendered.rest)
         body = fall_back(upstream=rendered.upstream, bad=bad, good=good)
@@ -78,7 +82,7 @@ class Refusals:
 
         Only while Postgres itself suffers: else bad input is refused without touching anything.
         """
-        known = self._ledger.known(document, PUSH)
+        known = self._config.known(document, PUSH)
         good = await self._installer.good()
         result = Result(outcome=Outcome.REJECTED, reason=str(error), invalid=True)
         suffers = self._node.requests.worker_complains
@@ -87,13 +91,13 @@ class Refusals:
         try:
             upstream, token = render_upstream(document, self._context)
             servers = Body.read(good.rest + upstream).servers
-            self._ledger.check_omissions(document, servers)
+            self._config.check_omissions(document, servers)
         except SpecError:
             return result
-        if self._ledger.older_safekeepers(servers) is not None:
+        if self._config.older_safekeepers(servers) is not None:
             return result
-        self._ledger.desire(document, "refused")
-        self._ledger.quarantine(document, str(error))
+        self._config.desire(document, "refused")
+        self._config.quarantine(document, str(error))
         body = good.rest + upstream
         return await self.fall_back_to(body, document, token, str(error), invalid=True)
 
@@ -122,11 +126,11 @@ class Refusals:
         except StoreError as error:
             reason = f"{reason}; the fallback could not be written: {error}"
             return Result(outcome=Outcome.REJECTED, reason=reason, broken=True)
-        verdict = await self._prover.prove(within_s=self._deadlines.fallback)
-        await self._journal.sync()
+        verdict = await self._verifier.verify(within_s=self._deadlines.fallback)
+        await self._store.sync()
         if verdict.rejected:
             reason = f"{reason}; the fallback too: {reasons(verdict.bad, places=False)}"
             return Result(outcome=Outcome.REJECTED, reason=reason, broken=True)
         self._installer.conclude(verdict)
-        await self._journal.save(self._node.state)
+        await self._store.save(self._node.state)
         return Result(outcome=Outcome.REJECTED, reason=reason, invalid=invalid)

@@ -10,14 +10,14 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from compute_ctl.configurator.budget import share
-from compute_ctl.configurator.journal import Journal
 from compute_ctl.decisions.attempt import reasons
 from compute_ctl.decisions.proof import Complaint
 from compute_ctl.decisions.trial import settings_to_try
 from compute_ctl.document.render import Rendered
 from compute_ctl.node import Node
 from compute_ctl.ports import SettingsTrial
+from compute_ctl.reconciler.budget import share
+from compute_ctl.reconciler.generations import GenerationStore
 
 logger = logging.getLogger(__name__)
 
@@ -28,9 +28,9 @@ TRIAL_S: Final = 0.05
 class Precheck:
     """Checks candidates, of which nothing is written yet."""
 
-    def __init__(self, *, node: Node, journal: Journal, trial: SettingsTrial | None) -> None:
+    def __init__(self, *, node: Node, store: GenerationStore, trial: SettingsTrial | None) -> None:
         self._node = node
-        self._journal = journal
+        self._store = store
         self._trial = trial
 
     def has_rest(self, rendered: Rendered) -> bool:
@@ -41,11 +41,11 @@ class Precheck:
         """Return what is wrong, unless only the upstream has changed: that is urgent."""
         if self.has_rest(rendered) or await self._accepted(rendered):
             return ()
-        found = await self._journal.check(rendered.body)
+        found = await self._store.check(rendered.body)
         for complaint in found:
-            if complaint.file != self._journal.path:
+            if complaint.file != self._store.path:
                 logger.warning("not ours, but in the way: %s", reasons((complaint,)))
-        return tuple(complaint for complaint in found if complaint.file == self._journal.path)
+        return tuple(complaint for complaint in found if complaint.file == self._store.path)
 
     async def _accepted(self, rendered: Rendered) -> bool:
         """Whether the running server takes all in which *rendered* differs from what it runs."""

@@ -31,7 +31,7 @@ ROLLED_BACK = "an operator rolled it back"
 """Reason of a quarantine that a person has asked for."""
 
 
-class Ledger:
+class ConfigState:
     """Keeps a node's books about documents."""
 
     def __init__(self, *, node: Node, clock: Clock) -> None:
@@ -64,7 +64,7 @@ class Ledger:
             mode=node.desired.mode if node.desired is not None else None,
         )
 
-    def belong_to(self, tenant: str | None, timeline: str | None) -> None:
+    def set_identity(self, tenant: str | None, timeline: str | None) -> None:
         """Remember whose compute this is: what is written says so, not what could not be."""
         self._node.tenant, self._node.timeline = tenant, timeline
 

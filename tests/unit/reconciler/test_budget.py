@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from compute_ctl.configurator.budget import STEP_MIN_S, bounded, share
-from compute_ctl.configurator.journal import Journal
 from compute_ctl.decisions.recovery import Identity, State
 from compute_ctl.errors import StoreError
 from compute_ctl.files.conf_store import ConfStore
 from compute_ctl.files.state_store import StateStore
+from compute_ctl.reconciler.budget import STEP_MIN_S, bounded, share
+from compute_ctl.reconciler.generations import GenerationStore
 from compute_ctl.settings import Deadlines
 
 
@@ -49,11 +49,11 @@ class SlowStore(StateStore):
 
 async def test_a_disk_that_hangs_costs_the_whole_once(tmp_path: Path) -> None:
     """Each of many steps would wait 5 s for it; together they wait no longer than they may."""
-    store = SlowStore(tmp_path / "state")
+    disk = SlowStore(tmp_path / "state")
     conf = ConfStore(tmp_path / "c.conf", pgdata=tmp_path, pgbin="postgres", attach=True)
-    journal = Journal(
+    store = GenerationStore(
         conf=conf,
-        state=store,
+        state=disk,
         identity=Identity(compute_id="c", system_identifier="7", data_dir_inode="1:2"),
         deadlines=Deadlines(),
         nonce=lambda: "0" * 32,
@@ -61,13 +61,13 @@ async def test_a_disk_that_hangs_costs_the_whole_once(tmp_path: Path) -> None:
     clock = asyncio.get_running_loop().time
     begun = clock()
     with bounded(0.5):
-        await journal.save(State())  # only logged
+        await store.save(State())  # only logged
         for _ in range(3):
             with pytest.raises(StoreError, match="the disk did not answer"):
-                await journal.live()
+                await store.live()
     assert 0.5 <= clock() - begun < 3.0
 
     begun = clock()
-    await journal.close(0.2)
+    await store.close(0.2)
     assert 0.2 <= clock() - begun < 3.0
-    store.answers.set()
+    disk.answers.set()

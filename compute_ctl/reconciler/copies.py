@@ -2,7 +2,7 @@
 
 A heal does not wait for a copy: it is made after the signal, of a document that the source can
 tell again. One that a crash, a full disk or a person has kept from being there is made with the
-next state. All methods run in the journal's thread.
+next state. All methods run in the files' thread.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Copy:
     token: str | None
 
 
-class Copies:
+class GenerationCopies:
     """The generations that are kept, and the newest, which is to be."""
 
     def __init__(self, state: StateStore) -> None:
@@ -74,7 +74,7 @@ class Copies:
         self._state.put_generation(copy.number, document=copy.document, conf=copy.conf)
         self.unsynced = copy.number
 
-    def make_good(self) -> None:
+    def write_missing(self) -> None:
         """Keep what could not be kept when it was written, or has been removed since."""
         newest = self.newest
         if newest is None:

@@ -12,7 +12,6 @@ import logging
 from collections import deque
 from dataclasses import dataclass, field
 
-from compute_ctl.configurator.means import Means
 from compute_ctl.decisions.facts import Written
 from compute_ctl.decisions.start import Candidate, KeptRest, candidates
 from compute_ctl.document.body import split_body
@@ -20,6 +19,7 @@ from compute_ctl.document.generation import Marker
 from compute_ctl.document.render import render, render_upstream
 from compute_ctl.document.spec import Document
 from compute_ctl.errors import SpecError
+from compute_ctl.reconciler.means import Means
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class StartFallback:
     """Chooses what to start Postgres with after it has not come up."""
 
     def __init__(self, means: Means) -> None:
-        self._node, self._journal, self._ledger = means.node, means.journal, means.ledger
+        self._node, self._store, self._config = means.node, means.store, means.config
         self._installer, self._context = means.installer, means.context
         self._walk: _Walk | None = None
 
@@ -62,10 +62,10 @@ class StartFallback:
             if walk is None:
                 return False
             if walk.left and not written.is_fallback:
-                self._ledger.quarantine(walk.document, reason)
+                self._config.quarantine(walk.document, reason)
                 walk.quarantined = True
         else:
-            await self._journal.drop(written.marker.generation)
+            await self._store.drop(written.marker.generation)
         if not walk.left:
             await self._give_up(walk)
             return False
@@ -75,7 +75,7 @@ class StartFallback:
         )
         await self._installer.install(one.body, walk.document, walk.token, is_fallback=True)
         walk.wrote = self._node.written.marker if self._node.written else None
-        await self._journal.save(self._node.state)
+        await self._store.save(self._node.state)
         return True
 
     async def _begin(self, failed: Written) -> _Walk | None:
@@ -86,14 +86,14 @@ class StartFallback:
             return None
         kept = [
             KeptRest(generation=number, rest=rest, upstream=upstream, refused=refused)
-            for number, document_of, live in await self._journal.all_kept()
+            for number, document_of, live in await self._store.all_kept()
             for rest, upstream in [split_body(live.body)]
             for refused in [self._is_refused(document_of, live.body)]
         ]
         started = self._node.state.started
         found = candidates(failed, kept, started=started.generation if started else None)
         # The copies that the way itself makes must not displace those it leads over.
-        self._journal.held = frozenset(one.generation for one in kept)
+        self._store.held = frozenset(one.generation for one in kept)
         return _Walk(failed=failed, document=document, token=token[0], left=deque(found))
 
     def _token(self, document: Document | None) -> tuple[str | None] | None:
@@ -129,6 +129,6 @@ class StartFallback:
                 may_start=False,
             )
         if walk.quarantined:
-            self._ledger.lift(walk.document)
-        self._journal.held = frozenset()
-        await self._journal.save(node.state)
+            self._config.lift(walk.document)
+        self._store.held = frozenset()
+        await self._store.save(node.state)

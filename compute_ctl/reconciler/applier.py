@@ -9,16 +9,6 @@ from __future__ import annotations
 
 import logging
 
-from compute_ctl.configurator.installer import Installer
-from compute_ctl.configurator.journal import Journal
-from compute_ctl.configurator.ledger import DISK, Ledger
-from compute_ctl.configurator.means import Means
-from compute_ctl.configurator.precheck import Precheck
-from compute_ctl.configurator.prover import Prover
-from compute_ctl.configurator.refusals import Refusals
-from compute_ctl.configurator.remarks import Remarks
-from compute_ctl.configurator.rollback import Rollback
-from compute_ctl.configurator.start_fallback import StartFallback
 from compute_ctl.decisions.attempt import Result, Step, reasons, weigh
 from compute_ctl.decisions.facts import Outcome
 from compute_ctl.decisions.proof import Complaint, Proof, Verdict
@@ -30,7 +20,17 @@ from compute_ctl.document.spec import Document
 from compute_ctl.document.versions import is_older
 from compute_ctl.errors import SpecError, StoreError
 from compute_ctl.node import Node
+from compute_ctl.node.config_state import DISK, ConfigState
 from compute_ctl.ports import Clock, SettingsTrial
+from compute_ctl.reconciler.generations import GenerationStore
+from compute_ctl.reconciler.installer import Installer
+from compute_ctl.reconciler.means import Means
+from compute_ctl.reconciler.precheck import Precheck
+from compute_ctl.reconciler.refusals import Refusals
+from compute_ctl.reconciler.remarks import Remarks
+from compute_ctl.reconciler.rollback import Rollback
+from compute_ctl.reconciler.start_fallback import StartFallback
+from compute_ctl.reconciler.verifier import Verifier
 from compute_ctl.settings import Deadlines
 from compute_ctl.system.daemon_thread import beside_loop
 
@@ -44,8 +44,8 @@ class Applier:
         self,
         *,
         node: Node,
-        journal: Journal,
-        prover: Prover,
+        store: GenerationStore,
+        verifier: Verifier,
         clock: Clock,
         context: RenderContext,
         deadlines: Deadlines,
@@ -53,23 +53,23 @@ class Applier:
     ) -> None:
         """*trial*: where the running server can be asked about new values."""
         self._node = node
-        self._ledger = Ledger(node=node, clock=clock)
-        self._journal = journal
-        self._prover = prover
+        self._config = ConfigState(node=node, clock=clock)
+        self._store = store
+        self._verifier = verifier
         self._clock = clock
         self._context = context
-        self._precheck = Precheck(node=node, journal=journal, trial=trial)
+        self._precheck = Precheck(node=node, store=store, trial=trial)
         self._remarks = Remarks(node=node, context=context)
         self._reloaded_for: tuple[Complaint, ...] = ()
         """What the server ran with older values of when it was last reloaded for that."""
         self._installer = Installer(
-            node=node, journal=journal, ledger=self._ledger, prover=prover, clock=clock
+            node=node, store=store, config=self._config, verifier=verifier, clock=clock
         )
         means = Means(
             node=node,
-            journal=journal,
-            ledger=self._ledger,
-            prover=prover,
+            store=store,
+            config=self._config,
+            verifier=verifier,
             installer=self._installer,
             context=context,
         )
@@ -84,24 +84,24 @@ class Applier:
             StoreError: the live file cannot be read.
         """
         node = self._node
-        node.state = await self._journal.load()
-        node.attempts = await self._journal.last_attempt()
-        live = await self._journal.live()
+        node.state = await self._store.load()
+        node.attempts = await self._store.last_attempt()
+        live = await self._store.live()
         start = decide_start(live=live, state=node.state)
         if start is Start.REWRITE:
             live = await self._kept_for_rewrite()
             if live is not None:
-                logger.warning('"%s" is not as it was left, writing it again', self._journal.path)
-                await self._journal.reinstate(live)
+                logger.warning('"%s" is not as it was left, writing it again', self._store.path)
+                await self._store.reinstate(live)
         if live is not None:
             node.state = floor_of(live, node.state)
         if live is not None and live.marker is not None:
             if live.intact:
-                await self._take_up(live.marker, live.body)
+                await self._adopt_live(live.marker, live.body)
             else:
-                self._installer.belongs(live.body)  # edited: it says whose it is, and no more
+                self._installer.read_identity(live.body)  # edited: it says whose it is, and no more
         if start in (Start.PROVE, Start.REWRITE):
-            self._prover.signal()  # an earlier daemon may have died before that
+            self._verifier.signal()  # an earlier daemon may have died before that
         node.restored = True
         return start
 
@@ -109,18 +109,18 @@ class Applier:
         """Return what a running Postgres ran last; one that is yet to start needs a good one."""
         state = self._node.state
         facts = [state.fallback, state.last_known_good, state.started, state.applied]
-        if self._prover.postgres_exists:
+        if self._verifier.postgres_exists:
             facts.reverse()
         for fact in facts:
-            kept = await self._journal.kept(fact.generation) if fact else None
+            kept = await self._store.kept(fact.generation) if fact else None
             if kept is not None:
                 return kept[1]
         return None
 
-    async def _take_up(self, marker: Marker, body: str) -> None:
+    async def _adopt_live(self, marker: Marker, body: str) -> None:
         """Make the generation in the live file the one to prove."""
-        self._journal.take_up(marker.generation)
-        kept = await self._journal.kept(marker.generation)
+        self._store.adopt_live(marker.generation)
+        kept = await self._store.kept(marker.generation)
         document = kept[0] if kept else None
         rendered = self._render(document) if document is not None else None
         # Another body is a mixture of two; an older document was gone back to as Postgres did not
@@ -131,10 +131,10 @@ class Applier:
             or is_older(document.version, self._node.state.floor)
         )
         if document is not None:
-            self._ledger.desire(document, DISK)
+            self._config.desire(document, DISK)
         document_of = None if is_fallback else document
         changed = await self._installer.changed_since_proven(body)
-        self._installer.contains(
+        self._installer.record_live(
             marker, body, document_of, is_fallback=is_fallback, changed=changed
         )
         self._node.sessions_rest = await self._rest_of_sessions()
@@ -143,7 +143,7 @@ class Applier:
         """Return the rest that a new session has run with last, if an earlier daemon saw it."""
         state = self._node.state
         for fact in (state.applied, *reversed(state.proven_rests), state.last_known_good):
-            kept = await self._journal.kept(fact.generation) if fact and fact.in_full else None
+            kept = await self._store.kept(fact.generation) if fact and fact.in_full else None
             if kept is not None:
                 return split_body(kept[1].body)[0]
         return None
@@ -167,7 +167,7 @@ class Applier:
 
     async def _apply(self, document: Document, source: str, *, force: bool) -> Result:
         try:
-            self._ledger.check_identity(document)
+            self._config.check_identity(document)
         except SpecError as error:
             return Result(outcome=Outcome.REJECTED, reason=str(error), invalid=True)
         try:
@@ -176,7 +176,7 @@ class Applier:
             )
         except SpecError as error:
             return await self._refusals.salvage(document, error)
-        known = self._ledger.known(document, source)
+        known = self._config.known(document, source)
         step = weigh(document, rendered.body, known, now=self._clock.wall(), force=force)
         refused = self._not_taken(step, document, rendered, force=force)
         if refused is not None:
@@ -185,16 +185,16 @@ class Applier:
             return await self._refusals.refuse_again(document, rendered, known.quarantined)
         try:
             if step is Step.NEWS and not self._precheck.has_rest(rendered):
-                await self._journal.check_named_files(rendered.body)
+                await self._store.check_named_files(rendered.body)
             result = await self._take(step, document, rendered, source)
         except SpecError as error:
             result = await self._refusals.salvage(document, error)
         except StoreError as error:
             result = Result(outcome=Outcome.WRITE_FAILED, reason=str(error))
         else:
-            self._ledger.remember_pull(document, source)  # what was not written is still news
+            self._config.remember_pull(document, source)  # what was not written is still news
         finally:
-            await self._journal.save(self._node.state)
+            await self._store.save(self._node.state)
         return result
 
     def _not_taken(
@@ -206,13 +206,13 @@ class Applier:
             return Result(outcome=Outcome.STALE, reason=reason)
         if step is Step.KEEP:  # it is not accepted anyway
             return None
-        older = self._ledger.older_safekeepers(rendered.servers)
+        older = self._config.older_safekeepers(rendered.servers)
         if older is not None:
             return Result(outcome=Outcome.STALE, reason=older)
         if force:
             return None
         try:
-            self._ledger.check_omissions(document, rendered.servers)
+            self._config.check_omissions(document, rendered.servers)
         except SpecError as error:
             return Result(outcome=Outcome.REJECTED, reason=str(error), invalid=True)
         return None
@@ -223,31 +223,31 @@ class Applier:
         if step in (Step.KEEP, Step.NOTHING, Step.PROVE):
             if step is not Step.KEEP:
                 self._accept(document, rendered, source)
-            included = await self._journal.include()
+            included = await self._store.include()
             if self._node.proven and not included:
                 return Result(outcome=Outcome.UNCHANGED)
-            return await self.prove_again()
+            return await self.verify_again()
         if step is Step.ADOPT:
             self._accept(document, rendered, source)
             self._node.proved(self._node.verdict or Verdict(proof=Proof.UPSTREAM))
             return Result(outcome=Outcome.APPLIED)
         complaints = await self._precheck.complaints(rendered)
-        self._ledger.desire(document, source)
+        self._config.desire(document, source)
         if complaints:
             return await self._refusals.refuse(document, rendered, complaints)
         await self._installer.install(rendered.body, document, rendered.storage_token)
-        verdict = await self._prover.prove()
-        await self._journal.sync()
+        verdict = await self._verifier.verify()
+        await self._store.sync()
         if verdict.rejected:
             return await self._refusals.refuse(document, rendered, verdict.bad)
         return self._installer.conclude(verdict)
 
-    async def prove_again(self) -> Result:
+    async def verify_again(self) -> Result:
         """Signal Postgres once more, and see whether it proves what is in the file."""
         self._node.acks.forget()
         self._node.reload_errors.reload()
-        self._prover.signal()
-        return await self._judged(await self._prover.prove())
+        self._verifier.signal()
+        return await self._judged(await self._verifier.verify())
 
     async def _judged(self, verdict: Verdict) -> Result:
         """Conclude; what turns out to be bad only now is refused as it would have been at first."""
@@ -265,23 +265,23 @@ class Applier:
         Returns how it ended where something had to be done about what was found.
         """
         written = self._node.written
-        live = await self._journal.live()
+        live = await self._store.live()
         if written is not None and (
             live is None or live.marker != written.marker or not live.intact
         ):
-            logger.warning('"%s" is not as it was left, writing it again', self._journal.path)
+            logger.warning('"%s" is not as it was left, writing it again', self._store.path)
             floor = self._node.state.floor
-            await self._journal.reinstate(
+            await self._store.reinstate(
                 LiveFile(marker=written.marker, body=written.body, floor=floor)
             )
-            return await self.prove_again()
-        if await self._journal.include():
-            return await self.prove_again()
+            return await self.verify_again()
+        if await self._store.include():
+            return await self.verify_again()
         return await self.looked(await self.look())
 
     async def look(self) -> Verdict | None:
         """Return what a new session says of what runs; changes nothing, and may be cancelled."""
-        return await self._prover.inspect()
+        return await self._verifier.inspect()
 
     async def looked(self, verdict: Verdict | None) -> Result | None:
         """Record what a look has found; return how it ended where something had to be done."""
@@ -289,7 +289,7 @@ class Applier:
             return None  # silence changes nothing
         if verdict.rejected:
             result = await self._judged(verdict)
-            await self._journal.save(self._node.state)
+            await self._store.save(self._node.state)
             return result
         before = self._node.verdict
         for complaint in verdict.shadowed:
@@ -297,12 +297,12 @@ class Applier:
                 logger.warning("drift: %s", reasons((complaint,)))
         if verdict.stale and verdict.shadowed != self._reloaded_for:
             self._reloaded_for = verdict.shadowed  # once: what a reload does not mend is only told
-            return await self.prove_again()
+            return await self.verify_again()
         if verdict.proof is Proof.NONE:
             self._node.looked(verdict)
             return None
         self._node.proved(verdict)
-        await self._journal.save(self._node.state)
+        await self._store.save(self._node.state)
         return None
 
     def _accept(self, document: Document, rendered: Rendered, source: str) -> None:
@@ -311,16 +311,16 @@ class Applier:
         if written is None:
             return
         same = written.content_sha256 == document.content_sha256
-        if same and self._ledger.is_desired(document):
+        if same and self._config.is_desired(document):
             return
-        self._ledger.desire(document, source, generation=written.marker.generation)
+        self._config.desire(document, source, generation=written.marker.generation)
         if same:
             self._node.now_has_version(document.version)
         else:
-            self._installer.contains(
+            self._installer.record_live(
                 written.marker, written.body, document, changed=written.changed
             )
-        self._journal.adopt(
+        self._store.adopt(
             written.body,
             written.marker,
             document=document.json,
@@ -336,7 +336,10 @@ class Applier:
         """Postgres has become ready: remember the generation that it was started with."""
         node = self._node
         try:
-            live, changed_at = await self._journal.live(), await self._journal.live_changed_at()
+            live, changed_at = (
+                await self._store.live(),
+                await self._store.live_changed_at(),
+            )
         except StoreError as error:
             logger.warning("%s", error)
             return
@@ -345,7 +348,7 @@ class Applier:
         found = node.start.came_up(written if as_left else None, changed_at)
         if found is not None:
             node.came_up(found)
-            await self._journal.save(node.state)
+            await self._store.save(node.state)
 
     async def roll_back(self, *, old_upstream: bool) -> Result:
         """Bring the generation before the one applied into force; see `Rollback.roll_back`."""

@@ -1,4 +1,4 @@
-"""When the configurator fetches: what has happened with the source, as facts for `pacing`."""
+"""When the reconciler fetches: what has happened with the source, as facts for `pacing`."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import random
 from math import inf
 from typing import Final
 
-from compute_ctl.configurator.ledger import DISK
 from compute_ctl.decisions import pacing
 from compute_ctl.decisions.proof import Proof
 from compute_ctl.errors import FetchError, SyntaxSpecError
 from compute_ctl.node import Node
+from compute_ctl.node.config_state import DISK
 from compute_ctl.ports import Clock
 from compute_ctl.settings import Settings
 
@@ -19,7 +19,7 @@ HALF_PROVEN_S: Final = 5.0
 
 
 class Schedule:
-    """The calendar of one configurator; all times are monotonic seconds."""
+    """The calendar of one reconciler; all times are monotonic seconds."""
 
     def __init__(self, *, node: Node, clock: Clock, settings: Settings, rng: random.Random) -> None:
         self._node = node

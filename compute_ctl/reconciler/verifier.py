@@ -7,7 +7,6 @@ import logging
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from compute_ctl.configurator.budget import share
 from compute_ctl.decisions.facts import Written
 from compute_ctl.decisions.logins import Logins, is_evidence
 from compute_ctl.decisions.proof import Proof, SqlReport, Verdict, judge
@@ -15,6 +14,7 @@ from compute_ctl.decisions.reload_errors import judged
 from compute_ctl.errors import LoginError, PostgresError, ProbeError
 from compute_ctl.node import Node
 from compute_ctl.ports import Clock, Postgres, SqlProbe
+from compute_ctl.reconciler.budget import share
 from compute_ctl.settings import Deadlines
 from compute_ctl.system import failpoint
 
@@ -30,7 +30,7 @@ LOADED_JUST_NOW = timedelta(seconds=1)
 """By which the server's clock may seem ahead of ours."""
 
 
-class Prover:
+class Verifier:
     """Proves the generation that the node says is written."""
 
     def __init__(
@@ -83,7 +83,7 @@ class Prover:
         return self._postgres.blocked_on()
 
     def signal(self) -> None:
-        """Have Postgres read its files; `prove` is to follow."""
+        """Have Postgres read its files; `verify` is to follow."""
         self._signalled_at, self._loaded_before_signal = self._clock.wall(), self._loaded_at
         try:
             self._signalled = self._postgres.reload()
@@ -91,7 +91,7 @@ class Prover:
             logger.error("%s (%s)", error, error.hint)
             self._signalled = False
 
-    async def prove(self, *, within_s: float | None = None) -> Verdict:
+    async def verify(self, *, within_s: float | None = None) -> Verdict:
         """Return what Postgres proves within the deadline, after a signal.
 
         The acknowledgement comes first, since it needs no SQL. SQL then says whether a setting is

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from compute_ctl.configurator.schedule import Schedule
 from compute_ctl.decisions.facts import Desired, Source, Written
 from compute_ctl.decisions.pacing import Why
 from compute_ctl.document.generation import Marker
 from compute_ctl.errors import FetchError
 from compute_ctl.node import Node
+from compute_ctl.reconciler.schedule import Schedule
 from compute_ctl.settings import Settings
 from tests.support.by_hand import HandClock, NoPostgres
 

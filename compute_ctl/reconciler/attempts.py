@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from datetime import datetime
 
-from compute_ctl.configurator.schedule import Schedule
 from compute_ctl.decisions.attempt import Result
 from compute_ctl.decisions.facts import GOOD_OUTCOMES, Attempt
 from compute_ctl.node import Node
 from compute_ctl.ports import CatalogKeeper, Clock
+from compute_ctl.reconciler.schedule import Schedule
 
 logger = logging.getLogger(__name__)
 
