@@ -61,7 +61,8 @@ class Source(Protocol):
         """Fetch the document.
 
         *etag*: answer NOT_MODIFIED where it still is this one. *wait_s*: let the server hold the
-        request for that long until there is news. Bounded: 10 s in all, or *wait_s* + 5 s.
+        request for that long until there is news. Bounded: 10 s in all, or *wait_s* + 5 s, and
+        10 s more where several addresses are asked.
 
         Raises:
             FetchError: no usable answer.

@@ -12,12 +12,12 @@ import shutil
 import socket
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 from compute_ctl.cli.run import RunOptions
 from compute_ctl.document.conninfo import parse as parse_conninfo
 from compute_ctl.errors import SettingsError, SpecError
 from compute_ctl.settings import Settings
+from compute_ctl.sources.addresses import base_urls
 
 LOOPBACK: Final = "127.0.0.1"
 ANYWHERE: Final = "0.0.0.0"  # noqa: S104 -- callers from outside come with a token
@@ -88,15 +88,7 @@ def _check_connstr(connstr: str) -> None:
 
 def _check_control_plane(settings: Settings) -> None:
     if settings.control_plane_uri is not None:
-        try:
-            parts = urlsplit(settings.control_plane_uri)
-            usable = parts.scheme in ("http", "https") and bool(parts.hostname)
-        except ValueError:
-            usable = False
-        if not usable:
-            raise SettingsError(
-                "option -p is no http or https URI", hint="For example -p http://127.0.0.1:9898"
-            )
+        base_urls(settings.control_plane_uri)
     if settings.control_plane_ca is not None and not settings.control_plane_ca.is_file():
         raise SettingsError(f'certificate file "{settings.control_plane_ca}" does not exist')
 

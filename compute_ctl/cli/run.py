@@ -235,7 +235,12 @@ def _add_source(parser: _Parser) -> None:
     group = parser.add_argument_group("the configuration")
     add = group.add_argument
     add("-c", "--config", metavar="FILE", help="read the document from a file")
-    add("-p", "--control-plane-uri", metavar="URI", help="pull the document from a control plane")
+    add(
+        "-p",
+        "--control-plane-uri",
+        metavar="URI",
+        help="pull the document from a control plane; several addresses are separated by commas",
+    )
     add("-i", "--compute-id", metavar="ID", help="which compute this is")
     add("--control-plane-ca", metavar="FILE", help="PEM file of the authorities to trust for -p")
     for what, limit in (

@@ -1,8 +1,10 @@
 """The source that is the control plane, asked over HTTP.
 
-Only one request is made per `fetch`: when to ask again is the caller's decision; this module tells
-what kind of failure it was. Redirects are not followed, proxies of the environment not used, bodies
-not decompressed and never longer than 16 MiB. The bearer token appears in no error.
+An address is asked once per `fetch`: when to ask again is the caller's decision; this module tells
+what kind of failure it was. Where several addresses are given, the one that answered last is asked;
+the next one at once if it cannot be reached or answers 503. Redirects are not followed, proxies of
+the environment not used, bodies not decompressed and never longer than MAX_BYTES. The bearer token
+appears in no error.
 
 Source of the protocol: the reference's `GET /compute/api/v2/computes/<id>/spec`; `ETag`,
 `Prefer: wait` (RFC 7240) and `Retry-After` are additions that a server may ignore.
@@ -10,11 +12,12 @@ Source of the protocol: the reference's `GET /compute/api/v2/computes/<id>/spec`
 
 from __future__ import annotations
 
-import re
+import asyncio
 import ssl
+from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final
@@ -24,17 +27,17 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from compute_ctl.decisions.pacing import RETRY_AFTER_MAX_S
 from compute_ctl.document.json_text import malformed
 from compute_ctl.document.spec import MAX_DOCUMENT_BYTES
 from compute_ctl.errors import FetchError, SettingsError
 from compute_ctl.ports import Fetched, FetchStatus
+from compute_ctl.sources.addresses import base_urls
 from compute_ctl.sources.connection_error import connection_error, system_words
+from compute_ctl.sources.http_answer import applied_wait, reason_in, retry_after, status_text
 from compute_ctl.sources.sockets import vigilant
 from compute_ctl.system.daemon_thread import beside_loop
 
 MAX_BYTES: Final = MAX_DOCUMENT_BYTES
-MAX_REASON: Final = 200
 CONNECT_TIMEOUT_S: Final = 2.0
 TOTAL_TIMEOUT_S: Final = 10.0
 LONG_POLL_GRACE_S: Final = 5.0
@@ -45,6 +48,19 @@ _HINTS: Final = {
     404: "is the compute ID, -i, right?",
 }
 _RPC: Final = "GetConfig"
+
+
+@dataclass(eq=False, slots=True)
+class _RefusedError(Exception):
+    """Why one address gave no usable answer."""
+
+    reason: str
+    retry_after_s: float | None = None
+    lasting: bool = False
+    unavailable: bool = False
+    """Another address may answer: it could not be reached, hung up or said 503."""
+    blameless: bool = False
+    """It has answered for itself, so it is the one to ask again."""
 
 
 def _count_nothing(_rpc: str, _status: str) -> None:
@@ -65,16 +81,17 @@ class ControlPlane:
         total_timeout_s: float = TOTAL_TIMEOUT_S,
         on_request: Callable[[str, str], None] = _count_nothing,
     ) -> None:
-        """*on_request* gets (rpc, status such as ``200 OK``, or ``unknown``) of each request.
+        """*uri*: an address, or several separated by commas. *on_request* gets (rpc, status such
+        as ``200 OK``, or ``unknown``) of each request.
 
         Raises:
             SettingsError: the URI, the id or the token cannot be used.
         """
-        self._base = _base_url(uri)
         if not compute_id.strip("."):
             raise SettingsError(f'compute ID "{compute_id}" cannot be part of a URL')
-        path = f"/compute/api/v2/computes/{quote(compute_id, safe='')}/spec"
-        self._url = URL(self._base + path, encoded=True)
+        self._addresses = deque(base_urls(uri))
+        """The one to ask first."""
+        self._path = f"/compute/api/v2/computes/{quote(compute_id, safe='')}/spec"
         if not (token.isascii() and token.isprintable()):
             raise SettingsError("the control plane's token has characters no header can carry")
         self._token = token
@@ -96,37 +113,55 @@ class ControlPlane:
             await session.close()
 
     async def fetch(self, *, etag: str | None = None, wait_s: int | None = None) -> Fetched:
-        """Ask once; see `ports.Source.fetch`.
+        """Ask each address at most once, until one answers; see `ports.Source.fetch`.
 
         Raises:
             FetchError: no usable answer; `lasting` for 401, 403 and 404.
         """
+        refusals: dict[str, _RefusedError] = {}
+        until = asyncio.get_running_loop().time() + self._total_timeout_s
+        while True:
+            base = self._addresses[0]
+            try:
+                return await self._ask(base, etag, wait_s)
+            except _RefusedError as refused:
+                refusals[base] = refused
+                if not refused.blameless:
+                    self._addresses.rotate(-1)
+                late = asyncio.get_running_loop().time() >= until
+                if late or not refused.unavailable or len(refusals) == len(self._addresses):
+                    raise self._error(refusals) from refused.__cause__
+
+    async def _ask(self, base: str, etag: str | None, wait_s: int | None) -> Fetched:
         status = "unknown"
         session: aiohttp.ClientSession | None = None
         try:
             session = self._connected()
             async with session.get(
-                self._url,
+                URL(base + self._path, encoded=True),
                 headers=self._headers(etag, wait_s),
                 timeout=self._timeout(wait_s),
                 allow_redirects=False,
             ) as response:
-                status = _status_text(response.status)
+                status = status_text(response.status)
                 return await self._answer(response, etag)
         except TimeoutError as error:
-            if session is self._session and not isinstance(error, aiohttp.ConnectionTimeoutError):
+            connecting = isinstance(error, aiohttp.ConnectionTimeoutError)
+            if session is self._session and not connecting:
                 await self.close()  # where one connection has died unnoticed, the others have too
-            raise self._error("no answer in time") from error
+            raise _RefusedError("no answer in time", unavailable=connecting) from error
         except aiohttp.ClientConnectorError as error:
             if isinstance(error, aiohttp.ClientConnectorCertificateError):
                 await self.close()  # the authorities are read again: somebody may replace the file
-            raise self._error(connection_error(error)) from error
+            raise _RefusedError(connection_error(error), unavailable=True) from error
         except aiohttp.ServerDisconnectedError as error:
-            raise self._error("it closed the connection without an answer") from error
+            reason = "it closed the connection without an answer"
+            raise _RefusedError(reason, unavailable=True) from error
         except aiohttp.ClientOSError as error:
-            raise self._error(f"the connection broke: {system_words(error)}") from error
+            reason = f"the connection broke: {system_words(error)}"
+            raise _RefusedError(reason, unavailable=True) from error
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise self._error(str(error) or type(error).__name__) from error
+            raise _RefusedError(str(error) or type(error).__name__) from error
         finally:
             self._on_request(_RPC, status)
 
@@ -143,12 +178,12 @@ class ControlPlane:
         return self._session
 
     def _tls(self) -> ssl.SSLContext | bool:
-        if self._url.scheme == "http":
+        if not any(base.startswith("https:") for base in self._addresses):
             return True
         try:
             return ssl.create_default_context(cafile=self._ca)
         except OSError as error:  # ssl.SSLError is one
-            raise self._error(f'could not read authorities "{self._ca}": {error}') from error
+            raise _RefusedError(f'could not read authorities "{self._ca}": {error}') from error
 
     def _headers(self, etag: str | None, wait_s: int | None) -> dict[str, str]:
         headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
@@ -165,13 +200,13 @@ class ControlPlane:
         return aiohttp.ClientTimeout(total=total, connect=self._connect_timeout_s)
 
     async def _answer(self, response: aiohttp.ClientResponse, etag: str | None) -> Fetched:
-        long_polled = _applied_wait(response.headers.get("Preference-Applied", ""))
+        long_polled = applied_wait(response.headers.get("Preference-Applied", ""))
         if response.status == HTTPStatus.NOT_MODIFIED and etag is not None:
             return Fetched(status=FetchStatus.NOT_MODIFIED, etag=etag, long_polled=long_polled)
         raw = await self._body(response)
         if response.status != HTTPStatus.OK:
-            raise self._refusal(response, raw)
-        status = await beside_loop(lambda: self._status(raw), size=len(raw), name="answer")
+            raise _refusal(response, raw)
+        status = await beside_loop(lambda: _document_status(raw), size=len(raw), name="answer")
         return Fetched(
             status=status,
             raw=raw if status is FetchStatus.ATTACHED else b"",
@@ -181,124 +216,62 @@ class ControlPlane:
 
     async def _body(self, response: aiohttp.ClientResponse) -> bytes:
         if response.headers.get("Content-Encoding", "identity") != "identity":
-            raise self._error("the answer is compressed, which nobody asked for")
+            raise _RefusedError("the answer is compressed, which nobody asked for")
         parts = []
         size = 0
         async for part in response.content.iter_any():
             size += len(part)
             if size > MAX_BYTES:
-                raise self._error(f"the answer is longer than {MAX_BYTES} bytes")
+                raise _RefusedError(f"the answer is longer than {MAX_BYTES} bytes")
             parts.append(part)
         return b"".join(parts)
 
-    def _status(self, raw: bytes) -> FetchStatus:
-        """Return what a 200 says: a light decode, the document itself is not looked at."""
-        try:
-            answer = msgspec.json.decode(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            said = f"the answer is not valid JSON: {malformed(raw, error)}"
-            raise self._error(said) from error
-        status = answer.get("status") if isinstance(answer, dict) else None
-        if status == FetchStatus.EMPTY:
-            return FetchStatus.EMPTY
-        if status != FetchStatus.ATTACHED:
-            raise self._error('the answer has no status "attached" or "empty"')
-        if answer.get("spec") is None:
-            raise self._error('the answer says "attached", but has no spec')
-        return FetchStatus.ATTACHED
-
-    def _refusal(self, response: aiohttp.ClientResponse, raw: bytes) -> FetchError:
-        reason = f"HTTP status {_status_text(response.status)}"
-        if 300 <= response.status < 400 and response.status != HTTPStatus.NOT_MODIFIED:
-            reason += " (redirects are not followed)"
-        elif said := _said(raw):
-            reason += f": {said}"
-        if hint := _HINTS.get(response.status):
-            reason += f" ({hint})"
-        return self._error(
-            reason,
-            retry_after_s=retry_after(
-                response.headers.get("Retry-After"),
-                response.headers.get("Date"),
-                datetime.now(UTC),
-            ),
-            lasting=response.status in _LASTING,
-        )
-
-    def _error(
-        self, reason: str, *, retry_after_s: float | None = None, lasting: bool = False
-    ) -> FetchError:
+    def _error(self, refusals: dict[str, _RefusedError]) -> FetchError:
+        """Return why none of the addresses asked has answered."""
+        reasons = [f'"{base}": {refused.reason}' for base, refused in refusals.items()]
+        reason = "; ".join(reasons)
         if self._token:
             reason = reason.replace(self._token, "***")
+        asked = [it.retry_after_s for it in refusals.values() if it.retry_after_s is not None]
         return FetchError(
-            f'could not get the configuration from control plane "{self._base}": {reason}',
-            retry_after_s=retry_after_s,
-            lasting=lasting,
+            f"could not get the configuration from control plane {reason}",
+            retry_after_s=max(asked, default=None),
+            lasting=all(refused.lasting for refused in refusals.values()),
         )
 
 
-def retry_after(value: str | None, date: str | None, now: datetime) -> float | None:
-    """Return the seconds that a Retry-After header asks for, None where it says nothing usable.
-
-    More than `pacing.RETRY_AFTER_MAX_S` counts as that, however many digits it has. A point in
-    time is compared with the server's own *date* where it sent one, else with *now*.
-    """
-    if value is None:
-        return None
-    if re.fullmatch(r"\s*[0-9]+\s*", value, re.ASCII):
-        return min(float(value), RETRY_AFTER_MAX_S)
-    until = _http_date(value)
-    if until is None:
-        return None
-    seconds = (until - (_http_date(date or "") or now)).total_seconds()
-    return min(max(0.0, seconds), RETRY_AFTER_MAX_S)
-
-
-def _http_date(value: str) -> datetime | None:
-    try:
-        found = parsedate_to_datetime(value)
-    except (ValueError, TypeError, OverflowError):
-        return None
-    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
-
-
-def _base_url(uri: str) -> str:
-    """Return *uri* without trailing slashes, if it is one that can be asked."""
-    try:
-        url = URL(uri)
-    except ValueError as error:
-        raise SettingsError(f"control plane URI is not valid: {error}") from error
-    if url.user is not None or url.password is not None:
-        raise SettingsError(
-            "control plane URI must not carry a user name or password",
-            hint="Put the token into the environment variable NEON_CONTROL_PLANE_TOKEN.",
-        )
-    if url.scheme not in ("http", "https") or not url.host:
-        raise SettingsError(f'control plane URI "{uri}" is not of the form http(s)://host')
-    if url.query_string or url.fragment:
-        raise SettingsError(f'control plane URI "{uri}" must not have a query or fragment')
-    return str(url).rstrip("/")
-
-
-def _status_text(code: int) -> str:
-    try:
-        return f"{code} {HTTPStatus(code).phrase}"
-    except ValueError:
-        return str(code)
-
-
-def _applied_wait(header: str) -> bool:
-    return any(part.strip().startswith("wait=") for part in header.split(","))
-
-
-def _said(raw: bytes) -> str:
-    """Return the server's reason, one bounded line."""
-    text = raw[: 16 * MAX_REASON].decode(errors="replace")
+def _document_status(raw: bytes) -> FetchStatus:
+    """Return what a 200 says: a light decode, the document itself is not looked at."""
     try:
         answer = msgspec.json.decode(raw)
-        if isinstance(answer, dict) and isinstance(answer.get("error"), str):
-            text = answer["error"]
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        pass
-    printable = "".join(c if c.isprintable() else " " for c in text)
-    return " ".join(printable.split())[:MAX_REASON]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        said = f"the answer is not valid JSON: {malformed(raw, error)}"
+        raise _RefusedError(said) from error
+    status = answer.get("status") if isinstance(answer, dict) else None
+    if status == FetchStatus.EMPTY:
+        return FetchStatus.EMPTY
+    if status != FetchStatus.ATTACHED:
+        raise _RefusedError('the answer has no status "attached" or "empty"')
+    if answer.get("spec") is None:
+        raise _RefusedError('the answer says "attached", but has no spec')
+    return FetchStatus.ATTACHED
+
+
+def _refusal(response: aiohttp.ClientResponse, raw: bytes) -> _RefusedError:
+    """Return what an answer other than 200 and 304 says."""
+    reason = f"HTTP status {status_text(response.status)}"
+    if 300 <= response.status < 400 and response.status != HTTPStatus.NOT_MODIFIED:
+        reason += " (redirects are not followed)"
+    elif said := reason_in(raw):
+        reason += f": {said}"
+    if hint := _HINTS.get(response.status):
+        reason += f" ({hint})"
+    return _RefusedError(
+        reason,
+        retry_after_s=retry_after(
+            response.headers.get("Retry-After"), response.headers.get("Date"), datetime.now(UTC)
+        ),
+        lasting=response.status in _LASTING,
+        unavailable=response.status == HTTPStatus.SERVICE_UNAVAILABLE,
+        blameless=response.status < HTTPStatus.INTERNAL_SERVER_ERROR,
+    )
