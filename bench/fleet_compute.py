@@ -16,10 +16,10 @@ from typing import Final
 
 from bench.fleet_control import DOCUMENTS, ControlPlane, Story, url
 from bench.fleet_files import CONF, Files
-from compute_ctl.decisions import facts
-from compute_ctl.decisions.facts import AckMessage, Suspicion
+from compute_ctl.decisions import model
+from compute_ctl.decisions.model import AckMessage, Suspicion
+from compute_ctl.decisions.persistent_state import ClusterIdentity
 from compute_ctl.decisions.proof import FileSetting, SqlReport
-from compute_ctl.decisions.recovery import Identity
 from compute_ctl.document.generation import LiveFile
 from compute_ctl.document.render import RenderContext
 from compute_ctl.errors import FetchError
@@ -76,7 +76,7 @@ class Compute:
         self._store = GenerationStore(
             conf=self._files,
             state=self._files,
-            identity=Identity(compute_id="c", system_identifier="7", data_dir_inode="1:2"),
+            identity=ClusterIdentity(compute_id="c", system_identifier="7", data_dir_inode="1:2"),
             deadlines=deadlines,
             nonce=lambda: f"{self.rng.getrandbits(128):032x}",
         )
@@ -209,7 +209,7 @@ class Compute:
     def _complained(self) -> None:
         self.node.request_refresh(
             who="postgres",
-            source=facts.Source.WORKER,
+            source=model.RequestOrigin.WORKER,
             suspicion=Suspicion(source="pageserver", shard=0, trouble="dead"),
         )
         self._policy.finished(self._now_us)

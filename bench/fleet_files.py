@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from compute_ctl.decisions.persistent_state import PersistentState
 from compute_ctl.decisions.proof import Complaint
-from compute_ctl.decisions.recovery import State
 
 CONF: Final = Path("/pgdata/compute_ctl.conf")
 
@@ -20,13 +20,13 @@ class Files:
 
     def __init__(self) -> None:
         self.text: str | None = None
-        self._state = State()
+        self._state = PersistentState()
         self._kept: dict[int, tuple[bytes, str]] = {}
 
     def changed_at(self) -> None:
         """Leave that unknown."""
 
-    def check_named_files(self, text: str) -> None:
+    def check_referenced_files(self, text: str) -> None:
         """Accept all."""
 
     def generations(self) -> tuple[int, ...]:
@@ -56,11 +56,11 @@ class Files:
         """Change nothing: it is."""
         return False
 
-    def load(self) -> State:
+    def load(self) -> PersistentState:
         """Return the state."""
         return self._state
 
-    def save(self, state: State) -> None:
+    def save(self, state: PersistentState) -> None:
         """Keep the state."""
         self._state = state
 

@@ -15,8 +15,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
+from compute_ctl.decisions.persistent_state import PersistentState
 from compute_ctl.decisions.proof import Complaint, SqlReport
-from compute_ctl.decisions.recovery import State
 from compute_ctl.document.spec import Document
 
 
@@ -50,7 +50,7 @@ class Fetched:
     """The server honoured `Prefer: wait` (it answered `Preference-Applied`)."""
 
 
-class Source(Protocol):
+class DocumentSource(Protocol):
     """Where documents come from: a file or the control plane."""
 
     @property
@@ -96,7 +96,7 @@ class ConfStore(Protocol):
         list also where it could not be asked.
         """
 
-    def check_named_files(self, text: str) -> None:
+    def check_referenced_files(self, text: str) -> None:
         """Refuse a candidate that includes or names what is no regular file. Raises SpecError."""
 
     def swap(self, text: str) -> None:
@@ -113,10 +113,10 @@ class ConfStore(Protocol):
 class StateStore(Protocol):
     """The state folder: generations, state and history."""
 
-    def load(self) -> State:
+    def load(self) -> PersistentState:
         """Return what is known from before; an empty State where nothing usable is."""
 
-    def save(self, state: State) -> None:
+    def save(self, state: PersistentState) -> None:
         """Replace state.json atomically. Raises StoreError."""
 
     def put_generation(self, number: int, *, document: bytes, conf: str) -> None:

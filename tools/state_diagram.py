@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from compute_ctl.decisions.state import TERMINATING, TRANSITIONS, Event, Status
+from compute_ctl.decisions.transitions import TERMINATING, TRANSITIONS, Event, Status
 
 DOCUMENT = Path(__file__).resolve().parent.parent / "docs/architecture.md"
 BEGIN = "<!-- made by tools/state_diagram.py -->\n"

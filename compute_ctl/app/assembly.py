@@ -9,13 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from compute_ctl.catalog import Keeper
-from compute_ctl.decisions.recovery import Identity
+from compute_ctl.decisions.persistent_state import ClusterIdentity
 from compute_ctl.document.conninfo import parse as parse_conninfo
 from compute_ctl.document.limits import Limits
 from compute_ctl.document.render import RenderContext
 from compute_ctl.errors import SettingsError
-from compute_ctl.files.conf_store import ConfStore
-from compute_ctl.files.state_store import StateStore
 from compute_ctl.monitoring.audit_log import AuditLog
 from compute_ctl.monitoring.extensions import ExtensionCount
 from compute_ctl.monitoring.metrics import Metrics
@@ -30,8 +28,10 @@ from compute_ctl.settings import SOCKET_NAME, Settings, worker_endpoint
 from compute_ctl.sources.control_plane import ControlPlane
 from compute_ctl.sources.file import FileSource
 from compute_ctl.sql.kept_session import KeptSession
-from compute_ctl.sql.probe import SqlProbe
+from compute_ctl.sql.probe import PgSqlProbe
 from compute_ctl.sql.trial import SqlTrial
+from compute_ctl.store.conf_file import ConfFile
+from compute_ctl.store.state_dir import StateDir
 
 logger = logging.getLogger(__name__)
 
@@ -91,14 +91,14 @@ class Assembly:
             on_request=metrics.neon.on_fetch,
         )
 
-    def generations(self, store: StateStore) -> GenerationStore:
+    def generations(self, store: StateDir) -> GenerationStore:
         """Return the files; Postgres reads ours from now on.
 
         Raises:
             SettingsError: it cannot be made to.
         """
         settings = self._settings
-        conf = ConfStore(
+        conf = ConfFile(
             settings.conf_path,
             pgdata=settings.pgdata,
             pgbin=settings.pgbin,
@@ -111,7 +111,7 @@ class Assembly:
         return GenerationStore(
             conf=conf,
             state=store,
-            identity=Identity(
+            identity=ClusterIdentity(
                 compute_id=settings.compute_id,
                 system_identifier=system_identifier(settings.pgdata),
                 data_dir_inode=data_dir_inode(settings.pgdata),
@@ -133,7 +133,7 @@ class Assembly:
         verifier = Verifier(
             node=node,
             postgres=postgres,
-            probe=SqlProbe(settings.connstr),
+            probe=PgSqlProbe(settings.connstr),
             clock=clock,
             conf_path=store.path,
             deadlines=settings.deadlines,

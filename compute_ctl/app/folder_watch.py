@@ -11,7 +11,7 @@ import asyncio
 import logging
 from typing import Final
 
-from compute_ctl.decisions.facts import Source
+from compute_ctl.decisions.model import RequestOrigin
 from compute_ctl.errors import SettingsError, StoreError
 from compute_ctl.http import Doors
 from compute_ctl.node import Node
@@ -52,5 +52,5 @@ class FolderWatch:
     async def _look_for_live_file(self) -> None:
         gone = self._node.written is not None and await self._store.live_is_gone()
         if gone and not self._asked and not self._node.terminating:
-            self._node.request_refresh(who="a removed file", source=Source.CLOCK)
+            self._node.request_refresh(who="a removed file", source=RequestOrigin.CLOCK)
         self._asked = gone

@@ -20,10 +20,8 @@ from compute_ctl.app.folder_watch import FolderWatch
 from compute_ctl.app.supervisor import Supervisor
 from compute_ctl.app.tasks import Tasks
 from compute_ctl.catalog import Desk, Keeper
-from compute_ctl.decisions.state import Event
+from compute_ctl.decisions.transitions import Event
 from compute_ctl.document.body import log_is_elsewhere
-from compute_ctl.files.claim import claimed
-from compute_ctl.files.state_store import StateStore
 from compute_ctl.http import Doors
 from compute_ctl.http.guard import Limits
 from compute_ctl.monitoring.metrics import Metrics
@@ -37,7 +35,9 @@ from compute_ctl.reconciler import Reconciler
 from compute_ctl.reconciler.fetcher import Fetcher
 from compute_ctl.settings import Settings
 from compute_ctl.sources.control_plane import ControlPlane
-from compute_ctl.system.daemon_thread import DaemonExecutor, exit_within
+from compute_ctl.store.pgdata_lock import lock_pgdata
+from compute_ctl.store.state_dir import StateDir
+from compute_ctl.system.blocking_worker import DaemonExecutor, exit_within
 from compute_ctl.system.file_limit import raise_file_limit
 from compute_ctl.system.privileges import become_owner, hide_memory
 from compute_ctl.system.sd_notify import READY, STOPPING, Notifier
@@ -81,17 +81,17 @@ class _App:
         postgres = self._make.postgres()
         if isinstance(postgres, Supervised):
             await postgres.make_if_empty()
-        store = StateStore(settings.state_path)
+        store = StateDir(settings.state_path)
         store.open()
         try:
-            with claimed(settings.pgdata):
+            with lock_pgdata(settings.pgdata):
                 return await self._serve(postgres, store)
         finally:
             if isinstance(postgres, Supervised):
                 postgres.close()
             store.close()
 
-    async def _serve(self, postgres: Attached | Supervised, store: StateStore) -> int:
+    async def _serve(self, postgres: Attached | Supervised, store: StateDir) -> int:
         settings, clock = self._settings, SystemClock()
         asyncio.get_running_loop().set_default_executor(DaemonExecutor(THREADS, name="worker"))
         notifier = Notifier.from_environment()
@@ -156,7 +156,7 @@ class _App:
         return lambda portion: portion * max(0.0, end - clock())
 
     def _watch(
-        self, node: Node, postgres: Attached | Supervised, store: StateStore, keeper: Keeper
+        self, node: Node, postgres: Attached | Supervised, store: StateDir, keeper: Keeper
     ) -> None:
         if isinstance(postgres, Attached):
             events = Events(on_ready=node.postgres_ready, on_lost=node.postgres_lost)
@@ -179,7 +179,7 @@ class _App:
 
     async def _until_the_end(self, node: Node) -> None:
         """Wait for a signal, a termination, the end of Postgres, or the death of a task."""
-        events = (node.ending, self._signalled, self._tasks.died)
+        events = (node.terminating_event, self._signalled, self._tasks.died)
         waiters = [asyncio.create_task(event.wait()) for event in events]
         await asyncio.wait(waiters, return_when=asyncio.FIRST_COMPLETED)
         for waiter in waiters:
@@ -204,9 +204,9 @@ class _App:
 
     async def _stop_once(self, node: Node, postgres: Attached | Supervised) -> None:
         """Stop what runs: fast, and at once from when somebody is in a hurry."""
-        if not node.hurry.is_set():
+        if not node.immediate_stop.is_set():
             fast = asyncio.create_task(postgres.stop(deadline_s=self._settings.deadlines.stop_fast))
-            hurry = asyncio.create_task(node.hurry.wait())
+            hurry = asyncio.create_task(node.immediate_stop.wait())
             await asyncio.wait({fast, hurry}, return_when=asyncio.FIRST_COMPLETED)
             hurry.cancel()
             if not fast.cancel():
@@ -219,7 +219,7 @@ class _App:
         return node.exit_code or 0
 
 
-def _storage_token(store: StateStore) -> dict[str, str]:
+def _storage_token(store: StateDir) -> dict[str, str]:
     """Return the environment by which a server logs in to its pageservers."""
     token = store.token()
     return {"NEON_AUTH_TOKEN": token} if token else {}

@@ -13,7 +13,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from compute_ctl.decisions.state import Event
+from compute_ctl.decisions.transitions import Event
 from compute_ctl.document.body import log_is_elsewhere
 from compute_ctl.document.generation import Marker
 from compute_ctl.errors import PostgresError
@@ -158,7 +158,7 @@ class Supervisor:
         Raises:
             TimeoutError: neither came within *within_s*.
         """
-        waiters = [asyncio.create_task(one.wait()) for one in (event, self._node.ending)]
+        waiters = [asyncio.create_task(one.wait()) for one in (event, self._node.terminating_event)]
         try:
             done, _ = await asyncio.wait(
                 waiters, timeout=within_s, return_when=asyncio.FIRST_COMPLETED

@@ -21,7 +21,7 @@ from compute_ctl.catalog.statements import HEALTH_CHECK
 from compute_ctl.errors import CatalogError, ProbeError, RequestError, SqlError
 from compute_ctl.sql.quoting import check_object_name, identifier, literal
 from compute_ctl.sql.session import PgSession
-from compute_ctl.system.daemon_thread import in_thread
+from compute_ctl.system.blocking_worker import in_thread
 
 ANSWER_S: Final = 10.0
 INSTALL_S: Final = 60.0

@@ -23,7 +23,7 @@ from compute_ctl.catalog.size_limit import SizeLimit
 from compute_ctl.catalog.tasks import Stopwatch, Wish
 from compute_ctl.catalog.wanted import names_size_limit
 from compute_ctl.catalog.workroom import Workroom
-from compute_ctl.decisions.facts import CatalogKind
+from compute_ctl.decisions.model import CatalogKind
 from compute_ctl.errors import CatalogError, MigrationError, StoreError
 from compute_ctl.node import Node
 from compute_ctl.ports import CatalogEnd, CatalogResult, Clock

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from compute_ctl.catalog.wanted import Wanted
-from compute_ctl.decisions.facts import CatalogKind, CatalogRun
+from compute_ctl.decisions.model import CatalogKind, CatalogRun
 from compute_ctl.document.spec import Document
 from compute_ctl.ports import CatalogEnd, CatalogResult, Clock
 

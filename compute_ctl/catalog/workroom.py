@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from compute_ctl.errors import CatalogError, ProbeError
-from compute_ctl.system.daemon_thread import Room
+from compute_ctl.system.blocking_worker import BlockingWorker
 
 logger = logging.getLogger(__name__)
 
@@ -18,7 +18,7 @@ class Workroom:
     """A room from which nothing but a CatalogError comes."""
 
     def __init__(self) -> None:
-        self._room = Room()
+        self._room = BlockingWorker()
 
     async def run(self, work: Callable[[], T], *, name: str, within_s: float) -> T:
         """Return the result of *work*.

@@ -22,7 +22,7 @@ from compute_ctl.cli.client import ClientError, may_not_read
 from compute_ctl.cli.common import EPILOG, as_json, print_json, warn
 from compute_ctl.cli.ending import EXIT_FAILED
 from compute_ctl.cli.pgdata import is_attached, require_data_directory
-from compute_ctl.decisions.recovery import State
+from compute_ctl.decisions.persistent_state import PersistentState
 from compute_ctl.document.generation import LiveFile
 from compute_ctl.document.render import RenderContext, render
 from compute_ctl.document.spec import decode_document
@@ -133,15 +133,17 @@ def _show(pairs: list[tuple[Side, Side]], *, as_json: bool) -> int:
 
 def _running(state: Path) -> list[Side]:
     """Return the generation that Postgres runs, or nothing where that is not known."""
-    from compute_ctl.files.state_store import StateStore
+    from compute_ctl.store.state_dir import StateDir
 
     try:
-        applied = msgspec.json.decode((state / "state.json").read_bytes(), type=State).applied
+        applied = msgspec.json.decode(
+            (state / "state.json").read_bytes(), type=PersistentState
+        ).applied
     except PermissionError as error:
         raise may_not_read(state) from error
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return []
-    kept = StateStore(state).get_generation(applied.generation) if applied else None
+    kept = StateDir(state).get_generation(applied.generation) if applied else None
     if applied is None or kept is None:
         return []
     body = LiveFile.parse(kept[1]).body

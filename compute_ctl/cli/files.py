@@ -19,8 +19,8 @@ from compute_ctl.document import lint
 from compute_ctl.document.render import Rendered, render
 from compute_ctl.document.spec import decode_document
 from compute_ctl.errors import SpecError, SyntaxSpecError
-from compute_ctl.files import history as past
 from compute_ctl.settings import Settings
+from compute_ctl.store import history as past
 
 
 @click.command(epilog=EPILOG)
@@ -77,7 +77,7 @@ def _refused_by_server(
     Raises:
         ClientError: it could not be asked.
     """
-    from compute_ctl.files.conf_store import ConfStore, NotAskedError
+    from compute_ctl.store.conf_file import ConfFile, NotAskedError
 
     binary = shutil.which(pgbin)
     if binary is None:
@@ -85,7 +85,7 @@ def _refused_by_server(
             EXIT_USAGE, f'server binary "{pgbin}" does not exist', hint="Name it by -b."
         )
     live = folder / ("compute_ctl.conf" if attached else "postgresql.conf")
-    store = ConfStore(live, pgdata=folder, pgbin=str(Path(binary).absolute()), attach=attached)
+    store = ConfFile(live, pgdata=folder, pgbin=str(Path(binary).absolute()), attach=attached)
     try:
         found = store.judge(rendered.body)
     except NotAskedError as error:

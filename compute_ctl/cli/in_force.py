@@ -15,7 +15,7 @@ from compute_ctl.decisions.proof import Complaint, SqlReport, judge
 from compute_ctl.document.generation import LiveFile
 from compute_ctl.errors import ProbeError
 from compute_ctl.redact import redact
-from compute_ctl.sql.probe import SqlProbe
+from compute_ctl.sql.probe import PgSqlProbe
 
 LOOK_S: Final = 5.0
 SESSION: Final = "a new session"
@@ -35,7 +35,7 @@ def out_of_force(
     except ClientError:
         return None  # nothing runs
     try:
-        report = asyncio.run(SqlProbe(where).look(deadline_s=LOOK_S))
+        report = asyncio.run(PgSqlProbe(where).look(deadline_s=LOOK_S))
     except ProbeError as error:
         return _as_the_daemon_says(pgdata, state_dir, error)
     verdict = judge(

@@ -9,7 +9,7 @@ from typing import Final, Protocol
 
 from msgspec import Struct
 
-from compute_ctl.decisions.facts import Snapshot
+from compute_ctl.decisions.model import Snapshot
 from compute_ctl.errors import RequestError
 from compute_ctl.http.bodies import encode
 from compute_ctl.http.startup import Startup

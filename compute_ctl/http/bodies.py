@@ -10,9 +10,9 @@ from datetime import datetime
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from compute_ctl.decisions.facts import CatalogKind, Outcome
+from compute_ctl.decisions.model import CatalogKind, Outcome
 from compute_ctl.decisions.proof import Proof
-from compute_ctl.decisions.state import Status
+from compute_ctl.decisions.transitions import Status
 
 
 class DesiredView(Struct, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
-from compute_ctl.decisions.state import TERMINATING, Status
+from compute_ctl.decisions.transitions import TERMINATING, Status
 from compute_ctl.errors import ComputeError, RequestError
 from compute_ctl.http.api import Answer, Call, Catalog, say
 from compute_ctl.http.bodies import ExtensionBody, GrantBody

@@ -7,7 +7,7 @@ from typing import Final
 
 from msgspec import Raw, Struct
 
-from compute_ctl.decisions.state import Status
+from compute_ctl.decisions.transitions import Status
 from compute_ctl.errors import RequestError
 from compute_ctl.http.api import Answer, Call, Door, flag, say
 from compute_ctl.http.bodies import LsnBody

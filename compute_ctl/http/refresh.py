@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from compute_ctl.decisions.facts import AckAnswer, AckMessage, Outcome, Source, Suspicion
+from compute_ctl.decisions.model import AckAnswer, AckMessage, Outcome, RequestOrigin, Suspicion
 from compute_ctl.errors import RequestError
 from compute_ctl.http.api import Answer, Api, Call, Door, flag, say, user_name
 from compute_ctl.http.bodies import AckBody
@@ -81,7 +81,7 @@ async def refresh(call: Call) -> Answer:
     node = call.api.node
     async with _place(call.api, wanted=wait_s is not None):
         ticket = node.request_refresh(
-            who="postgres" if report.source or source is Source.WORKER else call.who,
+            who="postgres" if report.source or source is RequestOrigin.WORKER else call.who,
             source=source,
             suspicion=report.suspicion(),
             force=force,
@@ -92,7 +92,7 @@ async def refresh(call: Call) -> Answer:
             return answer
         outcome = await node.wait_refresh(ticket.refresh_id, wait_s)
         if outcome is not Outcome.TIMEOUT:
-            await node.looks.ended(call.api.deadlines.sql_probe + LOOK_MARGIN_S)
+            await node.drift_checks.ended(call.api.deadlines.sql_probe + LOOK_MARGIN_S)
     return say(outcome_body(node.snapshot(), ticket, outcome))
 
 
@@ -128,7 +128,7 @@ async def _give_way() -> None:
         await asyncio.sleep(0)
 
 
-def _source(call: Call, report: WorkerReport) -> Source:
+def _source(call: Call, report: WorkerReport) -> RequestOrigin:
     """Tell the worker from a person, who may also ask by way of the worker, over SQL.
 
     Without the header, a bare POST that does not even name its client is taken for Neon's library,
@@ -137,9 +137,9 @@ def _source(call: Call, report: WorkerReport) -> Source:
     named = call.headers.get("X-Refresh-Source")
     if named is not None:
         worker = named.strip().lower() == "worker" and report.source != MANUAL
-        return Source.WORKER if worker else Source.OPERATOR
+        return RequestOrigin.WORKER if worker else RequestOrigin.OPERATOR
     bare = not (call.body or call.query or call.headers.get("User-Agent"))
-    return Source.WORKER if bare and call.door is Door.LOOPBACK else Source.OPERATOR
+    return RequestOrigin.WORKER if bare and call.door is Door.LOOPBACK else RequestOrigin.OPERATOR
 
 
 def _wait_seconds(text: str | None) -> float | None:

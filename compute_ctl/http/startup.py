@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
-from compute_ctl.decisions.facts import AckAnswer, Attempt, CatalogRun, Outcome, Source
-from compute_ctl.decisions.state import Event, Status
+from compute_ctl.decisions.model import AckAnswer, Attempt, CatalogRun, Outcome, RequestOrigin
+from compute_ctl.decisions.transitions import Event, Status
 from compute_ctl.http.bodies import ComputeMetricsBody
 
 
@@ -52,7 +52,7 @@ class Startup:
         if self._config_ms is None and attempt.outcome is Outcome.APPLIED:
             self._config_ms = attempt.duration_ms
 
-    def on_refresh_request(self, source: Source) -> None:
+    def on_refresh_request(self, source: RequestOrigin) -> None:
         """A request is no part of the start."""
 
     def on_ack(self, answer: AckAnswer) -> None:

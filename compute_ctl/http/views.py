@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from msgspec import UNSET
 
-from compute_ctl.decisions.facts import (
+from compute_ctl.decisions.model import (
     GOOD_OUTCOMES,
     Attempt,
     CatalogRun,
@@ -20,9 +20,9 @@ from compute_ctl.decisions.facts import (
     Suspicion,
     Ticket,
 )
+from compute_ctl.decisions.persistent_state import GenerationRef, Quarantined
 from compute_ctl.decisions.proof import Complaint, PendingRestart
-from compute_ctl.decisions.recovery import Fact, Quarantined
-from compute_ctl.decisions.state import Status
+from compute_ctl.decisions.transitions import Status
 from compute_ctl.http.bodies import (
     AttemptView,
     CatalogRunView,
@@ -128,7 +128,7 @@ def _desired(desired: Desired | None) -> DesiredView | None:
     )
 
 
-def _fact(fact: Fact | None) -> FactView | None:
+def _fact(fact: GenerationRef | None) -> FactView | None:
     if fact is None:
         return None
     return FactView(

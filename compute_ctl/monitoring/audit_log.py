@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from compute_ctl.system.daemon_thread import Room
+from compute_ctl.system.blocking_worker import BlockingWorker
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ class AuditLog:
     """Whether there is to be one."""
     on_size: Callable[[int], None]
     interval_s: float = INTERVAL_S
-    _room: Room = field(default_factory=Room)
+    _room: BlockingWorker = field(default_factory=BlockingWorker)
 
     async def run(self) -> None:
         """Measure again and again."""

@@ -18,7 +18,7 @@ from typing import Final
 from compute_ctl.errors import ProbeError
 from compute_ctl.monitoring.neon_metrics import Installed
 from compute_ctl.sql.session import PgSession
-from compute_ctl.system.daemon_thread import Room
+from compute_ctl.system.blocking_worker import BlockingWorker
 
 logger = logging.getLogger(__name__)
 
@@ -52,7 +52,7 @@ class ExtensionCount:
     interval_s: Callable[[], float]
     """Seconds between two counts, as wanted now."""
     total_s: float = TOTAL_S
-    _room: Room = field(default_factory=Room)
+    _room: BlockingWorker = field(default_factory=BlockingWorker)
 
     async def run(self) -> None:
         """Count, and count again after the interval."""

@@ -21,16 +21,16 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from compute_ctl.decisions.facts import (
+from compute_ctl.decisions.model import (
     GOOD_OUTCOMES,
     AckAnswer,
     Attempt,
     CatalogRun,
     Outcome,
+    RequestOrigin,
     Snapshot,
-    Source,
 )
-from compute_ctl.decisions.state import Event, Status
+from compute_ctl.decisions.transitions import Event, Status
 from compute_ctl.monitoring.neon_metrics import NeonMetrics
 
 BUCKETS_S: Final = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0)
@@ -66,7 +66,7 @@ class Metrics:
     ) -> None:
         self._build_tag = build_tag
         self.neon = NeonMetrics(instance_id=instance_id, compute_id=compute_id)
-        self._requests: Counter[str] = Counter({source.value: 0 for source in Source})
+        self._requests: Counter[str] = Counter({source.value: 0 for source in RequestOrigin})
         self._attempts: Counter[str] = Counter({outcome.value: 0 for outcome in Outcome})
         self._acks: Counter[str] = Counter({answer.value: 0 for answer in AckAnswer})
         self._moves: Counter[str] = Counter()
@@ -88,7 +88,7 @@ class Metrics:
         """Count an event that was dropped."""
         self._illegal += 1
 
-    def on_refresh_request(self, source: Source) -> None:
+    def on_refresh_request(self, source: RequestOrigin) -> None:
         """Count a request."""
         self._requests[source.value] += 1
 
@@ -131,7 +131,7 @@ class Metrics:
 
     def _families(self, snapshot: Snapshot, now: datetime) -> Iterator[Metric]:
         yield self._up(snapshot.status)
-        asked = self._requests[Source.WORKER] + self._requests[Source.OPERATOR]
+        asked = self._requests[RequestOrigin.WORKER] + self._requests[RequestOrigin.OPERATOR]
         yield from self.neon.families(snapshot, asked)
         yield from self._refreshes()
         yield from _configuration(snapshot)

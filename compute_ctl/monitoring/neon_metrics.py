@@ -12,7 +12,7 @@ from typing import Final
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from compute_ctl.decisions.facts import CatalogRun, Snapshot
+from compute_ctl.decisions.model import CatalogRun, Snapshot
 
 Installed = tuple[str, str, bool]
 """Name and version of an extension, and whether the superuser that initdb made owns it."""

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import msgspec
 
-from compute_ctl.decisions.facts import AckAnswer, Attempt, CatalogRun, Source
-from compute_ctl.decisions.state import Event, Status
+from compute_ctl.decisions.model import AckAnswer, Attempt, CatalogRun, RequestOrigin
+from compute_ctl.decisions.transitions import Event, Status
 from compute_ctl.redact import redact
 from compute_ctl.system.sd_notify import READY, Notifier
 
@@ -24,7 +24,7 @@ class SilentObserver:
     def on_illegal_event(self, status: Status, event: Event) -> None:
         """Ignore a dropped event."""
 
-    def on_refresh_request(self, source: Source) -> None:
+    def on_refresh_request(self, source: RequestOrigin) -> None:
         """Ignore a request."""
 
     def on_ack(self, answer: AckAnswer) -> None:

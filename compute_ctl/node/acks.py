@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from compute_ctl.decisions.facts import AckAnswer, AckMessage, Written
+from compute_ctl.decisions.model import AckAnswer, AckMessage, Written
 from compute_ctl.decisions.proof import Ack
 
 

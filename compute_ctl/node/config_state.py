@@ -10,9 +10,9 @@ from collections.abc import Mapping
 
 import msgspec
 
-from compute_ctl.decisions.attempt import Known
-from compute_ctl.decisions.facts import PUSH, Desired
-from compute_ctl.decisions.recovery import Quarantined
+from compute_ctl.decisions.apply_plan import Baseline
+from compute_ctl.decisions.model import PUSH, Desired
+from compute_ctl.decisions.persistent_state import Quarantined
 from compute_ctl.document.continuity import (
     Live,
     check_identity,
@@ -68,10 +68,10 @@ class ConfigState:
         """Remember whose compute this is: what is written says so, not what could not be."""
         self._node.tenant, self._node.timeline = tenant, timeline
 
-    def known(self, document: Document, source: str) -> Known:
+    def known(self, document: Document, source: str) -> Baseline:
         """Return what *document*, which came from *source*, is weighed against."""
         state = self._node.state
-        return Known(
+        return Baseline(
             written=self._node.written,
             desired=self._node.desired,
             floor=state.floor,

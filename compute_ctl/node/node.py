@@ -15,40 +15,40 @@ from typing import Final
 
 import msgspec
 
-from compute_ctl.decisions.facts import (
+from compute_ctl.decisions.model import (
     AckAnswer,
     AckMessage,
     Attempt,
     CatalogRun,
     Desired,
     Outcome,
+    RequestOrigin,
     Snapshot,
-    Source,
     StartFailure,
     Suspicion,
     Ticket,
     Written,
 )
+from compute_ctl.decisions.persistent_state import PersistentState, is_same
 from compute_ctl.decisions.proof import Proof, Verdict
-from compute_ctl.decisions.recovery import State, is_same
 from compute_ctl.decisions.reload_errors import ReloadError
-from compute_ctl.decisions.state import RESTING, TERMINATING, Event, Status, home_event
+from compute_ctl.decisions.transitions import RESTING, TERMINATING, Event, Status, settle_event
 from compute_ctl.document.generation import Marker
 from compute_ctl.document.spec import ComputeCtlConfig, decode_document
 from compute_ctl.document.versions import Version
 from compute_ctl.errors import IllegalTransitionError, RequestError
-from compute_ctl.node import picture
+from compute_ctl.node import snapshot
 from compute_ctl.node.acks import Acks
-from compute_ctl.node.life import Life
-from compute_ctl.node.looks import Looks
+from compute_ctl.node.drift_checks import DriftChecks
 from compute_ctl.node.observer import Observer, Observers
 from compute_ctl.node.push import Push
+from compute_ctl.node.refresh_requests import RefreshRequests
 from compute_ctl.node.reload_errors import ReloadErrors
-from compute_ctl.node.requests import Requests
-from compute_ctl.node.server_notes import ServerNotes
 from compute_ctl.node.server_start import ServerStart
+from compute_ctl.node.server_status import ServerStatus
+from compute_ctl.node.status_machine import StatusMachine
 from compute_ctl.ports import Clock, Postgres
-from compute_ctl.system.daemon_thread import beside_loop
+from compute_ctl.system.blocking_worker import beside_loop
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class Node:
         self._clock = clock
         self._postgres = postgres
         self._observers = Observers()
-        self._life = Life(clock=clock, observer=self._observers)
+        self._machine = StatusMachine(clock=clock, observer=self._observers)
         self.start_time = clock.wall()
         self.wake = asyncio.Event()
         """Set whenever the reconciler may have something to do."""
@@ -78,18 +78,18 @@ class Node:
         """Set while there is a configuration that Postgres has not failed to start with."""
         self.restored = False
         """Whether what an earlier daemon knew is known here, if there was one."""
-        self.ending = self._life.ending
-        self.hurry = self._life.hurry
-        self.stopped = self._life.stopped
-        self.server = ServerNotes()
+        self.terminating_event = self._machine.terminating_event
+        self.immediate_stop = self._machine.immediate_stop
+        self.stopped = self._machine.stopped
+        self.server = ServerStatus()
         self.start = ServerStart(postgres)
         self.start_seen = False
         """Postgres has become ready, and nobody has looked yet what it was started with."""
-        self.requests = Requests()
+        self.requests = RefreshRequests()
         self.acks, self.reload_errors = Acks(), ReloadErrors()
-        self.looks = Looks()
+        self.drift_checks = DriftChecks()
         self.push: Push | None = None
-        self.state = State()
+        self.state = PersistentState()
         self.desired: Desired | None = None
         self.features: frozenset[str] = frozenset()
         """What the newest document accepted switches on."""
@@ -128,7 +128,7 @@ class Node:
         order of two events must not end the daemon, which would take the healing with it.
         """
         try:
-            changed = self._life.move(event, why)
+            changed = self._machine.move(event, why)
         except IllegalTransitionError as error:
             logger.error("dropped an event: %s", error)
             self._observers.on_illegal_event(self.status, event)
@@ -139,12 +139,12 @@ class Node:
     @property
     def status(self) -> Status:
         """Where the compute is."""
-        return self._life.status
+        return self._machine.status
 
     @property
     def status_since(self) -> float:
         """When the status last changed, in monotonic seconds."""
-        return self._life.since
+        return self._machine.since
 
     @property
     def error(self) -> str | None:
@@ -157,9 +157,9 @@ class Node:
             self.error_since = None if reason is None else self._clock.monotonic()
         self._error = reason
 
-    def go_home(self, why: str = "") -> None:
+    def settle(self, why: str = "") -> None:
         """Return from an attempt to where the node rests."""
-        event = home_event(
+        event = settle_event(
             ready=self._postgres.ready,
             in_force=self.state.applied is not None,
             last_failed=self.error is not None,
@@ -178,7 +178,12 @@ class Node:
     # What callers ask for
 
     def request_refresh(
-        self, *, who: str, source: Source, suspicion: Suspicion | None = None, force: bool = False
+        self,
+        *,
+        who: str,
+        source: RequestOrigin,
+        suspicion: Suspicion | None = None,
+        force: bool = False,
     ) -> Ticket:
         """Record that somebody wants the configuration looked at.
 
@@ -190,7 +195,7 @@ class Node:
             self._clock.monotonic(), source=source, suspicion=suspicion, force=force
         )
         self._observers.on_refresh_request(source)
-        if source is Source.OPERATOR:
+        if source is RequestOrigin.OPERATOR:
             self._start_again()
         said = f"says that {suspicion}" if suspicion and suspicion.trouble else "asks for a refresh"
         self.move(Event.REFRESH, f"{who} {said}")
@@ -264,27 +269,27 @@ class Node:
         answer = self.acks.take(message)
         self._observers.on_ack(answer)
         if answer is AckAnswer.TAKEN and self.reload_errors.acknowledge(message.not_reloaded):
-            self.want_look(hurry=True)
+            self.request_drift_check(hurry=True)
         if answer is AckAnswer.TAKEN and message.suspects is False:
             self.requests.trouble_over()
             self.wake.set()
         if answer is AckAnswer.TAKEN and not self.proven and self.status in RESTING:
-            self.request_refresh(who="postgres", source=Source.CLOCK)
+            self.request_refresh(who="postgres", source=RequestOrigin.CLOCK)
         elif answer is AckAnswer.TAKEN and self.proven and self.acks.unasked:
-            self.want_look()
+            self.request_drift_check()
         return answer
 
     def not_reloaded(self, error: ReloadError) -> None:
         """Take what the server's log says of a reload."""
         if self.reload_errors.log(error):
-            self.want_look(hurry=True)
+            self.request_drift_check(hurry=True)
 
-    def want_look(self, *, hurry: bool = False) -> None:
+    def request_drift_check(self, *, hurry: bool = False) -> None:
         """Have what runs compared with what is written, without asking the source.
 
-        *hurry*: at once, since somebody waits for it (`looks.ended`).
+        *hurry*: at once, since somebody waits for it (`drift_checks.ended`).
         """
-        self.looks.want(self._clock.monotonic(), hurry=hurry)
+        self.drift_checks.want(self._clock.monotonic(), hurry=hurry)
         self.wake.set()
 
     # What the reconciler reports
@@ -368,9 +373,9 @@ class Node:
         if self.written is None or self.terminating:
             return
         if self.proven:
-            self.want_look()
+            self.request_drift_check()
         else:
-            self.request_refresh(who="postgres", source=Source.CLOCK)
+            self.request_refresh(who="postgres", source=RequestOrigin.CLOCK)
 
     def came_up(self, written: Written) -> None:
         """A server came up with *written*."""
@@ -378,7 +383,7 @@ class Node:
         self.state = self.state.came_up(fact)
         # A restart may have brought into force what was waiting for one.
         if not is_same(self.state.last_known_good, fact) and not self.terminating:
-            self.request_refresh(who="postgres", source=Source.CLOCK)
+            self.request_refresh(who="postgres", source=RequestOrigin.CLOCK)
 
     def postgres_lost(self) -> None:
         """Postgres does not accept connections any more."""
@@ -407,7 +412,7 @@ class Node:
     @property
     def not_in_force(self) -> str:
         """Why a new session does not run with what is applied, or may not; '' if it does."""
-        return picture.not_in_force(self)
+        return snapshot.not_in_force(self)
 
     @property
     def rest_is_new(self) -> bool:
@@ -417,4 +422,4 @@ class Node:
 
     def snapshot(self) -> Snapshot:
         """Return everything there is to show."""
-        return picture.take(self, postgres=self._postgres, clock=self._clock)
+        return snapshot.build_snapshot(self, postgres=self._postgres, clock=self._clock)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from compute_ctl.decisions.facts import AckAnswer, Attempt, CatalogRun, Source
-from compute_ctl.decisions.state import Event, Status
+from compute_ctl.decisions.model import AckAnswer, Attempt, CatalogRun, RequestOrigin
+from compute_ctl.decisions.transitions import Event, Status
 
 
 class Observer(Protocol):
@@ -17,7 +17,7 @@ class Observer(Protocol):
     def on_illegal_event(self, status: Status, event: Event) -> None:
         """An event was dropped that is not allowed in this status: a mistake in the daemon."""
 
-    def on_refresh_request(self, source: Source) -> None:
+    def on_refresh_request(self, source: RequestOrigin) -> None:
         """A refresh was requested."""
 
     def on_attempt(self, attempt: Attempt) -> None:
@@ -50,7 +50,7 @@ class Observers:
         for observer in self._observers:
             observer.on_illegal_event(status, event)
 
-    def on_refresh_request(self, source: Source) -> None:
+    def on_refresh_request(self, source: RequestOrigin) -> None:
         """A refresh was requested."""
         for observer in self._observers:
             observer.on_refresh_request(source)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from compute_ctl.decisions.facts import Written
+from compute_ctl.decisions.model import Written
 from compute_ctl.decisions.reload_errors import SAID, Part, ReloadError
 
 

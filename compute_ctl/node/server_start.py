@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from compute_ctl.decisions.facts import Written
+from compute_ctl.decisions.model import Written
 from compute_ctl.ports import Postgres
 
 

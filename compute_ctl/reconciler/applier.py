@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import logging
 
-from compute_ctl.decisions.attempt import Result, Step, reasons, weigh
-from compute_ctl.decisions.facts import Outcome
+from compute_ctl.decisions.apply_plan import Action, ApplyResult, classify, reasons
+from compute_ctl.decisions.model import Outcome
+from compute_ctl.decisions.persistent_state import StartAction, decide_start, floor_of
 from compute_ctl.decisions.proof import Complaint, Proof, Verdict
-from compute_ctl.decisions.recovery import Start, decide_start, floor_of
 from compute_ctl.document.body import split_body
 from compute_ctl.document.generation import LiveFile, Marker
 from compute_ctl.document.render import RenderContext, Rendered, render
@@ -32,7 +32,7 @@ from compute_ctl.reconciler.rollback import Rollback
 from compute_ctl.reconciler.start_fallback import StartFallback
 from compute_ctl.reconciler.verifier import Verifier
 from compute_ctl.settings import Deadlines
-from compute_ctl.system.daemon_thread import beside_loop
+from compute_ctl.system.blocking_worker import beside_loop
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ class Applier:
         self._rollback = Rollback(means, refusals=self._refusals)
         self._start_fallback = StartFallback(means)
 
-    async def restore(self) -> Start:
+    async def restore(self) -> StartAction:
         """Take up what an earlier daemon left: adopt it, prove it again, or write it anew.
 
         Raises:
@@ -88,7 +88,7 @@ class Applier:
         node.attempts = await self._store.last_attempt()
         live = await self._store.live()
         start = decide_start(live=live, state=node.state)
-        if start is Start.REWRITE:
+        if start is StartAction.REWRITE:
             live = await self._kept_for_rewrite()
             if live is not None:
                 logger.warning('"%s" is not as it was left, writing it again', self._store.path)
@@ -100,7 +100,7 @@ class Applier:
                 await self._adopt_live(live.marker, live.body)
             else:
                 self._installer.read_identity(live.body)  # edited: it says whose it is, and no more
-        if start in (Start.PROVE, Start.REWRITE):
+        if start in (StartAction.VERIFY, StartAction.REWRITE):
             self._verifier.signal()  # an earlier daemon may have died before that
         node.restored = True
         return start
@@ -154,7 +154,7 @@ class Applier:
         except SpecError:
             return None
 
-    async def apply(self, document: Document, *, source: str, force: bool = False) -> Result:
+    async def apply(self, document: Document, *, source: str, force: bool = False) -> ApplyResult:
         """Bring *document* into force, or say why not; bounded by the deadlines.
 
         *source* names where it comes from (``push`` for a pushed one). Nothing that the document,
@@ -165,11 +165,11 @@ class Applier:
             await self._remarks.look(document)
         return result
 
-    async def _apply(self, document: Document, source: str, *, force: bool) -> Result:
+    async def _apply(self, document: Document, source: str, *, force: bool) -> ApplyResult:
         try:
             self._config.check_identity(document)
         except SpecError as error:
-            return Result(outcome=Outcome.REJECTED, reason=str(error), invalid=True)
+            return ApplyResult(outcome=Outcome.REJECTED, reason=str(error), invalid=True)
         try:
             rendered = await beside_loop(
                 lambda: render(document, self._context), size=len(document.json), name="render"
@@ -177,20 +177,20 @@ class Applier:
         except SpecError as error:
             return await self._refusals.salvage(document, error)
         known = self._config.known(document, source)
-        step = weigh(document, rendered.body, known, now=self._clock.wall(), force=force)
+        step = classify(document, rendered.body, known, now=self._clock.wall(), force=force)
         refused = self._not_taken(step, document, rendered, force=force)
         if refused is not None:
             return refused
-        if step is Step.QUARANTINED and known.quarantined:
+        if step is Action.QUARANTINED and known.quarantined:
             return await self._refusals.refuse_again(document, rendered, known.quarantined)
         try:
-            if step is Step.NEWS and not self._precheck.has_rest(rendered):
-                await self._store.check_named_files(rendered.body)
+            if step is Action.APPLY and not self._precheck.has_rest(rendered):
+                await self._store.check_referenced_files(rendered.body)
             result = await self._take(step, document, rendered, source)
         except SpecError as error:
             result = await self._refusals.salvage(document, error)
         except StoreError as error:
-            result = Result(outcome=Outcome.WRITE_FAILED, reason=str(error))
+            result = ApplyResult(outcome=Outcome.WRITE_FAILED, reason=str(error))
         else:
             self._config.remember_pull(document, source)  # what was not written is still news
         finally:
@@ -198,39 +198,39 @@ class Applier:
         return result
 
     def _not_taken(
-        self, step: Step, document: Document, rendered: Rendered, *, force: bool
-    ) -> Result | None:
+        self, step: Action, document: Document, rendered: Rendered, *, force: bool
+    ) -> ApplyResult | None:
         """Return the refusal of a document that goes back, or takes away by omission."""
-        if step is Step.STALE:
+        if step is Action.STALE:
             reason = f"version {document.version} is older than {self._node.state.floor}"
-            return Result(outcome=Outcome.STALE, reason=reason)
-        if step is Step.KEEP:  # it is not accepted anyway
+            return ApplyResult(outcome=Outcome.STALE, reason=reason)
+        if step is Action.KEEP:  # it is not accepted anyway
             return None
         older = self._config.older_safekeepers(rendered.servers)
         if older is not None:
-            return Result(outcome=Outcome.STALE, reason=older)
+            return ApplyResult(outcome=Outcome.STALE, reason=older)
         if force:
             return None
         try:
             self._config.check_omissions(document, rendered.servers)
         except SpecError as error:
-            return Result(outcome=Outcome.REJECTED, reason=str(error), invalid=True)
+            return ApplyResult(outcome=Outcome.REJECTED, reason=str(error), invalid=True)
         return None
 
     async def _take(
-        self, step: Step, document: Document, rendered: Rendered, source: str
-    ) -> Result:
-        if step in (Step.KEEP, Step.NOTHING, Step.PROVE):
-            if step is not Step.KEEP:
+        self, step: Action, document: Document, rendered: Rendered, source: str
+    ) -> ApplyResult:
+        if step in (Action.KEEP, Action.NOTHING, Action.VERIFY):
+            if step is not Action.KEEP:
                 self._accept(document, rendered, source)
             included = await self._store.include()
             if self._node.proven and not included:
-                return Result(outcome=Outcome.UNCHANGED)
+                return ApplyResult(outcome=Outcome.UNCHANGED)
             return await self.verify_again()
-        if step is Step.ADOPT:
+        if step is Action.ADOPT:
             self._accept(document, rendered, source)
             self._node.proved(self._node.verdict or Verdict(proof=Proof.UPSTREAM))
-            return Result(outcome=Outcome.APPLIED)
+            return ApplyResult(outcome=Outcome.APPLIED)
         complaints = await self._precheck.complaints(rendered)
         self._config.desire(document, source)
         if complaints:
@@ -242,14 +242,14 @@ class Applier:
             return await self._refusals.refuse(document, rendered, verdict.bad)
         return self._installer.conclude(verdict)
 
-    async def verify_again(self) -> Result:
+    async def verify_again(self) -> ApplyResult:
         """Signal Postgres once more, and see whether it proves what is in the file."""
         self._node.acks.forget()
         self._node.reload_errors.reload()
         self._verifier.signal()
         return await self._judged(await self._verifier.verify())
 
-    async def _judged(self, verdict: Verdict) -> Result:
+    async def _judged(self, verdict: Verdict) -> ApplyResult:
         """Conclude; what turns out to be bad only now is refused as it would have been at first."""
         written = self._node.written
         if verdict.rejected and written is not None and not written.is_fallback:
@@ -259,7 +259,7 @@ class Applier:
                 return await self._refusals.refuse(document, rendered, verdict.bad)
         return self._installer.conclude(verdict)
 
-    async def inspect(self) -> Result | None:
+    async def inspect(self) -> ApplyResult | None:
         """Look whether what was proven still holds: the file as written, nothing overriding it.
 
         Returns how it ended where something had to be done about what was found.
@@ -283,7 +283,7 @@ class Applier:
         """Return what a new session says of what runs; changes nothing, and may be cancelled."""
         return await self._verifier.inspect()
 
-    async def looked(self, verdict: Verdict | None) -> Result | None:
+    async def looked(self, verdict: Verdict | None) -> ApplyResult | None:
         """Record what a look has found; return how it ended where something had to be done."""
         if verdict is None or (verdict.blind and not verdict.bad and self._node.proven):
             return None  # silence changes nothing
@@ -350,6 +350,6 @@ class Applier:
             node.came_up(found)
             await self._store.save(node.state)
 
-    async def roll_back(self, *, old_upstream: bool) -> Result:
+    async def roll_back(self, *, old_upstream: bool) -> ApplyResult:
         """Bring the generation before the one applied into force; see `Rollback.roll_back`."""
         return await self._rollback.roll_back(old_upstream=old_upstream)

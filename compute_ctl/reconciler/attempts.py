@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 from datetime import datetime
 
-from compute_ctl.decisions.attempt import Result
-from compute_ctl.decisions.facts import GOOD_OUTCOMES, Attempt
+from compute_ctl.decisions.apply_plan import ApplyResult
+from compute_ctl.decisions.model import GOOD_OUTCOMES, Attempt
 from compute_ctl.node import Node
 from compute_ctl.ports import CatalogKeeper, Clock
 from compute_ctl.reconciler.schedule import Schedule
@@ -30,7 +30,9 @@ class Attempts:
         self._node.attempts += 1
         return self._clock.monotonic(), self._clock.wall()
 
-    def end(self, begun: tuple[float, datetime], result: Result, *, who: str, served: int) -> None:
+    def end(
+        self, begun: tuple[float, datetime], result: ApplyResult, *, who: str, served: int
+    ) -> None:
         """End the attempt *begun*, which *who* caused and which served requests up to *served*."""
         node, now = self._node, self._clock.monotonic()
         self._schedule.attempted(now)

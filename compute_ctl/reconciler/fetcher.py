@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 
 from compute_ctl.document.spec import Document, decode_document
 from compute_ctl.errors import FetchError
-from compute_ctl.ports import Fetched, FetchStatus, Source
-from compute_ctl.system.daemon_thread import beside_loop
+from compute_ctl.ports import DocumentSource, Fetched, FetchStatus
+from compute_ctl.system.blocking_worker import beside_loop
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -25,7 +25,7 @@ class News:
 class Fetcher:
     """One source, its last answer, and at most one long poll."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: DocumentSource) -> None:
         self._source = source
         self._etag: str | None = None
         self._last: Document | None = None

@@ -15,8 +15,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
+from compute_ctl.decisions.persistent_state import (
+    ClusterIdentity,
+    PersistentState,
+    highest_generation,
+)
 from compute_ctl.decisions.proof import Complaint
-from compute_ctl.decisions.recovery import Identity, State, highest_generation
 from compute_ctl.document.generation import LiveFile, Marker, file_text
 from compute_ctl.document.spec import Document
 from compute_ctl.errors import SettingsError, StoreError
@@ -25,7 +29,7 @@ from compute_ctl.reconciler.budget import share
 from compute_ctl.reconciler.copies import Copy, GenerationCopies
 from compute_ctl.settings import Deadlines
 from compute_ctl.system import failpoint
-from compute_ctl.system.daemon_thread import DaemonExecutor
+from compute_ctl.system.blocking_worker import DaemonExecutor
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -39,7 +43,7 @@ class GenerationStore:
         *,
         conf: ConfStore,
         state: StateStore,
-        identity: Identity,
+        identity: ClusterIdentity,
         deadlines: Deadlines,
         nonce: Callable[[], str],
     ) -> None:
@@ -48,7 +52,7 @@ class GenerationStore:
         self._identity = identity
         self._deadlines = deadlines
         self._nonce = nonce
-        self._saved: State | None = None
+        self._saved: PersistentState | None = None
         self.held: frozenset[int] = frozenset()
         """Generations to keep beside those that the state names."""
         self._copies = GenerationCopies(state)
@@ -89,17 +93,17 @@ class GenerationStore:
             logger.warning("the disk did not answer within %g s, leaving it", within_s)
         self._thread.shutdown(cancel_futures=True)
 
-    async def load(self) -> State:
+    async def load(self) -> PersistentState:
         """Return what an earlier daemon knew of this cluster; another's is set aside."""
         return await self._call(self._load)
 
-    def _load(self) -> State:
+    def _load(self) -> PersistentState:
         state = self._state.load()
         if not self._identity.fits(state):
             aside = self._state.set_aside()
             other = self._identity.differs(state)
             logger.warning('the state is of another compute (%s), moved it to "%s"', other, aside)
-            state = State()
+            state = PersistentState()
         return self._identity.put_into(state.migrated)
 
     async def last_attempt(self) -> int:
@@ -147,14 +151,14 @@ class GenerationStore:
         except StoreError as error:
             logger.warning("%s", error)
 
-    async def check_named_files(self, body: str) -> None:
+    async def check_referenced_files(self, body: str) -> None:
         """Refuse a *body* that includes or names what is no regular file.
 
         Raises:
             SpecError: it does.
             StoreError: the disk does not answer.
         """
-        await self._call(lambda: self._conf.check_named_files(body))
+        await self._call(lambda: self._conf.check_referenced_files(body))
 
     async def check(self, body: str) -> tuple[Complaint, ...]:
         """Ask the server's binary what it thinks of *body*."""
@@ -162,7 +166,13 @@ class GenerationStore:
         return tuple(await call)
 
     async def install(
-        self, body: str, *, document: bytes, token: str | None, state: State, hurry: bool = False
+        self,
+        body: str,
+        *,
+        document: bytes,
+        token: str | None,
+        state: PersistentState,
+        hurry: bool = False,
     ) -> Marker:
         """Make *body* the live file, as the next generation; return its marker.
 
@@ -176,7 +186,7 @@ class GenerationStore:
         return await self._call(lambda: self._install(body, document, token, state, hurry))
 
     def _install(
-        self, body: str, document: bytes, token: str | None, state: State, hurry: bool
+        self, body: str, document: bytes, token: str | None, state: PersistentState, hurry: bool
     ) -> Marker:
         number = self._next_number(state)
         marker = Marker.of(generation=number, nonce=self._nonce(), body=body)
@@ -213,7 +223,7 @@ class GenerationStore:
             self._copies.put(self._late)
         return added
 
-    def _next_number(self, state: State) -> int:
+    def _next_number(self, state: PersistentState) -> int:
         if self._last_number is None:
             text = self._conf.read()
             self._last_number = highest_generation(
@@ -261,7 +271,13 @@ class GenerationStore:
             await self._call(lambda: self._conf.swap(text))
 
     def adopt(
-        self, body: str, marker: Marker, *, document: bytes, token: str | None, state: State
+        self,
+        body: str,
+        marker: Marker,
+        *,
+        document: bytes,
+        token: str | None,
+        state: PersistentState,
     ) -> None:
         """Learn that the live file is right for this document, too: the next `save` keeps it."""
         conf = file_text(body, marker, state.floor)
@@ -282,7 +298,7 @@ class GenerationStore:
         except StoreError as error:
             logger.warning("%s", error)
 
-    async def save(self, state: State) -> None:
+    async def save(self, state: PersistentState) -> None:
         """Keep *state*; a failure is only logged: the next save, or proof at start, mends it.
 
         What is kept already is not written again: while an outage lasts, nothing changes but time.
@@ -295,7 +311,7 @@ class GenerationStore:
             except StoreError as error:
                 logger.warning("%s", error)
 
-    async def _save(self, state: State) -> None:
+    async def _save(self, state: PersistentState) -> None:
         if self._copies.unsynced is not None:  # what a state names must be there as long as it is
             await self.sync()
         failpoint.reach("before-save")

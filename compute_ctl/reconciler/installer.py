@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from compute_ctl.decisions.attempt import Good, Result, reasons
-from compute_ctl.decisions.facts import Outcome, Written
+from compute_ctl.decisions.apply_plan import ApplyResult, GoodBody, reasons
+from compute_ctl.decisions.model import Outcome, Written
 from compute_ctl.decisions.proof import Proof, Verdict
 from compute_ctl.document.body import Body, changed_names, split_body
 from compute_ctl.document.generation import Marker, map_sha256, sha256_hex
@@ -136,16 +136,16 @@ class Installer:
         kept = await self._store.kept(written.marker.generation)
         return kept[0] if kept else self._document
 
-    def conclude(self, verdict: Verdict) -> Result:
+    def conclude(self, verdict: Verdict) -> ApplyResult:
         """Record what *verdict* proves; return how the application ended."""
         if verdict.rejected:
-            return Result(outcome=Outcome.REJECTED, reason=reasons(verdict.bad), broken=True)
+            return ApplyResult(outcome=Outcome.REJECTED, reason=reasons(verdict.bad), broken=True)
         if verdict.proof is Proof.NONE:
             if verdict.blocked:
-                return Result(outcome=Outcome.BLOCKED, reason=reasons(verdict.blocked))
+                return ApplyResult(outcome=Outcome.BLOCKED, reason=reasons(verdict.blocked))
             if not self._verifier.possible:
                 reason = "postgres does not accept connections yet"
-                return Result(outcome=Outcome.UNPROVEN, reason=reason, excused=True)
+                return ApplyResult(outcome=Outcome.UNPROVEN, reason=reason, excused=True)
             self._node.looked(verdict)
             reason = "postgres did not acknowledge the configuration"
             if self._verifier.sql_error:
@@ -154,9 +154,9 @@ class Installer:
                 reason += f'; it waits for file "{file}"'
             if verdict.lost:
                 reason = f"not in force: {'; '.join(one.reason for one in verdict.shadowed)}"
-            return Result(outcome=Outcome.UNPROVEN, reason=reason)
+            return ApplyResult(outcome=Outcome.UNPROVEN, reason=reason)
         self._node.proved(verdict)
-        return Result(outcome=Outcome.APPLIED)
+        return ApplyResult(outcome=Outcome.APPLIED)
 
     async def changed_since_proven(self, body: str) -> frozenset[str]:
         """Return which settings of *body* differ from those of the last other rest proven."""
@@ -167,7 +167,7 @@ class Installer:
                 return changed_names(split_body(kept[1].body)[0], rest)
         return changed_names("", rest)
 
-    async def good(self, *, instead_of: str | None = None) -> Good | None:
+    async def good(self, *, instead_of: str | None = None) -> GoodBody | None:
         """Return what to go back to while Postgres runs: the newest rest proven in full.
 
         Not *instead_of*, a rest that is refused now and may have been proven.
@@ -179,9 +179,9 @@ class Installer:
         kept = await self._store.kept(fact.generation) if fact else None
         if kept is not None:
             rest, upstream = split_body(kept[1].body)
-            return Good(rest=rest, upstream=upstream)
+            return GoodBody(rest=rest, upstream=upstream)
         # Its files are gone, or none is good without a doubt: what ran last has not hurt either.
         for ran in (self._node.written if self._node.proven else None, self._ran):
             if ran is not None and ran.rest != instead_of:
-                return Good(rest=ran.rest, upstream=ran.upstream)
+                return GoodBody(rest=ran.rest, upstream=ran.upstream)
         return None

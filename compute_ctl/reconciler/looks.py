@@ -31,9 +31,9 @@ class Looker:
     def begin(self) -> None:
         """Begin the look that is wanted, if it may begin by now."""
         now = self._clock.monotonic()
-        if self._task is not None or self._node.looks.due_at > now:
+        if self._task is not None or self._node.drift_checks.due_at > now:
             return
-        self._node.looks.begin(now)
+        self._node.drift_checks.begin(now)
         self._marker = self._written
         self._task = asyncio.create_task(self._make(), name="look")
         self._task.add_done_callback(lambda _: self._node.wake.set())
@@ -48,7 +48,7 @@ class Looker:
     @property
     def next_at(self) -> float:
         """When the next one may begin, in monotonic seconds; infinity: not before this one ends."""
-        return inf if self._task is not None else self._node.looks.due_at
+        return inf if self._task is not None else self._node.drift_checks.due_at
 
     def take(self) -> tuple[bool, Verdict | None]:
         """Return whether a look has ended that was not taken yet, and what it has found.

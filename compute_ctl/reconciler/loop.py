@@ -17,9 +17,9 @@ from math import isfinite
 from typing import Final
 
 from compute_ctl.decisions import pacing
-from compute_ctl.decisions.attempt import Result
-from compute_ctl.decisions.facts import GOOD_OUTCOMES, PUSH, Outcome, Source, StartFailure
-from compute_ctl.decisions.state import Event, Status
+from compute_ctl.decisions.apply_plan import ApplyResult
+from compute_ctl.decisions.model import GOOD_OUTCOMES, PUSH, Outcome, RequestOrigin, StartFailure
+from compute_ctl.decisions.transitions import Event, Status
 from compute_ctl.errors import (
     FetchError,
     SpecError,
@@ -90,7 +90,7 @@ class Reconciler:
     async def run(self) -> None:
         """Work until the compute terminates."""
         if not self._node.terminating:  # somebody may have come before this task
-            self._node.request_refresh(who="start", source=Source.CLOCK)
+            self._node.request_refresh(who="start", source=RequestOrigin.CLOCK)
         try:
             while not self._node.terminating:
                 await self._turn()
@@ -122,7 +122,7 @@ class Reconciler:
             return
         if node.status is Status.REFRESH_CONFIGURATION_PENDING and not self._schedule.wanted(now):
             node.requests.clear_suspicion()
-            node.go_home("nobody complains any more")
+            node.settle("nobody complains any more")
         await self._rest(min(due.at, self._schedule.quiet_at(now)) - now)
 
     async def _rest(self, seconds: float) -> None:
@@ -154,8 +154,8 @@ class Reconciler:
             with bounded(self._settings.deadlines.apply_total):
                 result = await self._applier.looked(verdict)
         except StoreError as error:
-            result = Result(outcome=Outcome.WRITE_FAILED, reason=str(error))
-        self._node.looks.end()
+            result = ApplyResult(outcome=Outcome.WRITE_FAILED, reason=str(error))
+        self._node.drift_checks.end()
         if result is None:
             self._pushes.proven()
             return False
@@ -182,7 +182,7 @@ class Reconciler:
         """Fetch, apply what is new, and go where the outcome leads."""
         node, begun = self._node, self._attempts.begin()
         node.move(Event.REFRESH)
-        node.move(Event.DUE)
+        node.move(Event.FETCH_STARTED)
         # Once for each trouble, not for each of its attempts.
         level = logging.DEBUG if node.error or who == pacing.Why.SUSPICION else logging.INFO
         if node.requests.suspected(begun[0]):
@@ -196,7 +196,7 @@ class Reconciler:
             news = await self._interruptible(fetch)
         except _InterruptedError:
             outcome = Outcome.TERMINATED if node.terminating else Outcome.SUPERSEDED
-            self._attempts.end(begun, Result(outcome=outcome), who=who, served=served)
+            self._attempts.end(begun, ApplyResult(outcome=outcome), who=who, served=served)
             return
         except (FetchError, SpecError) as error:
             news = error
@@ -207,24 +207,26 @@ class Reconciler:
         self._attempts.end(begun, result, who=who, served=served)
         self._leave(result)
 
-    async def _answered(self, news: News | FetchError | SpecError | None, *, force: bool) -> Result:
+    async def _answered(
+        self, news: News | FetchError | SpecError | None, *, force: bool
+    ) -> ApplyResult:
         """Act on what a fetch has brought, or on its failure."""
         if isinstance(news, FetchError | SyntaxSpecError):
             return await self._fetch_failed(news)
         if isinstance(news, SpecError):
-            return Result(outcome=Outcome.REJECTED, reason=str(news), invalid=True)
+            return ApplyResult(outcome=Outcome.REJECTED, reason=str(news), invalid=True)
         return await self._fetched(news, force=force)
 
     def _caller(self, who: str) -> str:
         """Return what an attempt is called whose fetch is made for the reason *who*."""
         requests = self._node.requests
         if who == pacing.Why.OPERATOR and not requests.by_operator:
-            return Source.CLOCK  # its own start, or a server that has come back
+            return RequestOrigin.CLOCK  # its own start, or a server that has come back
         if who == pacing.Why.SUSPICION and not requests.worker_complains:
             return RETRY
         return who
 
-    async def _inspect(self, result: Result, *, asked: bool) -> Result:
+    async def _inspect(self, result: ApplyResult, *, asked: bool) -> ApplyResult:
         """Look at what is in force, whatever has become of the document; return how it ended.
 
         While Postgres waits for news that is left to the `Looker`: a look may take as long as SQL
@@ -232,18 +234,18 @@ class Reconciler:
         """
         if self._node.requests.worker_complains:
             if asked or result.outcome is Outcome.UNCHANGED:
-                self._node.want_look(hurry=asked)
+                self._node.request_drift_check(hurry=asked)
             return result
         if not asked:
             return result
-        self._node.looks.begin(self._clock.monotonic())
+        self._node.drift_checks.begin(self._clock.monotonic())
         try:
             done = await self._applier.inspect()
         except StoreError as error:
             logger.error("%s", error)
             return result
         finally:
-            self._node.looks.end()
+            self._node.drift_checks.end()
         worse = done is not None and done.outcome not in GOOD_OUTCOMES
         return done if done and (worse or result.outcome is Outcome.UNCHANGED) else result
 
@@ -276,7 +278,7 @@ class Reconciler:
         """Whether a push or the end of the compute makes the present fetch pointless."""
         return self._node.push is not None or self._node.terminating
 
-    async def _fetched(self, news: News | None, *, force: bool) -> Result:
+    async def _fetched(self, news: News | None, *, force: bool) -> ApplyResult:
         self._schedule.answered(to_long_poll=news is None or news.long_polled)
         if news is None:
             return await self._unchanged()
@@ -287,31 +289,33 @@ class Reconciler:
         self._pushes.want_catalog(news.document, result)  # a refresh does not wait for it
         return result
 
-    async def _unchanged(self) -> Result:
+    async def _unchanged(self) -> ApplyResult:
         """There is no news; what is written but not proven may be provable by now."""
         if self._node.written is None or self._node.proven:
-            return Result(outcome=Outcome.UNCHANGED)
+            return ApplyResult(outcome=Outcome.UNCHANGED)
         return await self._applier.verify_again()
 
-    async def _fetch_failed(self, error: FetchError | SyntaxSpecError) -> Result:
+    async def _fetch_failed(self, error: FetchError | SyntaxSpecError) -> ApplyResult:
         """Count the failure; what is written but not proven is no worse for it."""
         self._schedule.failed(error)
         if not self._interrupted:
             await self._unchanged()
         lasting = isinstance(error, FetchError) and error.lasting
-        return Result(outcome=Outcome.FETCH_FAILED, reason=str(error), lasting=lasting)
+        return ApplyResult(outcome=Outcome.FETCH_FAILED, reason=str(error), lasting=lasting)
 
-    def _empty(self) -> Result:
+    def _empty(self) -> ApplyResult:
         """Believe a detach only when it is said twice, at least the grace period apart."""
         if self._schedule.empty(self._clock.monotonic()):
             self._schedule.attached()
             self._node.detach()
-            return Result(outcome=Outcome.EMPTY, reason="the source said twice that it is empty")
+            return ApplyResult(
+                outcome=Outcome.EMPTY, reason="the source said twice that it is empty"
+            )
         grace = self._settings.deadlines.empty_grace
         reason = f"the source says that this compute is empty; asking again within {grace:g} s"
-        return Result(outcome=Outcome.EMPTY, reason=reason)
+        return ApplyResult(outcome=Outcome.EMPTY, reason=reason)
 
-    def _leave(self, result: Result) -> None:
+    def _leave(self, result: ApplyResult) -> None:
         """Move to where an ended attempt leads, unless something else has moved already."""
         node, now = self._node, self._clock.monotonic()
         if node.terminating or node.push is not None or node.status is Status.EMPTY:
@@ -323,9 +327,9 @@ class Reconciler:
         if result.broken:
             node.move(Event.ATTEMPT_FAILED, result.reason)
         elif self._schedule.wanted(now):
-            node.move(Event.AGAIN, result.outcome)
+            node.move(Event.RETRY, result.outcome)
         else:
-            node.go_home(result.outcome)
+            node.settle(result.outcome)
         self._pushes.proven()
 
     async def _fall_back_for_start(self, failure: StartFailure) -> None:
@@ -348,7 +352,9 @@ class Reconciler:
     async def _configure(self, push: Push) -> None:
         """Apply a pushed document."""
         node, begun = self._node, self._attempts.begin()
-        node.move(Event.TAKEN_APPLY if self._postgres.running else Event.TAKEN_START)
+        node.move(
+            Event.PUSH_STARTED_ONLINE if self._postgres.running else Event.PUSH_STARTED_OFFLINE
+        )
         served = node.requests.taken
         with bounded(self._settings.deadlines.apply_total):
             if push.document is None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from compute_ctl.decisions.attempt import reasons
+from compute_ctl.decisions.apply_plan import reasons
 from compute_ctl.decisions.proof import Complaint
 from compute_ctl.decisions.trial import settings_to_try
 from compute_ctl.document.render import Rendered

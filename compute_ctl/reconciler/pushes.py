@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from asyncio import Future
 
-from compute_ctl.decisions.attempt import Result
-from compute_ctl.decisions.facts import GOOD_OUTCOMES, Outcome
-from compute_ctl.decisions.state import Event, Status
+from compute_ctl.decisions.apply_plan import ApplyResult
+from compute_ctl.decisions.model import GOOD_OUTCOMES, Outcome
+from compute_ctl.decisions.transitions import Event, Status
 from compute_ctl.document.generation import Marker
 from compute_ctl.document.spec import Document
 from compute_ctl.errors import RequestError
@@ -62,7 +62,7 @@ class Pushes:
         return ""
 
     def want_catalog(
-        self, document: Document | None, result: Result, *, force: bool = False
+        self, document: Document | None, result: ApplyResult, *, force: bool = False
     ) -> Future[CatalogResult] | None:
         """Have the catalog made as *document* wants it, if its configuration is to be in force."""
         taken = result.outcome in GOOD_OUTCOMES or result.outcome is Outcome.UNPROVEN
@@ -94,7 +94,7 @@ class Pushes:
         node.move(Event.ATTEMPT_FAILED, node.error)
         return False
 
-    def answer(self, push: Push, result: Result) -> None:
+    def answer(self, push: Push, result: ApplyResult) -> None:
         """Tell the caller of *push* how it ended, unless that is yet to come."""
         good = result.outcome in GOOD_OUTCOMES
         if good and not self._node.not_in_force:

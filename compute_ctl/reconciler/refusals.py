@@ -9,10 +9,10 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from compute_ctl.decisions.attempt import Result, fall_back, reasons
-from compute_ctl.decisions.facts import PUSH, Outcome
+from compute_ctl.decisions.apply_plan import ApplyResult, fallback_body, reasons
+from compute_ctl.decisions.model import PUSH, Outcome
+from compute_ctl.decisions.persistent_state import Quarantined
 from compute_ctl.decisions.proof import Complaint
-from compute_ctl.decisions.recovery import Quarantined
 from compute_ctl.document.body import Body
 from compute_ctl.document.generation import sha256_hex
 from compute_ctl.document.render import Rendered, render_upstream
@@ -44,7 +44,7 @@ class Refusals:
 
     async def refuse(
         self, document: Document, rendered: Rendered, bad: tuple[Complaint, ...]
-    ) -> Result:
+    ) -> ApplyResult:
         """Quarantine the document, and bring a good generation (back) into force."""
         reason = reasons(bad, places=False)
         logger.error("configuration refused: %s", reason)
@@ -53,12 +53,12 @@ class Refusals:
         self._config.quarantine(document, reason, servers_too=servers_too, unfinished=unfinished)
         self._node.state = self._node.state.without_rest(sha256_hex(rendered.rest))
         good = await self._installer.good(instead_of=rendered.rest)
-        body = fall_back(upstream=rendered.upstream, bad=bad, good=good)
+        body = fallback_body(upstream=rendered.upstream, bad=bad, good=good)
         return await self.fall_back_to(body, document, rendered.storage_token, reason)
 
     async def refuse_again(
         self, document: Document, rendered: Rendered, entry: Quarantined
-    ) -> Result:
+    ) -> ApplyResult:
         """Keep a refused document out, but not the servers it names while the old ones are dead.
 
         The fallback that brings them may have failed on a full disk.
@@ -73,18 +73,18 @@ class Refusals:
             or written.upstream == rendered.upstream
             or not self._node.requests.worker_complains
         ):
-            return Result(outcome=Outcome.REJECTED, reason=reason)
+            return ApplyResult(outcome=Outcome.REJECTED, reason=reason)
         body = good.rest + rendered.upstream
         return await self.fall_back_to(body, document, rendered.storage_token, reason)
 
-    async def salvage(self, document: Document, error: SpecError) -> Result:
+    async def salvage(self, document: Document, error: SpecError) -> ApplyResult:
         """Save the upstream part of a document of which the rest cannot be written.
 
         Only while Postgres itself suffers: else bad input is refused without touching anything.
         """
         known = self._config.known(document, PUSH)
         good = await self._installer.good()
-        result = Result(outcome=Outcome.REJECTED, reason=str(error), invalid=True)
+        result = ApplyResult(outcome=Outcome.REJECTED, reason=str(error), invalid=True)
         suffers = self._node.requests.worker_complains
         if good is None or not suffers or is_older(document.version, known.floor):
             return result
@@ -109,28 +109,28 @@ class Refusals:
         reason: str,
         *,
         invalid: bool = False,
-    ) -> Result:
+    ) -> ApplyResult:
         """Bring *body* into force in place of a refused document."""
         if body is None:
-            return Result(outcome=Outcome.REJECTED, reason=reason, broken=True)
+            return ApplyResult(outcome=Outcome.REJECTED, reason=reason, broken=True)
         if self._node.written is not None and self._node.written.body == body:
-            return Result(outcome=Outcome.REJECTED, reason=reason, invalid=invalid)
+            return ApplyResult(outcome=Outcome.REJECTED, reason=reason, invalid=invalid)
         with bounded(self._deadlines.fallback):
             return await self._instead(body, document, token, reason, invalid=invalid)
 
     async def _instead(
         self, body: str, document: Document, token: str | None, reason: str, *, invalid: bool
-    ) -> Result:
+    ) -> ApplyResult:
         try:
             await self._installer.install(body, document, token, is_fallback=True)
         except StoreError as error:
             reason = f"{reason}; the fallback could not be written: {error}"
-            return Result(outcome=Outcome.REJECTED, reason=reason, broken=True)
+            return ApplyResult(outcome=Outcome.REJECTED, reason=reason, broken=True)
         verdict = await self._verifier.verify(within_s=self._deadlines.fallback)
         await self._store.sync()
         if verdict.rejected:
             reason = f"{reason}; the fallback too: {reasons(verdict.bad, places=False)}"
-            return Result(outcome=Outcome.REJECTED, reason=reason, broken=True)
+            return ApplyResult(outcome=Outcome.REJECTED, reason=reason, broken=True)
         self._installer.conclude(verdict)
         await self._store.save(self._node.state)
-        return Result(outcome=Outcome.REJECTED, reason=reason, invalid=invalid)
+        return ApplyResult(outcome=Outcome.REJECTED, reason=reason, invalid=invalid)

@@ -10,7 +10,7 @@ from compute_ctl.document.render import RenderContext, render
 from compute_ctl.document.spec import Document
 from compute_ctl.errors import SpecError
 from compute_ctl.node import Node
-from compute_ctl.system.daemon_thread import beside_loop
+from compute_ctl.system.blocking_worker import beside_loop
 
 logger = logging.getLogger(__name__)
 

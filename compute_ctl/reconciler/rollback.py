@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from compute_ctl.decisions.attempt import Result, reasons
-from compute_ctl.decisions.facts import Outcome, Written
-from compute_ctl.decisions.recovery import Fact
+from compute_ctl.decisions.apply_plan import ApplyResult, reasons
+from compute_ctl.decisions.model import Outcome, Written
+from compute_ctl.decisions.persistent_state import GenerationRef
 from compute_ctl.document.render import Rendered, render, render_upstream
 from compute_ctl.document.spec import Document
 from compute_ctl.errors import SpecError, StoreError
@@ -29,7 +29,7 @@ class Rollback:
         )
         self._refusals = refusals
 
-    async def roll_back(self, *, old_upstream: bool) -> Result:
+    async def roll_back(self, *, old_upstream: bool) -> ApplyResult:
         """Quarantine what is applied, and bring the generation before it into force.
 
         Its servers stay behind unless *old_upstream*: they may be the dead ones. If Postgres
@@ -54,7 +54,7 @@ class Rollback:
             self._config.go_back(document, instead_of=current[0])
             await self._installer.install(body, document, token, is_fallback=body != rendered.body)
         except (SpecError, StoreError) as error:
-            return Result(outcome=Outcome.WRITE_FAILED, reason=str(error))
+            return ApplyResult(outcome=Outcome.WRITE_FAILED, reason=str(error))
         verdict = await self._verifier.verify()
         await self._store.sync()
         if verdict.rejected:
@@ -64,14 +64,14 @@ class Rollback:
         await self._store.save(self._node.state)
         return result
 
-    async def _other_servers(self, applied: Fact, before: Written) -> str:
+    async def _other_servers(self, applied: GenerationRef, before: Written) -> str:
         """Return how the operator can go back to other servers, '' where none are kept."""
         if await self._earlier(applied, before, old_upstream=True) is None:
             return ""
         return '; "compute_ctl rollback --old-upstream" goes back to the servers of before, too'
 
     async def _earlier(
-        self, applied: Fact, before: Written, *, old_upstream: bool
+        self, applied: GenerationRef, before: Written, *, old_upstream: bool
     ) -> tuple[Document, Rendered] | None:
         """Return the newest generation below *applied* that nobody has refused and that differs."""
         refused = {entry.content_sha256 for entry in self._node.state.quarantine}
@@ -90,6 +90,6 @@ class Rollback:
         return None
 
 
-def _nowhere(reason: str) -> Result:
+def _nowhere(reason: str) -> ApplyResult:
     """Return the result of a rollback that has no aim; nothing was touched."""
-    return Result(outcome=Outcome.REJECTED, reason=f"cannot roll back: {reason}", invalid=True)
+    return ApplyResult(outcome=Outcome.REJECTED, reason=f"cannot roll back: {reason}", invalid=True)

@@ -12,8 +12,8 @@ import logging
 from collections import deque
 from dataclasses import dataclass, field
 
-from compute_ctl.decisions.facts import Written
-from compute_ctl.decisions.start import Candidate, KeptRest, candidates
+from compute_ctl.decisions.model import Written
+from compute_ctl.decisions.start_candidates import Candidate, KeptRest, candidates
 from compute_ctl.document.body import split_body
 from compute_ctl.document.generation import Marker
 from compute_ctl.document.render import render, render_upstream

@@ -7,8 +7,8 @@ import logging
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from compute_ctl.decisions.facts import Written
 from compute_ctl.decisions.logins import Logins, is_evidence
+from compute_ctl.decisions.model import Written
 from compute_ctl.decisions.proof import Proof, SqlReport, Verdict, judge
 from compute_ctl.decisions.reload_errors import judged
 from compute_ctl.errors import LoginError, PostgresError, ProbeError

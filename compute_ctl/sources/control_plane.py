@@ -35,7 +35,7 @@ from compute_ctl.sources.addresses import base_urls
 from compute_ctl.sources.connection_error import connection_error, system_words
 from compute_ctl.sources.http_answer import applied_wait, reason_in, retry_after, status_text
 from compute_ctl.sources.sockets import vigilant
-from compute_ctl.system.daemon_thread import beside_loop
+from compute_ctl.system.blocking_worker import beside_loop
 
 MAX_BYTES: Final = MAX_DOCUMENT_BYTES
 CONNECT_TIMEOUT_S: Final = 2.0

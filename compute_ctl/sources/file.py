@@ -19,7 +19,7 @@ from compute_ctl.document.spec import MAX_DOCUMENT_BYTES
 from compute_ctl.errors import FetchError
 from compute_ctl.ports import Fetched, FetchStatus
 from compute_ctl.system.atomic_file import read_regular
-from compute_ctl.system.daemon_thread import Room, beside_loop
+from compute_ctl.system.blocking_worker import BlockingWorker, beside_loop
 
 MAX_BYTES: Final = MAX_DOCUMENT_BYTES
 READ_TIMEOUT_S: Final = 10.0
@@ -33,7 +33,7 @@ class FileSource:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._room = Room()
+        self._room = BlockingWorker()
         self._reading: asyncio.Task[bytes] | None = None
         """The last read. A fetch that is given up, for a push say, leaves it to end by itself."""
         self._found: str | None = None

@@ -12,7 +12,7 @@ from typing import Final
 
 from compute_ctl.errors import ProbeError, SqlError
 from compute_ctl.sql.session import PgSession, Row
-from compute_ctl.system.daemon_thread import Room
+from compute_ctl.system.blocking_worker import BlockingWorker
 
 THREAD_MARGIN_S: Final = 0.5
 """For a thread to report that its deadline has passed."""
@@ -29,7 +29,7 @@ class KeptSession:
         self._connstr = connstr
         self._application_name = application_name
         self._session: PgSession | None = None
-        self._room = Room()
+        self._room = BlockingWorker()
         self._turn = asyncio.Lock()
 
     def close(self) -> None:

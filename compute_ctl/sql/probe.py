@@ -20,7 +20,7 @@ from compute_ctl.decisions.running import PLACEHOLDER, Running
 from compute_ctl.document.spec_sources import UPSTREAM_SETTINGS
 from compute_ctl.errors import ProbeError
 from compute_ctl.sql.session import PgSession, Row
-from compute_ctl.system.daemon_thread import Room
+from compute_ctl.system.blocking_worker import BlockingWorker
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -50,13 +50,13 @@ SELECT (extract(epoch FROM pg_catalog.pg_conf_load_time()) * 1000000)::bigint,
 _UPSTREAM: Final = f"'{{{','.join(sorted(UPSTREAM_SETTINGS))}}}'::pg_catalog.text[]"
 
 
-class SqlProbe:
+class PgSqlProbe:
     """Looks at the server of one connection string; used from one event loop."""
 
     def __init__(self, connstr: str) -> None:
         """*connstr* is a superuser's conninfo or URL; it is not looked at before the first use."""
         self._connstr = connstr
-        self._room = Room()
+        self._room = BlockingWorker()
 
     async def look(self, *, deadline_s: float) -> SqlReport:
         """Return what the server says about its configuration files.

@@ -2,7 +2,7 @@
 
 psycopg's own deadlines do not bound everything (a cancelled query waits again for the server), so
 libpq is driven through `psycopg.pq`, its non-blocking face, and each wait on the socket is cut at
-the deadline. Only a name lookup is not bounded: use sessions in a thread (`daemon_thread`).
+the deadline. Only a name lookup is not bounded: use sessions in a thread (`blocking_worker`).
 
 Options are forced on the session, since `ALTER ROLE` and `ALTER DATABASE ... SET` can change any of
 them behind our back; what the connection string itself asks for comes before, so ours win.

@@ -16,7 +16,7 @@ from typing import Any, Self
 
 import msgspec
 
-from compute_ctl.decisions.facts import Attempt, Outcome, Written
+from compute_ctl.decisions.model import Attempt, Outcome, Written
 from compute_ctl.document.generation import Marker
 from compute_ctl.document.spec import ComputeCtlConfig, Jwks
 from compute_ctl.http import Doors

@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 
 from compute_ctl.catalog import Keeper
-from compute_ctl.decisions.facts import Desired, Written
+from compute_ctl.decisions.model import Desired, Written
+from compute_ctl.decisions.persistent_state import PersistentState
 from compute_ctl.decisions.proof import Proof, Verdict
-from compute_ctl.decisions.recovery import State
 from compute_ctl.document.generation import Marker
 from compute_ctl.document.spec import Document, decode_document
 from compute_ctl.node import Node
@@ -50,7 +50,7 @@ class Stage:
     node: Node
     keeper: Keeper
     server: Postgres
-    saved: list[State] = field(default_factory=list)
+    saved: list[PersistentState] = field(default_factory=list)
 
     def desire(self, wish: Document) -> None:
         """Make *wish* what is desired."""
@@ -92,7 +92,7 @@ async def staged(server: Postgres, **keeper: Any) -> AsyncIterator[Stage]:
     """A keeper at work."""
     postgres, clock = Attached(server.data), SystemClock()
     node = Node(clock=clock, postgres=postgres)
-    saved: list[State] = []
+    saved: list[PersistentState] = []
 
     async def save() -> None:
         saved.append(node.state)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from compute_ctl.decisions.state import Event
+from compute_ctl.decisions.transitions import Event
 from devstack.installation import free_port
 from tests.daemon.api import Served, Wire, serve
 from tests.daemon.signing import KEY, token, trust

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from compute_ctl.__main__ import main
-from compute_ctl.decisions.facts import Outcome, Source, Suspicion
-from compute_ctl.decisions.state import Event
+from compute_ctl.decisions.model import Outcome, RequestOrigin, Suspicion
+from compute_ctl.decisions.transitions import Event
 from tests.daemon.api import Served, serve
 from tests.support.nobody import AS_NOBODY
 
@@ -50,12 +50,12 @@ async def test_status_tells_what_is_wrong(
     """Suspicion, error and last attempt are there; a failed compute is exit status 1."""
     served.node.request_refresh(
         who="test",
-        source=Source.WORKER,
+        source=RequestOrigin.WORKER,
         suspicion=Suspicion(source="pageserver", shard=2, trouble="dead", text="refused"),
     )
     served.end_attempt(Outcome.REJECTED, "no good")
     served.node.server.catalog_error = "could not make role r"
-    served.node.move(Event.HOME_FAILED)
+    served.node.move(Event.SETTLE_FAILED)
     assert await command("status", "-D", str(tmp_path)) == 1
     out = capsys.readouterr().out
     assert "pageserver shard 2 dead: refused" in out
@@ -129,7 +129,7 @@ async def test_refresh_waits(
     more: str,
 ) -> None:
     """With --wait the exit status is the outcome, and whether that is in force."""
-    monkeypatch.setattr("compute_ctl.node.picture.in_sync", lambda _: in_sync)
+    monkeypatch.setattr("compute_ctl.node.snapshot.in_sync", lambda _: in_sync)
     running = asyncio.create_task(command("refresh", "--wait", "-D", str(tmp_path)))
     await served.requested()
     served.end_attempt(outcome, "why")

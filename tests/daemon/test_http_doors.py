@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from compute_ctl.decisions.facts import Outcome
-from compute_ctl.decisions.state import Event
+from compute_ctl.decisions.model import Outcome
+from compute_ctl.decisions.transitions import Event
 from compute_ctl.http.api import Door, Route
 from compute_ctl.http.routes import NOT_OURS, ROUTES
 from tests.daemon.api import Served, Wire, serve

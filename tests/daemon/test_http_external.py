@@ -7,7 +7,7 @@ from pathlib import Path
 import jwt
 import pytest
 
-from compute_ctl.decisions.state import Event
+from compute_ctl.decisions.transitions import Event
 from compute_ctl.http.api import Door, Route
 from compute_ctl.http.routes import ROUTES
 from devstack.installation import free_port

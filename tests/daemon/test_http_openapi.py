@@ -23,8 +23,8 @@ from requests.adapters import HTTPAdapter
 from schemathesis import APIOperation, Case, GenerationMode
 from schemathesis.checks import CHECKS
 
-from compute_ctl.decisions.facts import Outcome
-from compute_ctl.decisions.state import Event
+from compute_ctl.decisions.model import Outcome
+from compute_ctl.decisions.transitions import Event
 from compute_ctl.http.api import Door, Route
 from compute_ctl.http.openapi import document
 from compute_ctl.http.routes import ROUTES

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from compute_ctl.decisions.facts import Outcome, Suspicion
+from compute_ctl.decisions.model import Outcome, Suspicion
 from devstack.wait import until
 from tests.daemon.api import Served, Wire, serve
 

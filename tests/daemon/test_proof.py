@@ -13,7 +13,7 @@ from compute_ctl.decisions.proof import (
     judge,
 )
 from compute_ctl.document.generation import MARKER_SETTING
-from compute_ctl.sql.probe import SqlProbe
+from compute_ctl.sql.probe import PgSqlProbe
 from devstack.installation import give_away
 from devstack.postgres import Postgres
 from devstack.wait import wait_until
@@ -41,7 +41,7 @@ class Server:
     async def judge(self, swapped_at: datetime) -> Verdict:
         """Look and judge, without a worker."""
         return judge(
-            await SqlProbe(self.postgres.dsn()).look(deadline_s=10),
+            await PgSqlProbe(self.postgres.dsn()).look(deadline_s=10),
             None,
             our_file=str(self.postgres.data / "compute_ctl.conf"),
             marker=str(self.marker),

@@ -10,7 +10,7 @@ import pytest
 
 from compute_ctl.decisions.proof import FileSetting, PendingRestart, SqlReport
 from compute_ctl.errors import ProbeError
-from compute_ctl.sql.probe import SqlProbe
+from compute_ctl.sql.probe import PgSqlProbe
 from devstack.postgres import Postgres
 from devstack.wait import wait_until
 from tests.support.fixtures import PostgresFactory
@@ -18,7 +18,7 @@ from tests.support.fixtures import PostgresFactory
 
 async def look(server: Postgres) -> SqlReport:
     """Look once."""
-    return await SqlProbe(server.dsn()).look(deadline_s=5)
+    return await PgSqlProbe(server.dsn()).look(deadline_s=5)
 
 
 def row(report: SqlReport, name: str) -> FileSetting:
@@ -139,7 +139,7 @@ def silent() -> Iterator[str]:
 
 async def test_silence_ends_at_the_deadline(silent: str) -> None:
     """A server that says nothing costs the deadline, no more, and the next look is allowed."""
-    probe = SqlProbe(silent)
+    probe = PgSqlProbe(silent)
     for _ in range(2):
         begin = time.monotonic()
         with pytest.raises(ProbeError, match="did not answer"):
@@ -152,15 +152,15 @@ async def test_server_by_name(make_postgres: PostgresFactory) -> None:
     """A name is looked up before libpq would; one that nobody knows is told."""
     server = make_postgres({"listen_addresses": "127.0.0.1"})
     by_name = f"host=localhost port={server.port} user=postgres dbname=postgres"
-    assert (await SqlProbe(by_name).look(deadline_s=5)).settings
-    nobody = SqlProbe("host=no-such-host.invalid user=postgres")
+    assert (await PgSqlProbe(by_name).look(deadline_s=5)).settings
+    nobody = PgSqlProbe("host=no-such-host.invalid user=postgres")
     with pytest.raises(ProbeError, match=r'the address of host "no-such-host\.invalid"'):
         await nobody.look(deadline_s=5)
 
 
 async def test_only_one_look_at_a_time(silent: str) -> None:
     """While a look is stuck, another one fails at once instead of adding a thread."""
-    probe = SqlProbe(silent)
+    probe = PgSqlProbe(silent)
     stuck = asyncio.create_task(probe.look(deadline_s=0.5))
     await asyncio.to_thread(wait_until, "the first look", lambda: not probe._room.free)
     with pytest.raises(ProbeError, match="earlier look"):
@@ -171,7 +171,7 @@ async def test_only_one_look_at_a_time(silent: str) -> None:
 
 async def test_refused_connection_says_why(unused_tcp_port: int) -> None:
     """Nobody listening is told in libpq's words."""
-    probe = SqlProbe(f"host=127.0.0.1 port={unused_tcp_port} user=u")
+    probe = PgSqlProbe(f"host=127.0.0.1 port={unused_tcp_port} user=u")
     with pytest.raises(ProbeError, match=r"could not connect to postgres: .*refused"):
         await probe.look(deadline_s=5)
 
@@ -192,5 +192,5 @@ async def test_server_that_hangs_up(make_postgres: PostgresFactory) -> None:
 async def test_bad_connection_string_keeps_its_password(connstr: str) -> None:
     """An unusable connection string is refused without being shown."""
     with pytest.raises(ProbeError, match="connection string is not valid") as caught:
-        await SqlProbe(connstr).look(deadline_s=5)
+        await PgSqlProbe(connstr).look(deadline_s=5)
     assert "hidden" not in str(caught.value)

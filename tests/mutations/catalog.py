@@ -76,18 +76,18 @@ MUTATIONS: Final = (
     ),
     Mutation(
         name="two daemons for one data directory",
-        file="compute_ctl/files/claim.py",
+        file="compute_ctl/store/pgdata_lock.py",
         old="        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
         new="        fcntl.flock(fd, fcntl.LOCK_UN)\n",
-        tests=("tests/unit/files/test_claim.py",),
+        tests=("tests/unit/store/test_pgdata_lock.py",),
     ),
     # what a document is worth
     Mutation(
         name="compared with what is desired",
-        file="compute_ctl/decisions/attempt.py",
+        file="compute_ctl/decisions/apply_plan.py",
         old="    if written is None or written.body != body:\n",
         new="    if desired is None or desired.content_sha256 != document.content_sha256:\n",
-        tests=("tests/unit/decisions/test_attempt.py",),
+        tests=("tests/unit/decisions/test_apply_plan.py",),
     ),
     Mutation(
         name="no version check",
@@ -98,24 +98,24 @@ MUTATIONS: Final = (
     ),
     Mutation(
         name="no quarantine",
-        file="compute_ctl/decisions/attempt.py",
+        file="compute_ctl/decisions/apply_plan.py",
         old="    if not force and entry and not",
         new="    if document is None and entry and not",
-        tests=("tests/unit/decisions/test_attempt.py",),
+        tests=("tests/unit/decisions/test_apply_plan.py",),
     ),
     Mutation(
         name="no fallback",
-        file="compute_ctl/decisions/attempt.py",
+        file="compute_ctl/decisions/apply_plan.py",
         old="    return good.rest + upstream\n",
         new="    return None\n",
-        tests=("tests/unit/decisions/test_attempt.py",),
+        tests=("tests/unit/decisions/test_apply_plan.py",),
     ),
     Mutation(
         name="good without a start",
-        file="compute_ctl/decisions/recovery.py",
+        file="compute_ctl/decisions/persistent_state.py",
         old="        return _with_good(state, fact) if is_same(self.started, fact) else state\n",
         new="        return _with_good(state, fact)\n",
-        tests=("tests/unit/decisions/test_recovery.py",),
+        tests=("tests/unit/decisions/test_persistent_state.py",),
     ),
     Mutation(
         name="what was not reloaded is no evidence",
@@ -133,24 +133,24 @@ MUTATIONS: Final = (
     ),
     Mutation(
         name="a failed start goes back to the started generation at once",
-        file="compute_ctl/decisions/start.py",
+        file="compute_ctl/decisions/start_candidates.py",
         old="        if started is not None and one.generation < started:\n",
         new="        if started is not None and one.generation != started:\n",
-        tests=("tests/unit/decisions/test_start.py",),
+        tests=("tests/unit/decisions/test_start_candidates.py",),
     ),
     Mutation(
         name="a check without end finds nothing wrong",
-        file="compute_ctl/files/conf_store.py",
+        file="compute_ctl/store/conf_file.py",
         old="            return [Complaint(name=None, reason=reason, file=str(self._path), ",
         new="            return [] and [Complaint(name=None, reason=reason, file=str(self._path), ",
-        tests=("tests/unit/files/test_conf_store.py",),
+        tests=("tests/unit/store/test_conf_file.py",),
     ),
     Mutation(
         name="any file may be included",
-        file="compute_ctl/files/named_files.py",
+        file="compute_ctl/store/referenced_files.py",
         old="            if not stat.S_ISREG(mode):\n",
         new="            if not mode:\n",
-        tests=("tests/unit/files/test_named_files.py",),
+        tests=("tests/unit/store/test_referenced_files.py",),
     ),
     Mutation(
         name="one empty answer detaches",
@@ -162,16 +162,16 @@ MUTATIONS: Final = (
     Mutation(
         name="an equal document leaves the version floor",
         file="compute_ctl/reconciler/applier.py",
-        old="            if step is not Step.KEEP:\n",
+        old="            if step is not Action.KEEP:\n",
         new="            if step is None:\n",
         tests=("tests/e2e/test_documents.py", "-k", "floor_moves"),
     ),
     Mutation(
         name="an unproven live file takes the floor back",
-        file="compute_ctl/decisions/recovery.py",
+        file="compute_ctl/decisions/persistent_state.py",
         old="    known = max(state.live_generation, state.applied",
         new="    known = max(0, state.applied",
-        tests=("tests/unit/decisions/test_recovery.py",),
+        tests=("tests/unit/decisions/test_persistent_state.py",),
     ),
     Mutation(
         name="a push is answered with what replaced it",
@@ -211,7 +211,7 @@ MUTATIONS: Final = (
     ),
     Mutation(
         name="in sync without a session",
-        file="compute_ctl/node/picture.py",
+        file="compute_ctl/node/snapshot.py",
         old="    if written.in_full or written.rest == node.sessions_rest:\n",
         new="    if written.in_full or written.proven:\n",
         tests=("tests/unit/node/test_in_force.py",),
@@ -254,10 +254,10 @@ MUTATIONS: Final = (
     # when
     Mutation(
         name="request forgotten during a refresh",
-        file="compute_ctl/node/requests.py",
+        file="compute_ctl/node/refresh_requests.py",
         old="        self.served = max(self.served, served)\n",
         new="        self.served = self.taken = self.requested\n",
-        tests=("tests/unit/node/test_requests.py",),
+        tests=("tests/unit/node/test_refresh_requests.py",),
     ),
     Mutation(
         name="no pause while it is suspected",
@@ -334,10 +334,10 @@ MUTATIONS: Final = (
     ),
     Mutation(
         name="a thread that is joined at the end",
-        file="compute_ctl/system/daemon_thread.py",
+        file="compute_ctl/system/blocking_worker.py",
         old="            threading.Thread(target=self._work, name=name, daemon=True).start()\n",
         new="            threading.Thread(target=self._work, name=name, daemon=False).start()\n",
-        tests=("tests/unit/system/test_daemon_thread.py", "-k", "process_ends"),
+        tests=("tests/unit/system/test_blocking_worker.py", "-k", "process_ends"),
     ),
     Mutation(
         name="deadlines of the steps that add up",
@@ -471,7 +471,7 @@ MUTATIONS: Final = (
     Mutation(
         name="an operator's refresh starts no failed server",
         file="compute_ctl/node/node.py",
-        old="        if source is Source.OPERATOR:\n            self._start_again()\n",
+        old="        if source is RequestOrigin.OPERATOR:\n            self._start_again()\n",
         new="",
         tests=("tests/e2e/test_failed_start.py",),
     ),

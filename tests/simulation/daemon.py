@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compute_ctl.app.supervisor import Supervisor
-from compute_ctl.decisions.attempt import Result
-from compute_ctl.decisions.facts import GOOD_OUTCOMES, AckAnswer, Attempt, CatalogRun, Source
-from compute_ctl.decisions.recovery import Identity
-from compute_ctl.decisions.state import Event, Status
+from compute_ctl.decisions.apply_plan import ApplyResult
+from compute_ctl.decisions.model import GOOD_OUTCOMES, AckAnswer, Attempt, CatalogRun, RequestOrigin
+from compute_ctl.decisions.persistent_state import ClusterIdentity
+from compute_ctl.decisions.transitions import Event, Status
 from compute_ctl.document.render import RenderContext
 from compute_ctl.document.spec import Document
 from compute_ctl.errors import StoreError
@@ -133,7 +133,7 @@ class WatchedApplier(Applier):
         super().__init__(**parts)
         self._invariants = invariants
 
-    async def apply(self, document: Document, *, source: str, force: bool = False) -> Result:
+    async def apply(self, document: Document, *, source: str, force: bool = False) -> ApplyResult:
         """Apply as the real one does."""
         result = await super().apply(document, source=source, force=force)
         if result.outcome in GOOD_OUTCOMES:
@@ -159,7 +159,7 @@ class Life:
         self._store = GenerationStore(
             conf=self._conf,
             state=self._state,
-            identity=Identity(compute_id="c", system_identifier="7", data_dir_inode="1:2"),
+            identity=ClusterIdentity(compute_id="c", system_identifier="7", data_dir_inode="1:2"),
             deadlines=world.settings.deadlines,
             nonce=lambda: f"{world.rng.getrandbits(128):032x}",
         )
@@ -218,7 +218,7 @@ class Life:
             return
         self.restored = True
         work = [self.spawn(self._reconciler.run(), "reconciler"), *self._watchers()]
-        ending = asyncio.create_task(self.node.ending.wait(), name="ending")
+        ending = asyncio.create_task(self.node.terminating_event.wait(), name="ending")
         done, _ = await asyncio.wait({*work, ending}, return_when=asyncio.FIRST_COMPLETED)
         for task in done & set(work):
             if not task.cancelled() and task.exception() is not None:
@@ -280,7 +280,7 @@ class Life:
         if not self._fence.up:
             self._world.fail(f'event "{event}" was dropped in status "{status}"')
 
-    def on_refresh_request(self, source: Source) -> None:
+    def on_refresh_request(self, source: RequestOrigin) -> None:
         """Requests are counted elsewhere."""
 
     def on_attempt(self, attempt: Attempt) -> None:

@@ -16,8 +16,8 @@ from typing import Final
 
 import msgspec
 
+from compute_ctl.decisions.persistent_state import PersistentState
 from compute_ctl.decisions.proof import Complaint
-from compute_ctl.decisions.recovery import State
 from compute_ctl.errors import StoreError
 from devstack.virtual_loop import Crash
 from tests.simulation import rules
@@ -141,7 +141,7 @@ class Fence:
 
 
 class SimConfStore:
-    """The live file; a stand-in for `conf_store.ConfStore`."""
+    """The live file; a stand-in for `ConfFile`."""
 
     def __init__(self, disk: Disk, fence: Fence, *, check_answers: bool) -> None:
         self._disk = disk
@@ -178,7 +178,7 @@ class SimConfStore:
             if "." not in (name or "")  # no library is loaded
         ]
 
-    def check_named_files(self, text: str) -> None:
+    def check_referenced_files(self, text: str) -> None:
         """Accept all: there are no other files."""
 
     def swap(self, text: str) -> None:
@@ -197,7 +197,7 @@ class SimConfStore:
 
 
 class SimStateStore:
-    """The state folder; a stand-in for `state_store.StateStore`."""
+    """The state folder; a stand-in for `StateDir`."""
 
     def __init__(self, disk: Disk, fence: Fence) -> None:
         self._disk = disk
@@ -208,17 +208,21 @@ class SimStateStore:
         """Allocate the blocks of the next save."""
         self._disk.reserve(STATE)
 
-    def load(self) -> State:
+    def load(self) -> PersistentState:
         """Return what is known; an empty State where it is unreadable."""
         self._fence.check()
         text = self._disk.files.get(STATE)
         try:
-            return msgspec.json.decode(text, type=State) if text is not None else State()
+            return (
+                msgspec.json.decode(text, type=PersistentState)
+                if text is not None
+                else PersistentState()
+            )
         except msgspec.DecodeError:
             self._disk.put(STATE, None)
-            return State()
+            return PersistentState()
 
-    def save(self, state: State) -> None:
+    def save(self, state: PersistentState) -> None:
         """Replace state.json durably."""
         self._fence.check()
         try:

@@ -6,9 +6,9 @@ from collections import deque
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from compute_ctl.decisions.facts import Attempt
-from compute_ctl.decisions.recovery import Fact, Quarantined
-from compute_ctl.decisions.state import TRANSITIONS, Status
+from compute_ctl.decisions.model import Attempt
+from compute_ctl.decisions.persistent_state import GenerationRef, Quarantined
+from compute_ctl.decisions.transitions import TRANSITIONS, Status
 from compute_ctl.document.generation import LiveFile
 from compute_ctl.document.spec import decode_document
 from compute_ctl.document.versions import Version, is_older
@@ -66,10 +66,10 @@ class Invariants:
         self._suspected: float | None = None
         self._leave_alone_until = 0.0
         self._last_plain = -1.0
-        self._applied: Fact | None = None
-        self._good: Fact | None = None
-        self._proven: Fact | None = None
-        self._started: Fact | None = None
+        self._applied: GenerationRef | None = None
+        self._good: GenerationRef | None = None
+        self._proven: GenerationRef | None = None
+        self._started: GenerationRef | None = None
         self._quarantine: tuple[Quarantined, ...] = ()
         self._body: str | None = None
         """What the live file said last."""
@@ -135,7 +135,7 @@ class Invariants:
         if runs and node.snapshot().in_sync:
             self._world.fail("in sync, and nobody can log in")
 
-    def _check_applied(self, fact: Fact, before: Fact | None) -> None:
+    def _check_applied(self, fact: GenerationRef, before: GenerationRef | None) -> None:
         world = self._world
         self.checked += 1
         last = world.loop.now if world.postgres.marker == fact.marker else None
@@ -155,7 +155,7 @@ class Invariants:
             self._world.fail(f"version {version} accepted after {self.highest}")
         self.highest = version or self.highest
 
-    def _check_proven(self, fact: Fact) -> None:
+    def _check_proven(self, fact: GenerationRef) -> None:
         """Check that nothing is wrong with what is proven in full, as far as a reload shows it."""
         self.checked += 1
         text = self.texts.get(fact.marker, "")
@@ -168,7 +168,7 @@ class Invariants:
                 f"generation {fact.generation} is called good, but waits for a restart"
             )
 
-    def _check_started(self, fact: Fact) -> None:
+    def _check_started(self, fact: GenerationRef) -> None:
         """Check that a server came up with *fact*, and would do so again."""
         self.checked += 1
         if self._world.clocks_set >= 2:

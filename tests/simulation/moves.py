@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
-from compute_ctl.decisions.facts import AckAnswer, AckMessage, Source, Suspicion
+from compute_ctl.decisions.model import AckAnswer, AckMessage, RequestOrigin, Suspicion
 from compute_ctl.errors import ComputeError
 from tests.simulation.disk import CONF, STATE
 from tests.simulation.documents import OMISSIONS, Kind, url
@@ -102,7 +102,7 @@ def ask(world: World) -> None:
         if force:
             world.invariants.forced()
         with suppress(ComputeError):
-            life.node.request_refresh(who="operator", source=Source.OPERATOR, force=force)
+            life.node.request_refresh(who="operator", source=RequestOrigin.OPERATOR, force=force)
 
 
 def terminate(world: World) -> None:
@@ -140,7 +140,7 @@ def _reported(world: World, source: str) -> None:
         return
     suspicion = Suspicion(source=source, trouble=world.rng.choice(["dead", "wrong", "silent"]))
     with suppress(ComputeError):
-        life.node.request_refresh(who="postgres", source=Source.WORKER, suspicion=suspicion)
+        life.node.request_refresh(who="postgres", source=RequestOrigin.WORKER, suspicion=suspicion)
 
 
 def crash(world: World) -> None:

@@ -6,9 +6,9 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from compute_ctl.decisions.facts import AckMessage, Written
+from compute_ctl.decisions.model import AckMessage, Written
+from compute_ctl.decisions.persistent_state import ClusterIdentity, PersistentState, Quarantined
 from compute_ctl.decisions.proof import Proof, SqlReport
-from compute_ctl.decisions.recovery import Identity, Quarantined, State
 from compute_ctl.document.generation import LiveFile, Marker
 from compute_ctl.errors import ProbeError
 from compute_ctl.node import Node
@@ -67,7 +67,7 @@ def generations(disk: Disk, deadlines: Deadlines | None = None) -> GenerationSto
     return GenerationStore(
         conf=SimConfStore(disk, fence, check_answers=True),
         state=SimStateStore(disk, fence),
-        identity=Identity(compute_id="c", system_identifier="7", data_dir_inode="1:2"),
+        identity=ClusterIdentity(compute_id="c", system_identifier="7", data_dir_inode="1:2"),
         deadlines=deadlines or Deadlines(),
         nonce=lambda: "0" * 32,
     )
@@ -77,7 +77,7 @@ async def installed(disk: Disk) -> Marker:
     """Write a generation, and die before it is synchronized."""
     files = generations(disk)
     document = Writer(Ordering.GENERATION).write(0)
-    marker = await files.install(BODY, document=document, token=None, state=State())
+    marker = await files.install(BODY, document=document, token=None, state=PersistentState())
     await files.after_signal()
     await files.close(1.0)
     return marker
@@ -108,7 +108,7 @@ async def test_what_a_killed_daemon_wrote_is_synchronized_before_a_state_names_i
     marker = await installed(disk)
     files = generations(disk)
     files.adopt_live(marker.generation)
-    await files.save(State(compute_id="c"))
+    await files.save(PersistentState(compute_id="c"))
     disk.lose_power(Torn(1))
     kept = await files.kept(marker.generation)
     assert kept is not None
@@ -120,7 +120,9 @@ async def test_a_write_that_ended_while_the_loop_stood_still_is_not_late() -> No
     """What is in force already must not be taken for what the disk did not answer."""
     files = generations(Disk(), Deadlines(swap=0.05))
     document = Writer(Ordering.GENERATION).write(0)
-    writing = asyncio.create_task(files.install(BODY, document=document, token=None, state=State()))
+    writing = asyncio.create_task(
+        files.install(BODY, document=document, token=None, state=PersistentState())
+    )
     await asyncio.sleep(0)  # now the thread has it
     time.sleep(0.2)  # noqa: ASYNC251 -- a loop that stands still is what this is about
     assert 1 == (await writing).generation
@@ -131,7 +133,7 @@ async def _proof(*, refused: bool) -> Proof:
     """Return what an acknowledgement proves of a generation while SQL is mute."""
     node = Node(clock=Clock(), postgres=Mute())
     entry = Quarantined(content_sha256="content", reason="bad", at=NOW)
-    node.state = State(quarantine=(entry,) if refused else ())
+    node.state = PersistentState(quarantine=(entry,) if refused else ())
     marker = Marker.of(generation=1, nonce="0" * 32, body=BODY)
     node.now_written(
         Written(marker=marker, rest=BODY, upstream="", at=NOW, content_sha256="content")

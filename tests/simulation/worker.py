@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from compute_ctl.decisions.facts import AckMessage, Source, Suspicion
+from compute_ctl.decisions.model import AckMessage, RequestOrigin, Suspicion
 from compute_ctl.errors import RequestError
 from compute_ctl.node import Node
 
@@ -93,7 +93,7 @@ class SimWorker:
         self._complained = True
         self._transmit(
             lambda node: node.request_refresh(
-                who="postgres", source=Source.WORKER, suspicion=suspicion
+                who="postgres", source=RequestOrigin.WORKER, suspicion=suspicion
             )
         )
 

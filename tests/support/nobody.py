@@ -2,10 +2,10 @@
 
 AS_NOBODY = """
 import os, pkgutil, sys
-import compute_ctl.cli, compute_ctl.files
+import compute_ctl.cli, compute_ctl.store
 from compute_ctl.__main__ import main
 # first everything that is imported late: nobody may not read a checkout in root's home
-for package in compute_ctl.cli, compute_ctl.files:
+for package in compute_ctl.cli, compute_ctl.store:
     for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
         __import__(module.name)
 os.setgroups([])

@@ -2,8 +2,8 @@
 
 from datetime import UTC, datetime
 
-from compute_ctl.decisions.facts import Snapshot
-from compute_ctl.decisions.state import Status
+from compute_ctl.decisions.model import Snapshot
+from compute_ctl.decisions.transitions import Status
 
 NOTHING = Snapshot(
     status=Status.EMPTY,

@@ -14,8 +14,15 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from compute_ctl.__main__ import main
 from compute_ctl.cli.run import parse
-from compute_ctl.decisions.facts import AckAnswer, Attempt, CatalogKind, CatalogRun, Outcome, Source
-from compute_ctl.decisions.state import Status
+from compute_ctl.decisions.model import (
+    AckAnswer,
+    Attempt,
+    CatalogKind,
+    CatalogRun,
+    Outcome,
+    RequestOrigin,
+)
+from compute_ctl.decisions.transitions import Status
 from compute_ctl.monitoring.metrics import Metrics
 from compute_ctl.settings import Deadlines
 from tests.unit.snapshots import NOTHING
@@ -37,7 +44,7 @@ def exposed() -> dict[str, dict[str, set[str]]]:
     metrics = Metrics(instance_id="i", compute_id="c")
     for status in Status:
         metrics.on_move(Status.EMPTY, status, "")
-    for source in Source:
+    for source in RequestOrigin:
         metrics.on_refresh_request(source)
     for answer in AckAnswer:
         metrics.on_ack(answer)

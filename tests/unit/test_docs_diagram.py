@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from compute_ctl.decisions.facts import Outcome
-from compute_ctl.decisions.state import TRANSITIONS, Event, Status
+from compute_ctl.decisions.model import Outcome
+from compute_ctl.decisions.transitions import TRANSITIONS, Event, Status
 from tools.state_diagram import BEGIN, DOCUMENT, END, arrows, diagram, replaced, shared
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs/operations.md"
@@ -46,11 +46,14 @@ def test_change_of_the_table_changes_the_diagram() -> None:
     """A row more is a stale document."""
     rows = {
         **TRANSITIONS,
-        Status.EMPTY: {**TRANSITIONS[Status.EMPTY], Event.DUE: Status.REFRESH_CONFIGURATION},
+        Status.EMPTY: {
+            **TRANSITIONS[Status.EMPTY],
+            Event.FETCH_STARTED: Status.REFRESH_CONFIGURATION,
+        },
     }
 
-    assert "empty --> refresh_configuration: due" not in diagram()
-    assert "empty --> refresh_configuration: due" in diagram(rows)
+    assert "empty --> refresh_configuration: fetch_started" not in diagram()
+    assert "empty --> refresh_configuration: fetch_started" in diagram(rows)
 
 
 def test_document_gets_the_diagram_between_its_marks() -> None:

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from compute_ctl.__main__ import main
-from compute_ctl.decisions.recovery import Fact, State
+from compute_ctl.decisions.persistent_state import GenerationRef, PersistentState
 
 DOCUMENT = {
     "spec": {
@@ -107,9 +107,9 @@ def test_diff_of_what_runs(
     kept.mkdir(parents=True)
     (kept / "3.json").write_text("{}")
     (kept / "3.conf").write_text(rendered.replace("8MB", "4MB"))
-    applied = Fact(generation=3, marker="3", content_sha256="", at=datetime.now(UTC))
+    applied = GenerationRef(generation=3, marker="3", content_sha256="", at=datetime.now(UTC))
     (tmp_path / "compute_ctl" / "state.json").write_bytes(
-        msgspec.json.encode(State(applied=applied))
+        msgspec.json.encode(PersistentState(applied=applied))
     )
     live = tmp_path / "compute_ctl.conf"
     live.write_text(rendered.replace("8MB", "6MB"))

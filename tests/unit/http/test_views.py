@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from compute_ctl.decisions.facts import (
+from compute_ctl.decisions.model import (
     Attempt,
     CatalogKind,
     CatalogRun,
@@ -14,9 +14,9 @@ from compute_ctl.decisions.facts import (
     Suspicion,
     Ticket,
 )
+from compute_ctl.decisions.persistent_state import GenerationRef, Quarantined
 from compute_ctl.decisions.proof import Complaint, PendingRestart, Proof
-from compute_ctl.decisions.recovery import Fact, Quarantined
-from compute_ctl.decisions.state import Status
+from compute_ctl.decisions.transitions import Status
 from compute_ctl.document.versions import Version
 from compute_ctl.http.bodies import encode
 from compute_ctl.http.views import error_body, outcome_body, refresh_body, status_body
@@ -89,7 +89,7 @@ def test_last_active_is_spelled_as_the_reference_does() -> None:
 
 def test_three_facts() -> None:
     """Desired, applied and last known good carry generation, hash, version and time."""
-    fact = Fact(generation=7, marker="7.nonce.hash", content_sha256="ab" * 32, at=AT)
+    fact = GenerationRef(generation=7, marker="7.nonce.hash", content_sha256="ab" * 32, at=AT)
     desired = Desired(
         content_sha256="cd" * 32, version=Version(generation=9), at=AT, source="file", generation=8
     )

@@ -6,10 +6,17 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from compute_ctl.decisions.facts import AckAnswer, Attempt, Desired, Outcome, Snapshot, Source
+from compute_ctl.decisions.model import (
+    AckAnswer,
+    Attempt,
+    Desired,
+    Outcome,
+    RequestOrigin,
+    Snapshot,
+)
+from compute_ctl.decisions.persistent_state import GenerationRef
 from compute_ctl.decisions.proof import Complaint
-from compute_ctl.decisions.recovery import Fact
-from compute_ctl.decisions.state import Status
+from compute_ctl.decisions.transitions import Status
 from compute_ctl.monitoring.metrics import Metrics
 from tests.unit.snapshots import NOTHING
 
@@ -51,7 +58,12 @@ def test_up_names_the_current_status_only() -> None:
 def test_requests_by_source() -> None:
     """Requests are counted by who asks; the reference's counter has those that came by HTTP."""
     metrics = Metrics()
-    for source in (Source.WORKER, Source.WORKER, Source.OPERATOR, Source.CLOCK):
+    for source in (
+        RequestOrigin.WORKER,
+        RequestOrigin.WORKER,
+        RequestOrigin.OPERATOR,
+        RequestOrigin.CLOCK,
+    ):
         metrics.on_refresh_request(source)
     samples = scrape(metrics)
     assert samples['compute_ctl_refresh_requests_total{source="worker"}'] == 2
@@ -115,7 +127,9 @@ def test_acks_moves_and_fetches() -> None:
 
 def test_facts() -> None:
     """Generation and time of each fact; a fact that does not exist has no series."""
-    fact = Fact(generation=4, marker="m", content_sha256="a", at=NOW - timedelta(seconds=10))
+    fact = GenerationRef(
+        generation=4, marker="m", content_sha256="a", at=NOW - timedelta(seconds=10)
+    )
     desired = Desired(content_sha256="b", version=None, at=NOW, source="file")
     samples = scrape(Metrics(), replace(NOTHING, applied=fact, desired=desired))
     assert samples['compute_ctl_config_generation{fact="applied"}'] == 4

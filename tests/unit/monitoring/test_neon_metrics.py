@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from compute_ctl.decisions.facts import CatalogKind, CatalogRun
+from compute_ctl.decisions.model import CatalogKind, CatalogRun
 from compute_ctl.monitoring.metrics import Metrics
 from tests.unit.monitoring.test_metrics import scrape
 from tests.unit.snapshots import NOTHING

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from compute_ctl.decisions.facts import Attempt, CatalogKind, CatalogRun, Outcome
-from compute_ctl.decisions.state import Status
+from compute_ctl.decisions.model import Attempt, CatalogKind, CatalogRun, Outcome
+from compute_ctl.decisions.transitions import Status
 from compute_ctl.monitoring.observers import History, SystemdStatus
 from compute_ctl.system.sd_notify import Notifier
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from compute_ctl.decisions.facts import AckAnswer, AckMessage, Written
+from compute_ctl.decisions.model import AckAnswer, AckMessage, Written
 from compute_ctl.decisions.proof import Ack
 from compute_ctl.document.generation import Marker
 from compute_ctl.node.acks import Acks

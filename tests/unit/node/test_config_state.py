@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from compute_ctl.decisions.recovery import Fact
+from compute_ctl.decisions.persistent_state import GenerationRef
 from compute_ctl.document.spec import Document, decode_document
 from compute_ctl.node import Node
 from compute_ctl.node.config_state import ConfigState
@@ -71,7 +71,7 @@ def test_a_refusal_after_the_servers_are_in_force_takes_the_floor_nowhere() -> N
     config.desire(document(6, work_mem="6MB"), "file")
     refused = document(7, ssl="on")
     config.desire(refused, "file")
-    fact = Fact(generation=2, marker="", content_sha256="", at=AT, version=refused.version)
+    fact = GenerationRef(generation=2, marker="", content_sha256="", at=AT, version=refused.version)
     node.state = msgspec.structs.replace(node.state, applied=fact)
 
     config.quarantine(refused, "SSL configuration was not reloaded")

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from compute_ctl.decisions.facts import AckMessage, Desired, Written
+from compute_ctl.decisions.model import AckMessage, Desired, Written
 from compute_ctl.decisions.proof import Complaint, Proof, Verdict
 from compute_ctl.document.generation import Marker
 from compute_ctl.node import Node
@@ -102,6 +102,6 @@ async def test_another_list_is_not_in_sync() -> None:
 async def test_who_reloads_beside_us_is_looked_at() -> None:
     """An acknowledgement that we did not ask for by a signal has a look made."""
     node = make_node()
-    assert node.looks.due_at > 1e9, "the one that we asked for"
+    assert node.drift_checks.due_at > 1e9, "the one that we asked for"
     acknowledge(node)
-    assert HandClock.now == node.looks.due_at
+    assert HandClock.now == node.drift_checks.due_at

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from compute_ctl.decisions.facts import Written
+from compute_ctl.decisions.model import Written
 from compute_ctl.document.generation import Marker
 from compute_ctl.node.server_start import ServerStart
 

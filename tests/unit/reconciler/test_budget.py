@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from compute_ctl.decisions.recovery import Identity, State
+from compute_ctl.decisions.persistent_state import ClusterIdentity, PersistentState
 from compute_ctl.errors import StoreError
-from compute_ctl.files.conf_store import ConfStore
-from compute_ctl.files.state_store import StateStore
 from compute_ctl.reconciler.budget import STEP_MIN_S, bounded, share
 from compute_ctl.reconciler.generations import GenerationStore
 from compute_ctl.settings import Deadlines
+from compute_ctl.store.conf_file import ConfFile
+from compute_ctl.store.state_dir import StateDir
 
 
 async def test_a_step_gets_what_is_left() -> None:
@@ -35,14 +35,14 @@ async def _share_elsewhere() -> float:
         return share(5.0)
 
 
-class SlowStore(StateStore):
+class SlowStore(StateDir):
     """A state folder on a disk that answers nothing."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.answers = threading.Event()
 
-    def save(self, state: State) -> None:
+    def save(self, state: PersistentState) -> None:
         """Hang."""
         self.answers.wait(30)
 
@@ -50,18 +50,18 @@ class SlowStore(StateStore):
 async def test_a_disk_that_hangs_costs_the_whole_once(tmp_path: Path) -> None:
     """Each of many steps would wait 5 s for it; together they wait no longer than they may."""
     disk = SlowStore(tmp_path / "state")
-    conf = ConfStore(tmp_path / "c.conf", pgdata=tmp_path, pgbin="postgres", attach=True)
+    conf = ConfFile(tmp_path / "c.conf", pgdata=tmp_path, pgbin="postgres", attach=True)
     store = GenerationStore(
         conf=conf,
         state=disk,
-        identity=Identity(compute_id="c", system_identifier="7", data_dir_inode="1:2"),
+        identity=ClusterIdentity(compute_id="c", system_identifier="7", data_dir_inode="1:2"),
         deadlines=Deadlines(),
         nonce=lambda: "0" * 32,
     )
     clock = asyncio.get_running_loop().time
     begun = clock()
     with bounded(0.5):
-        await store.save(State())  # only logged
+        await store.save(PersistentState())  # only logged
         for _ in range(3):
             with pytest.raises(StoreError, match="the disk did not answer"):
                 await store.live()

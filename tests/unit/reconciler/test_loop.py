@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from compute_ctl.decisions.attempt import Result
-from compute_ctl.decisions.facts import PUSH, Attempt, Outcome, Source
-from compute_ctl.decisions.state import Event, Status
+from compute_ctl.decisions.apply_plan import ApplyResult
+from compute_ctl.decisions.model import PUSH, Attempt, Outcome, RequestOrigin
+from compute_ctl.decisions.transitions import Event, Status
 from compute_ctl.document.spec import Document
 from compute_ctl.errors import FetchError, RequestError
 from compute_ctl.monitoring.observers import SilentObserver
@@ -56,14 +56,14 @@ class GoodApplier:
     def __init__(self) -> None:
         self.sources: list[str] = []
 
-    async def apply(self, document: Document, *, source: str, force: bool = False) -> Result:
+    async def apply(self, document: Document, *, source: str, force: bool = False) -> ApplyResult:
         """Take *document*."""
         self.sources.append(source)
-        return Result(outcome=Outcome.APPLIED if source == PUSH else Outcome.UNCHANGED)
+        return ApplyResult(outcome=Outcome.APPLIED if source == PUSH else Outcome.UNCHANGED)
 
-    async def roll_back(self, *, old_upstream: bool) -> Result:
+    async def roll_back(self, *, old_upstream: bool) -> ApplyResult:
         """Go back."""
-        return Result(outcome=Outcome.APPLIED)
+        return ApplyResult(outcome=Outcome.APPLIED)
 
     async def note_start(self) -> None:
         """Note nothing."""
@@ -125,7 +125,7 @@ class Running:
 
     def complain(self) -> None:
         """Say that a server is gone, as Postgres does."""
-        self.node.request_refresh(who="postgres", source=Source.WORKER)
+        self.node.request_refresh(who="postgres", source=RequestOrigin.WORKER)
 
     async def ended(self, work: asyncio.Task[None]) -> None:
         """Wait for the end of *work*, or that of the reconciler."""
@@ -269,9 +269,9 @@ async def test_an_illegal_event_is_dropped() -> None:
     node, observed = Node(clock=HandClock(), postgres=NoPostgres()), Observed()
     node.subscribe(observed)
 
-    node.move(Event.DUE)
+    node.move(Event.FETCH_STARTED)
 
-    assert (Status.EMPTY, [(Status.EMPTY, Event.DUE)]) == (node.status, observed.illegal)
+    assert (Status.EMPTY, [(Status.EMPTY, Event.FETCH_STARTED)]) == (node.status, observed.illegal)
     with suppress(RequestError):
         node.terminate("fast", who="a test")
     assert Status.TERMINATED is node.status

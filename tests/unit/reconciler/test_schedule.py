@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from compute_ctl.decisions.facts import Desired, Source, Written
+from compute_ctl.decisions.model import Desired, RequestOrigin, Written
 from compute_ctl.decisions.pacing import Why
 from compute_ctl.document.generation import Marker
 from compute_ctl.errors import FetchError
@@ -45,7 +45,7 @@ def test_an_answer_ends_the_pause() -> None:
     clock, node, schedule = made()
     schedule.failed(FetchError("503", retry_after_s=60))
     clock.now += 1.0
-    node.requests.add(clock.now, source=Source.OPERATOR, suspicion=None, force=True)
+    node.requests.add(clock.now, source=RequestOrigin.OPERATOR, suspicion=None, force=True)
     due = schedule.due(clock.now, held=False)
     assert (clock.now, Why.FORCED) == (due.at, due.why)
     schedule.fetching(clock.now, due.why)
@@ -54,7 +54,7 @@ def test_an_answer_ends_the_pause() -> None:
     schedule.attempted(clock.now)
 
     assert schedule.left_alone() == 0
-    node.requests.add(clock.now, source=Source.WORKER, suspicion=None, force=False)
+    node.requests.add(clock.now, source=RequestOrigin.WORKER, suspicion=None, force=False)
     assert schedule.due(clock.now, held=False).at - clock.now <= 1.0
 
 
@@ -63,7 +63,7 @@ def test_an_answer_ends_the_pause() -> None:
 def test_a_refusal_that_lasts_is_asked_slowly(lasting: bool, slowly: bool, seed: int) -> None:
     """After a 401 while Postgres suffers seconds pass; after a lost connection at most 0.1 s."""
     clock, node, schedule = made(seed)
-    node.requests.add(clock.now, source=Source.WORKER, suspicion=None, force=False)
+    node.requests.add(clock.now, source=RequestOrigin.WORKER, suspicion=None, force=False)
     schedule.fetching(clock.now, Why.FIRST_SIGNAL)
     node.requests.take()
     schedule.failed(FetchError("no", lasting=lasting))

@@ -87,8 +87,8 @@ def test_content_is_on_disk_before_its_name(spy: tuple[Path, Path], tmp_path: Pa
     folder.mkdir()
     program = f"""
         from pathlib import Path
-        from compute_ctl.files.conf_store import ConfStore
-        store = ConfStore(Path("{folder}/compute_ctl.conf"), pgdata=Path("{folder}"), pgbin="true")
+        from compute_ctl.store.conf_file import ConfFile
+        store = ConfFile(Path("{folder}/compute_ctl.conf"), pgdata=Path("{folder}"), pgbin="true")
         store.swap("a = 1\\n")
         store.sync()
     """

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from compute_ctl.decisions.recovery import Fact, State
+from compute_ctl.decisions.persistent_state import GenerationRef, PersistentState
 from compute_ctl.errors import SettingsError, StoreError
-from compute_ctl.files import history
-from compute_ctl.files.state_store import StateStore
+from compute_ctl.store import history
+from compute_ctl.store.state_dir import StateDir
 from tests.support.files import names
 
-STATE = State(
+STATE = PersistentState(
     compute_id="c-1",
     system_identifier="7000000000000000000",
     data_dir_inode="1:2",
-    applied=Fact(
+    applied=GenerationRef(
         generation=3,
         marker="3.x.y",
         content_sha256="ab",
@@ -29,9 +29,9 @@ STATE = State(
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[StateStore]:
+def store(tmp_path: Path) -> Iterator[StateDir]:
     """An open store in a folder of its own."""
-    made = StateStore(tmp_path / "state")
+    made = StateDir(tmp_path / "state")
     made.open()
     yield made
     made.close()
@@ -39,7 +39,7 @@ def store(tmp_path: Path) -> Iterator[StateStore]:
 
 def test_numbers_of_attempts_go_on(tmp_path: Path) -> None:
     """The last number is found among other entries, torn lines, and after the file was rotated."""
-    store = StateStore(tmp_path / "state")
+    store = StateDir(tmp_path / "state")
     store.open()
     try:
         assert 0 == store.last_attempt()
@@ -57,7 +57,7 @@ def test_numbers_of_attempts_go_on(tmp_path: Path) -> None:
         store.close()
 
 
-def test_folder_and_files_are_private(store: StateStore) -> None:
+def test_folder_and_files_are_private(store: StateDir) -> None:
     """The folders are 0700 and every file 0600, whatever the umask."""
     old = os.umask(0)
     try:
@@ -82,30 +82,30 @@ def test_folder_and_files_are_private(store: StateStore) -> None:
     }
 
 
-def test_state_survives(store: StateStore) -> None:
+def test_state_survives(store: StateDir) -> None:
     """What was saved is loaded by the next daemon; nothing saved is an empty State."""
-    assert store.load() == State()
+    assert store.load() == PersistentState()
     store.save(STATE)
     store.close()
-    again = StateStore(store.folder)
+    again = StateDir(store.folder)
     again.open()
     assert again.load() == STATE
     again.close()
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b'{"applied": 7}', b"[]"])
-def test_corrupt_state_is_set_aside(store: StateStore, content: bytes) -> None:
+def test_corrupt_state_is_set_aside(store: StateDir, content: bytes) -> None:
     """An unusable state.json is kept under another name, and the daemon begins empty."""
     for number in (1, 2):
         (store.folder / "state.json").write_bytes(content)
-        assert store.load() == State()
+        assert store.load() == PersistentState()
         assert (store.folder / f"state.json.corrupt-{number}").read_bytes() == content
     assert not (store.folder / "state.json").exists()
 
 
-def test_second_daemon_is_refused(store: StateStore) -> None:
+def test_second_daemon_is_refused(store: StateDir) -> None:
     """Whoever has the lock is named by pid; after it ends the folder is free."""
-    second = StateStore(store.folder)
+    second = StateDir(store.folder)
     with pytest.raises(SettingsError, match=rf"another compute_ctl \(pid {os.getpid()}\) manages"):
         second.open()
     store.close()
@@ -113,7 +113,7 @@ def test_second_daemon_is_refused(store: StateStore) -> None:
     second.close()
 
 
-def test_generation_is_kept_whole(store: StateStore) -> None:
+def test_generation_is_kept_whole(store: StateDir) -> None:
     """A generation comes back as it was put; one with half its files is not there."""
     store.put_generation(7, document=b'{"a":1}', conf="x = 'ü'\n")
     assert store.get_generation(7) == (b'{"a":1}', "x = 'ü'\n")
@@ -122,7 +122,7 @@ def test_generation_is_kept_whole(store: StateStore) -> None:
     assert store.highest_generation() == 8
 
 
-def test_prune_keeps_five_and_the_good_one(store: StateStore) -> None:
+def test_prune_keeps_five_and_the_good_one(store: StateDir) -> None:
     """Only old generations that nobody needs go; strangers' files stay."""
     for number in range(1, 13):
         store.put_generation(number, document=b"{}", conf="")
@@ -133,14 +133,14 @@ def test_prune_keeps_five_and_the_good_one(store: StateStore) -> None:
     assert (store.folder / "g" / "README").exists()
 
 
-def test_generation_that_cannot_be_kept_is_an_error(store: StateStore) -> None:
+def test_generation_that_cannot_be_kept_is_an_error(store: StateDir) -> None:
     """Without its folder a generation is refused, with the reason."""
     (store.folder / "g").rmdir()
     with pytest.raises(StoreError, match=r"could not keep generation 1 .*: No such file"):
         store.put_generation(1, document=b"{}", conf="")
 
 
-def test_history_is_bounded(store: StateStore) -> None:
+def test_history_is_bounded(store: StateDir) -> None:
     """The newest entries are read back in order, and the files never pass twice the limit."""
     for number in range(300):
         store.add_history({"n": number, "text": "x" * 10_000})
@@ -150,7 +150,7 @@ def test_history_is_bounded(store: StateStore) -> None:
     assert max(sizes) <= history.FILE_BYTES
 
 
-def test_history_never_raises(store: StateStore) -> None:
+def test_history_never_raises(store: StateDir) -> None:
     """An entry that cannot be written, or a folder that is gone, costs the entry only."""
     store.add_history({"bad": object()})
     assert history.read(store.folder) == []
@@ -159,7 +159,7 @@ def test_history_never_raises(store: StateStore) -> None:
     assert history.read(store.folder) == []
 
 
-def test_set_aside_begins_anew(store: StateStore) -> None:
+def test_set_aside_begins_anew(store: StateDir) -> None:
     """All that another cluster left is moved away; the lock stays ours."""
     store.save(STATE)
     store.put_generation(4, document=b"{}", conf="")
@@ -167,11 +167,11 @@ def test_set_aside_begins_anew(store: StateStore) -> None:
     aside = store.set_aside()
     assert aside == store.folder / "aside-1"
     assert (aside / "g" / "4.conf").exists()
-    assert (store.load(), store.highest_generation(), store.token()) == (State(), 0, None)
+    assert (store.load(), store.highest_generation(), store.token()) == (PersistentState(), 0, None)
     assert store.set_aside() is None
     store.put_generation(1, document=b"{}", conf="")
     with pytest.raises(SettingsError):
-        StateStore(store.folder).open()
+        StateDir(store.folder).open()
 
 
 def test_strange_folder_is_refused(tmp_path: Path) -> None:
@@ -181,13 +181,13 @@ def test_strange_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for name in ("link", "file", "missing/state"):
         with pytest.raises(SettingsError, match="state directory"):
-            StateStore(tmp_path / name).open()
+            StateDir(tmp_path / name).open()
     assert names(tmp_path / "real") == []
 
 
 def test_a_folder_that_was_removed_is_made_again(tmp_path: Path) -> None:
     """Folder, g/ and the lock come back; while all is there nothing is touched."""
-    store = StateStore(tmp_path / "state")
+    store = StateDir(tmp_path / "state")
     store.open()
     assert store.remake_if_lost() is False
     shutil.rmtree(store.folder)
@@ -195,5 +195,5 @@ def test_a_folder_that_was_removed_is_made_again(tmp_path: Path) -> None:
     store.put_generation(1, document=b"{}", conf="a = 1\n")
     assert (True, False) == (store.has_generation(1), store.has_generation(2))
     with pytest.raises(SettingsError, match="another compute_ctl"):
-        StateStore(store.folder).open()
+        StateDir(store.folder).open()
     store.close()

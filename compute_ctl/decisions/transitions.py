@@ -1,13 +1,13 @@
 """The state machine: one literal table, (status, event) → status. Pure.
 
-Rules. All that may happen to the status stands in `TRANSITIONS`; only `node.life.Life` uses it. An
-event without a row raises and changes nothing. The spellings of `Status` are API (they are the
-reference's). What depends on circumstances comes as three events: `home_ready`, `home_not_ready`,
-`home_failed` (see `home_event`), so that the table stays literal.
-
+- All that may happen to the status stands in `TRANSITIONS`; only `node.status_machine` uses it. An
+  event without a row raises and changes nothing.
+- The spellings of `Status` are API (they are the reference's).
+- How an attempt ends depends on circumstances; `settle_event` chooses among `settle_ready`,
+  `settle_not_ready` and `settle_failed`, so that the table stays literal.
 - A refresh or configure is accepted in every status but the terminating ones.
-- While Postgres comes and goes, an attempt that runs or waits stays what it is; whether Postgres
-  accepts connections is shown beside the status, and decides where *home* is.
+- While Postgres comes and goes, an attempt that runs or waits keeps its status. Whether Postgres
+  accepts connections is shown beside the status, and `settle_event` takes it into account.
 """
 
 from __future__ import annotations
@@ -54,19 +54,19 @@ class Event(StrEnum):
 
     CONFIGURE = "configure"
     """A document was pushed."""
-    TAKEN_START = "taken_start"
-    """A pushed document was taken; Postgres is yet to be started with it."""
-    TAKEN_APPLY = "taken_apply"
-    """A pushed document was taken; a Postgres exists."""
+    PUSH_STARTED_OFFLINE = "push_started_offline"
+    """Work on a pushed document begins; Postgres is yet to be started with it."""
+    PUSH_STARTED_ONLINE = "push_started_online"
+    """Work on a pushed document begins; Postgres runs."""
     REFRESH = "refresh"
-    """Somebody, or the clock, asks to look again."""
-    DUE = "due"
+    """Somebody asks for a fetch, or the periodic one is planned."""
+    FETCH_STARTED = "fetch_started"
     """The planned fetch begins."""
-    AGAIN = "again"
-    """An attempt ended, and there is reason for another."""
-    HOME_READY = "home_ready"
-    HOME_NOT_READY = "home_not_ready"
-    HOME_FAILED = "home_failed"
+    RETRY = "retry"
+    """An attempt ended, and another one is needed."""
+    SETTLE_READY = "settle_ready"
+    SETTLE_NOT_READY = "settle_not_ready"
+    SETTLE_FAILED = "settle_failed"
     ATTEMPT_FAILED = "attempt_failed"
     """A push failed, or neither a new configuration nor the one to fall back to took hold."""
     PG_READY = "pg_ready"
@@ -82,10 +82,10 @@ class Event(StrEnum):
 
 
 S, E = Status, Event
-_HOME: Final = {
-    E.HOME_READY: S.RUNNING,
-    E.HOME_NOT_READY: S.INIT,
-    E.HOME_FAILED: S.FAILED,
+_SETTLE: Final = {
+    E.SETTLE_READY: S.RUNNING,
+    E.SETTLE_NOT_READY: S.INIT,
+    E.SETTLE_FAILED: S.FAILED,
 }
 _ANYTIME: Final = {
     E.CONFIGURE: S.CONFIGURATION_PENDING,
@@ -93,21 +93,21 @@ _ANYTIME: Final = {
     E.TERMINATE_IMMEDIATE: S.TERMINATION_PENDING_IMMEDIATE,
     E.STOPPED: S.TERMINATED,
 }
-# A push that is taken while there is no Postgres leaves the status free for what happens meanwhile;
-# so its end may be met by any of these.
+# While a pushed document waits for Postgres to start, the status may change to any of these before
+# the push ends, so all of them accept its end.
 _RESTING: Final = (
     _ANYTIME
-    | _HOME
+    | _SETTLE
     | {
         E.REFRESH: S.REFRESH_CONFIGURATION_PENDING,
-        E.AGAIN: S.REFRESH_CONFIGURATION_PENDING,
+        E.RETRY: S.REFRESH_CONFIGURATION_PENDING,
         E.ATTEMPT_FAILED: S.FAILED,
     }
 )
 _ATTEMPT: Final = (
     _ANYTIME
-    | _HOME
-    | {E.AGAIN: S.REFRESH_CONFIGURATION_PENDING, E.ATTEMPT_FAILED: S.FAILED, E.DETACHED: S.EMPTY}
+    | _SETTLE
+    | {E.RETRY: S.REFRESH_CONFIGURATION_PENDING, E.ATTEMPT_FAILED: S.FAILED, E.DETACHED: S.EMPTY}
 )
 
 TRANSITIONS: Final[Mapping[Status, Mapping[Event, Status]]] = MappingProxyType(
@@ -122,8 +122,8 @@ TRANSITIONS: Final[Mapping[Status, Mapping[Event, Status]]] = MappingProxyType(
         },
         S.CONFIGURATION_PENDING: _ANYTIME
         | {
-            E.TAKEN_START: S.INIT,
-            E.TAKEN_APPLY: S.CONFIGURATION,
+            E.PUSH_STARTED_OFFLINE: S.INIT,
+            E.PUSH_STARTED_ONLINE: S.CONFIGURATION,
             E.REFRESH: S.CONFIGURATION_PENDING,
             E.PG_READY: S.CONFIGURATION_PENDING,
             E.PG_LOST: S.CONFIGURATION_PENDING,
@@ -144,7 +144,7 @@ TRANSITIONS: Final[Mapping[Status, Mapping[Event, Status]]] = MappingProxyType(
         S.FAILED: _RESTING | {E.PG_READY: S.FAILED, E.PG_LOST: S.FAILED},
         S.REFRESH_CONFIGURATION_PENDING: _RESTING
         | {
-            E.DUE: S.REFRESH_CONFIGURATION,
+            E.FETCH_STARTED: S.REFRESH_CONFIGURATION,
             E.PG_READY: S.REFRESH_CONFIGURATION_PENDING,
             E.PG_LOST: S.REFRESH_CONFIGURATION_PENDING,
         },
@@ -197,12 +197,12 @@ def next_status(status: Status, event: Event) -> Status:
         raise IllegalTransitionError(status, event) from None
 
 
-def home_event(*, ready: bool, in_force: bool, last_failed: bool) -> Event:
-    """Return the event that leads home.
+def settle_event(*, ready: bool, in_force: bool, last_failed: bool) -> Event:
+    """Return the event that ends an attempt.
 
     *ready*: Postgres accepts connections. *in_force*: some generation was proven. *last_failed*:
     the last attempt did not end well.
     """
     if last_failed and not in_force:
-        return Event.HOME_FAILED
-    return Event.HOME_READY if ready else Event.HOME_NOT_READY
+        return Event.SETTLE_FAILED
+    return Event.SETTLE_READY if ready else Event.SETTLE_NOT_READY

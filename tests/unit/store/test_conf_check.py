@@ -1,6 +1,6 @@
 """Reading the server's complaints about a candidate."""
 
-from compute_ctl.files.conf_check import findings, line_of
+from compute_ctl.store.conf_check import findings, line_of
 
 OUTPUT = """\
 LOG:  unrecognized configuration parameter "foo" in file "/d/cand.conf" line 4

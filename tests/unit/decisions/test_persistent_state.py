@@ -5,12 +5,12 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from compute_ctl.decisions.recovery import (
-    Fact,
-    Identity,
+from compute_ctl.decisions.persistent_state import (
+    ClusterIdentity,
+    GenerationRef,
+    PersistentState,
     Quarantined,
-    Start,
-    State,
+    StartAction,
     decide_start,
     floor_of,
     highest_generation,
@@ -32,19 +32,23 @@ def live(generation: int, nonce: str = "a") -> LiveFile:
     return LiveFile.parse(text)
 
 
-def fact(generation: int, nonce: str = "a", rest: str = "") -> Fact:
+def fact(generation: int, nonce: str = "a", rest: str = "") -> GenerationRef:
     """Return a fact about the generation that `live` has."""
     named = str(marker(generation, nonce))
-    return Fact(generation=generation, marker=named, content_sha256="", at=NOW, rest_sha256=rest)
+    return GenerationRef(
+        generation=generation, marker=named, content_sha256="", at=NOW, rest_sha256=rest
+    )
 
 
 def test_identity_says_what_differs() -> None:
     """A state of another compute is told from ours, and an operator is told by what."""
-    ours = Identity(compute_id="a", system_identifier="7", data_dir_inode="1:2")
-    theirs = msgspec.structs.replace(ours.put_into(State()), compute_id="b", data_dir_inode="1:3")
+    ours = ClusterIdentity(compute_id="a", system_identifier="7", data_dir_inode="1:2")
+    theirs = msgspec.structs.replace(
+        ours.put_into(PersistentState()), compute_id="b", data_dir_inode="1:3"
+    )
 
     assert (True, True, False) == (
-        ours.fits(State()), ours.fits(ours.put_into(State())), ours.fits(theirs)
+        ours.fits(PersistentState()), ours.fits(ours.put_into(PersistentState())), ours.fits(theirs)
     )  # fmt: skip
     expected = (
         'compute ID "b" is now "a", device and inode of the data directory "1:3" is now "1:2"'
@@ -57,23 +61,27 @@ def test_what_is_proven_is_applied() -> None:
     old, later = fact(1), NOW + timedelta(seconds=1)
     of_document = msgspec.structs.replace(old, content_sha256="ab", at=later)
 
-    assert State(applied=old) == State().proven(old, good=False)
-    assert State(applied=fact(2), proven_rests=(old,)) == (
-        State().proven(old, good=True).proven(fact(2), good=False)
+    assert PersistentState(applied=old) == PersistentState().proven(old, good=False)
+    assert PersistentState(applied=fact(2), proven_rests=(old,)) == (
+        PersistentState().proven(old, good=True).proven(fact(2), good=False)
     )
     again = msgspec.structs.replace(old, at=later)
-    assert State(applied=old, proven_rests=(old,)) == State(applied=old).proven(again, good=True)
-    assert State(applied=of_document) == State(applied=old).proven(of_document, good=False)
+    assert PersistentState(applied=old, proven_rests=(old,)) == PersistentState(applied=old).proven(
+        again, good=True
+    )
+    assert PersistentState(applied=of_document) == PersistentState(applied=old).proven(
+        of_document, good=False
+    )
 
 
 def test_good_is_what_was_proven_in_full_and_started() -> None:
     """In either order; neither alone is enough, and a reload leaves the last known good one."""
     one, two = fact(1, rest="r1"), fact(2, rest="r2")
 
-    assert None is State().proven(one, good=True).last_known_good
-    assert None is State().came_up(one).proven(one, good=False).last_known_good
-    assert one == State().proven(one, good=True).came_up(one).last_known_good
-    good = State().came_up(one).proven(one, good=True)
+    assert None is PersistentState().proven(one, good=True).last_known_good
+    assert None is PersistentState().came_up(one).proven(one, good=False).last_known_good
+    assert one == PersistentState().proven(one, good=True).came_up(one).last_known_good
+    good = PersistentState().came_up(one).proven(one, good=True)
     assert one == good.last_known_good
     reloaded = good.proven(two, good=True)
     assert (one, two) == (reloaded.last_known_good, reloaded.fallback)
@@ -84,41 +92,44 @@ def test_a_refused_rest_replaces_no_other() -> None:
     """What was proven before it does; a heal with the same settings does not displace that."""
     one, two, heal = (fact(n, rest=rest) for n, rest in ((1, "r1"), (2, "r2"), (3, "r2")))
 
-    state = State().proven(one, good=True).proven(two, good=True).proven(heal, good=True)
+    state = PersistentState().proven(one, good=True).proven(two, good=True).proven(heal, good=True)
     assert heal == state.fallback
     assert one == state.without_rest("r2").fallback
 
 
 def test_good_of_an_earlier_version_was_not_started_for_sure() -> None:
     """Its state says only that it was proven in full."""
-    assert State(proven_rests=(fact(1),)) == State(last_known_good=fact(1)).migrated
-    known = State(last_known_good=fact(1), started=fact(1))
+    assert (
+        PersistentState(proven_rests=(fact(1),))
+        == PersistentState(last_known_good=fact(1)).migrated
+    )
+    known = PersistentState(last_known_good=fact(1), started=fact(1))
     assert known == known.migrated
 
 
 EDITED = LiveFile(marker=marker(2), body="g = 3\n")
 FOREIGN = LiveFile(marker=None, body="g = 2\n")
-KNOWN = State(applied=fact(2), last_known_good=fact(1))
+KNOWN = PersistentState(applied=fact(2), last_known_good=fact(1))
 
 
 @pytest.mark.parametrize(
     ("found", "state", "start"),
     [
-        (None, State(), Start.BEGIN),
-        (FOREIGN, State(), Start.BEGIN),
-        (None, KNOWN, Start.REWRITE),
-        (FOREIGN, KNOWN, Start.REWRITE),
-        (FOREIGN, State(applied=fact(2)), Start.REWRITE),
-        (EDITED, KNOWN, Start.REWRITE),
-        (live(2), KNOWN, Start.ADOPT),
-        (live(3), KNOWN, Start.PROVE),
-        (live(1), KNOWN, Start.PROVE),
-        (live(2, "b"), KNOWN, Start.PROVE),
-        (live(2), State(), Start.PROVE),
-        (EDITED, State(), Start.BEGIN),
+        (None, PersistentState(), StartAction.BEGIN),
+        (FOREIGN, PersistentState(), StartAction.BEGIN),
+        (None, KNOWN, StartAction.REWRITE),
+        (FOREIGN, KNOWN, StartAction.REWRITE),
+        (FOREIGN, PersistentState(applied=fact(2)), StartAction.REWRITE),
+        (EDITED, KNOWN, StartAction.REWRITE),
+        (live(2), KNOWN, StartAction.ADOPT),
+        (live(3), KNOWN, StartAction.VERIFY),
+        (live(1), KNOWN, StartAction.VERIFY),
+        (live(2, "b"), KNOWN, StartAction.VERIFY),
+        (live(2), PersistentState(), StartAction.VERIFY),
+        (EDITED, PersistentState(), StartAction.BEGIN),
     ],
 )
-def test_start(found: LiveFile | None, state: State, start: Start) -> None:
+def test_start(found: LiveFile | None, state: PersistentState, start: StartAction) -> None:
     """Applied is adopted, newer is proven, damaged is written again where there is a good one."""
     assert decide_start(live=found, state=state) is start
 
@@ -126,21 +137,23 @@ def test_start(found: LiveFile | None, state: State, start: Start) -> None:
 @pytest.mark.parametrize(
     ("found", "state", "kept", "expected"),
     [
-        (None, State(), 0, 0),
-        (None, State(), 5, 5),
-        (marker(9), State(), 5, 9),
+        (None, PersistentState(), 0, 0),
+        (None, PersistentState(), 5, 5),
+        (marker(9), PersistentState(), 5, 9),
         (marker(1), KNOWN, 0, 2),
-        (None, State(last_known_good=fact(12)), 5, 12),
+        (None, PersistentState(last_known_good=fact(12)), 5, 12),
     ],
 )
-def test_highest_generation(found: Marker | None, state: State, kept: int, expected: int) -> None:
+def test_highest_generation(
+    found: Marker | None, state: PersistentState, kept: int, expected: int
+) -> None:
     """No number is used twice, whichever of the three places knows it."""
     assert highest_generation(live=found, state=state, kept=kept) == expected
 
 
 def test_state_survives_json() -> None:
     """What is saved reads back the same."""
-    state = State(
+    state = PersistentState(
         compute_id="ep",
         applied=fact(2),
         floor=Version(timestamp=NOW),
@@ -148,7 +161,7 @@ def test_state_survives_json() -> None:
         quarantine=(Quarantined(content_sha256="x", reason="bad", at=NOW),),
     )
 
-    assert msgspec.json.decode(msgspec.json.encode(state), type=State) == state
+    assert msgspec.json.decode(msgspec.json.encode(state), type=PersistentState) == state
 
 
 @pytest.mark.parametrize(

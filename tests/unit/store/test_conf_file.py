@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 
 from compute_ctl.errors import SettingsError, StoreError
-from compute_ctl.files.conf_store import ConfStore, NotAskedError
-from compute_ctl.files.staged import staged
+from compute_ctl.store.conf_file import ConfFile, NotAskedError
+from compute_ctl.store.staged_file import staged
 from devstack.wait import wait_until
 from tests.support.files import names
 
 
-def store(folder: Path, *, config_file: Path | None = None, pgbin: str = "postgres") -> ConfStore:
+def store(folder: Path, *, config_file: Path | None = None, pgbin: str = "postgres") -> ConfFile:
     """The store of an attached daemon for the data directory *folder*."""
-    return ConfStore(
+    return ConfFile(
         folder / "compute_ctl.conf",
         pgdata=folder,
         pgbin=pgbin,
@@ -88,7 +88,7 @@ def test_check_ends_at_its_deadline(tmp_path: Path) -> None:
     hanging = tmp_path / "postgres"
     hanging.write_text("#!/bin/sh\nexec sleep 30\n")
     hanging.chmod(0o755)
-    conf = ConfStore(
+    conf = ConfFile(
         tmp_path / "postgresql.conf", pgdata=tmp_path, pgbin=str(hanging), check_timeout_s=0.1
     )
     (complaint,) = conf.check("a = 1\n")
@@ -135,7 +135,7 @@ def test_two_checks_at_a_time_read_each_its_own(tmp_path: Path) -> None:
     with ThreadPoolExecutor(2) as pool:
         for who, text in (("daemon", "good = 1\n"), ("command", "bad bad\n")):
             binary = waiting_binary(tmp_path / who)
-            conf = ConfStore(data / "postgresql.conf", pgdata=data, pgbin=str(binary))
+            conf = ConfFile(data / "postgresql.conf", pgdata=data, pgbin=str(binary))
             checks.append(pool.submit(conf.check, text))
             wait_until(f"the {who}'s check", (tmp_path / who / "asked").exists)
         for who in ("daemon", "command"):

@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 
 @contextmanager
-def claimed(pgdata: Path) -> Iterator[None]:
+def lock_pgdata(pgdata: Path) -> Iterator[None]:
     """Hold *pgdata* as this daemon's. Raises SettingsError: it is another's."""
     fd = os.open(pgdata, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

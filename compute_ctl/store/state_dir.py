@@ -2,7 +2,7 @@
 
     lock                     flock held as long as the daemon lives; its content is the pid
     g/<G>.json  g/<G>.conf   document and configuration file of a generation; immutable
-    state.json               what must survive the daemon (see `recovery.State`)
+    state.json               what must survive the daemon (see `PersistentState`)
     history.jsonl  .1        advisory
     aside-<n>/               what an earlier cluster in this folder has left
 
@@ -24,9 +24,9 @@ from typing import Final
 
 import msgspec
 
-from compute_ctl.decisions.recovery import State
+from compute_ctl.decisions.persistent_state import PersistentState
 from compute_ctl.errors import SettingsError, StoreError
-from compute_ctl.files import history
+from compute_ctl.store import history
 from compute_ctl.system.atomic_file import ReplacedFile, read_regular, sync_file, sync_folder
 
 _log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ KEPT_GENERATIONS: Final = 5
 MAX_FILE_BYTES: Final = 16 * 1024 * 1024
 
 
-class StateStore:
+class StateDir:
     """One daemon's memory on disk."""
 
     def __init__(self, folder: Path) -> None:
@@ -92,23 +92,23 @@ class StateStore:
             os.close(self._lock_fd)
             self._lock_fd = None
 
-    def load(self) -> State:
+    def load(self) -> PersistentState:
         """Return what is known from before; an empty State where nothing usable is."""
         path = self._folder / "state.json"
         try:
             raw = _read(path)
         except FileNotFoundError:
-            return State()
+            return PersistentState()
         except OSError as error:
             self._set_corrupt_aside(path, str(error.strerror or error))
-            return State()
+            return PersistentState()
         try:
-            return msgspec.json.decode(raw, type=State)
+            return msgspec.json.decode(raw, type=PersistentState)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             self._set_corrupt_aside(path, str(error))
-            return State()
+            return PersistentState()
 
-    def save(self, state: State) -> None:
+    def save(self, state: PersistentState) -> None:
         """Replace state.json atomically and durably. Raises StoreError."""
         path = self._folder / "state.json"
         try:

@@ -35,7 +35,7 @@ _KINDS: Final = {
 }
 
 
-def check_named_files(body: str, *, folder: Path, pgdata: Path, attach: bool) -> None:
+def check_referenced_files(body: str, *, folder: Path, pgdata: Path, attach: bool) -> None:
     """Refuse a *body* that names a file which is there and is no regular one.
 
     Also one that includes a file which sets what the document itself may not set. *folder* is where

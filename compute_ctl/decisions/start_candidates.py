@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from compute_ctl.decisions.facts import Written
+from compute_ctl.decisions.model import Written
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

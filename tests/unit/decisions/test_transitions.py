@@ -4,19 +4,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compute_ctl.decisions.state import (
+from compute_ctl.decisions.transitions import (
     TERMINATING,
     TRANSITIONS,
     Event,
     Status,
-    home_event,
     next_status,
+    settle_event,
 )
 from compute_ctl.errors import IllegalTransitionError
 
 S, E = Status, Event
 LIVE = sorted(set(Status) - TERMINATING)
-ATTEMPT_ENDS = [E.AGAIN, E.HOME_READY, E.HOME_NOT_READY, E.HOME_FAILED, E.ATTEMPT_FAILED]
+ATTEMPT_ENDS = [E.RETRY, E.SETTLE_READY, E.SETTLE_NOT_READY, E.SETTLE_FAILED, E.ATTEMPT_FAILED]
 
 
 def test_every_status_has_its_row() -> None:
@@ -50,7 +50,7 @@ def test_no_live_status_is_a_dead_end(status: Status, event: Event) -> None:
 
 
 @pytest.mark.parametrize("status", sorted(TERMINATING))
-@pytest.mark.parametrize("event", [E.REFRESH, E.CONFIGURE, E.DUE])
+@pytest.mark.parametrize("event", [E.REFRESH, E.CONFIGURE, E.FETCH_STARTED])
 def test_nothing_revives_a_terminating_compute(status: Status, event: Event) -> None:
     """A terminating compute takes no further work."""
     with pytest.raises(IllegalTransitionError, match=f'"{event}".*"{status}"'):
@@ -61,12 +61,12 @@ def test_nothing_revives_a_terminating_compute(status: Status, event: Event) -> 
     ("status", "event", "expected"),
     [
         (S.FAILED, E.REFRESH, S.REFRESH_CONFIGURATION_PENDING),
-        (S.REFRESH_CONFIGURATION_PENDING, E.DUE, S.REFRESH_CONFIGURATION),
-        (S.REFRESH_CONFIGURATION, E.HOME_READY, S.RUNNING),
-        (S.REFRESH_CONFIGURATION, E.AGAIN, S.REFRESH_CONFIGURATION_PENDING),
+        (S.REFRESH_CONFIGURATION_PENDING, E.FETCH_STARTED, S.REFRESH_CONFIGURATION),
+        (S.REFRESH_CONFIGURATION, E.SETTLE_READY, S.RUNNING),
+        (S.REFRESH_CONFIGURATION, E.RETRY, S.REFRESH_CONFIGURATION_PENDING),
         (S.REFRESH_CONFIGURATION, E.CONFIGURE, S.CONFIGURATION_PENDING),
-        (S.CONFIGURATION_PENDING, E.TAKEN_APPLY, S.CONFIGURATION),
-        (S.CONFIGURATION_PENDING, E.TAKEN_START, S.INIT),
+        (S.CONFIGURATION_PENDING, E.PUSH_STARTED_ONLINE, S.CONFIGURATION),
+        (S.CONFIGURATION_PENDING, E.PUSH_STARTED_OFFLINE, S.INIT),
         (S.CONFIGURATION, E.REFRESH, S.CONFIGURATION),
         (S.CONFIGURATION, E.ATTEMPT_FAILED, S.FAILED),
         (S.INIT, E.PG_READY, S.RUNNING),
@@ -84,17 +84,17 @@ def test_rows_that_users_rely_on(status: Status, event: Event, expected: Status)
 @pytest.mark.parametrize(
     ("ready", "in_force", "last_failed", "expected"),
     [
-        (True, True, False, E.HOME_READY),
-        (True, True, True, E.HOME_READY),
-        (False, True, True, E.HOME_NOT_READY),
-        (False, False, False, E.HOME_NOT_READY),
-        (True, False, True, E.HOME_FAILED),
-        (False, False, True, E.HOME_FAILED),
+        (True, True, False, E.SETTLE_READY),
+        (True, True, True, E.SETTLE_READY),
+        (False, True, True, E.SETTLE_NOT_READY),
+        (False, False, False, E.SETTLE_NOT_READY),
+        (True, False, True, E.SETTLE_FAILED),
+        (False, False, True, E.SETTLE_FAILED),
     ],
 )
 def test_home(*, ready: bool, in_force: bool, last_failed: bool, expected: Event) -> None:
     """Home is `failed` only where nothing is in force and the last attempt failed."""
-    assert expected == home_event(ready=ready, in_force=in_force, last_failed=last_failed)
+    assert expected == settle_event(ready=ready, in_force=in_force, last_failed=last_failed)
 
 
 @given(st.lists(st.sampled_from(list(Event)), max_size=40))
@@ -105,7 +105,7 @@ def test_every_path_can_be_healed(events: list[Event]) -> None:
         status = TRANSITIONS[status].get(event, status)
     if status in TERMINATING:
         return
-    for event in (E.REFRESH, E.TAKEN_APPLY, E.DUE, E.HOME_READY):
+    for event in (E.REFRESH, E.PUSH_STARTED_ONLINE, E.FETCH_STARTED, E.SETTLE_READY):
         status = TRANSITIONS[status].get(event, status)
 
     assert status is S.RUNNING

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from compute_ctl.system.daemon_thread import DaemonExecutor, Room, in_thread
+from compute_ctl.system.blocking_worker import BlockingWorker, DaemonExecutor, in_thread
 from devstack.wait import wait_until
 
 
@@ -64,7 +64,7 @@ async def test_nobody_waits_for_a_thread_left_behind() -> None:
 
 async def test_room_is_for_one() -> None:
     """What hangs keeps the next piece out until it ends, whether or not somebody waits for it."""
-    room, go_on = Room(), threading.Event()
+    room, go_on = BlockingWorker(), threading.Event()
     with pytest.raises(TimeoutError, match=r"^$"):
         await room.run(lambda: go_on.wait(30), name="hangs", within_s=0.05)
     with pytest.raises(TimeoutError, match="an earlier run has not ended yet"):
@@ -76,7 +76,7 @@ async def test_room_is_for_one() -> None:
 
 async def test_room_is_free_after_a_failure() -> None:
     """Work that fails says why, and leaves."""
-    room = Room()
+    room = BlockingWorker()
     with pytest.raises(ZeroDivisionError):
         await room.run(lambda: 1 // 0, name="fails", within_s=5)
     assert room.free
@@ -132,7 +132,7 @@ def test_shutdown_waits_for_nothing() -> None:
 
 HANGING: str = """
 import asyncio, threading
-from compute_ctl.system.daemon_thread import DaemonExecutor, exit_within
+from compute_ctl.system.blocking_worker import DaemonExecutor, exit_within
 
 async def main():
     asyncio.get_running_loop().set_default_executor(DaemonExecutor(1, name="worker"))
@@ -143,7 +143,7 @@ asyncio.run(main())
 """
 BLOCKED: str = """
 import threading
-from compute_ctl.system.daemon_thread import exit_within
+from compute_ctl.system.blocking_worker import exit_within
 exit_within(0.1, lambda: 7)
 threading.Event().wait()
 """

@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from compute_ctl.decisions.facts import CatalogRun
+from compute_ctl.decisions.model import CatalogRun
 
 
 @dataclass(kw_only=True, slots=True)
-class ServerNotes:
+class ServerStatus:
     """Notes about one server; times without a date are monotonic seconds."""
 
     version: str | None = None

@@ -7,9 +7,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from compute_ctl.decisions.facts import Desired, Outcome, Written
+from compute_ctl.decisions.model import Desired, Outcome, Written
+from compute_ctl.decisions.persistent_state import Quarantined
 from compute_ctl.decisions.proof import Complaint
-from compute_ctl.decisions.recovery import Quarantined
 from compute_ctl.document.spec import Document
 from compute_ctl.document.spec_sources import UPSTREAM_SETTINGS
 from compute_ctl.document.versions import Version, is_older
@@ -18,7 +18,7 @@ QUARANTINE_RETRY: Final = timedelta(minutes=1)
 """A quarantined content that comes in a new version is tried again no more often than this."""
 
 
-class Step(StrEnum):
+class Action(StrEnum):
     """What to do with a document."""
 
     KEEP = "keep"
@@ -27,16 +27,16 @@ class Step(StrEnum):
     """It is what already runs; its version may be newer."""
     ADOPT = "adopt"
     """The file would be the same: only the facts move."""
-    PROVE = "prove"
+    VERIFY = "verify"
     """The file would be the same, but Postgres has not proven it."""
     STALE = "stale"
     QUARANTINED = "quarantined"
-    NEWS = "news"
+    APPLY = "apply"
     """Write it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Known:
+class Baseline:
     """What a document is weighed against."""
 
     written: Written | None
@@ -52,7 +52,7 @@ class Known:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Result:
+class ApplyResult:
     """How the application of one document ended."""
 
     outcome: Outcome
@@ -67,28 +67,30 @@ class Result:
     """Not proven, but nobody is to blame: Postgres is not up."""
 
 
-def weigh(document: Document, body: str, known: Known, *, now: datetime, force: bool) -> Step:
+def classify(
+    document: Document, body: str, known: Baseline, *, now: datetime, force: bool
+) -> Action:
     """Return what to do with *document*, which renders to *body*."""
     if is_older(document.version, known.floor):
-        return Step.STALE
+        return Action.STALE
     entry = known.quarantined
     if not force and entry and not _may_retry(document, entry, known, now):
-        return Step.QUARANTINED
+        return Action.QUARANTINED
     written, desired = known.written, known.desired
     if (
         known.seen_before
         and desired is not None
         and desired.content_sha256 != document.content_sha256
     ):
-        return Step.KEEP  # a periodic pull does not undo a push
+        return Action.KEEP  # a periodic pull does not undo a push
     if written is None or written.body != body:
-        return Step.NEWS
+        return Action.APPLY
     if not written.proven:
-        return Step.PROVE
-    return Step.NOTHING if written.content_sha256 == document.content_sha256 else Step.ADOPT
+        return Action.VERIFY
+    return Action.NOTHING if written.content_sha256 == document.content_sha256 else Action.ADOPT
 
 
-def _may_retry(document: Document, entry: Quarantined, known: Known, now: datetime) -> bool:
+def _may_retry(document: Document, entry: Quarantined, known: Baseline, now: datetime) -> bool:
     is_new = document.version != entry.version or document.operation_uuid != entry.operation_uuid
     # An unfinished check may end on a machine that is less busy; a heal does not wait for that.
     is_new = is_new or (entry.unfinished and not known.worker_complains)
@@ -97,14 +99,16 @@ def _may_retry(document: Document, entry: Quarantined, known: Known, now: dateti
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Good:
+class GoodBody:
     """The body of the last known good generation, in its two parts."""
 
     rest: str
     upstream: str
 
 
-def fall_back(*, upstream: str, bad: tuple[Complaint, ...], good: Good | None) -> str | None:
+def fallback_body(
+    *, upstream: str, bad: tuple[Complaint, ...], good: GoodBody | None
+) -> str | None:
     """Return the body to fall back to after a refusal, None where there is none.
 
     The rest of the last known good generation and the newest upstream: a bad `work_mem` beside a

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from compute_ctl.errors import SettingsError
-from compute_ctl.files.claim import claimed
+from compute_ctl.store.pgdata_lock import lock_pgdata
 
 
 def test_a_data_directory_has_one_daemon(tmp_path: Path) -> None:
     """A second daemon is refused, with a hint, until the first has ended; no file is left."""
-    with claimed(tmp_path):
+    with lock_pgdata(tmp_path):
         with pytest.raises(SettingsError, match="another compute_ctl manages data") as refused:
-            claimed(tmp_path).__enter__()
+            lock_pgdata(tmp_path).__enter__()
         assert "--state-dir" in (refused.value.hint or "")
-    with claimed(tmp_path):
+    with lock_pgdata(tmp_path):
         assert list(tmp_path.iterdir()) == []

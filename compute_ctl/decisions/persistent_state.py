@@ -12,7 +12,7 @@ from compute_ctl.document.spec import ComputeCtlConfig
 from compute_ctl.document.versions import Version
 
 
-class Fact(msgspec.Struct, frozen=True, kw_only=True):
+class GenerationRef(msgspec.Struct, frozen=True, kw_only=True):
     """Which generation is applied, started or last known good."""
 
     generation: int
@@ -43,7 +43,7 @@ class Quarantined(msgspec.Struct, frozen=True, kw_only=True):
     """The check of it did not come to an end, perhaps only because the machine was busy."""
 
 
-class State(msgspec.Struct, frozen=True, kw_only=True):
+class PersistentState(msgspec.Struct, frozen=True, kw_only=True):
     """Content of state.json: what must survive the daemon."""
 
     compute_id: str = ""
@@ -51,12 +51,12 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     """Of the cluster, so that a state folder copied with another data directory is noticed."""
     data_dir_inode: str = ""
     """``device:inode`` of the data directory."""
-    applied: Fact | None = None
-    started: Fact | None = None
+    applied: GenerationRef | None = None
+    started: GenerationRef | None = None
     """The newest generation that a server came up with."""
-    last_known_good: Fact | None = None
+    last_known_good: GenerationRef | None = None
     """The newest generation that is both proven in full and started."""
-    proven_rests: tuple[Fact, ...] = ()
+    proven_rests: tuple[GenerationRef, ...] = ()
     """Generations proven in full of which nothing waits for a restart, the newest last: two at
     most, with different rests. The newest is what a refused rest is replaced with; the one before
     it, where what is refused had been proven already."""
@@ -77,7 +77,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
     subscriptions_dropped_for: str = ""
     """The timeline in which the subscriptions of its parent were dropped last."""
 
-    def proven(self, fact: Fact, *, good: bool) -> State:
+    def proven(self, fact: GenerationRef, *, good: bool) -> PersistentState:
         """Return it with *fact* applied.
 
         *good*: it is proven in full, and nothing of it waits for a restart. If a server came up
@@ -97,7 +97,7 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         state = msgspec.structs.replace(state, proven_rests=(*others[-1:], fact))
         return _with_good(state, fact) if is_same(self.started, fact) else state
 
-    def came_up(self, fact: Fact) -> State:
+    def came_up(self, fact: GenerationRef) -> PersistentState:
         """Return it with *fact* as the generation that a server came up with."""
         state = msgspec.structs.replace(self, started=fact)
         for proven in self.proven_rests:
@@ -105,10 +105,10 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
                 return _with_good(state, proven)
         return state
 
-    def with_version(self, marker: str, version: Version | None) -> State:
+    def with_version(self, marker: str, version: Version | None) -> PersistentState:
         """Return it with *version* in the facts about the generation of *marker*."""
 
-        def renamed(fact: Fact) -> Fact:
+        def renamed(fact: GenerationRef) -> GenerationRef:
             is_it = fact.marker == marker
             return msgspec.structs.replace(fact, version=version) if is_it else fact
 
@@ -120,24 +120,24 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         rests = tuple(map(renamed, self.proven_rests))
         return msgspec.structs.replace(self, **facts, proven_rests=rests)
 
-    def without_rest(self, rest_sha256: str) -> State:
+    def without_rest(self, rest_sha256: str) -> PersistentState:
         """Return it for a rest that was refused: it replaces no other any more."""
         left = tuple(one for one in self.proven_rests if one.rest_sha256 != rest_sha256)
         return msgspec.structs.replace(self, proven_rests=left)
 
     @property
-    def fallback(self) -> Fact | None:
+    def fallback(self) -> GenerationRef | None:
         """The generation whose rest replaces one that is refused while the server runs."""
         return self.proven_rests[-1] if self.proven_rests else None
 
     @property
-    def named(self) -> tuple[Fact, ...]:
+    def named(self) -> tuple[GenerationRef, ...]:
         """All generations that it names; their copies are to be kept."""
         facts = (self.applied, self.started, self.last_known_good, *self.proven_rests)
         return tuple(fact for fact in facts if fact is not None)
 
     @property
-    def migrated(self) -> State:
+    def migrated(self) -> PersistentState:
         """This one, where it is of a version for which good meant proven in full.
 
         Whether a server came up with that generation is not known.
@@ -148,27 +148,27 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, last_known_good=None, proven_rests=proven)
 
 
-def _with_good(state: State, fact: Fact) -> State:
+def _with_good(state: PersistentState, fact: GenerationRef) -> PersistentState:
     return msgspec.structs.replace(state, last_known_good=fact)
 
 
-def is_same(one: Fact | None, other: Fact) -> bool:
+def is_same(one: GenerationRef | None, other: GenerationRef) -> bool:
     """Whether *one* is the same generation as *other*."""
     return one is not None and one.marker == other.marker
 
 
-class Identity(msgspec.Struct, frozen=True, kw_only=True):
+class ClusterIdentity(msgspec.Struct, frozen=True, kw_only=True):
     """Which compute and which data directory a state folder belongs to."""
 
     compute_id: str
     system_identifier: str
     data_dir_inode: str
 
-    def fits(self, state: State) -> bool:
+    def fits(self, state: PersistentState) -> bool:
         """Whether *state* was written for this one; an empty one was written for nobody."""
         return not state.system_identifier or self.put_into(state) == state
 
-    def differs(self, state: State) -> str:
+    def differs(self, state: PersistentState) -> str:
         """Return in what *state* is not this one's, for people."""
         facts = (
             ("compute ID", state.compute_id, self.compute_id),
@@ -177,7 +177,7 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
         )
         return ", ".join(f'{name} "{old}" is now "{new}"' for name, old, new in facts if old != new)
 
-    def put_into(self, state: State) -> State:
+    def put_into(self, state: PersistentState) -> PersistentState:
         """Return *state* as this one's."""
         return msgspec.structs.replace(
             state,
@@ -187,29 +187,29 @@ class Identity(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-class Start(StrEnum):
+class StartAction(StrEnum):
     """What to do first."""
 
     BEGIN = "begin"
     """Nothing of ours is there: wait for a document."""
     ADOPT = "adopt"
     """The live file is the applied generation: ask Postgres to acknowledge it."""
-    PROVE = "prove"
+    VERIFY = "verify"
     """The live file is newer than what was proven: the daemon died between swap and proof."""
     REWRITE = "rewrite"
     """The live file is torn or edited by hand, or gone: write the last good generation again."""
 
 
-def decide_start(*, live: LiveFile | None, state: State) -> Start:
+def decide_start(*, live: LiveFile | None, state: PersistentState) -> StartAction:
     """Return what to do at start, from the live file and the state folder alone."""
     if live is None or not live.intact or live.marker is None:
-        return Start.REWRITE if state.named else Start.BEGIN
+        return StartAction.REWRITE if state.named else StartAction.BEGIN
     if state.applied is not None and state.applied.marker == str(live.marker):
-        return Start.ADOPT
-    return Start.PROVE
+        return StartAction.ADOPT
+    return StartAction.VERIFY
 
 
-def floor_of(live: LiveFile, state: State) -> State:
+def floor_of(live: LiveFile, state: PersistentState) -> PersistentState:
     """Return *state* with the version floor of a live file that is newer than all it knows of.
 
     Of a file that it knows, proven or not, the state may have moved the floor since.
@@ -220,7 +220,7 @@ def floor_of(live: LiveFile, state: State) -> State:
     return msgspec.structs.replace(state, floor=live.floor)
 
 
-def highest_generation(*, live: Marker | None, state: State, kept: int) -> int:
+def highest_generation(*, live: Marker | None, state: PersistentState, kept: int) -> int:
     """Return the highest number of a generation that was ever used here, 0 for none."""
     known = [kept, live.generation if live else 0]
     known += [fact.generation for fact in state.named]

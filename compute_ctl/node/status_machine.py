@@ -6,30 +6,30 @@ import asyncio
 import logging
 from typing import Final
 
-from compute_ctl.decisions.state import RESTING, TERMINATING, Event, Status, next_status
+from compute_ctl.decisions.transitions import RESTING, TERMINATING, Event, Status, next_status
 from compute_ctl.node.observer import Observer
 from compute_ctl.ports import Clock
 
 logger = logging.getLogger(__name__)
 
-ASKING_AGAIN: Final = {Status.REFRESH_CONFIGURATION_PENDING, Status.REFRESH_CONFIGURATION}
-"""To and fro between these is the heartbeat of an outage, and no news."""
+REPEATING: Final = {Status.REFRESH_CONFIGURATION_PENDING, Status.REFRESH_CONFIGURATION}
+"""Moves between these repeat during an outage, so they are logged at DEBUG."""
 
 
-class Life:
+class StatusMachine:
     """Where the compute is on its way from `empty` to `terminated`."""
 
     def __init__(self, *, clock: Clock, observer: Observer) -> None:
         self._clock = clock
         self._observer = observer
-        self._looks_from: Status | None = None
+        self._periodic_from: Status | None = None
         """Where a look that nobody asked for began; to return there is no news."""
         self.status = Status.EMPTY
         self.since = clock.monotonic()
         """When it became so, in monotonic seconds; a look that finds nothing does not count."""
-        self.ending = asyncio.Event()
+        self.terminating_event = asyncio.Event()
         """Set with the terminating statuses."""
-        self.hurry = asyncio.Event()
+        self.immediate_stop = asyncio.Event()
         """Set with the status `termination_pending_immediate`."""
         self.stopped = asyncio.Event()
         """Set with the status `terminated`."""
@@ -45,18 +45,18 @@ class Life:
             return False
         self.status = new
         own = event is Event.REFRESH and not why  # a look that nobody asked for
-        quiet = own or new is self._looks_from or {old, new} == ASKING_AGAIN
+        quiet = own or new is self._periodic_from or {old, new} == REPEATING
         if own or new in RESTING:
-            self._looks_from = old if own else None
+            self._periodic_from = old if own else None
         if not quiet:
             self.since = self._clock.monotonic()
         level = logging.DEBUG if quiet else logging.INFO
         logger.log(level, "status changed from %s to %s%s", old, new, f": {why}" if why else "")
         self._observer.on_move(old, new, why)
         if new in TERMINATING:
-            self.ending.set()
+            self.terminating_event.set()
         if new is Status.TERMINATION_PENDING_IMMEDIATE:
-            self.hurry.set()
+            self.immediate_stop.set()
         if new is Status.TERMINATED:
             self.stopped.set()
         return True

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from compute_ctl.files.main_conf import config_file_option, include_line, includes, main_file
+from compute_ctl.store.main_conf import config_file_option, include_line, includes, main_file
 
 DEBIAN = (
     '/usr/lib/postgresql/15/bin/postgres "-D" "/var/lib/postgresql/15/main" '

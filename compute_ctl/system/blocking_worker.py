@@ -132,7 +132,7 @@ class DaemonExecutor(ThreadPoolExecutor):
                 self._free += 1
 
 
-class Room:
+class BlockingWorker:
     """Room for one thread: what hangs in it keeps the next piece of work out."""
 
     def __init__(self) -> None:

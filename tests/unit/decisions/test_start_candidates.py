@@ -2,8 +2,8 @@
 
 from datetime import UTC, datetime
 
-from compute_ctl.decisions.facts import Written
-from compute_ctl.decisions.start import KeptRest, candidates
+from compute_ctl.decisions.model import Written
+from compute_ctl.decisions.start_candidates import KeptRest, candidates
 from compute_ctl.document.generation import Marker
 
 

@@ -13,7 +13,7 @@ PAUSE_S: Final = 2.0
 """Between two looks that nobody waits for."""
 
 
-class Looks:
+class DriftChecks:
     """The looks at one server that are wanted; times are monotonic seconds, given by the caller."""
 
     def __init__(self) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from compute_ctl.decisions.proof import Complaint
-from compute_ctl.files.conf_store import ConfStore
+from compute_ctl.store.conf_file import ConfFile
 from devstack.installation import binary
 from devstack.postgres import Template
 from tests.support.files import names
@@ -28,14 +28,14 @@ def data(template: Template, tmp_path: Path) -> Path:
     return folder
 
 
-def supervised(data: Path) -> ConfStore:
+def supervised(data: Path) -> ConfFile:
     """The store of a daemon that runs the server."""
-    return ConfStore(data / "postgresql.conf", pgdata=data, pgbin=binary("postgres"))
+    return ConfFile(data / "postgresql.conf", pgdata=data, pgbin=binary("postgres"))
 
 
-def attached(data: Path, main: Path) -> ConfStore:
+def attached(data: Path, main: Path) -> ConfFile:
     """The store of a daemon whose server has the main file *main*."""
-    return ConfStore(
+    return ConfFile(
         data / "compute_ctl.conf",
         pgdata=data,
         pgbin=binary("postgres"),

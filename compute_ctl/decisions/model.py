@@ -8,9 +8,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
+from compute_ctl.decisions.persistent_state import GenerationRef, Quarantined
 from compute_ctl.decisions.proof import Complaint, PendingRestart, Proof
-from compute_ctl.decisions.recovery import Fact, Quarantined
-from compute_ctl.decisions.state import Status
+from compute_ctl.decisions.transitions import Status
 from compute_ctl.document.generation import Marker, sha256_hex
 from compute_ctl.document.versions import Version
 
@@ -47,7 +47,7 @@ PUSH: Final = "push"
 GOOD_OUTCOMES: Final = frozenset({Outcome.APPLIED, Outcome.UNCHANGED})
 
 
-class Source(StrEnum):
+class RequestOrigin(StrEnum):
     """Who asks for a refresh."""
 
     WORKER = "worker"
@@ -198,9 +198,9 @@ class Written:
         """All of the file but the marker line."""
         return self.rest + self.upstream
 
-    def fact(self, at: datetime) -> Fact:
+    def fact(self, at: datetime) -> GenerationRef:
         """Return this generation as a fact that became true at *at*."""
-        return Fact(
+        return GenerationRef(
             generation=self.marker.generation,
             marker=str(self.marker),
             content_sha256=self.content_sha256,
@@ -245,10 +245,10 @@ class Snapshot:
     last_active: datetime | None
     error: str | None
     desired: Desired | None
-    applied: Fact | None
-    started: Fact | None
-    proven_in_full: Fact | None
-    last_known_good: Fact | None
+    applied: GenerationRef | None
+    started: GenerationRef | None
+    proven_in_full: GenerationRef | None
+    last_known_good: GenerationRef | None
     quarantined: tuple[Quarantined, ...]
     in_sync: bool
     """Desired is applied, and a new session runs with it."""

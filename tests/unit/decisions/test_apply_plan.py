@@ -7,18 +7,18 @@ from typing import Any
 
 import pytest
 
-from compute_ctl.decisions.attempt import (
+from compute_ctl.decisions.apply_plan import (
     QUARANTINE_RETRY,
-    Good,
-    Known,
-    Step,
-    fall_back,
+    Action,
+    Baseline,
+    GoodBody,
+    classify,
+    fallback_body,
     reasons,
-    weigh,
 )
-from compute_ctl.decisions.facts import Desired, Written
+from compute_ctl.decisions.model import Desired, Written
+from compute_ctl.decisions.persistent_state import Quarantined
 from compute_ctl.decisions.proof import Complaint
-from compute_ctl.decisions.recovery import Quarantined
 from compute_ctl.document.generation import Marker
 from compute_ctl.document.spec import Document, decode_document
 from compute_ctl.document.versions import Version
@@ -45,24 +45,26 @@ def desired(content: str) -> Desired:
     return Desired(content_sha256=content, version=None, at=NOW, source="file")
 
 
-KNOWN = Known(written=None, desired=None, floor=None, quarantined=None, seen_before=False)
+KNOWN = Baseline(written=None, desired=None, floor=None, quarantined=None, seen_before=False)
 
 
-def weighed(doc: Document, known: Known, *, body: str = BODY, force: bool = False) -> Step:
+def weighed(doc: Document, known: Baseline, *, body: str = BODY, force: bool = False) -> Action:
     """Return the step for *doc*."""
-    return weigh(doc, body, known, now=NOW, force=force)
+    return classify(doc, body, known, now=NOW, force=force)
 
 
 def test_the_first_document_is_news() -> None:
     """With nothing written, everything is news."""
-    assert weighed(document(), KNOWN) is Step.NEWS
+    assert weighed(document(), KNOWN) is Action.APPLY
 
 
 def test_what_runs_is_nothing_to_do() -> None:
     """The same document, proven, asks for nothing."""
     doc = document()
 
-    assert weighed(doc, replace(KNOWN, written=written(content=doc.content_sha256))) is Step.NOTHING
+    assert (
+        weighed(doc, replace(KNOWN, written=written(content=doc.content_sha256))) is Action.NOTHING
+    )
 
 
 def test_what_is_written_but_not_proven_is_proven_again() -> None:
@@ -70,21 +72,21 @@ def test_what_is_written_but_not_proven_is_proven_again() -> None:
     doc = document()
     known = replace(KNOWN, written=written(content=doc.content_sha256, proven=False))
 
-    assert weighed(doc, known) is Step.PROVE
+    assert weighed(doc, known) is Action.VERIFY
 
 
 def test_another_document_with_the_same_bytes_moves_only_the_facts() -> None:
     """Roles may change without a byte of the configuration file."""
-    assert weighed(document(), replace(KNOWN, written=written(content="other"))) is Step.ADOPT
+    assert weighed(document(), replace(KNOWN, written=written(content="other"))) is Action.ADOPT
 
 
 def test_other_bytes_are_news() -> None:
     """A document that renders differently is written."""
-    assert weighed(document(), replace(KNOWN, written=written("other = '1'\n"))) is Step.NEWS
+    assert weighed(document(), replace(KNOWN, written=written("other = '1'\n"))) is Action.APPLY
 
 
-@pytest.mark.parametrize(("generation", "expected"), [(6, Step.STALE), (7, Step.NEWS)])
-def test_an_older_version_is_stale(generation: int, expected: Step) -> None:
+@pytest.mark.parametrize(("generation", "expected"), [(6, Action.STALE), (7, Action.APPLY)])
+def test_an_older_version_is_stale(generation: int, expected: Action) -> None:
     """A version below the floor is refused, the floor itself is not."""
     known = replace(KNOWN, floor=Version(generation=7))
 
@@ -95,20 +97,20 @@ def test_force_does_not_go_backwards() -> None:
     """Force tries a quarantined document again, it does not lower the floor."""
     known = replace(KNOWN, floor=Version(generation=7))
 
-    assert weighed(document(generation=6), known, force=True) is Step.STALE
+    assert weighed(document(generation=6), known, force=True) is Action.STALE
 
 
 @pytest.mark.parametrize(
     ("generation", "age", "force", "expected"),
     [
-        (1, timedelta(hours=1), False, Step.QUARANTINED),
-        (2, QUARANTINE_RETRY, False, Step.NEWS),
-        (2, QUARANTINE_RETRY - timedelta(seconds=1), False, Step.QUARANTINED),
-        (2, timedelta(seconds=-1), False, Step.NEWS),  # the clock was set back
-        (1, timedelta(), True, Step.NEWS),
+        (1, timedelta(hours=1), False, Action.QUARANTINED),
+        (2, QUARANTINE_RETRY, False, Action.APPLY),
+        (2, QUARANTINE_RETRY - timedelta(seconds=1), False, Action.QUARANTINED),
+        (2, timedelta(seconds=-1), False, Action.APPLY),  # the clock was set back
+        (1, timedelta(), True, Action.APPLY),
     ],
 )
-def test_quarantine(generation: int, age: timedelta, *, force: bool, expected: Step) -> None:
+def test_quarantine(generation: int, age: timedelta, *, force: bool, expected: Action) -> None:
     """Quarantined content is tried again in a new version, once a minute at most, or by force."""
     doc = document(generation=generation)
     entry = Quarantined(
@@ -127,8 +129,8 @@ def test_a_periodic_pull_does_not_undo_a_push() -> None:
         KNOWN, written=written("pushed = '1'\n"), desired=desired("pushed"), seen_before=True
     )
 
-    assert weighed(document(), known) is Step.KEEP
-    assert weighed(document(), replace(known, seen_before=False)) is Step.NEWS
+    assert weighed(document(), known) is Action.KEEP
+    assert weighed(document(), replace(known, seen_before=False)) is Action.APPLY
 
 
 def bad(name: str) -> tuple[Complaint, ...]:
@@ -147,14 +149,14 @@ def bad(name: str) -> tuple[Complaint, ...]:
 )
 def test_a_refused_rest_never_costs_the_new_upstream(name: str, expected: str) -> None:
     """Only a refused upstream brings the old one back."""
-    good = Good(rest="old rest, ", upstream="old upstream")
+    good = GoodBody(rest="old rest, ", upstream="old upstream")
 
-    assert fall_back(upstream="new upstream", bad=bad(name), good=good) == expected
+    assert fallback_body(upstream="new upstream", bad=bad(name), good=good) == expected
 
 
 def test_without_a_good_generation_there_is_no_fallback() -> None:
     """The first document ever has nothing to fall back to."""
-    assert fall_back(upstream="new", bad=bad("work_mem"), good=None) is None
+    assert fallback_body(upstream="new", bad=bad("work_mem"), good=None) is None
 
 
 def test_reasons_name_setting_reason_and_place() -> None:

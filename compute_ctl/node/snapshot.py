@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from compute_ctl.decisions.facts import Snapshot
+from compute_ctl.decisions.model import Snapshot
 from compute_ctl.decisions.proof import Proof, Verdict
 from compute_ctl.document.spec_sources import CONNSTRING
 from compute_ctl.ports import Clock, Postgres
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from compute_ctl.node.node import Node
 
 
-def take(node: Node, *, postgres: Postgres, clock: Clock) -> Snapshot:
+def build_snapshot(node: Node, *, postgres: Postgres, clock: Clock) -> Snapshot:
     """Return everything there is to show of *node* and its *postgres*."""
     now, wall = clock.monotonic(), clock.wall()
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from compute_ctl.errors import SpecError
-from compute_ctl.files.named_files import check_named_files
+from compute_ctl.store.referenced_files import check_referenced_files
 
 
 def check(folder: Path, body: str) -> None:
     """Check *body* as the file of a cluster in *folder*."""
-    check_named_files(body, folder=folder, pgdata=folder, attach=True)
+    check_referenced_files(body, folder=folder, pgdata=folder, attach=True)
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_an_included_file_sets_no_more_than_the_document(
     (tmp_path / "inner.conf").write_text(f"{setting.upper()} = 'x'\n")
     body = "include_if_exists = 'outer.conf'\n"
     if allowed:
-        check_named_files(body, folder=tmp_path, pgdata=tmp_path, attach=attach)
+        check_referenced_files(body, folder=tmp_path, pgdata=tmp_path, attach=attach)
         return
     with pytest.raises(SpecError, match=f'inner.conf" sets "{setting}", which a document'):
-        check_named_files(body, folder=tmp_path, pgdata=tmp_path, attach=attach)
+        check_referenced_files(body, folder=tmp_path, pgdata=tmp_path, attach=attach)

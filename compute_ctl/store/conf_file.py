@@ -23,10 +23,10 @@ from typing import Final
 
 from compute_ctl.decisions.proof import Complaint
 from compute_ctl.errors import SettingsError, StoreError
-from compute_ctl.files.conf_check import ARGUMENTS, Finding, findings, line_of
-from compute_ctl.files.main_conf import include_line, includes, main_file, quote_path
-from compute_ctl.files.named_files import check_named_files
-from compute_ctl.files.staged import staged
+from compute_ctl.store.conf_check import ARGUMENTS, Finding, findings, line_of
+from compute_ctl.store.main_conf import include_line, includes, main_file, quote_path
+from compute_ctl.store.referenced_files import check_referenced_files
+from compute_ctl.store.staged_file import staged
 from compute_ctl.system.atomic_file import ReplacedFile, read_regular
 
 _log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ class UnfinishedError(NotAskedError):
     """It was asked, and did not come to an end."""
 
 
-class ConfStore:
+class ConfFile:
     """The live configuration file; methods may block on the disk, `check` up to 5 s."""
 
     def __init__(
@@ -137,9 +137,11 @@ class ConfStore:
             _log.warning('could not check the configuration with "%s": %s', self._pgbin, error)
             return []
 
-    def check_named_files(self, text: str) -> None:
+    def check_referenced_files(self, text: str) -> None:
         """Refuse a candidate that includes or names what is no regular file. Raises SpecError."""
-        check_named_files(text, folder=self._path.parent, pgdata=self._pgdata, attach=self._attach)
+        check_referenced_files(
+            text, folder=self._path.parent, pgdata=self._pgdata, attach=self._attach
+        )
 
     def judge(self, text: str) -> list[Complaint]:
         """Like `check`, for somebody who must know that the binary was asked.

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import asyncio
 
-from compute_ctl.decisions.facts import Outcome, Source, Suspicion, Ticket
+from compute_ctl.decisions.model import Outcome, RequestOrigin, Suspicion, Ticket
 from compute_ctl.decisions.pacing import SUSPICION_LASTS_S
 
 
-class Requests:
+class RefreshRequests:
     """The refresh requests of one node; times are monotonic seconds, given by the caller."""
 
     def __init__(self) -> None:
@@ -40,22 +40,22 @@ class Requests:
         return self.requested > self.taken
 
     def add(
-        self, now: float, *, source: Source, suspicion: Suspicion | None, force: bool
+        self, now: float, *, source: RequestOrigin, suspicion: Suspicion | None, force: bool
     ) -> Ticket:
         """Record a request; one by the clock is no complaint."""
         coalesced = self.pending
         self.requested += 1
-        if source is not Source.WORKER:
+        if source is not RequestOrigin.WORKER:
             self.asked_at = self.asked_at or now
-        self.by_operator = self.by_operator or source is Source.OPERATOR
+        self.by_operator = self.by_operator or source is RequestOrigin.OPERATOR
         if force:
             self.forced_at = self.forced_at or now
-        if source is not Source.CLOCK:
+        if source is not RequestOrigin.CLOCK:
             if not self.suspected(now):
                 self.suspected_since = now
             self.last_signal = now
             self.suspicion = suspicion or self.suspicion
-            self.worker_complains = self.worker_complains or source is Source.WORKER
+            self.worker_complains = self.worker_complains or source is RequestOrigin.WORKER
         return Ticket(refresh_id=self.requested, coalesced=coalesced)
 
     def take(self) -> bool:
