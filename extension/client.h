@@ -46,9 +46,9 @@ typedef struct NrTask
 	uint32 shard;
 	uint64 begin_us;
 	uint32 failures;
-	uint32 heals_seen;  /* of the shard, at the last failure */
-	uint32 alone;       /* of the failures, those while the shard served others */
-	uint64 next_try_us; /* no reconnect before; 0 = at once */
+	uint32 heals_seen;   /* of the shard, at the last failure */
+	uint32 own_attempts; /* of the failures, those that were paced by set_own_backoff */
+	uint64 next_try_us;  /* no reconnect before; 0 = at once */
 	bool already_retried;
 	NrFailure failure; /* the last */
 	char page_error[NR_TEXT_SIZE];

@@ -183,7 +183,7 @@ silence_deadline(const Silence *silence)
 
 /* Returns NR_FAILED when the silence has lasted long enough to give the connection up. */
 static NrOutcome
-endure_silence(NrTask *task, Silence *silence)
+handle_response_timeout(NrTask *task, Silence *silence)
 {
 	uint64 now_us = nr_now_us();
 	uint64 suspect_after_us = (uint64) nr_published_limit(NR_LIMIT_SUSPECT_MS) * 1000;
@@ -244,7 +244,7 @@ receive(NrTask *task, char **message, int *length)
 			return NR_MOVED;
 		if (waited == NR_WAIT_DEADLINE)
 		{
-			if (endure_silence(task, &silence) == NR_FAILED)
+			if (handle_response_timeout(task, &silence) == NR_FAILED)
 				return NR_FAILED;
 			continue;
 		}

@@ -4,7 +4,7 @@
  *   settings        guc.c guc_neon.c
  *   shared memory   shmem.c published.c events.c
  *   suspicion       trouble.c log_hook.c rendezvous.c walreceiver.c
- *   the worker      worker.c intake.c post.c payload.c
+ *   the worker      worker.c event_reader.c post.c payload.c
  *   the client      request.c map.c wait.c failure.c resolve.c conninfo.c connection.c exchange.c length.c
  *   reports, SQL    report.c sql_pages.c sql_views.c
  *

@@ -46,7 +46,7 @@ nr_log_shard_failed(const NrEventData *failure, bool again, uint64 quiet_ms)
 }
 
 void
-nr_log_shard_useful(uint32 shard, TimestampTz failing_since)
+nr_log_shard_recovered(uint32 shard, TimestampTz failing_since)
 {
 	long ms = failing_since != 0
 	              ? TimestampDifferenceMilliseconds(failing_since, GetCurrentTimestamp())

@@ -82,7 +82,7 @@ judge(const NrTask *task, struct pgh_verdict *verdict)
  * endpoint. (Where nobody is served the shared backoff is enough, and its end is met at once.)
  */
 static void
-pace_alone(NrTask *task)
+set_own_backoff(NrTask *task)
 {
 	uint64 seed = nr_now_us() ^ ((uint64) MyProcPid << 32);
 	uint32 heals = pg_atomic_read_u32(&nr_shared->suspects[task->shard].heals);
@@ -90,15 +90,15 @@ pace_alone(NrTask *task)
 	if (task->failures > 1 && task->heals_seen == heals)
 		return;
 	task->heals_seen = heals;
-	task->next_try_us = nr_now_us() + pgh_reconnect_delay_us(task->alone, pgh_random(&seed));
-	task->alone++;
+	task->next_try_us = nr_now_us() + pgh_reconnect_delay_us(task->own_attempts, pgh_random(&seed));
+	task->own_attempts++;
 }
 
 /* Another endpoint: how the old one paced the request does not count. */
 static void
 begin_anew(NrTask *task)
 {
-	task->alone = 0;
+	task->own_attempts = 0;
 	task->next_try_us = 0;
 }
 
@@ -112,7 +112,7 @@ after_failure(NrTask *task)
 	judge(task, &verdict);
 	if (cause == PGH_CAUSE_PAGE_ERROR && verdict.certainty == PGH_CERTAINTY_NONE)
 	{
-		nr_shard_useful(task->shard); /* it serves us, if not this page */
+		nr_shard_recovered(task->shard); /* it serves us, if not this page */
 		nr_error_page(task);
 	}
 	if (nr_map_moved(task))
@@ -128,7 +128,7 @@ after_failure(NrTask *task)
 	}
 	task->failures++;
 	nr_trouble_of_shard(task->shard, &task->failure, &verdict);
-	pace_alone(task);
+	set_own_backoff(task);
 	if (cause == PGH_CAUSE_MALFORMED)
 		nr_error_malformed(task);
 }
@@ -146,7 +146,7 @@ run(NrTask *task)
 		task->connection = nr_connection(task->shard);
 		switch (attempt(task))
 		{
-			case NR_DONE: nr_shard_useful(task->shard); return;
+			case NR_DONE: nr_shard_recovered(task->shard); return;
 			case NR_FAILED: after_failure(task); break;
 			case NR_MOVED:
 				begin_anew(task);

@@ -31,7 +31,7 @@ init_suspect(NrSuspect *suspect)
 	pg_atomic_init_u64(&suspect->connected_us, 0);
 	pg_atomic_init_u64(&suspect->next_attempt_us, 0);
 	pg_atomic_init_u64(&suspect->failing_since, 0);
-	pg_atomic_init_u64(&suspect->last_useful, 0);
+	pg_atomic_init_u64(&suspect->last_success, 0);
 	nr_event_init(&suspect->last_failure);
 	ConditionVariableInit(&suspect->healed);
 }

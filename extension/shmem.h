@@ -40,7 +40,7 @@ typedef struct NrSuspect
 	pg_atomic_uint64 connected_us; /* the last report of a connection (monotonic); 0 = never */
 	pg_atomic_uint64 next_attempt_us; /* no reconnect before (monotonic); 0 = at once */
 	pg_atomic_uint64 failing_since;   /* TimestampTz of the first of these failures */
-	pg_atomic_uint64 last_useful;     /* TimestampTz; 0 = never */
+	pg_atomic_uint64 last_success;    /* TimestampTz; 0 = never */
 	NrEvent last_failure;
 	ConditionVariable healed; /* who waits for next_attempt_us is woken by a useful answer */
 } NrSuspect;

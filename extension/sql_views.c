@@ -293,7 +293,7 @@ state_of(NrSuspect *suspect)
 		return "suspected";
 	if (pg_atomic_read_u32(&suspect->failures) != 0)
 		return "failing";
-	return pg_atomic_read_u64(&suspect->last_useful) != 0 ? "healthy" : "unknown";
+	return pg_atomic_read_u64(&suspect->last_success) != 0 ? "healthy" : "unknown";
 }
 
 static void
@@ -316,7 +316,7 @@ add_suspect(Row *row, NrSuspect *suspect)
 		add_null(row);
 		add_null(row);
 	}
-	add_time_at(row, &suspect->last_useful);
+	add_time_at(row, &suspect->last_success);
 }
 
 /* shard_rows(): one row a shard, then one for each source that has been in trouble as a whole */

@@ -12,9 +12,9 @@
 #include "shmem.h"
 #include "trouble.h"
 
-/* How exact last_useful is: written for each page, its cache line would travel between all
+/* How exact last_success is: written for each page, its cache line would travel between all
  * backends. */
-#define USEFUL_STEP_US 10000
+#define SUCCESS_STEP_US 10000
 
 /* Neon's client reconnects at least once a second while it fails. */
 #define SETTLED_US 1500000
@@ -112,7 +112,7 @@ log_success(NrSuspect *suspect, uint32 shard)
 	if (logged == NR_LOGGED_WELL || !claim(&suspect->logged, logged, NR_LOGGED_WELL))
 		return;
 	pg_atomic_write_u64(&suspect->healed_us, now_us);
-	nr_log_shard_useful(shard, (TimestampTz) since);
+	nr_log_shard_recovered(shard, (TimestampTz) since);
 }
 
 bool
@@ -158,16 +158,16 @@ nr_trouble_of_shard(uint32 shard, const NrFailure *failure, const struct pgh_ver
 }
 
 void
-nr_shard_useful(uint32 shard)
+nr_shard_recovered(uint32 shard)
 {
 	NrSuspect *suspect = &nr_shared->suspects[shard];
 	uint64 now = (uint64) GetCurrentTimestamp();
 	bool healthy =
 		pg_atomic_read_u32(&suspect->failures) == 0 && pg_atomic_read_u32(&suspect->suspected) == 0;
 
-	if (healthy && now - pg_atomic_read_u64(&suspect->last_useful) < USEFUL_STEP_US)
+	if (healthy && now - pg_atomic_read_u64(&suspect->last_success) < SUCCESS_STEP_US)
 		return;
-	pg_atomic_write_u64(&suspect->last_useful, now);
+	pg_atomic_write_u64(&suspect->last_success, now);
 	if (!healthy)
 	{
 		end_suspicion(suspect);
@@ -208,7 +208,7 @@ nr_trouble_reported(const struct pgh_verdict *verdict, const char *sqlstate, con
 	nr_event_append_report(&data);
 	if (verdict->useful)
 	{
-		pg_atomic_write_u64(&suspect->last_useful, (uint64) data.at);
+		pg_atomic_write_u64(&suspect->last_success, (uint64) data.at);
 		if (!by_peer)
 			end_suspicion(suspect);
 		else

@@ -28,7 +28,7 @@ uint64 nr_quiet_of_our_client_us(void);
 bool nr_silence_claimed(uint32 shard);
 
 /* A useful answer of a shard: cheap when there was no trouble. */
-void nr_shard_useful(uint32 shard);
+void nr_shard_recovered(uint32 shard);
 
 /* Record what another part of the server reported (log hook, rendezvous). Any process, any
  * moment: no lock, no allocation, no report of its own. */

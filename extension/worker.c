@@ -22,12 +22,12 @@
 
 typedef struct Worker
 {
-	NrIntake intake;
+	NrEventReader reader;
 	NrPost refresh;
 	NrPost ack;
 	MemoryContext cycle; /* emptied in each turn of the loop */
 	uint64 seed;
-	uint64 intake_due_us; /* reports of others are to be looked at again; PG_UINT64_MAX = not */
+	uint64 reader_due_us; /* reports of others are to be looked at again; PG_UINT64_MAX = not */
 	bool after_crash;     /* what was suspected before a crash is lost, so the daemon is asked */
 	bool no_daemon;       /* the log says that there is nobody to ask */
 	bool manual;          /* somebody called request() and nothing has been sent since */
@@ -70,7 +70,7 @@ nr_worker_register(void)
 }
 
 static void
-sign_off(int code pg_attribute_unused(), Datum argument pg_attribute_unused())
+detach(int code pg_attribute_unused(), Datum argument pg_attribute_unused())
 {
 	pg_atomic_write_u32(&nr_shared->worker.proc_number, NR_NO_PROC);
 	pg_atomic_write_u32(&nr_shared->worker.pid, 0);
@@ -78,14 +78,14 @@ sign_off(int code pg_attribute_unused(), Datum argument pg_attribute_unused())
 }
 
 static void
-sign_on(void)
+attach(void)
 {
 	NrWorkerState *state = &nr_shared->worker;
 
 	pg_atomic_write_u64(&state->since, (uint64) GetCurrentTimestamp());
 	pg_atomic_write_u32(&state->pid, (uint32) MyProcPid);
 	pg_atomic_write_u32(&state->proc_number, (uint32) NR_MY_PROC_NUMBER);
-	on_shmem_exit(sign_off, (Datum) 0);
+	on_shmem_exit(detach, (Datum) 0);
 }
 
 static void
@@ -135,7 +135,7 @@ reload(Worker *worker)
 	worker->reload_due_us = 0;
 	ProcessConfigFile(PGC_SIGHUP);
 	nr_publish_log_level();
-	nr_intake_configure(&worker->intake);
+	nr_event_reader_configure(&worker->reader);
 	if (nr_beside_neon)
 		nr_publish_from_neon();
 	want_ack(worker, 0);
@@ -145,7 +145,7 @@ reload(Worker *worker)
 
 /* The most recent event of what is suspected; false if nothing is. */
 static bool
-latest_suspicion(const NrIntake *intake, NrEventData *latest)
+latest_suspicion(const NrEventReader *reader, NrEventData *latest)
 {
 	bool found = false;
 
@@ -154,7 +154,7 @@ latest_suspicion(const NrIntake *intake, NrEventData *latest)
 		NrSuspect *suspect = &nr_shared->suspects[i];
 		NrEventData event;
 
-		if (!intake->known[i] || !nr_event_read(&suspect->last_failure, &event))
+		if (!reader->known[i] || !nr_event_read(&suspect->last_failure, &event))
 			continue;
 		if (!found || event.at > latest->at)
 			*latest = event;
@@ -183,7 +183,7 @@ static void
 send_refresh(Worker *worker, uint64 now_us)
 {
 	NrWorkerState *state = &nr_shared->worker;
-	struct pgh_policy *policy = &worker->intake.policy;
+	struct pgh_policy *policy = &worker->reader.policy;
 	NrEventData event = { .shard = -1, .phase = NR_NO_PHASE, .manual = true };
 	StringInfoData body;
 	enum pgh_result result;
@@ -191,7 +191,7 @@ send_refresh(Worker *worker, uint64 now_us)
 	/* a loopback port may be anybody's, and anybody may be asked; the marker is for the daemon */
 	bool secret = nr_daemon_endpoint(&endpoint) && endpoint.unix_path[0] != '\0';
 
-	if (latest_suspicion(&worker->intake, &event))
+	if (latest_suspicion(&worker->reader, &event))
 		worker->after_crash = false;
 	else if (worker->manual)
 		(void) nr_event_read(&nr_shared->manual, &event);
@@ -209,7 +209,7 @@ send_refresh(Worker *worker, uint64 now_us)
 	if (!nr_post_start(&worker->refresh, &body, secret, &result))
 	{
 		note_refresh_outcome(worker, result, 0, "");
-		pgh_policy_finished(policy, &worker->intake.config, now_us);
+		pgh_policy_finished(policy, &worker->reader.config, now_us);
 	}
 }
 
@@ -221,7 +221,7 @@ end_refresh(Worker *worker)
 
 	note_refresh_outcome(worker, result, answer.http_status,
 	                     pgh_trigger_detail(worker->refresh.trigger));
-	pgh_policy_finished(&worker->intake.policy, &worker->intake.config, nr_now_us());
+	pgh_policy_finished(&worker->reader.policy, &worker->reader.config, nr_now_us());
 	/* this daemon may be a new one, which does not know what the server runs with; a reload is
 	 * likely to tell it sooner, and at once it would only delay the heal */
 	if (answer.http_status / 100 == 2 && !worker->ack_wanted)
@@ -233,8 +233,8 @@ end_refresh(Worker *worker)
 static void
 retry_ack(Worker *worker, uint64 now_us)
 {
-	worker->ack_due_us = now_us + pgh_jitter_us(worker->intake.config.retry_min_us,
-	                                            worker->intake.config.retry_max_us,
+	worker->ack_due_us = now_us + pgh_jitter_us(worker->reader.config.retry_min_us,
+	                                            worker->reader.config.retry_max_us,
 	                                            worker->ack_attempt++, pgh_random(&worker->seed));
 }
 
@@ -262,7 +262,7 @@ send_ack(Worker *worker, uint64 now_us)
 	enum pgh_result result;
 
 	initStringInfo(&body);
-	if (!nr_payload_ack(&body, pgh_policy_suspects(&worker->intake.policy),
+	if (!nr_payload_ack(&body, pgh_policy_suspects(&worker->reader.policy),
 	                    &worker->not_reloaded_told))
 	{
 		worker->ack_wanted = false;
@@ -327,14 +327,14 @@ send_due(Worker *worker, uint64 now_us)
 	if (pg_atomic_exchange_u32(&nr_shared->manual_request, 0) != 0)
 	{
 		worker->manual = true;
-		pgh_policy_ask(&worker->intake.policy, &worker->intake.config, now_us);
+		pgh_policy_ask(&worker->reader.policy, &worker->reader.config, now_us);
 	}
 	if (pg_atomic_exchange_u32(&nr_shared->after_crash, 0) != 0)
 	{
 		worker->after_crash = true;
-		pgh_policy_ask(&worker->intake.policy, &worker->intake.config, now_us);
+		pgh_policy_ask(&worker->reader.policy, &worker->reader.config, now_us);
 	}
-	due = nr_intake_due(&worker->intake, now_us);
+	due = nr_event_reader_due(&worker->reader, now_us);
 	if (!daemon_exists())
 	{
 		log_no_daemon(worker, due);
@@ -342,7 +342,7 @@ send_due(Worker *worker, uint64 now_us)
 	}
 	worker->no_daemon = false;
 	/* the acknowledgement after trouble says that it is over, so it must not overtake a request */
-	if (worker->complained && !pgh_policy_suspects(&worker->intake.policy) &&
+	if (worker->complained && !pgh_policy_suspects(&worker->reader.policy) &&
 	    !pgh_trigger_in_flight(worker->refresh.trigger))
 	{
 		worker->complained = false;
@@ -365,17 +365,17 @@ next_due_ms(const Worker *worker, uint64 now_us)
 	uint64 until = PG_UINT64_MAX;
 
 	if (!daemon_exists() || !(nr_enabled || worker->manual))
-		until = pgh_policy_suspects(&worker->intake.policy) ? now_us + IDLE_LOOK_MS * 1000
+		until = pgh_policy_suspects(&worker->reader.policy) ? now_us + IDLE_LOOK_MS * 1000
 		                                                    : PG_UINT64_MAX;
 	else
 	{
-		uint64 wait_us = pgh_policy_wait_us(&worker->intake.policy, now_us);
+		uint64 wait_us = pgh_policy_wait_us(&worker->reader.policy, now_us);
 
 		/* in flight its end is what matters, and the handle knows its deadline */
 		if (wait_us != PG_UINT64_MAX && !pgh_trigger_in_flight(worker->refresh.trigger))
 			until = now_us + wait_us;
 	}
-	until = Min(until, worker->intake_due_us);
+	until = Min(until, worker->reader_due_us);
 	if (ConfigReloadPending)
 		until = Min(until, worker->reload_due_us);
 	if (daemon_exists())
@@ -463,7 +463,7 @@ set_up(Worker *worker)
 	worker->seed = nr_now_us() ^ ((uint64) MyProcPid << 32);
 	worker->cycle =
 		AllocSetContextCreate(TopMemoryContext, "neon_refresh cycle", ALLOCSET_SMALL_SIZES);
-	nr_intake_init(&worker->intake, pgh_random(&worker->seed));
+	nr_event_reader_init(&worker->reader, pgh_random(&worker->seed));
 	nr_post_init(&worker->refresh, "/refresh_configuration");
 	nr_post_init(&worker->ack, "/configuration_ack");
 	if (nr_beside_neon)
@@ -480,7 +480,7 @@ neon_refresh_worker_main(Datum argument pg_attribute_unused())
 	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
 	BackgroundWorkerUnblockSignals();
 	set_up(worker);
-	sign_on();
+	attach();
 	/* a reload between the postmaster's fork and our handler would be lost otherwise */
 	ConfigReloadPending = true;
 	while (!ShutdownRequestPending)
@@ -494,7 +494,7 @@ neon_refresh_worker_main(Datum argument pg_attribute_unused())
 		long watch_ms = nr_primary_watch();
 
 		now_us = nr_now_us();
-		worker->intake_due_us = nr_intake_take(&worker->intake, now_us);
+		worker->reader_due_us = nr_event_reader_read(&worker->reader, now_us);
 		send_due(worker, now_us);
 		wait_and_step(worker, shorter(watch_ms, next_due_ms(worker, now_us)));
 		MemoryContextSwitchTo(before);

@@ -2,7 +2,7 @@
  * The refresh worker: the only process that talks to the daemon.
  *
  *   worker.c       its life and its loop
- *   intake.c       suspicion in shared memory to the core's policy
+ *   event_reader.c       suspicion in shared memory to the core's policy
  *   post.c         the two requests, refresh and ack, each with a handle of its own
  *   payload.c      their bodies
  *   walreceiver.c  a primary that is silent, which nobody reports
@@ -15,7 +15,7 @@
 
 #define NR_WORKER_NAME "neon refresh worker" /* in its process title too */
 
-typedef struct NrIntake
+typedef struct NrEventReader
 {
 	struct pgh_policy policy;
 	struct pgh_policy_config config;
@@ -25,13 +25,13 @@ typedef struct NrIntake
 	bool known[NR_SUSPECTS]; /* the policy suspects it */
 	uint64 events_seen;
 	uint64 repeats_seen[NR_EVENTS]; /* of the events seen that are still in the ring */
-} NrIntake;
+} NrEventReader;
 
-void nr_intake_init(NrIntake *intake, uint64 seed);
-void nr_intake_configure(NrIntake *intake);
+void nr_event_reader_init(NrEventReader *reader, uint64 seed);
+void nr_event_reader_configure(NrEventReader *reader);
 /* Returns when to take again though nobody wakes us (monotonic), PG_UINT64_MAX = never. */
-uint64 nr_intake_take(NrIntake *intake, uint64 now_us);
-bool nr_intake_due(NrIntake *intake, uint64 now_us);
+uint64 nr_event_reader_read(NrEventReader *reader, uint64 now_us);
+bool nr_event_reader_due(NrEventReader *reader, uint64 now_us);
 
 typedef struct NrPost
 {

@@ -210,7 +210,7 @@ expire(struct pgh_policy *policy, const struct pgh_policy_config *config, uint64
 }
 
 static void
-wish(struct pgh_policy *policy, const struct pgh_policy_config *config, uint64_t now_us)
+queue_request(struct pgh_policy *policy, const struct pgh_policy_config *config, uint64_t now_us)
 {
 	policy->events_total++;
 	policy->pending_events++;
@@ -257,14 +257,14 @@ pgh_policy_event(struct pgh_policy *policy, const struct pgh_policy_config *conf
 	else
 		suspect(policy, config, &policy->source_seen_us[source], policy->source_ended_us[source],
 		        now_us);
-	wish(policy, config, now_us);
+	queue_request(policy, config, now_us);
 }
 
 void
 pgh_policy_ask(struct pgh_policy *policy, const struct pgh_policy_config *config, uint64_t now_us)
 {
 	policy->asked = true;
-	wish(policy, config, now_us);
+	queue_request(policy, config, now_us);
 	if (policy->state == PGH_POLICY_WAITING)
 		plan(policy, config, now_us);
 }

@@ -140,7 +140,7 @@ static const char *const refusal_words[] = {
 /* ---- judgement ---------------------------------------------------------------------------- */
 
 static void
-blame(struct pgh_verdict *verdict, enum pgh_trouble trouble, enum pgh_certainty certainty)
+set_verdict(struct pgh_verdict *verdict, enum pgh_trouble trouble, enum pgh_certainty certainty)
 {
 	verdict->trouble = trouble;
 	verdict->certainty = certainty;
@@ -155,7 +155,7 @@ pgh_judge_page_error(struct pgh_span text, struct pgh_verdict *verdict)
 
 		if (pgh_span_begins(text, rule->begins) && pgh_span_contains(text, rule->contains))
 		{
-			blame(verdict, rule->trouble, rule->certainty);
+			set_verdict(verdict, rule->trouble, rule->certainty);
 			return;
 		}
 	}
@@ -206,7 +206,7 @@ judge_server_error(const struct pgh_client_event *event, struct pgh_span text,
 		if (rule->orderly && !event->already_retried)
 			verdict->retry_at_once = true;
 		else
-			blame(verdict, rule->trouble, rule->certainty);
+			set_verdict(verdict, rule->trouble, rule->certainty);
 		return;
 	}
 }
@@ -224,14 +224,14 @@ pgh_classify_client(const struct pgh_client_event *event, struct pgh_verdict *ve
 			if (event->idle_before_request && !event->already_retried)
 				verdict->retry_at_once = true;
 			else if (event->phase == PGH_PHASE_RESPONSE)
-				blame(verdict, DEAD, SUSPECT);
+				set_verdict(verdict, DEAD, SUSPECT);
 			else
-				blame(verdict, pgh_judge_connection_text(text), SUSPECT);
+				set_verdict(verdict, pgh_judge_connection_text(text), SUSPECT);
 			break;
-		case PGH_CAUSE_DEADLINE: blame(verdict, SILENT, SUSPECT); break;
+		case PGH_CAUSE_DEADLINE: set_verdict(verdict, SILENT, SUSPECT); break;
 		case PGH_CAUSE_SERVER_ERROR: judge_server_error(event, text, verdict); break;
 		case PGH_CAUSE_PAGE_ERROR: pgh_judge_page_error(text, verdict); break;
-		case PGH_CAUSE_MALFORMED: blame(verdict, NONSENSE, SUSPECT); break;
+		case PGH_CAUSE_MALFORMED: set_verdict(verdict, NONSENSE, SUSPECT); break;
 	}
 }
 

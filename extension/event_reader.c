@@ -28,29 +28,29 @@ nr_quiet_of_our_client_us(void)
 }
 
 void
-nr_intake_configure(NrIntake *intake)
+nr_event_reader_configure(NrEventReader *reader)
 {
-	pgh_policy_config_init(&intake->config);
-	intake->config.retry_min_us = (uint64) nr_retry_min_ms * 1000;
-	intake->config.retry_max_us = (uint64) Max(nr_retry_max_ms, nr_retry_min_ms) * 1000;
-	intake->config.own_quiet_us = nr_quiet_of_our_client_us();
+	pgh_policy_config_init(&reader->config);
+	reader->config.retry_min_us = (uint64) nr_retry_min_ms * 1000;
+	reader->config.retry_max_us = (uint64) Max(nr_retry_max_ms, nr_retry_min_ms) * 1000;
+	reader->config.own_quiet_us = nr_quiet_of_our_client_us();
 }
 
 void
-nr_intake_init(NrIntake *intake, uint64 seed)
+nr_event_reader_init(NrEventReader *reader, uint64 seed)
 {
-	memset(intake, 0, sizeof(*intake));
-	pgh_policy_init(&intake->policy, seed);
-	nr_intake_configure(intake);
-	intake->events_seen = pg_atomic_read_u64(&nr_shared->events.total);
+	memset(reader, 0, sizeof(*reader));
+	pgh_policy_init(&reader->policy, seed);
+	nr_event_reader_configure(reader);
+	reader->events_seen = pg_atomic_read_u64(&nr_shared->events.total);
 	for (int i = 0; i < NR_SUSPECTS; i++)
 	{
 		NrSuspect *suspect = &nr_shared->suspects[i];
 		uint64 raised = pg_atomic_read_u64(&suspect->raised);
 
 		/* what a predecessor left is one event */
-		intake->raised_seen[i] = raised - (pg_atomic_read_u32(&suspect->suspected) ? 1 : 0);
-		intake->renewals_seen[i] = pg_atomic_read_u32(&suspect->renewals);
+		reader->raised_seen[i] = raised - (pg_atomic_read_u32(&suspect->suspected) ? 1 : 0);
+		reader->renewals_seen[i] = pg_atomic_read_u32(&suspect->renewals);
 	}
 }
 
@@ -72,12 +72,12 @@ shard_of(int index)
  * failure of the new endpoint never before it.
  */
 static void
-take_suspect(NrIntake *intake, int index, uint64 now_us)
+take_suspect(NrEventReader *reader, int index, uint64 now_us)
 {
 	NrSuspect *suspect = &nr_shared->suspects[index];
 	enum pgh_source source = source_of(index);
 	uint64 raised = pg_atomic_read_u64(&suspect->raised);
-	uint64 news = Min(raised - intake->raised_seen[index], EVENTS_AT_ONCE);
+	uint64 news = Min(raised - reader->raised_seen[index], EVENTS_AT_ONCE);
 	bool enabled = nr_source_enabled(source);
 	bool suspected;
 	uint32 renewals;
@@ -87,40 +87,40 @@ take_suspect(NrIntake *intake, int index, uint64 now_us)
 	pg_read_barrier();
 	renewals = pg_atomic_read_u32(&suspect->renewals);
 
-	intake->raised_seen[index] = raised;
-	if (renewals != intake->renewals_seen[index])
+	reader->raised_seen[index] = raised;
+	if (renewals != reader->renewals_seen[index])
 	{
-		intake->renewals_seen[index] = renewals;
-		intake->known[index] = false;
-		pgh_policy_renewed(&intake->policy, &intake->config, shard_of(index), now_us);
+		reader->renewals_seen[index] = renewals;
+		reader->known[index] = false;
+		pgh_policy_renewed(&reader->policy, &reader->config, shard_of(index), now_us);
 	}
 	for (uint64 i = 0; enabled && suspected && i < news; i++)
 	{
-		pgh_policy_event(&intake->policy, &intake->config, source, shard_of(index),
+		pgh_policy_event(&reader->policy, &reader->config, source, shard_of(index),
 		                 pg_atomic_read_u32(&suspect->reported) != 0, now_us);
-		intake->known[index] = true;
+		reader->known[index] = true;
 	}
-	if (intake->known[index] && (!enabled || !suspected))
+	if (reader->known[index] && (!enabled || !suspected))
 	{
-		pgh_policy_end(&intake->policy, source, shard_of(index), now_us);
-		intake->known[index] = false;
+		pgh_policy_end(&reader->policy, source, shard_of(index), now_us);
+		reader->known[index] = false;
 	}
 }
 
 static void
-take_safekeeper(NrIntake *intake, const NrEventData *event, uint64 now_us)
+take_safekeeper(NrEventReader *reader, const NrEventData *event, uint64 now_us)
 {
 	int index = PGH_MAX_SHARDS + PGH_SOURCE_SAFEKEEPER;
 	NrSuspect *suspect = &nr_shared->suspects[index];
 
 	if (event->useful)
 	{
-		if (pgh_peer_recovered(&intake->peers, event->peer))
+		if (pgh_peer_recovered(&reader->peers, event->peer))
 			pg_atomic_write_u32(&suspect->suspected, 0);
 	}
-	else if (pgh_peer_failed(&intake->peers, event->peer, now_us,
+	else if (pgh_peer_failed(&reader->peers, event->peer, now_us,
 	                         (uint64) nr_safekeeper_suspect_after_ms * 1000,
-	                         intake->config.report_quiet_us))
+	                         reader->config.report_quiet_us))
 	{
 		pg_atomic_write_u32(&suspect->reported, 1);
 		pg_atomic_write_u32(&suspect->suspected, 1);
@@ -129,62 +129,62 @@ take_safekeeper(NrIntake *intake, const NrEventData *event, uint64 now_us)
 }
 
 static void
-take_event(NrIntake *intake, const NrEventData *event, uint64 now_us)
+take_event(NrEventReader *reader, const NrEventData *event, uint64 now_us)
 {
 	if (event->source == PGH_SOURCE_SAFEKEEPER && !event->manual)
-		take_safekeeper(intake, event, now_us);
+		take_safekeeper(reader, event, now_us);
 }
 
 /* What was reported again in the same words since the last look. */
 static void
-take_repeats(NrIntake *intake, uint64 now_us)
+take_repeats(NrEventReader *reader, uint64 now_us)
 {
 	uint64 total = pg_atomic_read_u64(&nr_shared->events.total);
 	uint64 number = total > NR_EVENTS ? total - NR_EVENTS : 0;
 
-	while (number++ < intake->events_seen)
+	while (number++ < reader->events_seen)
 	{
-		uint64 *seen = &intake->repeats_seen[number % NR_EVENTS];
+		uint64 *seen = &reader->repeats_seen[number % NR_EVENTS];
 		uint64 last_at;
 		uint64 repeats = nr_event_repeats(number, &last_at);
 		NrEventData event;
 
 		if (repeats > *seen && nr_event_get(number, &event))
-			take_event(intake, &event, now_us);
+			take_event(reader, &event, now_us);
 		*seen = repeats;
 	}
 }
 
 static void
-take_ring(NrIntake *intake, uint64 now_us)
+take_ring(NrEventReader *reader, uint64 now_us)
 {
 	uint64 total = pg_atomic_read_u64(&nr_shared->events.total);
 
-	if (total - intake->events_seen > NR_EVENTS)
-		intake->events_seen = total - NR_EVENTS;
-	while (intake->events_seen < total)
+	if (total - reader->events_seen > NR_EVENTS)
+		reader->events_seen = total - NR_EVENTS;
+	while (reader->events_seen < total)
 	{
 		NrEventData event;
 
-		if (nr_event_get(intake->events_seen + 1, &event))
-			take_event(intake, &event, now_us);
-		else if (!nr_event_dropped(intake->events_seen + 1) &&
-		         total - intake->events_seen < UNREADABLE_AGE)
+		if (nr_event_get(reader->events_seen + 1, &event))
+			take_event(reader, &event, now_us);
+		else if (!nr_event_dropped(reader->events_seen + 1) &&
+		         total - reader->events_seen < UNREADABLE_AGE)
 			break; /* it is being written, and its writer will wake us */
-		intake->events_seen++;
-		intake->repeats_seen[intake->events_seen % NR_EVENTS] = 0;
+		reader->events_seen++;
+		reader->repeats_seen[reader->events_seen % NR_EVENTS] = 0;
 	}
 }
 
 uint64
-nr_intake_take(NrIntake *intake, uint64 now_us)
+nr_event_reader_read(NrEventReader *reader, uint64 now_us)
 {
 	uint64 again_us = nr_reports_settle(now_us);
 
-	take_repeats(intake, now_us);
-	take_ring(intake, now_us);
+	take_repeats(reader, now_us);
+	take_ring(reader, now_us);
 	for (int index = 0; index < NR_SUSPECTS; index++)
-		take_suspect(intake, index, now_us);
+		take_suspect(reader, index, now_us);
 	return again_us;
 }
 
@@ -202,10 +202,10 @@ suspect_expired(NrSuspect *suspect)
 
 /* Is a request due? What ended by silence is over in shared memory too. */
 bool
-nr_intake_due(NrIntake *intake, uint64 now_us)
+nr_event_reader_due(NrEventReader *reader, uint64 now_us)
 {
-	bool due = pgh_policy_due(&intake->policy, &intake->config, now_us);
-	const struct pgh_policy *policy = &intake->policy;
+	bool due = pgh_policy_due(&reader->policy, &reader->config, now_us);
+	const struct pgh_policy *policy = &reader->policy;
 	NrWorkerState *worker = &nr_shared->worker;
 
 	for (int index = 0; index < NR_SUSPECTS; index++)
@@ -214,9 +214,9 @@ nr_intake_due(NrIntake *intake, uint64 now_us)
 		                     ? policy->shard_seen_us[index] != 0
 		                     : policy->source_seen_us[index - PGH_MAX_SHARDS] != 0;
 
-		if (!intake->known[index] || suspected)
+		if (!reader->known[index] || suspected)
 			continue;
-		intake->known[index] = false;
+		reader->known[index] = false;
 		suspect_expired(&nr_shared->suspects[index]);
 	}
 	pg_atomic_write_u64(&worker->coalesced, policy->coalesced_total);
