@@ -48,7 +48,7 @@ chaos: build # half of SECONDS in simulation, half on real processes that are ki
 mutations: build # breaks the product in many ways: some test must notice each
 	@$(BIN)/python -m tests.mutations $(ARGS)
 
-check: build # format, lint, types, layers, docs; C warnings are errors in the build
+check: build # format, lint, types, layers, docs, C warnings
 	@tools/check
 
 fmt:

@@ -1,6 +1,6 @@
 /*
  * What differs between PostgreSQL 13 and 18. Version tests stand here and nowhere else.
- * Included by prelude.h only, so warnings are off.
+ * Included by prelude.h only.
  */
 #ifndef NR_COMPAT_H
 #define NR_COMPAT_H

@@ -200,7 +200,7 @@ suspect_expired(NrSuspect *suspect)
 		pg_atomic_write_u32(&suspect->failures, 0);
 }
 
-/* Is a request due? What ended by silence is over in shared memory too. */
+/* What the policy has ended by silence is ended in shared memory too. */
 bool
 nr_event_reader_due(NrEventReader *reader, uint64 now_us)
 {
@@ -225,4 +225,22 @@ nr_event_reader_due(NrEventReader *reader, uint64 now_us)
 	else if (pg_atomic_read_u64(&worker->suspected_since) == 0)
 		pg_atomic_write_u64(&worker->suspected_since, (uint64) GetCurrentTimestamp());
 	return due;
+}
+
+bool
+nr_event_reader_latest(const NrEventReader *reader, NrEventData *latest)
+{
+	bool found = false;
+
+	for (int i = 0; i < NR_SUSPECTS; i++)
+	{
+		NrEventData event;
+
+		if (!reader->known[i] || !nr_event_read(&nr_shared->suspects[i].last_failure, &event))
+			continue;
+		if (!found || event.at > latest->at)
+			*latest = event;
+		found = true;
+	}
+	return found;
 }

@@ -3,8 +3,9 @@
 
 \echo Use "ALTER EXTENSION neon_refresh UPDATE TO '1.2'" to load this file. \quit
 
--- the columns of a function cannot be changed: the old one steps aside, the view moves over
+-- the columns of a function cannot be changed: the old ones step aside, the views move over
 ALTER FUNCTION neon_refresh.stat_row() RENAME TO stat_row_1_1;
+ALTER FUNCTION neon_refresh.event_rows() RENAME TO event_rows_1_1;
 
 CREATE FUNCTION neon_refresh.stat_row(
     OUT enabled boolean,
@@ -38,29 +39,6 @@ LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE ROWS 1;
 
 REVOKE ALL ON FUNCTION neon_refresh.stat_row() FROM PUBLIC;
 
--- pg_monitor, and whomever an administrator has let read the view; grantee 0 is everybody
-DO $$
-DECLARE
-    who record;
-BEGIN
-    FOR who IN
-        SELECT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END AS name,
-            a.is_grantable
-        FROM pg_proc p, aclexplode(p.proacl) a
-        WHERE p.oid = 'neon_refresh.stat_row_1_1()'::regprocedure AND a.grantee <> p.proowner
-    LOOP
-        EXECUTE format('GRANT EXECUTE ON FUNCTION neon_refresh.stat_row() TO %s%s', who.name,
-            CASE WHEN who.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END);
-    END LOOP;
-END
-$$;
-
-CREATE OR REPLACE VIEW neon_refresh.stat AS SELECT * FROM neon_refresh.stat_row();
-
-DROP FUNCTION neon_refresh.stat_row_1_1();
-
-ALTER FUNCTION neon_refresh.event_rows() RENAME TO event_rows_1_1;
-
 CREATE FUNCTION neon_refresh.event_rows(
     OUT number bigint,
     OUT at timestamptz,
@@ -80,22 +58,27 @@ LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE ROWS 128;
 
 REVOKE ALL ON FUNCTION neon_refresh.event_rows() FROM PUBLIC;
 
+-- pg_monitor, and whomever an administrator has let read the views; grantee 0 is everybody
 DO $$
 DECLARE
     who record;
 BEGIN
     FOR who IN
-        SELECT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END AS name,
-            a.is_grantable
+        SELECT replace(p.proname, '_1_1', '') AS function, a.is_grantable,
+            CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE a.grantee::regrole::text END AS name
         FROM pg_proc p, aclexplode(p.proacl) a
-        WHERE p.oid = 'neon_refresh.event_rows_1_1()'::regprocedure AND a.grantee <> p.proowner
+        WHERE p.oid IN ('neon_refresh.stat_row_1_1()'::regprocedure,
+                'neon_refresh.event_rows_1_1()'::regprocedure)
+            AND a.grantee <> p.proowner
     LOOP
-        EXECUTE format('GRANT EXECUTE ON FUNCTION neon_refresh.event_rows() TO %s%s', who.name,
+        EXECUTE format('GRANT EXECUTE ON FUNCTION neon_refresh.%I() TO %s%s', who.function, who.name,
             CASE WHEN who.is_grantable THEN ' WITH GRANT OPTION' ELSE '' END);
     END LOOP;
 END
 $$;
 
+CREATE OR REPLACE VIEW neon_refresh.stat AS SELECT * FROM neon_refresh.stat_row();
 CREATE OR REPLACE VIEW neon_refresh.events AS SELECT * FROM neon_refresh.event_rows();
 
+DROP FUNCTION neon_refresh.stat_row_1_1();
 DROP FUNCTION neon_refresh.event_rows_1_1();

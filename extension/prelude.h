@@ -1,12 +1,13 @@
 /*
- * The server's and libpq's headers, with our warnings off inside them. Every file of the
- * extension includes this one first and no server header itself.
+ * The server's and libpq's headers. Every file of the extension includes this one first and
+ * no server header itself. Inline functions of theirs do not use all their parameters; the other
+ * warnings stay on.
  */
 #ifndef NR_PRELUDE_H
 #define NR_PRELUDE_H
 
-#pragma GCC system_header
-
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wunused-parameter"
 #include "postgres.h"
 
 #include <time.h>
@@ -39,6 +40,7 @@
 #include "storage/lwlock.h"
 #include "storage/proc.h"
 #include "storage/shmem.h"
+#include "storage/spin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -51,6 +53,7 @@
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 #include "utils/varlena.h"
+#pragma GCC diagnostic pop
 
 #include "compat.h"
 

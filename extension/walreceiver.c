@@ -10,7 +10,6 @@
 
 #include "published.h"
 #include "shmem.h"
-#include "storage/spin.h"
 #include "trouble.h"
 #include "worker.h"
 

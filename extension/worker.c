@@ -5,43 +5,32 @@
  * It has no database connection, so it also serves recovery and standbys, and cannot be held up
  * by storage in trouble. Nothing of it in shared memory is a pointer. It ends with exit code 1,
  * which has the postmaster start it again; SIGTERM ends it at once, in mid-request too, since
- * all waiting is done on its latch. libcurl is initialised here, never in the postmaster.
+ * all waiting is done on its latch. The HTTP client is loaded here, never in the postmaster, whose
+ * children would inherit it.
  */
 #include "prelude.h"
 
 #include "guc.h"
 #include "worker.h"
 
-#define LIBRARY              "neon_refresh"
-#define ENTRY_POINT          "neon_refresh_worker_main"
-#define RESTART_SECONDS      1
-#define ACK_AFTER_REQUEST_MS 100
-#define PAGES_FIRST_MS       20   /* after trouble the processors belong to the queries that heal */
-#define IDLE_LOOK_MS         1000 /* while something is suspected, but nobody can be asked */
-#define SOCKETS_RESERVED     2
+#define LIBRARY               "neon_refresh"
+#define ENTRY_POINT           "neon_refresh_worker_main"
+#define RESTART_SECONDS       1
+#define WITHOUT_CLIENT_MS     60000 /* before it looks for the HTTP client again */
+#define ACK_AFTER_REQUEST_MS  100
+#define RELOAD_AFTER_PAGES_MS 20   /* so long the processors belong to the queries that heal */
+#define NO_DAEMON_LOOK_MS     1000 /* while something is suspected, but nobody can be asked */
+#define SOCKETS_RESERVED      2
 
 typedef struct Worker
 {
 	NrEventReader reader;
-	NrPost refresh;
-	NrPost ack;
-	MemoryContext cycle; /* emptied in each turn of the loop */
-	uint64 seed;
+	NrRefresh refresh;
+	NrAck ack;
+	MemoryContext cycle;  /* emptied in each turn of the loop */
 	uint64 reader_due_us; /* reports of others are to be looked at again; PG_UINT64_MAX = not */
-	bool after_crash;     /* what was suspected before a crash is lost, so the daemon is asked */
-	bool no_daemon;       /* the log says that there is nobody to ask */
-	bool manual;          /* somebody called request() and nothing has been sent since */
-	bool ack_wanted;      /* not yet answered for good */
-	bool ack_again;       /* wanted anew while one is in flight */
-	bool complained;      /* the daemon was asked since the last time that all was well */
-	uint64 ack_due_us;    /* ack_wanted only */
 	uint64 reload_due_us; /* ConfigReloadPending only; 0 = not looked at yet */
-	uint32 ack_attempt;
-	uint32 not_reloaded_told;       /* by the latest ack */
-	enum pgh_result refresh_logged; /* outcome of the last log line of each kind */
-	int refresh_logged_status;
-	enum pgh_result ack_logged;
-	int ack_logged_status;
+	bool no_daemon_logged;
 } Worker;
 
 static uint32 wait_name = 0;
@@ -88,44 +77,33 @@ attach(void)
 	on_shmem_exit(detach, (Datum) 0);
 }
 
-static void
-want_ack(Worker *worker, int delay_ms)
-{
-	uint64 due_us = nr_now_us() + delay_ms * UINT64CONST(1000);
-
-	if (pgh_trigger_in_flight(worker->ack.trigger))
-		worker->ack_again = true;
-	worker->ack_due_us = worker->ack_wanted ? Min(worker->ack_due_us, due_us) : due_us;
-	worker->ack_wanted = true;
-	worker->ack_attempt = 0;
-}
-
 /*
- * Is it time to read the files anew? Not yet while queries may be healing: what they need the
- * postmaster has published, and it has ended the suspicion of what is new, of which we may know
- * before the signal comes. Beside Neon's library it is for us to publish.
+ * Is it time to read the files anew? While queries heal the worker waits with that, so that it
+ * does not take the processor from them: the postmaster has published the new map already, so
+ * nobody needs the worker's own reload. Beside Neon's library it does: there the worker publishes.
+ *
+ * Queries heal while a request has been sent and the end of the trouble not been acknowledged
+ * yet. (Publishing ends the suspicion before the signal for the reload arrives here.)
  */
 static bool
 reload_due(Worker *worker, uint64 now_us)
 {
-	bool heals = worker->complained || (worker->ack_wanted && worker->ack_due_us > now_us);
+	bool heals =
+		worker->refresh.sent_since_healthy || (worker->ack.wanted && worker->ack.due_us > now_us);
 
 	if (!ConfigReloadPending)
 		return false;
 	if (worker->reload_due_us == 0)
 		worker->reload_due_us =
-			now_us + (heals && !nr_beside_neon ? PAGES_FIRST_MS * UINT64CONST(1000) : 0);
+			now_us + (heals && !nr_beside_neon ? RELOAD_AFTER_PAGES_MS * UINT64CONST(1000) : 0);
 	return worker->reload_due_us <= now_us;
 }
 
-/* When an ack is due: one that a deferred reload will want anyway waits for it. */
+/* When an ack is due: a deferred reload will want one anyway, so it waits for that. */
 static uint64
 ack_due_us(const Worker *worker)
 {
-	if (!worker->ack_wanted || worker->reload_due_us != 0 ||
-	    pgh_trigger_in_flight(worker->ack.trigger))
-		return PG_UINT64_MAX;
-	return worker->ack_due_us;
+	return worker->reload_due_us != 0 ? PG_UINT64_MAX : nr_ack_due_us(&worker->ack);
 }
 
 static void
@@ -138,163 +116,8 @@ reload(Worker *worker)
 	nr_event_reader_configure(&worker->reader);
 	if (nr_beside_neon)
 		nr_publish_from_neon();
-	want_ack(worker, 0);
+	nr_ack_want(&worker->ack, 0);
 }
-
-/* ---- the refresh request -------------------------------------------------------------------- */
-
-/* The most recent event of what is suspected; false if nothing is. */
-static bool
-latest_suspicion(const NrEventReader *reader, NrEventData *latest)
-{
-	bool found = false;
-
-	for (int i = 0; i < NR_SUSPECTS; i++)
-	{
-		NrSuspect *suspect = &nr_shared->suspects[i];
-		NrEventData event;
-
-		if (!reader->known[i] || !nr_event_read(&suspect->last_failure, &event))
-			continue;
-		if (!found || event.at > latest->at)
-			*latest = event;
-		found = true;
-	}
-	return found;
-}
-
-static void
-note_refresh_outcome(Worker *worker, enum pgh_result result, int status, const char *detail)
-{
-	NrWorkerState *state = &nr_shared->worker;
-
-	pg_atomic_write_u32(&state->last_result, result);
-	pg_atomic_write_u32(&state->last_status, (uint32) status);
-	pg_atomic_write_u32(&state->in_flight, 0);
-	if (result != PGH_OK || status / 100 != 2)
-		pg_atomic_fetch_add_u64(&state->requests_failed, 1);
-	if (result != worker->refresh_logged || status != worker->refresh_logged_status)
-		nr_log_answer("the refresh request", result, status, detail);
-	worker->refresh_logged = result;
-	worker->refresh_logged_status = status;
-}
-
-static void
-send_refresh(Worker *worker, uint64 now_us)
-{
-	NrWorkerState *state = &nr_shared->worker;
-	struct pgh_policy *policy = &worker->reader.policy;
-	NrEventData event = { .shard = -1, .phase = NR_NO_PHASE, .manual = true };
-	StringInfoData body;
-	enum pgh_result result;
-	struct pgh_endpoint endpoint;
-	/* a loopback port may be anybody's, and anybody may be asked; the marker is for the daemon */
-	bool secret = nr_daemon_endpoint(&endpoint) && endpoint.unix_path[0] != '\0';
-
-	if (latest_suspicion(&worker->reader, &event))
-		worker->after_crash = false;
-	else if (worker->manual)
-		(void) nr_event_read(&nr_shared->manual, &event);
-	else if (worker->after_crash)
-		strlcpy(event.text, "the server has restarted after a crash", sizeof(event.text));
-	initStringInfo(&body);
-	nr_payload_refresh(&body, &event, policy->pending_events, secret);
-	(void) pgh_policy_sent(policy, now_us);
-	worker->manual = false;
-	worker->after_crash = false;
-	worker->complained = true;
-	pg_atomic_fetch_add_u64(&state->requests, 1);
-	pg_atomic_write_u64(&state->last_request, (uint64) GetCurrentTimestamp());
-	pg_atomic_write_u32(&state->in_flight, 1);
-	if (!nr_post_start(&worker->refresh, &body, secret, &result))
-	{
-		note_refresh_outcome(worker, result, 0, "");
-		pgh_policy_finished(policy, &worker->reader.config, now_us);
-	}
-}
-
-static void
-end_refresh(Worker *worker)
-{
-	struct pgh_answer answer;
-	enum pgh_result result = pgh_trigger_result(worker->refresh.trigger, &answer);
-
-	note_refresh_outcome(worker, result, answer.http_status,
-	                     pgh_trigger_detail(worker->refresh.trigger));
-	pgh_policy_finished(&worker->reader.policy, &worker->reader.config, nr_now_us());
-	/* this daemon may be a new one, which does not know what the server runs with; a reload is
-	 * likely to tell it sooner, and at once it would only delay the heal */
-	if (answer.http_status / 100 == 2 && !worker->ack_wanted)
-		want_ack(worker, ACK_AFTER_REQUEST_MS);
-}
-
-/* ---- the ack -------------------------------------------------------------------------------- */
-
-static void
-retry_ack(Worker *worker, uint64 now_us)
-{
-	worker->ack_due_us = now_us + pgh_jitter_us(worker->reader.config.retry_min_us,
-	                                            worker->reader.config.retry_max_us,
-	                                            worker->ack_attempt++, pgh_random(&worker->seed));
-}
-
-static void
-note_ack_outcome(Worker *worker, enum pgh_result result, int status, const char *detail)
-{
-	NrWorkerState *state = &nr_shared->worker;
-
-	pg_atomic_write_u32(&state->last_ack_status, (uint32) status);
-	pg_atomic_write_u32(&state->last_ack_result, result);
-	if (result == PGH_OK)
-		pg_atomic_write_u64(&state->last_ack, (uint64) GetCurrentTimestamp());
-	if (status / 100 == 2)
-		pg_atomic_fetch_add_u64(&state->acks, 1);
-	if (result != worker->ack_logged || status != worker->ack_logged_status)
-		nr_log_answer("the acknowledgement", result, status, detail);
-	worker->ack_logged = result;
-	worker->ack_logged_status = status;
-}
-
-static void
-send_ack(Worker *worker, uint64 now_us)
-{
-	StringInfoData body;
-	enum pgh_result result;
-
-	initStringInfo(&body);
-	if (!nr_payload_ack(&body, pgh_policy_suspects(&worker->reader.policy),
-	                    &worker->not_reloaded_told))
-	{
-		worker->ack_wanted = false;
-		return;
-	}
-	if (!nr_post_start(&worker->ack, &body, true, &result))
-	{
-		note_ack_outcome(worker, result, 0, "");
-		retry_ack(worker, now_us);
-	}
-}
-
-/* 2xx and 4xx are final, everything else is said again. */
-static void
-end_ack(Worker *worker)
-{
-	struct pgh_answer answer;
-	enum pgh_result result = pgh_trigger_result(worker->ack.trigger, &answer);
-
-	note_ack_outcome(worker, result, answer.http_status, pgh_trigger_detail(worker->ack.trigger));
-	if (worker->ack_again)
-	{
-		worker->ack_again = false;
-		return; /* wanted and due already */
-	}
-	if (answer.http_status / 100 == 2 || answer.http_status / 100 == 4)
-		worker->ack_wanted = false;
-	else
-		retry_ack(worker, nr_now_us());
-}
-
-/* ---- the loop ------------------------------------------------------------------------------- */
 
 static bool
 daemon_exists(void)
@@ -304,18 +127,41 @@ daemon_exists(void)
 	return nr_daemon_endpoint(&endpoint);
 }
 
-/* Once until there is somebody to ask again. */
+/* Once until there is an address again. */
 static void
-log_no_daemon(Worker *worker, bool due)
+log_no_daemon(Worker *worker)
 {
-	if (!due || worker->no_daemon || !(nr_enabled || worker->manual))
+	if (worker->no_daemon_logged)
 		return;
-	worker->no_daemon = true;
+	worker->no_daemon_logged = true;
 	ereport(WARNING,
 	        (errmsg("cannot ask for a new configuration: no address of the daemon is set"),
 	         errdetail("Neither \"neon_refresh.endpoint\" nor \"neon.extension_server_port\" is "
 	                   "set."),
 	         errhint("Set \"neon_refresh.endpoint\" and reload; that needs no restart.")));
+}
+
+static bool
+may_ask(const Worker *worker)
+{
+	return nr_enabled || worker->refresh.manual;
+}
+
+static void
+want_ack_if_news(Worker *worker)
+{
+	/* this ack says that the trouble is over, so it must not overtake a request */
+	if (worker->refresh.sent_since_healthy && !pgh_policy_suspects(&worker->reader.policy) &&
+	    !nr_post_in_flight(&worker->refresh.post))
+	{
+		worker->refresh.sent_since_healthy = false;
+		nr_ack_want(&worker->ack, RELOAD_AFTER_PAGES_MS);
+	}
+	/* What the postmaster has not reloaded it tells after it has signalled us; if our own reload is
+	 * still to come, that wants an ack anyway. Flags that were cleared are no news: a reload has
+	 * begun, and the marker is still the last one's. */
+	if (!ConfigReloadPending && (nr_published_not_reloaded() & ~worker->ack.not_reloaded_told) != 0)
+		nr_ack_want(&worker->ack, 0);
 }
 
 /* Start what is due. */
@@ -324,38 +170,20 @@ send_due(Worker *worker, uint64 now_us)
 {
 	bool due;
 
-	if (pg_atomic_exchange_u32(&nr_shared->manual_request, 0) != 0)
-	{
-		worker->manual = true;
-		pgh_policy_ask(&worker->reader.policy, &worker->reader.config, now_us);
-	}
-	if (pg_atomic_exchange_u32(&nr_shared->after_crash, 0) != 0)
-	{
-		worker->after_crash = true;
-		pgh_policy_ask(&worker->reader.policy, &worker->reader.config, now_us);
-	}
-	due = nr_event_reader_due(&worker->reader, now_us);
+	nr_refresh_take_requests(&worker->refresh, &worker->reader, now_us);
+	due = nr_event_reader_due(&worker->reader, now_us) && may_ask(worker);
 	if (!daemon_exists())
 	{
-		log_no_daemon(worker, due);
+		if (due)
+			log_no_daemon(worker);
 		return;
 	}
-	worker->no_daemon = false;
-	/* the acknowledgement after trouble says that it is over, so it must not overtake a request */
-	if (worker->complained && !pgh_policy_suspects(&worker->reader.policy) &&
-	    !pgh_trigger_in_flight(worker->refresh.trigger))
-	{
-		worker->complained = false;
-		want_ack(worker, PAGES_FIRST_MS);
-	}
-	/* The postmaster says it after it has signalled us; our own reload wants an ack anyway. That
-	 * flags are cleared is no news: a reload begins, and the marker is still that of the last. */
-	if (!ConfigReloadPending && (nr_published_not_reloaded() & ~worker->not_reloaded_told) != 0)
-		want_ack(worker, 0);
-	if (due && (nr_enabled || worker->manual) && !pgh_trigger_in_flight(worker->refresh.trigger))
-		send_refresh(worker, now_us);
+	worker->no_daemon_logged = false;
+	want_ack_if_news(worker);
+	if (due && !nr_post_in_flight(&worker->refresh.post))
+		nr_refresh_send(&worker->refresh, &worker->reader, now_us);
 	if (ack_due_us(worker) <= now_us)
-		send_ack(worker, now_us);
+		nr_ack_send(&worker->ack, &worker->reader, now_us);
 }
 
 /* Milliseconds until something is due by time alone; -1 = never. */
@@ -363,22 +191,23 @@ static long
 next_due_ms(const Worker *worker, uint64 now_us)
 {
 	uint64 until = PG_UINT64_MAX;
+	bool exists = daemon_exists();
 
-	if (!daemon_exists() || !(nr_enabled || worker->manual))
-		until = pgh_policy_suspects(&worker->reader.policy) ? now_us + IDLE_LOOK_MS * 1000
+	if (!exists || !may_ask(worker))
+		until = pgh_policy_suspects(&worker->reader.policy) ? now_us + NO_DAEMON_LOOK_MS * 1000
 		                                                    : PG_UINT64_MAX;
 	else
 	{
 		uint64 wait_us = pgh_policy_wait_us(&worker->reader.policy, now_us);
 
-		/* in flight its end is what matters, and the handle knows its deadline */
-		if (wait_us != PG_UINT64_MAX && !pgh_trigger_in_flight(worker->refresh.trigger))
+		/* the end of one in flight comes first, and its handle knows its deadline */
+		if (wait_us != PG_UINT64_MAX && !nr_post_in_flight(&worker->refresh.post))
 			until = now_us + wait_us;
 	}
 	until = Min(until, worker->reader_due_us);
 	if (ConfigReloadPending)
 		until = Min(until, worker->reload_due_us);
-	if (daemon_exists())
+	if (exists)
 		until = Min(until, ack_due_us(worker));
 	if (until == PG_UINT64_MAX)
 		return -1;
@@ -431,44 +260,60 @@ static void
 wait_and_step(Worker *worker, long timeout_ms)
 {
 	struct pgh_wait_fd fds[2 * PGH_TRIGGER_FDS_MAX];
-	int32_t refresh_ms;
-	int32_t ack_ms;
+	NrPostOutcome outcome;
+	long refresh_ms;
+	long ack_ms;
 	size_t count;
 
 	memset(fds, 0, sizeof(fds));
-	count = pgh_trigger_fds(worker->refresh.trigger, fds, PGH_TRIGGER_FDS_MAX, &refresh_ms);
-	count += pgh_trigger_fds(worker->ack.trigger, fds + count, PGH_TRIGGER_FDS_MAX, &ack_ms);
+	count = nr_post_fds(&worker->refresh.post, fds, &refresh_ms);
+	count += nr_post_fds(&worker->ack.post, fds + count, &ack_ms);
 	wait_for_all(fds, count, shorter(timeout_ms, shorter(refresh_ms, ack_ms)));
 	if (ShutdownRequestPending)
 		return;
-	if (pgh_trigger_in_flight(worker->refresh.trigger) &&
-	    pgh_trigger_step(worker->refresh.trigger, fds, count))
-		end_refresh(worker);
-	if (pgh_trigger_in_flight(worker->ack.trigger) &&
-	    pgh_trigger_step(worker->ack.trigger, fds, count))
-		end_ack(worker);
+	/* a daemon that takes a request may be a new one, which does not know what the server runs
+	 * with; mostly a reload tells it sooner, and an ack at once would only delay the heal */
+	if (nr_post_step(&worker->refresh.post, fds, count, &outcome) &&
+	    nr_refresh_ended(&worker->refresh, &worker->reader, &outcome) && !worker->ack.wanted)
+		nr_ack_want(&worker->ack, ACK_AFTER_REQUEST_MS);
+	if (nr_post_step(&worker->ack.post, fds, count, &outcome))
+		nr_ack_ended(&worker->ack, &worker->reader, &outcome);
+}
+
+/* Without the HTTP client there is nothing to do. The exit has the postmaster start the worker
+ * again, which looks for the client again: so not at once, unless somebody reloads. */
+static void
+exit_without_client(void)
+{
+	int events = 0;
+
+	while (!ShutdownRequestPending && !ConfigReloadPending && !(events & WL_TIMEOUT))
+	{
+		events = WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+		                   WITHOUT_CLIENT_MS, nr_wait_event(&wait_name, "NeonRefreshMain"));
+		ResetLatch(MyLatch);
+	}
+	proc_exit(1);
 }
 
 static void
 set_up(Worker *worker)
 {
-	enum pgh_result result = pgh_trigger_global_init();
+	uint64 seed = nr_now_us() ^ ((uint64) MyProcPid << 32);
 
-	if (result != PGH_OK)
-		ereport(ERROR, (errmsg("could not set up libcurl: %s", pgh_result_text(result))));
 	for (int i = 0; i < SOCKETS_RESERVED; i++)
 		(void) AcquireExternalFD();
 	/* the server's hash functions register their contexts with one */
 	CurrentResourceOwner = ResourceOwnerCreate(NULL, "neon_refresh worker");
-	worker->seed = nr_now_us() ^ ((uint64) MyProcPid << 32);
 	worker->cycle =
 		AllocSetContextCreate(TopMemoryContext, "neon_refresh cycle", ALLOCSET_SMALL_SIZES);
-	nr_event_reader_init(&worker->reader, pgh_random(&worker->seed));
-	nr_post_init(&worker->refresh, "/refresh_configuration");
-	nr_post_init(&worker->ack, "/configuration_ack");
+	nr_event_reader_init(&worker->reader, pgh_random(&seed));
+	worker->ack.seed = pgh_random(&seed);
+	nr_post_init(&worker->refresh.post, "/refresh_configuration", "the refresh request");
+	nr_post_init(&worker->ack.post, "/configuration_ack", "the acknowledgement");
 	if (nr_beside_neon)
 		nr_publish_from_neon();
-	want_ack(worker, 0);
+	nr_ack_want(&worker->ack, 0);
 }
 
 void
@@ -479,6 +324,8 @@ neon_refresh_worker_main(Datum argument pg_attribute_unused())
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
 	BackgroundWorkerUnblockSignals();
+	if (!nr_post_load_client())
+		exit_without_client();
 	set_up(worker);
 	attach();
 	/* a reload between the postmaster's fork and our handler would be lost otherwise */
@@ -500,7 +347,7 @@ neon_refresh_worker_main(Datum argument pg_attribute_unused())
 		MemoryContextSwitchTo(before);
 		MemoryContextReset(worker->cycle);
 	}
-	nr_post_close(&worker->refresh);
-	nr_post_close(&worker->ack);
+	nr_post_close(&worker->refresh.post);
+	nr_post_close(&worker->ack.post);
 	proc_exit(1);
 }

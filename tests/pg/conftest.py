@@ -9,11 +9,25 @@ import pytest
 from devstack.installation import pg_config
 from devstack.launch import Pageserver, start_pageserver
 from devstack.postgres import Postgres, Setting, Template
-from tests.pg.libraries import busy_slot, fake_neon, library_folder, probe, slow_resolver
+from tests.pg.libraries import (
+    busy_slot,
+    fake_neon,
+    library_folder,
+    probe,
+    slow_resolver,
+    without_http_client,
+)
 from tests.support.daemon_stub import DaemonStub
 from tests.support.fixtures import PostgresFactory
 
-__all__ = ["busy_slot", "fake_neon", "library_folder", "probe", "slow_resolver"]
+__all__ = [
+    "busy_slot",
+    "fake_neon",
+    "library_folder",
+    "probe",
+    "slow_resolver",
+    "without_http_client",
+]
 
 TENANT = "11111111111111111111111111111111"
 TIMELINE = "22222222222222222222222222222222"

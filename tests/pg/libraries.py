@@ -17,7 +17,7 @@ CORE = Path(__file__).parents[2] / "pg_hook"
 def build(name: str, folder: Path) -> Path:
     """Compile helpers/NAME.c against the server under test."""
     library = folder / f"{name}.so"
-    includes = [f"-I{folder}" for folder in (pg_config("includedir-server"), EXTENSION, CORE)]
+    includes = [f"-I{source}" for source in (pg_config("includedir-server"), EXTENSION, CORE)]
     command = ["gcc", "-shared", "-fPIC", "-O1", "-Wall", "-Werror", *includes]
     subprocess.run(
         [*command, "-o", str(library), str(SOURCES / f"{name}.c"), "-ldl"], check=True, timeout=60
@@ -55,3 +55,12 @@ def probe(library_folder: Path) -> Path:
 def slow_resolver(library_folder: Path) -> Path:
     """Return the path of a library to preload, whose getaddrinfo takes its time."""
     return build("slow_resolver", library_folder)
+
+
+@pytest.fixture
+def without_http_client() -> Iterator[Path]:
+    """A folder for dynamic_library_path with the extension, but without its HTTP client."""
+    folder = make_folder("lib-")
+    (folder / "neon_refresh.so").symlink_to(Path(pg_config("pkglibdir")) / "neon_refresh.so")
+    yield folder
+    shutil.rmtree(folder)
