@@ -37,7 +37,7 @@ from compute_ctl.settings import Settings
 from compute_ctl.sources.control_plane import ControlPlane
 from compute_ctl.store.pgdata_lock import lock_pgdata
 from compute_ctl.store.state_dir import StateDir
-from compute_ctl.system.blocking_worker import DaemonExecutor, exit_within
+from compute_ctl.system.blocking_worker import BlockingWorker, exit_within
 from compute_ctl.system.file_limit import raise_file_limit
 from compute_ctl.system.privileges import become_owner, hide_memory
 from compute_ctl.system.sd_notify import READY, STOPPING, Notifier
@@ -93,7 +93,7 @@ class _App:
 
     async def _serve(self, postgres: Attached | Supervised, store: StateDir) -> int:
         settings, clock = self._settings, SystemClock()
-        asyncio.get_running_loop().set_default_executor(DaemonExecutor(THREADS, name="worker"))
+        asyncio.get_running_loop().set_default_executor(BlockingWorker("worker", threads=THREADS))
         notifier = Notifier.from_environment()
         metrics = Metrics(instance_id=settings.instance_id, compute_id=settings.compute_id)
         node = Node(clock=clock, postgres=postgres)

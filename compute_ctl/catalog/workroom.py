@@ -18,7 +18,7 @@ class Workroom:
     """A room from which nothing but a CatalogError comes."""
 
     def __init__(self) -> None:
-        self._room = BlockingWorker()
+        self._worker = BlockingWorker("catalog")
 
     async def run(self, work: Callable[[], T], *, name: str, within_s: float) -> T:
         """Return the result of *work*.
@@ -27,7 +27,7 @@ class Workroom:
             CatalogError: it failed, it has not ended in time, or an earlier one has not yet.
         """
         try:
-            return await self._room.run(work, name=name, within_s=within_s)
+            return await self._worker.run(work, within_s=within_s)
         except CatalogError:
             raise
         except TimeoutError as error:

@@ -27,7 +27,7 @@ class AuditLog:
     """Whether there is to be one."""
     on_size: Callable[[int], None]
     interval_s: float = INTERVAL_S
-    _room: BlockingWorker = field(default_factory=BlockingWorker)
+    _worker: BlockingWorker = field(default_factory=lambda: BlockingWorker("audit-log"))
 
     async def run(self) -> None:
         """Measure again and again."""
@@ -38,7 +38,7 @@ class AuditLog:
 
     async def _measure(self) -> None:
         try:
-            size = await self._room.run(self.size, name="audit-log", within_s=INTERVAL_S)
+            size = await self._worker.run(self.size, within_s=INTERVAL_S)
         except TimeoutError:
             logger.warning('could not measure "%s" in time', self.folder)
         except Exception:  # no thread to be had, say: it must not cost a heal

@@ -52,7 +52,7 @@ class ExtensionCount:
     interval_s: Callable[[], float]
     """Seconds between two counts, as wanted now."""
     total_s: float = TOTAL_S
-    _room: BlockingWorker = field(default_factory=BlockingWorker)
+    _worker: BlockingWorker = field(default_factory=lambda: BlockingWorker("extensions"))
 
     async def run(self) -> None:
         """Count, and count again after the interval."""
@@ -97,9 +97,8 @@ class ExtensionCount:
         return counts
 
     async def _ask(self, sql: str, database: str | None, deadline: float) -> Rows:
-        return await self._room.run(
+        return await self._worker.run(
             lambda: self._query(sql, database, deadline),
-            name="extensions",
             within_s=DATABASE_S + THREAD_MARGIN_S,
         )
 

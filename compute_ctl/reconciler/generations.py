@@ -8,7 +8,6 @@ hangs on the disk is never overtaken by a later one.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable
 from datetime import datetime
@@ -29,7 +28,7 @@ from compute_ctl.reconciler.budget import share
 from compute_ctl.reconciler.copies import Copy, GenerationCopies
 from compute_ctl.settings import Deadlines
 from compute_ctl.system import failpoint
-from compute_ctl.system.blocking_worker import DaemonExecutor
+from compute_ctl.system.blocking_worker import BlockingWorker
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -62,7 +61,7 @@ class GenerationStore:
         """Of the last generation, once it is known."""
         self._not_included = ""
         """Why the main file could not be made to include ours; said once."""
-        self._thread = DaemonExecutor(1, name="files")
+        self._worker = BlockingWorker("files", idle_s=None)
 
     @property
     def path(self) -> str:
@@ -76,22 +75,18 @@ class GenerationStore:
 
     async def _call(self, call: Callable[[], T], timeout_s: float | None = None) -> T:
         limit = share(timeout_s or self._deadlines.swap)
-        job = asyncio.get_running_loop().run_in_executor(self._thread, call)
         try:
-            async with asyncio.timeout(limit):
-                return await job
+            return await self._worker.run(call, within_s=limit, queue=True)
         except TimeoutError:
-            if job.done() and not job.cancelled():
-                return job.result()  # it was the loop that stood still
             raise StoreError(f"the disk did not answer within {limit:g} s") from None
 
     async def close(self, within_s: float) -> None:
         """Let the thread write what is queued, the history say; what hangs is left behind."""
-        last = asyncio.get_running_loop().run_in_executor(self._thread, lambda: None)
-        done, _ = await asyncio.wait({last}, timeout=within_s)
-        if not done:
+        try:
+            await self._worker.run(lambda: None, within_s=within_s, queue=True)
+        except TimeoutError:
             logger.warning("the disk did not answer within %g s, leaving it", within_s)
-        self._thread.shutdown(cancel_futures=True)
+        self._worker.shutdown(cancel_futures=True)
 
     async def load(self) -> PersistentState:
         """Return what an earlier daemon knew of this cluster; another's is set aside."""
@@ -326,4 +321,4 @@ class GenerationStore:
 
     def add_history(self, entry: dict[str, object]) -> None:
         """Append to the advisory history, whenever the thread gets to it."""
-        self._thread.submit(self._state.add_history, entry)
+        self._worker.submit(self._state.add_history, entry)

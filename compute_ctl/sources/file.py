@@ -33,7 +33,7 @@ class FileSource:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._room = BlockingWorker()
+        self._worker = BlockingWorker("file")
         self._reading: asyncio.Task[bytes] | None = None
         """The last read. A fetch that is given up, for a push say, leaves it to end by itself."""
         self._found: str | None = None
@@ -72,7 +72,7 @@ class FileSource:
         if self._reading is not None:
             await asyncio.wait({self._reading})
         self._reading = asyncio.create_task(
-            self._room.run(self._read, name="file", within_s=READ_TIMEOUT_S), name="file"
+            self._worker.run(self._read, within_s=READ_TIMEOUT_S), name="file"
         )
         self._reading.add_done_callback(_retrieve)
         return await asyncio.shield(self._reading)

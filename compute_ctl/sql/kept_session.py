@@ -29,12 +29,12 @@ class KeptSession:
         self._connstr = connstr
         self._application_name = application_name
         self._session: PgSession | None = None
-        self._room = BlockingWorker()
+        self._worker = BlockingWorker("session")
         self._turn = asyncio.Lock()
 
     def close(self) -> None:
         """Close the connection, unless a question that hangs has it."""
-        if self._room.free:
+        if not self._worker.busy:
             self._close()
 
     async def ask(self, sql: str, *, within_s: float) -> list[Row]:
@@ -46,9 +46,8 @@ class KeptSession:
         """
         deadline = time.monotonic() + within_s
         async with asyncio.timeout(within_s + THREAD_MARGIN_S), self._turn:
-            return await self._room.run(
+            return await self._worker.run(
                 lambda: self._ask(sql, deadline),
-                name="monitor",
                 within_s=within_s + THREAD_MARGIN_S,
             )
 
@@ -60,12 +59,12 @@ class KeptSession:
             TimeoutError: the thread did not.
         """
         session = self._session
-        if session is None or not self._room.free or self._turn.locked():
+        if session is None or self._worker.busy or self._turn.locked():
             return None
         deadline = time.monotonic() + within_s
         async with self._turn:
-            return await self._room.run(
-                lambda: self._query(session, sql, deadline), name="settings", within_s=within_s * 2
+            return await self._worker.run(
+                lambda: self._query(session, sql, deadline), within_s=within_s * 2
             )
 
     def _ask(self, sql: str, deadline: float) -> list[Row]:

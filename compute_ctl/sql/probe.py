@@ -56,7 +56,7 @@ class PgSqlProbe:
     def __init__(self, connstr: str) -> None:
         """*connstr* is a superuser's conninfo or URL; it is not looked at before the first use."""
         self._connstr = connstr
-        self._room = BlockingWorker()
+        self._worker = BlockingWorker("sql-probe")
 
     async def look(self, *, deadline_s: float) -> SqlReport:
         """Return what the server says about its configuration files.
@@ -65,13 +65,13 @@ class PgSqlProbe:
             LoginError: the server refused the session.
             ProbeError: no answer within *deadline_s*, or an error, or an earlier look is stuck.
         """
-        if not self._room.free:
+        if self._worker.busy:
             raise ProbeError("an earlier look at postgres has not ended yet")
         # The thread ends a little earlier than its caller's patience, and can say where it was.
         deadline = time.monotonic() + deadline_s * 0.95
         try:
-            return await self._room.run(
-                lambda: _report(self._connstr, deadline), name="sql-probe", within_s=deadline_s
+            return await self._worker.run(
+                lambda: _report(self._connstr, deadline), within_s=deadline_s
             )
         except TimeoutError as error:
             raise ProbeError(f"postgres did not answer within {deadline_s:.1f} s") from error

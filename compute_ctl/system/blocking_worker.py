@@ -1,8 +1,8 @@
-"""Blocking work in a thread that nobody has to wait for. A leaf.
+"""Blocking work in daemon threads: the only way in which the daemon runs it. A leaf.
 
-A name lookup inside libpq or a write to a disk can hang for minutes. The threads of Python's own
-executors are joined when the process ends; these are daemon threads, so what hangs in one cannot
-keep the daemon alive.
+A name lookup inside libpq or a write to a disk can hang for minutes. Python joins the threads of
+its own executors when the process ends; these are daemon threads, so a call that hangs cannot keep
+the daemon alive.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
-from queue import SimpleQueue
-from typing import Any, Final, Generic, TypeVar
+from queue import Empty, SimpleQueue
+from typing import Any, Final, TypeVar
 
 from compute_ctl.errors import SpecError
 
@@ -23,73 +24,74 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+IDLE_S: Final = 5.0
+"""A thread ends after this time without work, so that idle workers cost no memory."""
 SMALL_BYTES: Final = 256 * 1024
 """A document of this size is read within some milliseconds."""
 BESIDE_LOOP_S: Final = 30.0
 
 
-async def in_thread(work: Callable[[], T], *, name: str, within_s: float) -> T:
-    """Run *work* in a thread of its own; return its result, or raise what it raises.
+class BlockingWorker(ThreadPoolExecutor):
+    """Runs blocking calls in up to *threads* daemon threads, named after *name*.
 
-    Where nobody waits any more, the result is dropped.
-
-    Raises:
-        TimeoutError: *work* has not ended within *within_s*; its thread goes on.
-    """
-    loop = asyncio.get_running_loop()
-    reply: _Reply[T] = _Reply(loop, loop.create_future())
-    threading.Thread(target=reply.run, args=(work,), name=name, daemon=True).start()
-    async with asyncio.timeout(within_s):
-        return await reply.answer
-
-
-async def beside_loop(work: Callable[[], T], *, size: int, name: str) -> T:
-    """Run *work* on a document of *size* bytes; in a thread where it would hold up the loop.
-
-    Raises:
-        SpecError: it has not ended within `BESIDE_LOOP_S`.
-    """
-    if size > SMALL_BYTES:
-        try:
-            return await in_thread(work, name=name, within_s=BESIDE_LOOP_S)
-        except TimeoutError:
-            raise SpecError("", f"not read within {BESIDE_LOOP_S:g} s") from None
-        except RuntimeError:
-            logger.warning("no thread to read a document in")
-    return work()
-
-
-class DaemonExecutor(ThreadPoolExecutor):
-    """An executor whose threads are not joined when the process ends.
-
-    Work begins in the order in which it was submitted; with one thread, it ends in that order too.
-    asyncio takes nothing but a ThreadPoolExecutor for its default one, hence the base class, of
-    which only the interface is used.
+    Calls begin in the order of submission; with one thread they also end in it. The base class
+    provides the interface only, since asyncio accepts nothing else as its default executor.
     """
 
-    def __init__(self, threads: int, *, name: str) -> None:
+    def __init__(self, name: str, *, threads: int = 1, idle_s: float | None = IDLE_S) -> None:
+        """*idle_s*: an idle thread ends after that time; None keeps it."""
         super().__init__(max_workers=threads)  # starts none
         self._limit = threads
         self._name = name
+        self._idle_s = idle_s
         self._mutex = threading.Lock()
         self._jobs: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
-        self._running = self._free = 0
+        self._running = 0
+        """Threads."""
+        self._unfinished = 0
+        """Calls that wait or run."""
         self._closed = False
+
+    @property
+    def busy(self) -> bool:
+        """Whether a further call would have to wait."""
+        return self._unfinished >= self._limit
+
+    async def run(self, work: Callable[[], T], *, within_s: float, queue: bool = False) -> T:
+        """Return the result of *work*, or raise what it raises.
+
+        *queue*: wait until earlier calls have ended, within the same time; else a busy worker
+        refuses. Without a caller that waits, the result is dropped.
+
+        Raises:
+            TimeoutError: *work* has not ended within *within_s*, its thread goes on; or, with a
+                message, the worker is busy.
+            RuntimeError: the system has no thread.
+        """
+        if self.busy and not queue:
+            raise TimeoutError("an earlier run has not ended yet")
+        job = asyncio.wrap_future(self.submit(work))
+        try:
+            async with asyncio.timeout(within_s):
+                return await job
+        except TimeoutError:
+            if job.done() and not job.cancelled():
+                return job.result()  # the event loop was late, not the work
+            raise
 
     def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         """Have *fn* called in one of the threads.
 
         Raises:
-            RuntimeError: the executor is shut down, or the system has no thread for it.
+            RuntimeError: the worker is shut down, or the system has no thread for it.
         """
         future: Future[T] = Future()
         with self._mutex:
             if self._closed:
-                raise RuntimeError("the executor is shut down")
-            if self._free:
-                self._free -= 1
-            elif self._running < self._limit:
+                raise RuntimeError("the worker is shut down")
+            if self._running <= self._unfinished and self._running < self._limit:
                 self._start()
+            self._unfinished += 1
             self._jobs.put((future, partial(fn, *args, **kwargs)))
         return future
 
@@ -108,7 +110,7 @@ class DaemonExecutor(ThreadPoolExecutor):
 
         *cancel_futures*: what has not begun is dropped.
         """
-        del wait  # what hangs would hang the caller
+        del wait  # a call that hangs would hang the caller
         with self._mutex:
             self._closed = True
             while cancel_futures and not self._jobs.empty():
@@ -118,85 +120,58 @@ class DaemonExecutor(ThreadPoolExecutor):
                 self._jobs.put(None)
 
     def _work(self) -> None:
-        while (job := self._jobs.get()) is not None:
+        while (job := self._next()) is not None:
             future, call = job
-            if future.set_running_or_notify_cancel():
+            result = error = None
+            begins = future.set_running_or_notify_cancel()
+            if begins:
                 try:
                     result = call()
-                except BaseException as error:  # noqa: BLE001 (whoever awaits it hears of it)
-                    future.set_exception(error)
-                else:
-                    future.set_result(result)
-            del job, future, call  # keep nothing alive while idle
-            with self._mutex:
-                self._free += 1
+                except BaseException as raised:  # noqa: BLE001 (raised again by whoever awaits it)
+                    error = raised
+            with self._mutex:  # before the caller knows, who may have more work
+                self._unfinished -= 1
+            if error is not None:
+                future.set_exception(error)
+            elif begins:
+                future.set_result(result)
+            del job, future, call, result, error  # keep nothing alive while idle
 
-
-class BlockingWorker:
-    """Room for one thread: what hangs in it keeps the next piece of work out."""
-
-    def __init__(self) -> None:
-        self._free = threading.Event()
-        self._free.set()
-
-    @property
-    def free(self) -> bool:
-        """Whether nobody works in it."""
-        return self._free.is_set()
-
-    async def run(self, work: Callable[[], T], *, name: str, within_s: float) -> T:
-        """Run *work* as `in_thread` does.
-
-        Raises:
-            TimeoutError: *work* has not ended within *within_s*, or, with a message, an earlier
-                one has not yet.
-        """
-        if not self.free:
-            raise TimeoutError("an earlier run has not ended yet")
-
-        def there() -> T:
+    def _next(self) -> tuple[Future[Any], Callable[[], Any]] | None:
+        """Return the next call; None: this thread is to end."""
+        with suppress(Empty):
+            return self._jobs.get(timeout=self._idle_s)
+        with self._mutex:
             try:
-                return work()
-            finally:
-                self._free.set()
+                return self._jobs.get_nowait()  # it came in just now, and counts on this thread
+            except Empty:
+                self._running -= 1
+        return None
 
-        self._free.clear()
+
+async def in_thread(work: Callable[[], T], *, name: str, within_s: float) -> T:
+    """Run *work* as `BlockingWorker.run` does, in a thread of its own."""
+    worker = BlockingWorker(name)
+    try:
+        return await worker.run(work, within_s=within_s)
+    finally:
+        worker.shutdown()
+
+
+async def beside_loop(work: Callable[[], T], *, size: int, name: str) -> T:
+    """Run *work* on a document of *size* bytes; in a thread where it would hold up the loop.
+
+    Raises:
+        SpecError: it has not ended within `BESIDE_LOOP_S`.
+    """
+    if size > SMALL_BYTES:
         try:
-            return await in_thread(there, name=name, within_s=within_s)
+            return await in_thread(work, name=name, within_s=BESIDE_LOOP_S)
+        except TimeoutError:
+            raise SpecError("", f"not read within {BESIDE_LOOP_S:g} s") from None
         except RuntimeError:
-            self._free.set()  # the system had no thread for it
-            raise
-
-
-class _Reply(Generic[T]):
-    """Takes a thread's result to the loop, which may not want it any more."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, answer: asyncio.Future[T]) -> None:
-        self.answer = answer
-        self._loop = loop
-
-    def run(self, work: Callable[[], T]) -> None:
-        """Work, in the thread."""
-        try:
-            result = work()
-        except Exception as error:  # noqa: BLE001 (whoever awaits it hears of it)
-            self._tell(self._fail, error)
-        else:
-            self._tell(self._succeed, result)
-
-    def _tell(self, how: Callable[..., None], what: object) -> None:
-        try:
-            self._loop.call_soon_threadsafe(how, what)
-        except RuntimeError:
-            return  # the loop is closed: nobody waits
-
-    def _succeed(self, result: T) -> None:
-        if not self.answer.done():
-            self.answer.set_result(result)
-
-    def _fail(self, error: Exception) -> None:
-        if not self.answer.done():
-            self.answer.set_exception(error)
+            logger.warning("no thread to read a document in")
+    return work()
 
 
 def exit_within(seconds: float, code: Callable[[], int]) -> None:

@@ -145,7 +145,7 @@ async def test_silence_ends_at_the_deadline(silent: str) -> None:
         with pytest.raises(ProbeError, match="did not answer"):
             await probe.look(deadline_s=0.2)
         assert 0.15 < time.monotonic() - begin < 1
-        await asyncio.to_thread(wait_until, "the thread to end", lambda: probe._room.free)
+        await asyncio.to_thread(wait_until, "the thread to end", lambda: not probe._worker.busy)
 
 
 async def test_server_by_name(make_postgres: PostgresFactory) -> None:
@@ -162,7 +162,7 @@ async def test_only_one_look_at_a_time(silent: str) -> None:
     """While a look is stuck, another one fails at once instead of adding a thread."""
     probe = PgSqlProbe(silent)
     stuck = asyncio.create_task(probe.look(deadline_s=0.5))
-    await asyncio.to_thread(wait_until, "the first look", lambda: not probe._room.free)
+    await asyncio.to_thread(wait_until, "the first look", lambda: probe._worker.busy)
     with pytest.raises(ProbeError, match="earlier look"):
         await probe.look(deadline_s=5)
     with pytest.raises(ProbeError, match="did not answer"):

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from compute_ctl.system.blocking_worker import BlockingWorker, DaemonExecutor, in_thread
+from compute_ctl.system.blocking_worker import BlockingWorker, in_thread
 from devstack.wait import wait_until
 
 
@@ -62,29 +62,66 @@ async def test_nobody_waits_for_a_thread_left_behind() -> None:
         go.set()
 
 
-async def test_room_is_for_one() -> None:
-    """What hangs keeps the next piece out until it ends, whether or not somebody waits for it."""
-    room, go_on = BlockingWorker(), threading.Event()
+async def test_busy_worker_refuses() -> None:
+    """A call that hangs keeps the next one out until it ends, whether or not somebody waits."""
+    worker, go_on = BlockingWorker("hangs"), threading.Event()
     with pytest.raises(TimeoutError, match=r"^$"):
-        await room.run(lambda: go_on.wait(30), name="hangs", within_s=0.05)
+        await worker.run(lambda: go_on.wait(30), within_s=0.05)
     with pytest.raises(TimeoutError, match="an earlier run has not ended yet"):
-        await room.run(lambda: None, name="next", within_s=5)
+        await worker.run(lambda: None, within_s=5)
     go_on.set()
-    await asyncio.to_thread(wait_until, "the room to be free", lambda: room.free)
-    assert 7 == await room.run(lambda: 7, name="next", within_s=5)
+    await asyncio.to_thread(wait_until, "the worker to be idle", lambda: not worker.busy)
+    assert 7 == await worker.run(lambda: 7, within_s=5)
 
 
-async def test_room_is_free_after_a_failure() -> None:
-    """Work that fails says why, and leaves."""
-    room = BlockingWorker()
-    with pytest.raises(ZeroDivisionError):
-        await room.run(lambda: 1 // 0, name="fails", within_s=5)
-    assert room.free
+async def test_queued_call_waits_for_its_turn() -> None:
+    """It ends at its own deadline; one that never began does not run later."""
+    worker, go_on, done = BlockingWorker("files"), threading.Event(), list[int]()
+    hanging = worker.submit(go_on.wait, 30)
+    with pytest.raises(TimeoutError):
+        await worker.run(lambda: done.append(1), within_s=0.05, queue=True)
+    second = asyncio.create_task(worker.run(lambda: done.append(2), within_s=5, queue=True))
+    await asyncio.sleep(0)
+    go_on.set()
+    await second
+
+    assert (True, [2]) == (hanging.result(5), done)
+
+
+async def test_late_loop_is_no_late_work() -> None:
+    """Where the loop stood still past the deadline, the result that is there counts."""
+    worker = BlockingWorker("files")
+    running = asyncio.create_task(worker.run(lambda: 7, within_s=0.05))
+    await asyncio.sleep(0)
+    time.sleep(0.1)  # noqa: ASYNC251 -- the loop that stands still
+
+    assert 7 == await running
+
+
+async def test_worker_is_idle_after_a_failure() -> None:
+    """A call that fails says why, and the next one may begin at once."""
+    worker = BlockingWorker("fails")
+    for _ in range(100):
+        with pytest.raises(ZeroDivisionError):
+            await worker.run(lambda: 1 // 0, within_s=5)
+        assert not worker.busy
+
+
+def test_idle_thread_ends() -> None:
+    """An idle worker has no thread; the next call starts one, however the two meet."""
+    worker = BlockingWorker("idle", threads=2, idle_s=0.001)
+    meeting = threading.Barrier(2)
+    for _ in range(200):
+        both = [worker.submit(meeting.wait, 5) for _ in range(2)]
+        assert {0, 1} == {one.result(5) for one in both}
+        time.sleep(0.001)
+    wait_until("the threads to end", lambda: not worker._running)
+    assert 7 == worker.submit(lambda: 7).result(5)
 
 
 def test_one_thread_works_in_order() -> None:
     """What was submitted first ends first; an error is its own caller's, and does no harm."""
-    executor, done = DaemonExecutor(1, name="files"), list[int]()
+    executor, done = BlockingWorker("files"), list[int]()
     go = threading.Event()
     first = executor.submit(go.wait, 10)
     later = [executor.submit(done.append, number) for number in range(5)]
@@ -101,7 +138,7 @@ def test_one_thread_works_in_order() -> None:
 
 def test_no_more_threads_than_allowed() -> None:
     """Work beyond waits for a thread; idle ones are used again."""
-    executor = DaemonExecutor(2, name="worker")
+    executor = BlockingWorker("worker", threads=2)
     for _ in range(3):  # one after the other: the first thread serves them all, or the second
         executor.submit(int).result(5)
     meeting = threading.Barrier(2)
@@ -114,7 +151,7 @@ def test_no_more_threads_than_allowed() -> None:
 
 def test_shutdown_waits_for_nothing() -> None:
     """What hangs is left, what has not begun is dropped, and nothing new is taken."""
-    executor, go = DaemonExecutor(1, name="files"), threading.Event()
+    executor, go = BlockingWorker("files"), threading.Event()
     hanging = executor.submit(go.wait, 30)
     while not hanging.running():
         threading.Event().wait(0.001)
@@ -132,10 +169,10 @@ def test_shutdown_waits_for_nothing() -> None:
 
 HANGING: str = """
 import asyncio, threading
-from compute_ctl.system.blocking_worker import DaemonExecutor, exit_within
+from compute_ctl.system.blocking_worker import BlockingWorker, exit_within
 
 async def main():
-    asyncio.get_running_loop().set_default_executor(DaemonExecutor(1, name="worker"))
+    asyncio.get_running_loop().set_default_executor(BlockingWorker("worker"))
     hung = asyncio.get_running_loop().run_in_executor(None, threading.Event().wait)
     await asyncio.wait({hung}, timeout=0.1)
 
