@@ -226,24 +226,24 @@ class SettingsTrial(Protocol):
         """
 
 
-class CatalogEnd(StrEnum):
-    """How a wish ended."""
+class CatalogOutcome(StrEnum):
+    """How a request to update the catalog ended."""
 
     DONE = "done"
     UNCHANGED = "unchanged"
-    """It was done before."""
+    """It had been done before."""
     SKIPPED = "skipped"
-    """The document wants nothing of the catalog, or this is a standby."""
+    """The document asks for nothing in the catalog, or the server is a standby."""
     FAILED = "failed"
     SUPERSEDED = "superseded"
-    """Another document is desired by now."""
+    """A newer document is desired."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CatalogResult:
-    """The end of one wish, or of one attempt at it."""
+    """The result of one attempt to update the catalog."""
 
-    end: CatalogEnd
+    outcome: CatalogOutcome
     reason: str = ""
     steps: int = 0
     """Statements that succeeded."""
@@ -251,19 +251,19 @@ class CatalogResult:
 
     @property
     def good(self) -> bool:
-        """Whether the catalog is as wanted, as far as it is to be touched."""
-        return self.end not in (CatalogEnd.FAILED, CatalogEnd.SUPERSEDED)
+        """Whether nothing is left to do in the catalog."""
+        return self.outcome not in (CatalogOutcome.FAILED, CatalogOutcome.SUPERSEDED)
 
 
-class CatalogKeeper(Protocol):
-    """Makes roles, databases and extensions as documents want them, beside the reconciler."""
+class CatalogRequests(Protocol):
+    """Accepts requests to update roles, databases and extensions in the running server."""
 
-    def want(self, document: Document, *, force: bool = False) -> Future[CatalogResult]:
-        """Have the catalog made as *document* wants it, once its configuration is proven.
+    def request(self, document: Document, *, force: bool = False) -> Future[CatalogResult]:
+        """Update the catalog to match *document* once its configuration is proven.
 
-        The result comes after the first attempt; one that failed is tried again. *force*: also
-        where it was done before, except for delta operations.
+        The future holds the result of the first attempt; a failed one is retried. *force* repeats
+        work that was done before, except delta operations.
         """
 
-    def look(self) -> None:
-        """Look again whether work can begin."""
+    def wake(self) -> None:
+        """Check again whether work can begin."""

@@ -8,7 +8,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from compute_ctl.catalog import Keeper
+from compute_ctl.catalog import CatalogReconciler
 from compute_ctl.decisions.persistent_state import ClusterIdentity
 from compute_ctl.document.conninfo import parse as parse_conninfo
 from compute_ctl.document.limits import Limits
@@ -168,16 +168,16 @@ class Assembly:
             trial=SqlTrial(self._session),
         )
 
-    def keeper(
+    def catalog(
         self,
         node: Node,
         store: GenerationStore,
         postgres: Attached | Supervised,
         clock: SystemClock,
-    ) -> Keeper:
+    ) -> CatalogReconciler:
         """Return what makes roles, databases and extensions."""
         settings = self._settings
-        return Keeper(
+        return CatalogReconciler(
             node=node,
             postgres=postgres,
             clock=clock,

@@ -13,7 +13,7 @@ from typing import Final
 
 from compute_ctl.decisions.model import RequestOrigin
 from compute_ctl.errors import SettingsError, StoreError
-from compute_ctl.http import Doors
+from compute_ctl.http import HttpServer
 from compute_ctl.node import Node
 from compute_ctl.reconciler.generations import GenerationStore
 
@@ -25,10 +25,10 @@ LOOK_EVERY_S: Final = 2.0
 class FolderWatch:
     """Watches one state folder; `run` is its task."""
 
-    def __init__(self, *, node: Node, store: GenerationStore, doors: Doors) -> None:
+    def __init__(self, *, node: Node, store: GenerationStore, http_server: HttpServer) -> None:
         self._node = node
         self._store = store
-        self._doors = doors
+        self._http_server = http_server
         self._said = ""
         self._asked = False
         """Whether a look was asked for since the live file was last there."""
@@ -40,7 +40,7 @@ class FolderWatch:
             try:
                 if await self._store.remake():
                     await self._store.save(self._node.state)
-                await self._doors.remake_socket()
+                await self._http_server.remake_socket()
                 await self._look_for_live_file()
             except (SettingsError, StoreError) as error:
                 if str(error) != self._said:

@@ -1,8 +1,9 @@
 """The daemon from start to end: every object and every task, ended in order.
 
 Order of the start: become the owner of the data directory ▸ lock it and the state folder ▸ open the
-doors ▸ reconciler. Order of the end: no new requests ▸ Postgres, where it is ours ▸ tasks ▸
-doors. A task that dies is an error that ends the daemon: systemd starts it again, Postgres runs on.
+HTTP listeners ▸ reconciler. Order of the end: no new requests ▸ Postgres, where it is ours ▸ tasks
+▸ listeners. A task that dies is an error that ends the daemon: systemd starts it again, Postgres
+runs on.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from compute_ctl.app.assembly import Assembly, SystemClock
 from compute_ctl.app.folder_watch import FolderWatch
 from compute_ctl.app.supervisor import Supervisor
 from compute_ctl.app.tasks import Tasks
-from compute_ctl.catalog import Desk, Keeper
+from compute_ctl.catalog import CatalogQueries, CatalogReconciler
 from compute_ctl.decisions.transitions import Event
 from compute_ctl.document.body import log_is_elsewhere
-from compute_ctl.http import Doors
-from compute_ctl.http.guard import Limits
+from compute_ctl.http import HttpServer
+from compute_ctl.http.limits import ConnectionLimits
 from compute_ctl.monitoring.metrics import Metrics
 from compute_ctl.monitoring.observers import History, SystemdStatus
 from compute_ctl.monitoring.watchdog import Watchdog
@@ -47,7 +48,7 @@ logger = logging.getLogger(__name__)
 THREADS: Final = 8
 """For name lookups and other short work of which asyncio has no other way."""
 FILES_KEPT: Final = 40
-"""From the connections of the three doors, for all else that the daemon opens."""
+"""From the connections of the three listeners, for all else that the daemon opens."""
 STOPPED_WITHIN_S: Final = 1.0
 """After the server's end, until the supervisor has told the node."""
 
@@ -70,7 +71,9 @@ class _App:
     def __init__(self, settings: Settings, *, files: int) -> None:
         """*files*: how many may be open."""
         self._settings = settings
-        self._limits = Limits(connections=min(Limits().connections, (files - FILES_KEPT) // 3))
+        self._limits = ConnectionLimits(
+            connections=min(ConnectionLimits().connections, (files - FILES_KEPT) // 3)
+        )
         self._make = Assembly(settings)
         self._tasks = Tasks()
         self._signalled = asyncio.Event()
@@ -100,15 +103,15 @@ class _App:
         node.server.version = major_version(settings.pgdata)
         node.subscribe(metrics)
         source = self._make.source(metrics)
-        desk = Desk(settings.connstr, pg_dump=beside(settings.pgbin, "pg_dump"))
-        doors = Doors(
-            node=node, settings=settings, meter=metrics, catalog=desk, limits=self._limits
+        queries = CatalogQueries(settings.connstr, pg_dump=beside(settings.pgbin, "pg_dump"))
+        http_server = HttpServer(
+            node=node, settings=settings, metrics=metrics, catalog=queries, limits=self._limits
         )
-        await doors.start()
+        await http_server.start()
         generations = self._make.generations(store)
         node.subscribe(History(generations.add_history))
-        applier = self._make.applier(node, generations, postgres, clock, doors.internal_port)
-        keeper = self._make.keeper(node, generations, postgres, clock)
+        applier = self._make.applier(node, generations, postgres, clock, http_server.internal_port)
+        catalog = self._make.catalog(node, generations, postgres, clock)
         reconciler = Reconciler(
             node=node,
             applier=applier,
@@ -117,21 +120,21 @@ class _App:
             clock=clock,
             settings=settings,
             rng=random.SystemRandom(),
-            catalog=keeper,
+            catalog=catalog,
         )
         watchdog = Watchdog(notifier)
         watchdog.start()
         self._catch_signals()
         await applier.restore()
         self._tasks.spawn("reconciler", reconciler.run())
-        self._tasks.spawn("catalog", keeper.run())
+        self._tasks.spawn("catalog", catalog.run())
         self._tasks.spawn("monitor", self._make.monitor(node, postgres, clock, metrics).run())
-        watch = FolderWatch(node=node, store=generations, doors=doors)
+        watch = FolderWatch(node=node, store=generations, http_server=http_server)
         self._tasks.spawn("folder watch", watch.run())
-        self._tasks.spawn("ports", doors.run())
+        self._tasks.spawn("ports", http_server.run())
         self._tasks.spawn("extensions", self._make.extension_count(node, postgres, metrics).run())
         self._tasks.spawn("audit log", self._make.audit_log(node, metrics).run())
-        self._watch(node, postgres, store, keeper)
+        self._watch(node, postgres, store, catalog)
         notifier.send(READY)
         node.subscribe(SystemdStatus(notifier))
         try:
@@ -141,7 +144,7 @@ class _App:
         finally:
             left = self._end(node)
             await self._tasks.stop(left(0.4))
-            await doors.stop(left(0.5))
+            await http_server.stop(left(0.5))
             if isinstance(source, ControlPlane):
                 await source.close()
             await generations.close(left(0.8))
@@ -156,7 +159,11 @@ class _App:
         return lambda portion: portion * max(0.0, end - clock())
 
     def _watch(
-        self, node: Node, postgres: Attached | Supervised, store: StateDir, keeper: Keeper
+        self,
+        node: Node,
+        postgres: Attached | Supervised,
+        store: StateDir,
+        catalog: CatalogReconciler,
     ) -> None:
         if isinstance(postgres, Attached):
             events = Events(on_ready=node.postgres_ready, on_lost=node.postgres_lost)
@@ -167,7 +174,7 @@ class _App:
             postgres=postgres,
             deadlines=self._settings.deadlines,
             environment=lambda: _storage_token(store),
-            before_start=keeper.before_start,
+            before_start=catalog.before_start,
         )
         self._tasks.spawn("postgres watcher", postgres.watch(supervisor.events))
         self._tasks.spawn("supervisor", supervisor.run())

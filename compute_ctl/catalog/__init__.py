@@ -1,10 +1,11 @@
-"""Roles, databases and extensions of the running server, made as a document wants them.
+"""Creates the roles, databases and extensions that a document lists in the running server.
 
-It comes after the heal, never before it, and cannot undo one. Everything blocking runs in threads
-of its own with a deadline; `Keeper` decides when, `Executor` works, `Desk` answers the routes.
+This happens after the configuration is proven and can never undo it. Blocking work runs in threads
+with a deadline. `CatalogReconciler` decides when to work, `PlanExecutor` does the work, and
+`CatalogQueries` answers the HTTP routes that need SQL.
 """
 
-from compute_ctl.catalog.desk import Desk
-from compute_ctl.catalog.keeper import Keeper
+from compute_ctl.catalog.queries import CatalogQueries
+from compute_ctl.catalog.reconciler import CatalogReconciler
 
-__all__ = ["Desk", "Keeper"]
+__all__ = ["CatalogQueries", "CatalogReconciler"]

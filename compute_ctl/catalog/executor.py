@@ -12,11 +12,11 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
 
+from compute_ctl.catalog.desired import DesiredCatalog
+from compute_ctl.catalog.overrides import SizeLimitOverride
 from compute_ctl.catalog.plan import plan
 from compute_ctl.catalog.sessions import open_session, read_catalog, with_extensions
-from compute_ctl.catalog.size_limit import SizeLimit
-from compute_ctl.catalog.steps import Phase, Step, Work
-from compute_ctl.catalog.wanted import Wanted
+from compute_ctl.catalog.steps import Phase, Statement, Work
 from compute_ctl.errors import CatalogError, ProbeError, SqlError
 from compute_ctl.redact import redact
 from compute_ctl.sql.session import PgSession
@@ -29,7 +29,7 @@ QUERY_CANCELED: Final = "57014"
 
 
 @dataclass(kw_only=True)
-class Executor:
+class PlanExecutor:
     """One run of catalog work on the server of one connection string."""
 
     connstr: str = field(repr=False)
@@ -40,7 +40,7 @@ class Executor:
     """Of the privileged role, where it is made."""
     concurrency: int = 1
     """Databases worked on at once; 0 means 1."""
-    size_limit: SizeLimit | None = None
+    size_limit: SizeLimitOverride | None = None
     """Lifted while statements run."""
     stopped: threading.Event = field(default_factory=threading.Event)
     """Set from outside to end the run after the statements that run now."""
@@ -50,7 +50,7 @@ class Executor:
     """Statements that the server has cancelled at the deadline."""
     _failures: list[str] = field(default_factory=list)
 
-    def run(self, wanted: Wanted) -> bool:
+    def run(self, wanted: DesiredCatalog) -> bool:
         """Make the catalog as *wanted*; False where the server is a standby, which cannot be.
 
         Raises:
@@ -61,7 +61,7 @@ class Executor:
         except ProbeError as error:
             raise CatalogError(redact(str(error))) from None
 
-    def _run(self, wanted: Wanted) -> bool:
+    def _run(self, wanted: DesiredCatalog) -> bool:
         session = open_session(self.connstr, self.deadline)
         try:
             catalog = read_catalog(session)
@@ -140,7 +140,7 @@ class Executor:
                 self.done += 1
                 logger.info("catalog: %s", step.what)
 
-    def _step(self, session: PgSession, step: Step) -> None:
+    def _step(self, session: PgSession, step: Statement) -> None:
         session.query(f"SET statement_timeout = {max(1, int(session.left_s * 1000))}")
         rows = session.query(step.sql)
         if step.expand:

@@ -12,9 +12,9 @@ from dataclasses import replace
 from typing import Final
 
 from compute_ctl.catalog import statements as sql
-from compute_ctl.catalog.facts import Catalog, CatalogRole
-from compute_ctl.catalog.steps import Phase, Step, Work
-from compute_ctl.catalog.wanted import Wanted
+from compute_ctl.catalog.desired import DesiredCatalog
+from compute_ctl.catalog.model import Catalog, CatalogRole
+from compute_ctl.catalog.steps import Phase, Statement, Work
 from compute_ctl.document.spec import DeltaOp
 from compute_ctl.errors import CatalogError
 from compute_ctl.sql.quoting import identifier, literal
@@ -23,7 +23,7 @@ PRIVILEGED_ROLE: Final = "neon_superuser"
 
 
 def plan(
-    wanted: Wanted,
+    wanted: DesiredCatalog,
     catalog: Catalog,
     *,
     privileged: str = PRIVILEGED_ROLE,
@@ -54,7 +54,7 @@ def plan(
     return tuple(phase for phase in phases if any(work.steps for work in phase.work))
 
 
-def _single(name: str, steps: Iterable[Step]) -> Phase:
+def _single(name: str, steps: Iterable[Statement]) -> Phase:
     return Phase(name=name, work=(Work(steps=tuple(steps)),))
 
 
@@ -62,7 +62,7 @@ class _Planner:
     """Plans phase after phase, on the catalog as the earlier ones leave it."""
 
     def __init__(
-        self, wanted: Wanted, catalog: Catalog, privileged: str, *, may_replicate: bool
+        self, wanted: DesiredCatalog, catalog: Catalog, privileged: str, *, may_replicate: bool
     ) -> None:
         self._may_replicate = may_replicate
         self._wanted = wanted
@@ -81,22 +81,22 @@ class _Planner:
             if database is not None and database.usable:
                 yield Work(database=delta.name, steps=(_drop_subscriptions(delta.name),))
 
-    def privileged_role(self) -> Iterator[Step]:
+    def privileged_role(self) -> Iterator[Statement]:
         """The role that all others are members of."""
         if self._privileged not in self._roles:
             statement = sql.create_privileged_role(
                 self._privileged, may_replicate=self._may_replicate, known=self._roles
             )
-            yield Step(what=f'create role "{self._privileged}"', sql=statement)
+            yield Statement(what=f'create role "{self._privileged}"', sql=statement)
 
-    def invalid_databases(self) -> Iterator[Step]:
+    def invalid_databases(self) -> Iterator[Statement]:
         """What an interrupted DROP DATABASE has left."""
         for name, database in list(self._databases.items()):
             if database.invalid:
                 yield _drop_database(name)
                 del self._databases[name]
 
-    def rename_roles(self) -> Iterator[Step]:
+    def rename_roles(self) -> Iterator[Statement]:
         """Done already where only the new name exists."""
         for delta in self._deltas("rename_role"):
             new = delta.new_name or ""
@@ -105,7 +105,7 @@ class _Planner:
                 continue
             if new in self._roles:
                 raise CatalogError(f'could not rename role "{delta.name}": "{new}" exists')
-            yield Step(
+            yield Statement(
                 what=f'rename role "{delta.name}" to "{new}"',
                 sql=f"ALTER ROLE {identifier(delta.name)} RENAME TO {identifier(new)}",
             )
@@ -118,18 +118,18 @@ class _Planner:
                 if database.owner == delta.name:
                     self._databases[name] = replace(database, owner=new)
 
-    def make_roles(self) -> Iterator[Step]:
+    def make_roles(self) -> Iterator[Statement]:
         """An existing role is only touched where its password differs."""
         for role in self._wanted.roles:
             known = self._roles.get(role.name)
             if known is None:
                 plain = role.name in self._wanted.plain_roles
                 statement = sql.create_role(role, privileged=None if plain else self._privileged)
-                yield Step(what=f'create role "{role.name}"', sql=statement)
+                yield Statement(what=f'create role "{role.name}"', sql=statement)
             elif known.encrypted_password != sql.stored_password(role):
-                yield Step(what=f'alter role "{role.name}"', sql=sql.alter_role(role))
+                yield Statement(what=f'alter role "{role.name}"', sql=sql.alter_role(role))
 
-    def rename_and_drop_databases(self) -> Iterator[Step]:
+    def rename_and_drop_databases(self) -> Iterator[Statement]:
         """In the order of the document."""
         for delta in self._wanted.deltas:
             if delta.action == "delete_db" and delta.name in self._databases:
@@ -143,46 +143,46 @@ class _Planner:
         if name == self._catalog.system_database:
             raise CatalogError(f'cannot {what} database "{name}": the daemon needs it')
 
-    def _drop(self, name: str) -> Iterator[Step]:
+    def _drop(self, name: str) -> Iterator[Statement]:
         database = self._databases.pop(name)
         if database.is_template:
-            yield Step(
+            yield Statement(
                 what=f'make "{name}" no template',
                 sql=f"ALTER DATABASE {identifier(name)} IS_TEMPLATE false",
             )
         yield _drop_database(name)
 
-    def _rename(self, old: str, new: str) -> Iterator[Step]:
+    def _rename(self, old: str, new: str) -> Iterator[Statement]:
         if new in self._databases:
             raise CatalogError(f'could not rename database "{old}": "{new}" exists')
-        yield Step(
+        yield Statement(
             what=f'end the sessions of database "{old}"',
             sql=sql.END_SESSIONS.format(database=literal(old)),
         )
-        yield Step(
+        yield Statement(
             what=f'rename database "{old}" to "{new}"',
             sql=f"ALTER DATABASE {identifier(old)} RENAME TO {identifier(new)}",
         )
         self._databases[new] = replace(self._databases.pop(old), name=new)
 
-    def make_databases(self) -> Iterator[Step]:
+    def make_databases(self) -> Iterator[Statement]:
         """Of an existing database only the owner is looked at."""
         for database in self._wanted.databases:
             known, name = self._databases.get(database.name), identifier(database.name)
             if known is None:
                 statement = sql.create_database(database)
-                yield Step(what=f'create database "{database.name}"', sql=statement)
+                yield Statement(what=f'create database "{database.name}"', sql=statement)
                 grant = f"GRANT ALL PRIVILEGES ON DATABASE {name} TO {identifier(self._privileged)}"
-                yield Step(what=f'grant privileges on database "{database.name}"', sql=grant)
+                yield Statement(what=f'grant privileges on database "{database.name}"', sql=grant)
             elif known.owner != database.owner:
-                yield Step(
+                yield Statement(
                     what=f'give database "{database.name}" to "{database.owner}"',
                     sql=f"ALTER DATABASE {name} OWNER TO {identifier(database.owner)}",
                 )
 
     def inside_databases(self) -> Iterator[Work]:
         """What needs a connection to each database."""
-        doomed = self._doomed()
+        roles_to_drop = self._roles_to_drop()
         owners = {one.name: one.owner for one in self._databases.values() if one.usable}
         owners |= {
             one.name: one.owner
@@ -192,7 +192,7 @@ class _Planner:
         ours = {one.name for one in self._wanted.databases}
         system = self._catalog.system_database
         for name, owner in owners.items():
-            steps = [step for role in doomed for step in self._forget_role(role, owner)]
+            steps = [step for role in roles_to_drop for step in self._forget_role(role, owner)]
             if name in ours and name != system:
                 steps += self._schema_permissions(owner)
             if self._drops_subscriptions:
@@ -200,37 +200,37 @@ class _Planner:
             if steps:
                 yield Work(database=name, steps=tuple(steps))
 
-    def _doomed(self) -> list[str]:
+    def _roles_to_drop(self) -> list[str]:
         """The roles to drop; what the daemon's own roles own is never given away."""
         for delta in self._deltas("delete_role"):
             if delta.name in (self._catalog.superuser, self._privileged):
                 raise CatalogError(f'cannot drop role "{delta.name}": the daemon needs it')
         return [delta.name for delta in self._deltas("delete_role") if delta.name in self._roles]
 
-    def _forget_role(self, role: str, owner: str) -> Iterator[Step]:
+    def _forget_role(self, role: str, owner: str) -> Iterator[Statement]:
         """Give away what *role* owns in one database, and take back what it was granted."""
-        heir = owner if owner != role else self._catalog.superuser
+        new_owner = owner if owner != role else self._catalog.superuser
         name = identifier(role)
-        yield Step(
+        yield Statement(
             what=f'revoke what others granted to role "{role}"',
             sql=sql.REVOKE_FOREIGN_GRANTS.format(role=literal(role), quoted=literal(name)),
             expand=True,
         )
-        yield Step(
+        yield Statement(
             what=f'reassign what role "{role}" owns',
-            sql=sql.REASSIGN_OWNED.format(role=name, to=identifier(heir)),
+            sql=sql.REASSIGN_OWNED.format(role=name, to=identifier(new_owner)),
         )
 
-    def _schema_permissions(self, owner: str) -> Iterator[Step]:
+    def _schema_permissions(self, owner: str) -> Iterator[Statement]:
         privileged = literal(self._privileged)
         for what, statement in (
             ("give schema public away", sql.OWN_SCHEMA_PUBLIC.format(owner=literal(owner))),
             ("grant schema public to web_access", sql.GRANT_WEB_ACCESS),
             ("default privileges", sql.DEFAULT_PRIVILEGES.format(privileged=privileged)),
         ):
-            yield Step(what=what, sql=statement, expand=True)
+            yield Statement(what=what, sql=statement, expand=True)
 
-    def extensions(self) -> Iterator[Step]:
+    def extensions(self) -> Iterator[Statement]:
         """Those that the server has; the rest is not ours to install."""
         for name in self._wanted.extensions:
             if name not in self._catalog.available_extensions:
@@ -240,41 +240,43 @@ class _Planner:
                 statement = sql.NEON_EXTENSION
             elif name == "pg_stat_statements":
                 statement += " WITH SCHEMA public"
-            yield Step(what=f'create extension "{name}"', sql=statement)
+            yield Statement(what=f'create extension "{name}"', sql=statement)
         if self._wanted.audit:
             system = identifier(self._catalog.system_database)
-            yield Step(
+            yield Statement(
                 what="do not audit the system database",
                 sql=f"ALTER DATABASE {system} SET pgaudit.log TO 'none'",
             )
 
-    def health_check(self) -> Iterator[Step]:
+    def health_check(self) -> Iterator[Statement]:
         """The table that `check_writability` writes to."""
-        yield Step(what="create the health check", sql=sql.HEALTH_CHECK, expand=True)
+        yield Statement(what="create the health check", sql=sql.HEALTH_CHECK, expand=True)
 
-    def drop_roles(self) -> Iterator[Step]:
+    def drop_roles(self) -> Iterator[Statement]:
         """Last: by now nothing depends on them."""
-        for role in self._doomed():
-            yield Step(what=f'drop role "{role}"', sql=f"DROP ROLE IF EXISTS {identifier(role)}")
+        for role in self._roles_to_drop():
+            yield Statement(
+                what=f'drop role "{role}"', sql=f"DROP ROLE IF EXISTS {identifier(role)}"
+            )
 
     @property
     def _drops_subscriptions(self) -> bool:
         timeline = self._wanted.drop_subscriptions_for
         return timeline is not None and timeline != self._catalog.subscriptions_dropped_for
 
-    def subscriptions_done(self) -> Iterator[Step]:
+    def subscriptions_done(self) -> Iterator[Statement]:
         """Remember it in the cluster itself: a branch of it is another timeline."""
         if self._drops_subscriptions and self._wanted.drop_subscriptions_for is not None:
             timeline = literal(self._wanted.drop_subscriptions_for)
             statement = sql.SUBSCRIPTIONS_DROPPED.format(timeline=timeline)
-            yield Step(what="remember that subscriptions are dropped", sql=statement)
+            yield Statement(what="remember that subscriptions are dropped", sql=statement)
 
 
-def _drop_subscriptions(database: str) -> Step:
+def _drop_subscriptions(database: str) -> Statement:
     what = f'drop the subscriptions of database "{database}"'
-    return Step(what=what, sql=sql.DROP_SUBSCRIPTIONS, expand=True)
+    return Statement(what=what, sql=sql.DROP_SUBSCRIPTIONS, expand=True)
 
 
-def _drop_database(name: str) -> Step:
+def _drop_database(name: str) -> Statement:
     statement = f"DROP DATABASE IF EXISTS {identifier(name)} WITH (FORCE)"
-    return Step(what=f'drop database "{name}"', sql=statement)
+    return Statement(what=f'drop database "{name}"', sql=statement)

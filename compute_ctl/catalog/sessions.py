@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from compute_ctl.catalog.facts import Catalog, CatalogDatabase, CatalogRole
+from compute_ctl.catalog.model import Catalog, CatalogDatabase, CatalogRole
 from compute_ctl.sql.session import PgSession
 
 APPLICATION: Final = "compute_ctl:apply_config"

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Step:
+class Statement:
     """One simple query."""
 
     what: str
@@ -21,7 +21,7 @@ class Step:
 class Work:
     """Steps on one connection, in this order."""
 
-    steps: tuple[Step, ...]
+    steps: tuple[Statement, ...]
     database: str | None = None
     """None: the one where the daemon is connected anyway."""
 

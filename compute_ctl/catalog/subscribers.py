@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 _TEXT: Final = f"{SUBSCRIBERS} = true\n"
 
 
-class Subscribers:
+class SubscriberOverride:
     """The subscribers of one server; for one thread at a time."""
 
     def __init__(self, folder: Path, *, reload: Callable[[], bool]) -> None:

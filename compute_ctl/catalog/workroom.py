@@ -1,4 +1,4 @@
-"""Where the keeper's blocking work is done: one piece at a time, each given up at its deadline."""
+"""Runs blocking catalog work: one piece at a time, each given up at its deadline."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ def _check_group(group: str | None) -> None:
 
 
 def _check_port(host: str, port: int, option: str) -> None:
-    """Bind and let go: the doors say the same, but only after the state folder is made."""
+    """Bind and let go: the listeners say the same, but only after the state folder is made."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -1,9 +1,10 @@
-"""The HTTP API: three doors, by what a caller may do.
+"""The HTTP API, on three listeners that differ in what a caller may do.
 
-A request passes `guard` (connections), `pipeline` (request id, log, who may, body, errors) and the
-function that `routes` names, which knows nothing of aiohttp. `openapi` is made from the same table.
+A request passes `limits` (connections), `pipeline` (request id, log, authentication, body, errors)
+and the function that `routes` names, which knows nothing of aiohttp. `openapi` is generated from
+the same table.
 """
 
-from compute_ctl.http.doors import Doors
+from compute_ctl.http.server import HttpServer
 
-__all__ = ["Doors"]
+__all__ = ["HttpServer"]

@@ -13,7 +13,7 @@ import math
 import socket
 from typing import Final
 
-from compute_ctl.http.guard import Guard
+from compute_ctl.http.limits import ConnectionLimiter
 
 logger = logging.getLogger(__name__)
 
@@ -22,13 +22,13 @@ PAUSE_S: Final = 0.2
 TOLD_EVERY_S: Final = 60.0
 
 
-class Listener:
-    """One listening socket of a door."""
+class Acceptor:
+    """One listening socket of a listener."""
 
-    def __init__(self, sock: socket.socket, guard: Guard) -> None:
+    def __init__(self, sock: socket.socket, limiter: ConnectionLimiter) -> None:
         """Begin to accept; call it in the event loop's thread."""
         self._sock = sock
-        self._guard = guard
+        self._limiter = limiter
         self._told_at = -math.inf
         self._task = asyncio.get_running_loop().create_task(self._run(), name="accept")
         self._task.add_done_callback(_tell)
@@ -50,8 +50,8 @@ class Listener:
                 await asyncio.sleep(PAUSE_S)
                 continue
             try:
-                if await self._guard.room():
-                    await loop.connect_accepted_socket(self._guard, accepted)
+                if await self._limiter.room():
+                    await loop.connect_accepted_socket(self._limiter, accepted)
                 else:
                     accepted.close()
             except OSError as error:
@@ -70,4 +70,4 @@ class Listener:
 
 def _tell(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
-        logger.critical("a door accepts no more connections: %s", error, exc_info=error)
+        logger.critical("a listener accepts no more connections: %s", error, exc_info=error)

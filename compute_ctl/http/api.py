@@ -1,4 +1,4 @@
-"""What the parts of the HTTP API agree on: doors, routes, calls and answers."""
+"""What the parts of the HTTP API agree on: listeners, routes, calls and answers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from compute_ctl.decisions.model import Snapshot
 from compute_ctl.errors import RequestError
-from compute_ctl.http.bodies import encode
+from compute_ctl.http.responses import encode
 from compute_ctl.http.startup import Startup
 from compute_ctl.node import Node
 from compute_ctl.settings import Deadlines
@@ -20,7 +20,7 @@ JSON: Final = "application/json"
 KIB: Final = 1024
 
 
-class Door(StrEnum):
+class Listener(StrEnum):
     """Where a request came in."""
 
     LOOPBACK = "loopback"
@@ -38,20 +38,20 @@ class Door(StrEnum):
         )
 
 
-class Meter(Protocol):
+class HttpMetrics(Protocol):
     """What the API tells the metrics, and what it shows of them."""
 
     def exposition(self, snapshot: Snapshot) -> bytes:
         """Return all metrics in the text format 0.0.4."""
 
-    def on_http(self, door: str, code: int) -> None:
+    def on_http(self, listener: str, code: int) -> None:
         """An answer was given."""
 
-    def on_dropped(self, door: str, reason: str) -> None:
+    def on_dropped(self, listener: str, reason: str) -> None:
         """A connection was closed by the guard."""
 
 
-class Catalog(Protocol):
+class CatalogService(Protocol):
     """What is asked of Postgres over SQL.
 
     Every method raises ComputeError where it cannot be done, and RequestError where the caller is
@@ -86,10 +86,10 @@ class Api:
     """What the routes work on."""
 
     node: Node
-    meter: Meter
+    metrics: HttpMetrics
     deadlines: Deadlines
     startup: Startup
-    catalog: Catalog | None = None
+    catalog: CatalogService | None = None
     """None: the routes that need it answer 501."""
     waiting: int = 0
     """Callers that wait for an outcome right now."""
@@ -100,7 +100,7 @@ class Call:
     """One request, read and allowed."""
 
     api: Api
-    door: Door
+    listener: Listener
     who: str
     """Who asks, for log and history."""
     query: Mapping[str, str]
@@ -110,7 +110,7 @@ class Call:
 
 
 @dataclass(kw_only=True, slots=True)
-class Answer:
+class ApiResponse:
     """What to send back."""
 
     body: bytes = b""
@@ -121,13 +121,13 @@ class Answer:
     """The rest of the body, where it may be long; always closed."""
 
 
-def say(body: Struct, code: int = 200) -> Answer:
+def json_response(body: Struct, code: int = 200) -> ApiResponse:
     """Return *body* as a JSON answer."""
-    return Answer(body=encode(body), code=code)
+    return ApiResponse(body=encode(body), code=code)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Body:
+class RequestBody:
     """What a route takes as request body."""
 
     limit: int
@@ -153,21 +153,21 @@ class Route:
 
     method: str
     path: str
-    doors: frozenset[Door]
-    run: Callable[[Call], Awaitable[Answer]]
+    listeners: frozenset[Listener]
+    run: Callable[[Call], Awaitable[ApiResponse]]
     text: str
     answers: Mapping[int, type[Struct] | str]
     """Bodies by code: a JSON shape, or the content type of something else."""
-    body: Body | None = None
+    body: RequestBody | None = None
     query: tuple[Parameter, ...] = ()
     quiet: bool = False
     """Asked all the time by machines: logged at DEBUG."""
     by_worker: bool = False
     """Repeated by Postgres's worker while trouble lasts: logged at DEBUG then."""
     open: bool = False
-    """Served at the external door without a token: probes and scrapers have none."""
+    """Served at the external listener without a token: probes and scrapers have none."""
     opens: bool = False
-    """Served at the loopback door too where the operator wants that."""
+    """Served at the loopback listener too where the operator wants that."""
 
 
 def user_name(uid: int) -> str:

@@ -1,183 +1,96 @@
-"""Who may come in from outside: JSON web tokens, verified against a set of public keys. Pure.
-
-The rules are the reference's without its holes: each key verifies by its own algorithm only, a key
-that cannot be used is skipped and named, `exp` is needed unless the operator says otherwise, and a
-wrong audience is refused in every token. Time is an argument: PyJWT, which would read the clock,
-verifies the signature only. It is imported with the first key, since it costs 9 MB.
-"""
+"""Who may come in at a listener; each gate returns how the caller is named in log and history."""
 
 from __future__ import annotations
 
-import math
+import asyncio
+import logging
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Final, Literal
+import socket
+import struct
+import time
+from typing import Final, Protocol
 
-import msgspec
-from msgspec import Struct
+from aiohttp import web
+from aiohttp.http import HttpVersion11
 
+from compute_ctl.document.spec import Jwks
 from compute_ctl.errors import RequestError
+from compute_ctl.http.api import ApiResponse, Route, user_name
+from compute_ctl.http.tokens import KeySet, authorize, bearer
+from compute_ctl.node import Node
+from compute_ctl.settings import Settings
 
-LEEWAY_S: Final = 60.0
-"""How far the clocks of issuer and compute may be apart."""
-AUDIENCE: Final = "compute"
-ADMIN: Final = "compute_ctl:admin"
-MIN_RSA_BITS: Final = 2048
-HEADER: Final = "invalid authorization token"
-NOT_VERIFIED: Final = "failed to verify authorization token"
+logger = logging.getLogger(__name__)
 
-_BEARER: Final = re.compile(r"bearer +([A-Za-z0-9._~+/=-]+)", re.IGNORECASE)
-_ALGORITHMS: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {
-    ("OKP", "Ed25519"): ("EdDSA",),
-    ("RSA", ""): ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
-    ("EC", "P-256"): ("ES256",),
-    ("EC", "P-384"): ("ES384",),
-    ("EC", "P-521"): ("ES512",),
-}
-"""What a type of key may verify; the first where it does not say."""
-_PUBLIC: Final = ("kty", "crv", "x", "y", "n", "e")
+_LOCAL_HOST: Final = re.compile(
+    r"(?:localhost|127\.0\.0\.1|\[::1\])(?::[0-9]{1,5})?", re.IGNORECASE
+)
+_CREDENTIALS: Final = struct.Struct("3i")
 
 
-class Claims(Struct, frozen=True, kw_only=True):
-    """What a token says; other claims are ignored."""
+class Authenticator(Protocol):
+    """Raises RequestError where the caller may not come in."""
 
-    compute_id: str | None = None
-    scope: Literal["compute_ctl:admin"] | None = None
-    aud: str | tuple[str, ...] | None = None
-    """One audience may come as a string (RFC 7519, 4.1.3)."""
-    exp: float | None = None
-    nbf: float | None = None
+    async def __call__(self, request: web.BaseRequest, found: Route | ApiResponse) -> str:
+        """Let *request*, which asks for *found*, in."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Key:
-    """A public key and the one algorithm it verifies."""
-
-    algorithm: str
-    public: Any
-
-
-class _UnusableError(Exception):
-    """Why a key cannot be used."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class KeySet:
-    """The public keys of those who may sign tokens."""
-
-    keys: tuple[_Key, ...] = ()
-    unusable: tuple[str, ...] = ()
-    """What was skipped, one line each."""
-
-    @classmethod
-    def of(cls, jwks: Iterable[Mapping[str, Any]]) -> KeySet:
-        """Return the keys of a JWKS; imports PyJWT if there are any."""
-        keys, unusable = [], []
-        for number, jwk in enumerate(jwks):
-            try:
-                keys.append(_read(jwk))
-            except _UnusableError as error:
-                unusable.append(f"keys[{number}] is not used: {error}")
-        return cls(keys=tuple(keys), unusable=tuple(unusable))
-
-    def payload(self, token: str) -> bytes | None:
-        """Return what *token* carries if one of the keys has signed it."""
-        if not self.keys:
-            return None
-        from jwt import PyJWS, PyJWTError
-
-        for key in self.keys:
-            try:
-                found = PyJWS().decode_complete(token, key.public, algorithms=[key.algorithm])
-            except (PyJWTError, ValueError, TypeError, RecursionError):
-                continue
-            # An extension that must be understood is one we do not understand.
-            if "crit" not in found["header"] and isinstance(found["payload"], bytes):
-                return found["payload"]
-        return None
+async def authenticate_loopback(request: web.BaseRequest, found: Route | ApiResponse) -> str:
+    """Let local programs in, but no browser: neither by a foreign page nor by DNS rebinding."""
+    if "Origin" in request.headers:
+        raise RequestError(403, "requests with an Origin header are refused")
+    hosts = request.headers.getall("Host", [])
+    if not hosts and request.version < HttpVersion11:
+        return "loopback"
+    if len(hosts) != 1:
+        raise RequestError(400, "exactly one Host header is needed")
+    if _LOCAL_HOST.fullmatch(hosts[0].strip()) is None:
+        raise RequestError(403, "the Host header names neither localhost, 127.0.0.1 nor [::1]")
+    return "loopback"
 
 
-def _read(jwk: Mapping[str, Any]) -> _Key:
-    from jwt import PyJWK
-
-    kty, crv = jwk.get("kty"), jwk.get("crv", "")
-    known = _ALGORITHMS.get((kty, crv)) if isinstance(kty, str) and isinstance(crv, str) else None
-    if known is None:
-        raise _UnusableError("its type is not known")
-    algorithm = jwk.get("alg") or known[0]
-    if algorithm not in known:
-        raise _UnusableError(f"its algorithm must be one of {', '.join(known)}")
-    if jwk.get("use") not in (None, "sig"):
-        raise _UnusableError("its use is not to sign")
-    operations = jwk.get("key_ops")
-    if operations is not None and not (isinstance(operations, list) and "verify" in operations):
-        raise _UnusableError("its operations do not include verify")
-    try:
-        public = PyJWK({name: jwk[name] for name in _PUBLIC if name in jwk}, algorithm).key
-    except Exception as error:  # whatever a library makes of a bad key
-        raise _UnusableError(f"it cannot be read ({type(error).__name__})") from error
-    if kty == "RSA" and public.key_size < MIN_RSA_BITS:
-        raise _UnusableError(f"it has less than {MIN_RSA_BITS} bits")
-    return _Key(algorithm=algorithm, public=public)
+async def authenticate_socket(request: web.BaseRequest, found: Route | ApiResponse) -> str:
+    """Let everybody in who could open the socket; the kernel says who that is."""
+    transport = request.transport
+    peer: socket.socket | None = transport.get_extra_info("socket") if transport else None
+    if peer is None:
+        raise RequestError(400, "the caller has gone")
+    raw = peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    _, uid, _ = _CREDENTIALS.unpack(raw)
+    return user_name(uid)
 
 
-def bearer(headers: Iterable[str]) -> str:
-    """Return the token in the Authorization header(s) of a request.
+class TokenAuthenticator:
+    """Lets those in who have a token signed by a key of the newest accepted document."""
 
-    Raises:
-        RequestError: 400, there is not exactly one, or it is no bearer token.
-    """
-    values = list(headers)
-    match = _BEARER.fullmatch(values[0].strip()) if len(values) == 1 else None
-    if match is None:
-        raise RequestError(400, HEADER, hint="Send one header: Authorization: Bearer TOKEN.")
-    return match[1]
+    def __init__(self, *, node: Node, settings: Settings) -> None:
+        self._node = node
+        self._compute_id = settings.compute_id
+        self._exp_required = settings.tokens_need_exp
+        self._keys = KeySet()
+        self._read_from: Jwks | None = None
 
+    async def __call__(self, request: web.BaseRequest, found: Route | ApiResponse) -> str:
+        """Let *request* in; what is open, or not there, needs no token."""
+        if isinstance(found, ApiResponse) or found.open:
+            return "external"
+        if not self._node.restored:  # the keys are not known yet: a good token is no wrong one
+            raise RequestError(503, "the daemon is starting", hint="Try again.")
+        claims = authorize(
+            bearer(request.headers.getall("Authorization", [])),
+            await self._current_keys(),
+            compute_id=self._compute_id,
+            now=time.time(),
+            exp_required=self._exp_required,
+        )
+        return "external, for all computes" if claims.scope else "external"
 
-def authorize(
-    token: str, keys: KeySet, *, compute_id: str, now: float, exp_required: bool = True
-) -> Claims:
-    """Return the claims of a token that may act on this compute.
-
-    *now* is the time in seconds since 1970.
-
-    Raises:
-        RequestError: 401 it proves nothing, 403 it is for another compute.
-    """
-    payload = keys.payload(token)
-    if payload is None:
-        raise RequestError(401, NOT_VERIFIED)
-    try:
-        claims = msgspec.json.decode(payload, type=Claims)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise RequestError(401, NOT_VERIFIED, hint=f"Its claims are wrong: {error}.") from error
-    _check_times(claims, now, exp_required=exp_required)
-    _check_audience(claims)
-    if claims.scope is None:
-        if claims.compute_id is None:
-            raise RequestError(403, "missing compute_id in authorization token claims")
-        if claims.compute_id != compute_id:
-            raise RequestError(403, "invalid compute ID in authorization token claims")
-    return claims
-
-
-def _check_times(claims: Claims, now: float, *, exp_required: bool) -> None:
-    hint = None
-    if claims.exp is None:
-        if exp_required:
-            hint = "It has no exp, see the flag --allow-tokens-without-exp."
-    elif not math.isfinite(claims.exp) or claims.exp + LEEWAY_S < now:
-        hint = "It has expired."
-    if claims.nbf is not None and not claims.nbf - LEEWAY_S <= now:
-        hint = "It is not valid yet."
-    if hint is not None:
-        raise RequestError(401, NOT_VERIFIED, hint=hint)
-
-
-def _check_audience(claims: Claims) -> None:
-    if claims.aud is None:
-        if claims.scope is not None:
-            raise RequestError(401, "missing audience in authorization token claims")
-    elif AUDIENCE not in ((claims.aud,) if isinstance(claims.aud, str) else claims.aud):
-        raise RequestError(401, "invalid audience in authorization token claims")
+    async def _current_keys(self) -> KeySet:
+        """Return the keys in force; the first ones bring a library along, so in a thread."""
+        jwks = self._node.ctl_config.jwks
+        if jwks is not self._read_from:
+            keys = await asyncio.to_thread(KeySet.of, jwks.keys) if jwks.keys else KeySet()
+            for line in keys.unusable:
+                logger.warning("compute_ctl_config.jwks.%s", line)
+            self._keys, self._read_from = keys, jwks
+        return self._keys

@@ -10,14 +10,14 @@ from aiohttp import web
 from msgspec import Struct
 
 from compute_ctl.errors import RequestError
-from compute_ctl.http.api import JSON, Body
+from compute_ctl.http.api import JSON, RequestBody
 
 T = TypeVar("T", bound=Struct)
 
 _JSON_TYPES: Final = (JSON, "text/json")
 
 
-async def read_body(request: web.BaseRequest, body: Body, *, timeout_s: float) -> bytes:
+async def read_body(request: web.BaseRequest, body: RequestBody, *, timeout_s: float) -> bytes:
     """Return the body.
 
     Raises:
@@ -46,7 +46,7 @@ async def read_body(request: web.BaseRequest, body: Body, *, timeout_s: float) -
     return data
 
 
-async def _read(request: web.BaseRequest, body: Body) -> bytes:
+async def _read(request: web.BaseRequest, body: RequestBody) -> bytes:
     if request.headers.get("Expect", "").lower() == "100-continue":
         await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         request.writer.output_size = 0  # the answer itself has not begun
@@ -76,6 +76,6 @@ def decode(body: bytes, model: type[T]) -> T:
         raise RequestError(400, f"the request body is not JSON: {error}") from error
 
 
-def too_big(body: Body) -> RequestError:
+def too_big(body: RequestBody) -> RequestError:
     """Return the error for a body over the limit."""
     return RequestError(413, f"the body is longer than {body.limit} bytes")

@@ -11,9 +11,9 @@ from msgspec import Meta, Struct
 
 from compute_ctl.decisions.transitions import TERMINATING, Status
 from compute_ctl.errors import ComputeError, RequestError
-from compute_ctl.http.api import Answer, Call, Catalog, say
-from compute_ctl.http.bodies import ExtensionBody, GrantBody
+from compute_ctl.http.api import ApiResponse, Call, CatalogService, json_response
 from compute_ctl.http.body import decode
+from compute_ctl.http.responses import ExtensionBody, GrantBody
 
 DEADLINE_S: Final = 70.0
 """Beyond what the port itself waits for; of a dump, for its first piece."""
@@ -53,45 +53,45 @@ class GrantRequest(Struct, frozen=True, kw_only=True):
     privileges: Annotated[tuple[Privilege, ...], Meta(min_length=1)]
 
 
-async def dbs_and_roles(call: Call) -> Answer:
+async def dbs_and_roles(call: Call) -> ApiResponse:
     """Show databases and roles, with the verifiers of their passwords."""
     found = await _ask(_catalog(call).dbs_and_roles(), "could not list databases and roles")
-    return Answer(body=msgspec.json.encode(found))
+    return ApiResponse(body=msgspec.json.encode(found))
 
 
-async def insights(call: Call) -> Answer:
+async def insights(call: Call) -> ApiResponse:
     """Show pg_stat_statements, as the reference does: JSON in a JSON string."""
     found = await _ask(_catalog(call).insights(), "could not read pg_stat_statements")
-    return Answer(body=msgspec.json.encode(msgspec.json.encode(found).decode()))
+    return ApiResponse(body=msgspec.json.encode(msgspec.json.encode(found).decode()))
 
 
-async def check_writability(call: Call) -> Answer:
+async def check_writability(call: Call) -> ApiResponse:
     """Write a row, and say true."""
     await _ask(_catalog(call).check_writability(), "could not write")
-    return Answer(body=b"true")
+    return ApiResponse(body=b"true")
 
 
-async def database_schema(call: Call) -> Answer:
+async def database_schema(call: Call) -> ApiResponse:
     """Send what pg_dump says of one database, as it comes."""
     database = call.query.get("database")
     if not database or "\0" in database:
         raise RequestError(400, 'parameter "database" is missing')
     dump = _catalog(call).database_schema(database)
     first = await _ask(anext(dump, b""), "failed to execute pg_dump")
-    return Answer(body=first, stream=dump)
+    return ApiResponse(body=first, stream=dump)
 
 
-async def extensions(call: Call) -> Answer:
+async def extensions(call: Call) -> ApiResponse:
     """Make or update an extension."""
     wanted = decode(call.body, ExtensionRequest)
     made = _catalog(call).install_extension(
         extension=wanted.extension, database=wanted.database, version=wanted.version
     )
     await _ask(made, "failed to install extension")
-    return say(ExtensionBody(extension=wanted.extension, version=wanted.version), 201)
+    return json_response(ExtensionBody(extension=wanted.extension, version=wanted.version), 201)
 
 
-async def grants(call: Call) -> Answer:
+async def grants(call: Call) -> ApiResponse:
     """Grant privileges on a schema."""
     wanted = decode(call.body, GrantRequest)
     granted = _catalog(call).grant(
@@ -107,10 +107,10 @@ async def grants(call: Call) -> Answer:
         privileges=list(wanted.privileges),
         role=wanted.role,
     )
-    return say(body, 201)
+    return json_response(body, 201)
 
 
-def _catalog(call: Call) -> Catalog:
+def _catalog(call: Call) -> CatalogService:
     """Return the port to Postgres, if Postgres can be asked."""
     node, catalog = call.api.node, call.api.catalog
     if catalog is None:

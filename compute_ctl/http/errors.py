@@ -13,8 +13,8 @@ from compute_ctl.errors import (
     SpecError,
     SyntaxSpecError,
 )
-from compute_ctl.http.api import JSON, Answer, say
-from compute_ctl.http.bodies import encode
+from compute_ctl.http.api import JSON, ApiResponse, json_response
+from compute_ctl.http.responses import encode
 from compute_ctl.http.views import error_body
 
 logger = logging.getLogger(__name__)
@@ -23,20 +23,20 @@ SERVER: Final = "compute_ctl"
 _CODES: Final = ((SyntaxSpecError, 400), (SpecError, 422))
 
 
-def answer_to(error: Exception) -> Answer:
+def answer_to(error: Exception) -> ApiResponse:
     """Return the answer to a request that ended in *error*."""
     if isinstance(error, RequestError):
-        answer = say(error_body(str(error), error.hint), error.code)
+        answer = json_response(error_body(str(error), error.hint), error.code)
         if error.code == 401:
             answer.headers["WWW-Authenticate"] = "Bearer"
         return answer
     for kind, code in _CODES:
         if isinstance(error, kind):
-            return say(error_body(str(error), error.hint), code)
+            return json_response(error_body(str(error), error.hint), code)
     if isinstance(error, ComputeError):
-        return say(error_body(str(error), error.hint), 500)
+        return json_response(error_body(str(error), error.hint), 500)
     logger.error("a request failed for no reason that was foreseen", exc_info=error)
-    return say(error_body("internal error"), 500)
+    return json_response(error_body("internal error"), 500)
 
 
 def refusal(code: int, message: str) -> web.Response:

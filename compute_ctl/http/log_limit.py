@@ -1,4 +1,4 @@
-"""How many lines a door may log: whoever can reach it must not be able to fill the disk. Pure."""
+"""Limits the requests a listener logs, so that a flood of them cannot fill the disk. Pure."""
 
 from __future__ import annotations
 

@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from compute_ctl.http.api import JSON, Body, Door, Route
-from compute_ctl.http.bodies import ErrorBody
+from compute_ctl.http.api import JSON, Listener, RequestBody, Route
+from compute_ctl.http.responses import ErrorBody
 
 _REF = "#/components/schemas/{name}"
 _REASONS = {
@@ -17,7 +17,7 @@ _REASONS = {
     201: "already done",
     400: "the request cannot be read",
     401: "the token proves nothing",
-    403: "not at this door, or not by this caller",
+    403: "not at this listener, or not by this caller",
     404: "there is no such thing",
     408: "the body did not arrive in time",
     409: "superseded, or older than what is desired",
@@ -47,8 +47,8 @@ def document(routes: Iterable[Route]) -> dict[str, Any]:
         "info": {
             "title": "compute_ctl",
             "version": "1",
-            "description": "Three doors: the loopback port, the unix socket, the external port. "
-            "`x-doors` says where a route is served; elsewhere it answers 403.",
+            "description": "The loopback port, the unix socket and the external port serve "
+            "different routes. `x-doors` says where a route is served; elsewhere it answers 403.",
         },
         "paths": paths,
         "components": {
@@ -78,11 +78,11 @@ def _operation(route: Route) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": f"{route.method.lower()}{route.path.replace('/', '_').replace('.', '_')}",
         "summary": route.text,
-        "x-doors": [door.value for door in Door if door in route.doors],
+        "x-doors": [listener.value for listener in Listener if listener in route.listeners],
         "responses": _responses(route),
     }
-    if Door.EXTERNAL in route.doors and not route.open:
-        operation["security"] = [{"token": []}, {}]  # the other doors ask for none
+    if Listener.EXTERNAL in route.listeners and not route.open:
+        operation["security"] = [{"token": []}, {}]  # the other listeners ask for none
     if route.query:
         operation["parameters"] = [
             {
@@ -102,13 +102,13 @@ def _operation(route: Route) -> dict[str, Any]:
     return operation
 
 
-def _body_schema(body: Body) -> dict[str, Any]:
+def _body_schema(body: RequestBody) -> dict[str, Any]:
     return {"type": "object"} if body.model is None else _ref(body.model)
 
 
 def _responses(route: Route) -> dict[str, Any]:
     answers: dict[int, type[Struct] | str] = dict.fromkeys((400, 403, 500), ErrorBody)
-    if Door.EXTERNAL in route.doors and not route.open:
+    if Listener.EXTERNAL in route.listeners and not route.open:
         answers.update(dict.fromkeys((401, 503), ErrorBody))
     if route.body is not None:
         answers.update(dict.fromkeys(_READING_A_BODY, ErrorBody))

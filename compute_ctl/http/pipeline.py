@@ -1,4 +1,4 @@
-"""What every request passes: request id, log, gate, route, body, errors. One per door."""
+"""What every request passes: request id, log, gate, route, body, errors. One per listener."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Final
 
 from aiohttp import web
 
-from compute_ctl.http.api import Answer, Api, Call, Door, Route
+from compute_ctl.http.api import Api, ApiResponse, Call, Listener, Route
+from compute_ctl.http.auth import Authenticator
 from compute_ctl.http.body import read_body
 from compute_ctl.http.errors import SERVER, answer_to
-from compute_ctl.http.gates import Gate
-from compute_ctl.http.guard import Connection
+from compute_ctl.http.limits import Connection
 from compute_ctl.http.log_limit import LogLimit, shown_path
 from compute_ctl.http.routes import find
 
@@ -28,13 +28,15 @@ STREAM_PIECE_S: Final = 60.0
 
 
 class Pipeline:
-    """The handler of one door."""
+    """The handler of one listener."""
 
-    def __init__(self, *, api: Api, door: Door, gate: Gate, opened: bool = False) -> None:
-        """*opened*: the loopback door serves what the operator may open there."""
+    def __init__(
+        self, *, api: Api, listener: Listener, authenticate: Authenticator, opened: bool = False
+    ) -> None:
+        """*opened*: the loopback listener serves what the operator may open there."""
         self._api = api
-        self._door = door
-        self._gate = gate
+        self._listener = listener
+        self._authenticate = authenticate
         self._opened = opened
         self._log_limit = LogLimit()
 
@@ -45,9 +47,12 @@ class Pipeline:
         loop = asyncio.get_running_loop()
         begin = loop.time()
         request_id = _request_id(request)
-        found = find(request.method, request.path, self._door, opened=self._opened)
+        found = find(request.method, request.path, self._listener, opened=self._opened)
         level, may_log = self._level(request, found), self._may_log(begin)
-        path, extra = shown_path(request.path), {"request_id": request_id, "door": self._door.value}
+        path, extra = (
+            shown_path(request.path),
+            {"request_id": request_id, "door": self._listener.value},
+        )
         level = level if may_log else logging.DEBUG
         logger.log(level, "serving %s %s request", path, request.method, extra=extra)
         response: web.StreamResponse | None = None
@@ -70,7 +75,7 @@ class Pipeline:
             answer.code,
             extra={**extra, "code": answer.code, "latency_ms": latency_ms},
         )
-        self._api.meter.on_http(self._door.value, answer.code)
+        self._api.metrics.on_http(self._listener.value, answer.code)
         if response is None:
             response = web.Response(
                 body=answer.body, status=answer.code, headers=_headers(answer, request_id)
@@ -81,28 +86,28 @@ class Pipeline:
 
     def _may_log(self, now: float) -> bool:
         """Whether a request may be logged: anybody can reach a port, and the disk is finite."""
-        if self._door is Door.SOCKET:
+        if self._listener is Listener.SOCKET:
             return True
         if not self._log_limit.take(now):
             return False
         if count := self._log_limit.told():
-            logger.warning("%d requests at %s were not logged", count, self._door.label)
+            logger.warning("%d requests at %s were not logged", count, self._listener.label)
         return True
 
-    def _level(self, request: web.BaseRequest, found: Route | Answer) -> int:
+    def _level(self, request: web.BaseRequest, found: Route | ApiResponse) -> int:
         """Return how loud the request is; an outage says the same every few seconds."""
         if not isinstance(found, Route):
             return logging.INFO
         named = request.headers.get("X-Refresh-Source") == "worker"
-        bare = self._door is Door.LOOPBACK and not request.headers.get("User-Agent")
+        bare = self._listener is Listener.LOOPBACK and not request.headers.get("User-Agent")
         known = found.by_worker and (named or bare) and self._api.node.requests.worker_complains
         return logging.DEBUG if found.quiet or known else logging.INFO
 
     async def _answer(
-        self, request: web.BaseRequest, connection: Connection, found: Route | Answer
-    ) -> Answer:
-        who = await self._gate(request, found)
-        if isinstance(found, Answer):
+        self, request: web.BaseRequest, connection: Connection, found: Route | ApiResponse
+    ) -> ApiResponse:
+        who = await self._authenticate(request, found)
+        if isinstance(found, ApiResponse):
             return found
         body = b""
         if found.body is not None:
@@ -111,7 +116,7 @@ class Pipeline:
         connection.request_begins()
         call = Call(
             api=self._api,
-            door=self._door,
+            listener=self._listener,
             who=who,
             query=request.rel_url.query,
             headers=request.headers,
@@ -128,7 +133,7 @@ def _request_id(request: web.BaseRequest) -> str:
     return str(uuid.uuid4())
 
 
-def _headers(answer: Answer, request_id: str) -> dict[str, str]:
+def _headers(answer: ApiResponse, request_id: str) -> dict[str, str]:
     return {
         "Content-Type": answer.content_type,
         "Cache-Control": "no-store",
@@ -139,7 +144,10 @@ def _headers(answer: Answer, request_id: str) -> dict[str, str]:
 
 
 async def _stream(
-    request: web.BaseRequest, answer: Answer, rest: AsyncGenerator[bytes, None], request_id: str
+    request: web.BaseRequest,
+    answer: ApiResponse,
+    rest: AsyncGenerator[bytes, None],
+    request_id: str,
 ) -> web.StreamResponse:
     """Send a long body as it comes; the caller has to take it, and the source to give it, in time.
 

@@ -7,52 +7,52 @@ from typing import Final
 import msgspec
 
 from compute_ctl.errors import RequestError
-from compute_ctl.http.api import Answer, Call, say
-from compute_ctl.http.bodies import HealthBody, SyncBody
+from compute_ctl.http.api import ApiResponse, Call, json_response
+from compute_ctl.http.responses import HealthBody, SyncBody
 from compute_ctl.http.views import status_body
 
 METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 
 
-async def status(call: Call) -> Answer:
+async def status(call: Call) -> ApiResponse:
     """Show everything."""
-    return say(status_body(call.api.node.snapshot()))
+    return json_response(status_body(call.api.node.snapshot()))
 
 
-async def metrics_json(call: Call) -> Answer:
+async def metrics_json(call: Call) -> ApiResponse:
     """Show how long the start took, under the reference's names."""
-    return say(call.api.startup.body())
+    return json_response(call.api.startup.body())
 
 
-async def metrics(call: Call) -> Answer:
+async def metrics(call: Call) -> ApiResponse:
     """Show the metrics for Prometheus."""
-    body = call.api.meter.exposition(call.api.node.snapshot())
-    return Answer(body=body, content_type=METRICS_TYPE)
+    body = call.api.metrics.exposition(call.api.node.snapshot())
+    return ApiResponse(body=body, content_type=METRICS_TYPE)
 
 
-async def livez(call: Call) -> Answer:
+async def livez(call: Call) -> ApiResponse:
     """Say that the daemon's loop turns."""
-    return say(HealthBody(status="alive"))
+    return json_response(HealthBody(status="alive"))
 
 
-async def readyz(call: Call) -> Answer:
+async def readyz(call: Call) -> ApiResponse:
     """Say whether Postgres accepts connections; never whether it is in sync."""
     if not call.api.node.snapshot().postgres_ready:
         raise RequestError(503, "postgres does not accept connections")
-    return say(HealthBody(status="ready"))
+    return json_response(HealthBody(status="ready"))
 
 
-async def syncz(call: Call) -> Answer:
+async def syncz(call: Call) -> ApiResponse:
     """Say whether the configuration desired is the one in force."""
     snapshot = call.api.node.snapshot()
     if not snapshot.in_sync:
         reason = snapshot.not_in_force or snapshot.error or "it has not been proven yet"
         raise RequestError(503, f"the configuration desired is not in force: {reason}")
-    return say(SyncBody(status="in sync", proof=snapshot.proof))
+    return json_response(SyncBody(status="in sync", proof=snapshot.proof))
 
 
-async def hadron_liveness_probe(call: Call) -> Answer:
+async def hadron_liveness_probe(call: Call) -> ApiResponse:
     """Say "ok" in the reference's words if Postgres accepts connections."""
     if not call.api.node.snapshot().postgres_ready:
         raise RequestError(500, "postgres does not accept connections")
-    return Answer(body=msgspec.json.encode("ok"))
+    return ApiResponse(body=msgspec.json.encode("ok"))

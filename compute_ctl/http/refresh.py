@@ -14,9 +14,9 @@ from msgspec import Struct
 
 from compute_ctl.decisions.model import AckAnswer, AckMessage, Outcome, RequestOrigin, Suspicion
 from compute_ctl.errors import RequestError
-from compute_ctl.http.api import Answer, Api, Call, Door, flag, say, user_name
-from compute_ctl.http.bodies import AckBody
+from compute_ctl.http.api import Api, ApiResponse, Call, Listener, flag, json_response, user_name
 from compute_ctl.http.body import decode
+from compute_ctl.http.responses import AckBody
 from compute_ctl.http.views import outcome_body, refresh_body
 from compute_ctl.log import escape
 
@@ -70,12 +70,12 @@ class AckReport(Struct, frozen=True, kw_only=True):
     """What the postmaster said that it did not reload: ``ssl``, ``hba``, ``ident``."""
 
 
-async def refresh(call: Call) -> Answer:
+async def refresh(call: Call) -> ApiResponse:
     """Record that somebody wants the configuration looked at; with `wait`, tell the outcome."""
     wait_s = _wait_seconds(call.query.get("wait"))
     force = flag(call, "force")
-    if force and call.door is Door.LOOPBACK:
-        raise RequestError(403, f'parameter "force" is only taken on {Door.SOCKET.label}')
+    if force and call.listener is Listener.LOOPBACK:
+        raise RequestError(403, f'parameter "force" is only taken on {Listener.SOCKET.label}')
     report = decode(call.body, WorkerReport) if call.body else WorkerReport()
     source = _source(call, report)
     node = call.api.node
@@ -87,21 +87,21 @@ async def refresh(call: Call) -> Answer:
             force=force,
         )
         if wait_s is None:
-            answer = say(refresh_body(node.status, ticket))
+            answer = json_response(refresh_body(node.status, ticket))
             await _give_way()
             return answer
         outcome = await node.wait_refresh(ticket.refresh_id, wait_s)
         if outcome is not Outcome.TIMEOUT:
             await node.drift_checks.ended(call.api.deadlines.sql_probe + LOOK_MARGIN_S)
-    return say(outcome_body(node.snapshot(), ticket, outcome))
+    return json_response(outcome_body(node.snapshot(), ticket, outcome))
 
 
-async def acknowledge(call: Call) -> Answer:
+async def acknowledge(call: Call) -> ApiResponse:
     """Take the word of Postgres for which generation it runs.
 
     Others may be let in at the unix socket, by their group; Postgres runs as our own user.
     """
-    if call.door is Door.SOCKET and call.who not in (user_name(0), user_name(os.geteuid())):
+    if call.listener is Listener.SOCKET and call.who not in (user_name(0), user_name(os.geteuid())):
         raise RequestError(403, f"{call.who} is not the user of postgres")
     report = decode(call.body, AckReport)
     message = AckMessage(
@@ -116,7 +116,7 @@ async def acknowledge(call: Call) -> Answer:
     answer = call.api.node.acknowledge(message)
     if answer is AckAnswer.UNKNOWN:
         raise RequestError(403, "this marker was not written by this daemon")
-    return say(AckBody(stale=answer is AckAnswer.STALE))
+    return json_response(AckBody(stale=answer is AckAnswer.STALE))
 
 
 async def _give_way() -> None:
@@ -139,7 +139,11 @@ def _source(call: Call, report: WorkerReport) -> RequestOrigin:
         worker = named.strip().lower() == "worker" and report.source != MANUAL
         return RequestOrigin.WORKER if worker else RequestOrigin.OPERATOR
     bare = not (call.body or call.query or call.headers.get("User-Agent"))
-    return RequestOrigin.WORKER if bare and call.door is Door.LOOPBACK else RequestOrigin.OPERATOR
+    return (
+        RequestOrigin.WORKER
+        if bare and call.listener is Listener.LOOPBACK
+        else RequestOrigin.OPERATOR
+    )
 
 
 def _wait_seconds(text: str | None) -> float | None:

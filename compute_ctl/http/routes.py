@@ -1,4 +1,4 @@
-"""The one table of routes: what may be asked, at which door.
+"""The one table of routes: what may be asked, at which listener.
 
 `openapi` and the check of docs/http-api.md read the same table.
 """
@@ -9,8 +9,17 @@ from typing import Final
 
 from compute_ctl.document.spec import MAX_DOCUMENT_BYTES
 from compute_ctl.http import catalog, control, openapi, reads, refresh
-from compute_ctl.http.api import KIB, Answer, Body, Call, Door, Parameter, Route, say
-from compute_ctl.http.bodies import (
+from compute_ctl.http.api import (
+    KIB,
+    ApiResponse,
+    Call,
+    Listener,
+    Parameter,
+    RequestBody,
+    Route,
+    json_response,
+)
+from compute_ctl.http.responses import (
     AckBody,
     ComputeMetricsBody,
     ErrorBody,
@@ -24,28 +33,28 @@ from compute_ctl.http.bodies import (
 )
 from compute_ctl.http.views import error_body
 
-LOCAL: Final = frozenset({Door.LOOPBACK, Door.SOCKET})
-EVERYWHERE: Final = frozenset(Door)
-NOT_LOOPBACK: Final = frozenset({Door.SOCKET, Door.EXTERNAL})
+LOCAL: Final = frozenset({Listener.LOOPBACK, Listener.SOCKET})
+EVERYWHERE: Final = frozenset(Listener)
+NOT_LOOPBACK: Final = frozenset({Listener.SOCKET, Listener.EXTERNAL})
 
 JSON_OBJECT: Final = "application/json"
 NEEDS_POSTGRES: Final = dict.fromkeys((412, 501, 503, 504), ErrorBody)
 
 
-async def _openapi(call: Call) -> Answer:
-    return Answer(body=openapi.document_bytes(ROUTES))
+async def _openapi(call: Call) -> ApiResponse:
+    return ApiResponse(body=openapi.document_bytes(ROUTES))
 
 
 ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="POST",
         path="/refresh_configuration",
-        doors=LOCAL,
+        listeners=LOCAL,
         run=refresh.refresh,
         text="Look at the configuration again, and apply what is new. Answers as soon as the "
         "request is recorded, or, with `wait`, when an attempt that began after it has ended.",
         answers={200: RefreshBody, 412: ErrorBody, 422: ErrorBody, 503: ErrorBody},
-        body=Body(limit=64 * KIB, model=refresh.WorkerReport),
+        body=RequestBody(limit=64 * KIB, model=refresh.WorkerReport),
         query=(
             Parameter(
                 name="wait",
@@ -65,17 +74,17 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="POST",
         path="/configuration_ack",
-        doors=LOCAL,
+        listeners=LOCAL,
         run=refresh.acknowledge,
         text="Postgres's word for which generation of the configuration it runs.",
         answers={200: AckBody, 403: ErrorBody, 422: ErrorBody},
-        body=Body(limit=64 * KIB, required=True, model=refresh.AckReport),
+        body=RequestBody(limit=64 * KIB, required=True, model=refresh.AckReport),
         by_worker=True,
     ),
     Route(
         method="POST",
         path="/configure",
-        doors=NOT_LOOPBACK,
+        listeners=NOT_LOOPBACK,
         run=control.configure,
         text="Push a document. Answers when Postgres has proven that it runs with it.",
         answers={
@@ -85,12 +94,12 @@ ROUTES: Final[tuple[Route, ...]] = (
             422: ErrorBody,
             504: ErrorBody,
         },
-        body=Body(limit=MAX_DOCUMENT_BYTES, required=True),
+        body=RequestBody(limit=MAX_DOCUMENT_BYTES, required=True),
     ),
     Route(
         method="POST",
         path="/rollback",
-        doors=frozenset({Door.SOCKET}),
+        listeners=frozenset({Listener.SOCKET}),
         run=control.rollback,
         text="Quarantine what is applied, and bring the generation before it into force. Answers "
         "when Postgres has proven that it runs with it.",
@@ -106,7 +115,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="POST",
         path="/terminate",
-        doors=NOT_LOOPBACK,
+        listeners=NOT_LOOPBACK,
         run=control.terminate,
         text="Stop Postgres, then the daemon. Answers when Postgres has ended.",
         answers={200: LsnBody, 201: LsnBody, 504: ErrorBody},
@@ -121,7 +130,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="GET",
         path="/status",
-        doors=EVERYWHERE,
+        listeners=EVERYWHERE,
         run=reads.status,
         text="Everything: status, the three facts, suspicion, the last attempt, Postgres.",
         answers={200: StatusBody},
@@ -130,7 +139,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="GET",
         path="/metrics",
-        doors=EVERYWHERE,
+        listeners=EVERYWHERE,
         open=True,
         run=reads.metrics,
         text="Metrics for Prometheus.",
@@ -140,7 +149,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="GET",
         path="/livez",
-        doors=EVERYWHERE,
+        listeners=EVERYWHERE,
         open=True,
         run=reads.livez,
         text="Whether the daemon is alive.",
@@ -150,7 +159,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="GET",
         path="/readyz",
-        doors=EVERYWHERE,
+        listeners=EVERYWHERE,
         open=True,
         run=reads.readyz,
         text="Whether Postgres accepts connections.",
@@ -160,7 +169,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="GET",
         path="/syncz",
-        doors=EVERYWHERE,
+        listeners=EVERYWHERE,
         open=True,
         run=reads.syncz,
         text="Whether the configuration desired is the one in force.",
@@ -170,7 +179,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="GET",
         path="/hadron_liveness_probe",
-        doors=NOT_LOOPBACK,
+        listeners=NOT_LOOPBACK,
         run=reads.hadron_liveness_probe,
         text="The reference's probe: whether Postgres accepts connections.",
         answers={200: JSON_OBJECT},
@@ -179,7 +188,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="GET",
         path="/metrics.json",
-        doors=NOT_LOOPBACK,
+        listeners=NOT_LOOPBACK,
         run=reads.metrics_json,
         text="How long the start took, under the reference's names.",
         answers={200: ComputeMetricsBody},
@@ -188,7 +197,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="GET",
         path="/dbs_and_roles",
-        doors=NOT_LOOPBACK,
+        listeners=NOT_LOOPBACK,
         run=catalog.dbs_and_roles,
         text="Databases and roles, with the verifiers of their passwords.",
         answers={200: JSON_OBJECT, **NEEDS_POSTGRES},
@@ -196,7 +205,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="GET",
         path="/database_schema",
-        doors=NOT_LOOPBACK,
+        listeners=NOT_LOOPBACK,
         run=catalog.database_schema,
         text="The schema of a database as pg_dump writes it: SQL, whatever the content type says.",
         answers={200: JSON_OBJECT, 404: ErrorBody, **NEEDS_POSTGRES},
@@ -212,7 +221,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="GET",
         path="/insights",
-        doors=NOT_LOOPBACK,
+        listeners=NOT_LOOPBACK,
         run=catalog.insights,
         text="pg_stat_statements: JSON in a JSON string.",
         answers={200: JSON_OBJECT, **NEEDS_POSTGRES},
@@ -220,7 +229,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="POST",
         path="/check_writability",
-        doors=NOT_LOOPBACK,
+        listeners=NOT_LOOPBACK,
         run=catalog.check_writability,
         text="Write a row. A disk that is full is no error.",
         answers={200: JSON_OBJECT, **NEEDS_POSTGRES},
@@ -228,27 +237,27 @@ ROUTES: Final[tuple[Route, ...]] = (
     Route(
         method="POST",
         path="/extensions",
-        doors=NOT_LOOPBACK,
+        listeners=NOT_LOOPBACK,
         opens=True,
         run=catalog.extensions,
         text="Make an extension, or bring it to another version.",
         answers={201: ExtensionBody, 404: ErrorBody, 422: ErrorBody, **NEEDS_POSTGRES},
-        body=Body(limit=64 * KIB, required=True, model=catalog.ExtensionRequest),
+        body=RequestBody(limit=64 * KIB, required=True, model=catalog.ExtensionRequest),
     ),
     Route(
         method="POST",
         path="/grants",
-        doors=NOT_LOOPBACK,
+        listeners=NOT_LOOPBACK,
         opens=True,
         run=catalog.grants,
         text="Grant privileges on a schema.",
         answers={201: GrantBody, 404: ErrorBody, 422: ErrorBody, **NEEDS_POSTGRES},
-        body=Body(limit=64 * KIB, required=True, model=catalog.GrantRequest),
+        body=RequestBody(limit=64 * KIB, required=True, model=catalog.GrantRequest),
     ),
     Route(
         method="GET",
         path="/openapi.json",
-        doors=EVERYWHERE,
+        listeners=EVERYWHERE,
         run=_openapi,
         text="This API as an OpenAPI document.",
         answers={200: JSON_OBJECT},
@@ -272,23 +281,27 @@ for _route in ROUTES:
     _BY_PATH.setdefault(_route.path, {})[_route.method] = _route
 
 
-def find(method: str, path: str, door: Door, *, opened: bool = False) -> Route | Answer:
-    """Return the route asked for, or what to answer where there is none at this door.
+def find(
+    method: str, path: str, listener: Listener, *, opened: bool = False
+) -> Route | ApiResponse:
+    """Return the route asked for, or what to answer where there is none at this listener.
 
-    *opened*: what may be served at more doors than usual is.
+    *opened*: what may be served at more listeners than usual is.
     """
     methods = _BY_PATH.get(path)
     if methods is None:
         if path in NOT_OURS or path.startswith("/extension_server/"):
-            return say(error_body(f"{path} is not implemented here"), 501)
-        return say(error_body("no such route"), 404)
+            return json_response(error_body(f"{path} is not implemented here"), 501)
+        return json_response(error_body("no such route"), 404)
     route = methods.get("GET" if method == "HEAD" else method)
     if route is None:
-        answer = say(error_body(f"method {method} is not allowed here"), 405)
+        answer = json_response(error_body(f"method {method} is not allowed here"), 405)
         allowed = sorted(methods) + (["HEAD"] if "GET" in methods else [])
         answer.headers["Allow"] = ", ".join(allowed)
         return answer
-    if door not in route.doors and not (opened and route.opens):
-        served = " and ".join(sorted(one.label for one in route.doors))
-        return say(error_body(f"{path} is served on {served}, not on {door.label}"), 403)
+    if listener not in route.listeners and not (opened and route.opens):
+        served = " and ".join(sorted(one.label for one in route.listeners))
+        return json_response(
+            error_body(f"{path} is served on {served}, not on {listener.label}"), 403
+        )
     return route

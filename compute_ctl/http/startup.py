@@ -6,7 +6,7 @@ import time
 
 from compute_ctl.decisions.model import AckAnswer, Attempt, CatalogRun, Outcome, RequestOrigin
 from compute_ctl.decisions.transitions import Event, Status
-from compute_ctl.http.bodies import ComputeMetricsBody
+from compute_ctl.http.responses import ComputeMetricsBody
 
 
 class Startup:

@@ -23,7 +23,7 @@ from compute_ctl.decisions.model import (
 from compute_ctl.decisions.persistent_state import GenerationRef, Quarantined
 from compute_ctl.decisions.proof import Complaint, PendingRestart
 from compute_ctl.decisions.transitions import Status
-from compute_ctl.http.bodies import (
+from compute_ctl.http.responses import (
     AttemptView,
     CatalogRunView,
     ConfigView,

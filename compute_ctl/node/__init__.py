@@ -1,4 +1,4 @@
-"""The compute as the daemon knows it: where doors, loops and Postgres meet.
+"""The compute as the daemon knows it: where listeners, loops and Postgres meet.
 
 `Node` is the only writer of the status; its parts keep requests, acknowledgements and a push.
 """

@@ -1,6 +1,6 @@
 """The node: one status, three facts, who waits for what. The only writer of the status.
 
-Everything that happens to the compute passes through here: the doors ask (`request_refresh`,
+Everything that happens to the compute passes through here: the listeners ask (`request_refresh`,
 `configure`, `terminate`, `acknowledge`), the Postgres adapter reports, the reconciler works. They
 meet in no other place. All methods run in the event loop's thread and none blocks; whoever has to
 act is woken by `wake`.
@@ -104,7 +104,7 @@ class Node:
         """The rest of the last generation that a new session has run with; None: unknown."""
         self.last_attempt: Attempt | None = None
         self.closed_ports: dict[str, str] = {}
-        """Why a port of the API is not open, by door; who wants it tries again."""
+        """Why a port of the API is not open, by listener; who wants it tries again."""
         self._error: str | None = None
         self.error_since: float | None = None
         """Monotonic seconds."""

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from compute_ctl.document.spec import Document
 from compute_ctl.errors import ComputeError, RequestError
-from compute_ctl.ports import CatalogEnd, CatalogResult
+from compute_ctl.ports import CatalogOutcome, CatalogResult
 
 
 class Push:
@@ -41,7 +41,7 @@ class Push:
             self.catalog.add_done_callback(self._catalog_ended)
 
     def _catalog_ended(self, catalog: asyncio.Future[CatalogResult]) -> None:
-        if catalog.cancelled() or catalog.result().end is CatalogEnd.SUPERSEDED:
+        if catalog.cancelled() or catalog.result().outcome is CatalogOutcome.SUPERSEDED:
             self.supersede()
         elif catalog.result().good:
             self.succeed()

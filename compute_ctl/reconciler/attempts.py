@@ -8,7 +8,7 @@ from datetime import datetime
 from compute_ctl.decisions.apply_plan import ApplyResult
 from compute_ctl.decisions.model import GOOD_OUTCOMES, Attempt
 from compute_ctl.node import Node
-from compute_ctl.ports import CatalogKeeper, Clock
+from compute_ctl.ports import CatalogRequests, Clock
 from compute_ctl.reconciler.schedule import Schedule
 
 logger = logging.getLogger(__name__)
@@ -18,7 +18,7 @@ class Attempts:
     """Counts the attempts of one node, and records how each ended."""
 
     def __init__(
-        self, *, node: Node, clock: Clock, schedule: Schedule, catalog: CatalogKeeper | None
+        self, *, node: Node, clock: Clock, schedule: Schedule, catalog: CatalogRequests | None
     ) -> None:
         self._node = node
         self._clock = clock
@@ -47,7 +47,7 @@ class Attempts:
             generation=node.written.marker.generation if node.written else None,
         )
         if self._catalog is not None:
-            self._catalog.look()
+            self._catalog.wake()
         good = result.outcome in GOOD_OUTCOMES or result.excused
         level = logging.INFO if good else logging.ERROR if result.lasting else logging.WARNING
         if attempt.repeats(node.last_attempt):

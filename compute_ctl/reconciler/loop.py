@@ -28,7 +28,7 @@ from compute_ctl.errors import (
 )
 from compute_ctl.node import Node
 from compute_ctl.node.push import Push
-from compute_ctl.ports import CatalogKeeper, Clock, Postgres
+from compute_ctl.ports import CatalogRequests, Clock, Postgres
 from compute_ctl.reconciler.applier import Applier
 from compute_ctl.reconciler.attempts import Attempts
 from compute_ctl.reconciler.budget import bounded
@@ -73,7 +73,7 @@ class Reconciler:
         clock: Clock,
         settings: Settings,
         rng: random.Random,
-        catalog: CatalogKeeper | None = None,
+        catalog: CatalogRequests | None = None,
     ) -> None:
         self._node = node
         self._applier = applier

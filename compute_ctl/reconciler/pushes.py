@@ -12,13 +12,13 @@ from compute_ctl.document.spec import Document
 from compute_ctl.errors import RequestError
 from compute_ctl.node import Node
 from compute_ctl.node.push import Push
-from compute_ctl.ports import CatalogEnd, CatalogKeeper, CatalogResult
+from compute_ctl.ports import CatalogOutcome, CatalogRequests, CatalogResult
 
 
 class Pushes:
     """Answers pushes, and has the catalog made as documents want it."""
 
-    def __init__(self, *, node: Node, catalog: CatalogKeeper | None) -> None:
+    def __init__(self, *, node: Node, catalog: CatalogRequests | None) -> None:
         self._node = node
         self._catalog = catalog
         self._unproven: Push | None = None
@@ -68,7 +68,7 @@ class Pushes:
         taken = result.outcome in GOOD_OUTCOMES or result.outcome is Outcome.UNPROVEN
         if self._catalog is None or document is None or not taken:
             return None
-        return self._catalog.want(document, force=force)
+        return self._catalog.request(document, force=force)
 
     async def catalog_fits(self, push: Push) -> bool:
         """Wait for the catalog work of *push*, unless something is more urgent.
@@ -86,7 +86,7 @@ class Pushes:
             if urgent or node.terminating:
                 return True
             await node.wake.wait()
-        if catalog is None or catalog.result().end is not CatalogEnd.FAILED:
+        if catalog is None or catalog.result().outcome is not CatalogOutcome.FAILED:
             return True
         node.error = catalog.result().reason
         if node.status is not Status.CONFIGURATION:

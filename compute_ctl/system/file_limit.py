@@ -11,7 +11,7 @@ from compute_ctl.errors import SettingsError
 logger = logging.getLogger(__name__)
 
 WANTED: Final = 1024
-"""For full doors, the source, a look over SQL, a check, and the files themselves."""
+"""For full listeners, the source, a look over SQL, a check, and the files themselves."""
 LEAST: Final = 64
 
 

@@ -1,4 +1,4 @@
-"""A node behind real doors, for the tests of the HTTP API; only Postgres and time are stand-ins."""
+"""A node behind real listeners, for the tests of the HTTP API; only Postgres is a stand-in."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ import msgspec
 from compute_ctl.decisions.model import Attempt, Outcome, Written
 from compute_ctl.document.generation import Marker
 from compute_ctl.document.spec import ComputeCtlConfig, Jwks
-from compute_ctl.http import Doors
-from compute_ctl.http.api import Catalog
-from compute_ctl.http.guard import Limits
+from compute_ctl.http import HttpServer
+from compute_ctl.http.api import CatalogService
+from compute_ctl.http.limits import ConnectionLimits
 from compute_ctl.monitoring.metrics import Metrics
 from compute_ctl.node import Node
 from compute_ctl.settings import Settings
@@ -82,35 +82,35 @@ class Reply:
 
 @dataclass(kw_only=True)
 class Served:
-    """A node and where its doors are."""
+    """A node and where its listeners are."""
 
     node: Node
     postgres: StillPostgres
     metrics: Metrics
-    doors: Doors
+    http: HttpServer
     external_port: int
 
     @property
     def port(self) -> int:
-        """Port of the loopback door."""
-        return self.doors.internal_port
+        """Port of the loopback listener."""
+        return self.http.internal_port
 
     def exposition(self) -> bytes:
         """Return the metrics as they are now."""
         return self.metrics.exposition(self.node.snapshot())
 
     async def loopback(self, method: str, path: str, **options: Any) -> Reply:
-        """Ask at the loopback door."""
+        """Ask at the loopback listener."""
         async with Wire.tcp(self.port) as wire:
             return await wire.ask(method, path, **options)
 
     async def socket(self, method: str, path: str, **options: Any) -> Reply:
         """Ask at the unix socket."""
-        async with Wire.unix(self.doors.socket_path) as wire:
+        async with Wire.unix(self.http.socket_path) as wire:
             return await wire.ask(method, path, **options)
 
     async def external(self, method: str, path: str, **options: Any) -> Reply:
-        """Ask at the external door; `token` is sent as the bearer of it."""
+        """Ask at the external listener; `token` is sent as the bearer of it."""
         token = options.pop("token", None)
         if token is not None:
             options["headers"] = {"Authorization": f"Bearer {token}"} | options.get("headers", {})
@@ -170,7 +170,7 @@ class Wire:
     @classmethod
     @asynccontextmanager
     async def tcp(cls, port: int, host: str = "127.0.0.1") -> AsyncIterator[Self]:
-        """Connect to the loopback door."""
+        """Connect to the loopback listener."""
         async with cls._use(*await asyncio.open_connection(host, port)) as wire:
             yield wire
 
@@ -241,9 +241,13 @@ class Wire:
 
 @asynccontextmanager
 async def serve(
-    folder: Path, *, limits: Limits | None = None, catalog: Catalog | None = None, **changes: Any
+    folder: Path,
+    *,
+    limits: ConnectionLimits | None = None,
+    catalog: CatalogService | None = None,
+    **changes: Any,
 ) -> AsyncIterator[Served]:
-    """Open the doors of a new node on a free port, its socket in *folder*."""
+    """Open the listeners of a new node on a free port, its socket in *folder*."""
     settings = Settings(
         pgdata=folder,
         connstr="host=/nowhere",
@@ -258,15 +262,17 @@ async def serve(
     node = Node(clock=RealClock(), postgres=postgres)
     node.subscribe(metrics)
     node.restored = True
-    doors = Doors(node=node, settings=settings, meter=metrics, catalog=catalog, limits=limits)
-    await doors.start()
+    http_server = HttpServer(
+        node=node, settings=settings, metrics=metrics, catalog=catalog, limits=limits
+    )
+    await http_server.start()
     try:
         yield Served(
             node=node,
             postgres=postgres,
             metrics=metrics,
-            doors=doors,
+            http=http_server,
             external_port=settings.external_http_port,
         )
     finally:
-        await doors.stop(1.0)
+        await http_server.stop(1.0)

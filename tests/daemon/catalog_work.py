@@ -5,19 +5,19 @@ from typing import Any
 
 import msgspec
 
-from compute_ctl.catalog.executor import Executor
-from compute_ctl.catalog.wanted import Wanted
+from compute_ctl.catalog.desired import DesiredCatalog
+from compute_ctl.catalog.executor import PlanExecutor
 from compute_ctl.document.spec import decode_document
 from devstack.postgres import Postgres
 
 
-def wanted(
+def desired(
     *,
     roles: tuple[Any, ...] = (),
     databases: tuple[Any, ...] = (),
     deltas: tuple[tuple[str, ...], ...] = (),
     **spec: Any,
-) -> Wanted:
+) -> DesiredCatalog:
     """What such a document wants; a role is its name or an object, a database (name, owner)."""
     document = {
         "spec": {
@@ -34,20 +34,22 @@ def wanted(
             **spec,
         }
     }
-    found = Wanted.of(decode_document(msgspec.json.encode(document)))
+    found = DesiredCatalog.of(decode_document(msgspec.json.encode(document)))
     assert found is not None
     return found
 
 
-def apply(server: Postgres, wish: Wanted, *, within_s: float = 30, concurrency: int = 2) -> int:
+def apply(
+    server: Postgres, target: DesiredCatalog, *, within_s: float = 30, concurrency: int = 2
+) -> int:
     """Do the work; return how many steps it took."""
-    executor = Executor(
+    executor = PlanExecutor(
         connstr=server.dsn(),
         deadline=time.monotonic() + within_s,
         privileged="neon_superuser",
         concurrency=concurrency,
     )
-    assert executor.run(wish)
+    assert executor.run(target)
     return executor.done
 
 

@@ -1,4 +1,4 @@
-"""Tokens for the external door, and the keys that it trusts."""
+"""Tokens for the external listener, and the keys that it trusts."""
 
 import json
 import time

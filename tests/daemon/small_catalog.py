@@ -1,4 +1,4 @@
-"""A stand-in for what the doors ask of Postgres, which remembers what it was asked."""
+"""A stand-in for what the listeners ask of Postgres, which remembers what it was asked."""
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 

@@ -54,10 +54,10 @@ def waits(compute: Compute) -> bool:
     return found
 
 
-def configure(compute: Compute, wish: dict[str, Any], answers: list[Any]) -> threading.Thread:
-    """Push *wish* in a thread; its answer goes to *answers*."""
+def configure(compute: Compute, target: dict[str, Any], answers: list[Any]) -> threading.Thread:
+    """Push *target* in a thread; its answer goes to *answers*."""
     thread = threading.Thread(
-        target=lambda: answers.append(compute.daemon.call("POST", "/configure", wish))
+        target=lambda: answers.append(compute.daemon.call("POST", "/configure", target))
     )
     thread.start()
     return thread
@@ -94,8 +94,8 @@ def test_push_whose_catalog_fails(compute: Compute) -> None:
     """The caller hears why, the settings stay, and what was in the way may go later."""
     compute.publish_document(json.dumps(document()))
     daemon = compute.start_daemon()
-    wish = document(work_mem="8MB", databases={"orphan": "nobody_there"})
-    code, body = daemon.call("POST", "/configure", wish)
+    target = document(work_mem="8MB", databases={"orphan": "nobody_there"})
+    code, body = daemon.call("POST", "/configure", target)
     found = daemon.status()
     assert (500, True) == (code, "nobody_there" in body["error"])
     assert ("failed", "8192") == (found["status"], compute.setting("work_mem"))
@@ -103,7 +103,7 @@ def test_push_whose_catalog_fails(compute: Compute) -> None:
     assert 1 == daemon.metric("compute_ctl_catalog_failing")
 
     compute.postgres.query("CREATE ROLE nobody_there")
-    code, body = daemon.call("POST", "/configure", wish)
+    code, body = daemon.call("POST", "/configure", target)
     assert (200, None) == (code, body["postgres"]["catalog_error"])
     assert "running" == body["status"]
 
@@ -126,9 +126,9 @@ def test_heal_goes_before_the_roles_of_a_push(compute: Compute) -> None:
 def test_deltas_do_not_run_again(compute: Compute) -> None:
     """Neither a refresh nor a restart of the daemon repeats a delta operation."""
     deltas = [{"action": "delete_role", "name": "comes_back"}]
-    wish = document("stays", delta_operations=deltas, operation_uuid="op-1")
+    target = document("stays", delta_operations=deltas, operation_uuid="op-1")
     compute.postgres.query("CREATE ROLE comes_back")
-    compute.publish_document(json.dumps(wish))
+    compute.publish_document(json.dumps(target))
     daemon = compute.start_daemon()
     wait_until("the role to go", lambda: not has_role(compute, "comes_back"))
     wait_until("the work to be remembered", lambda: "catalog work: done" in daemon.log_text())

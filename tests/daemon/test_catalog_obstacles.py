@@ -5,11 +5,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from compute_ctl.catalog.executor import Executor
+from compute_ctl.catalog.executor import PlanExecutor
 from compute_ctl.errors import CatalogError
 from devstack.postgres import Postgres, Template
 from devstack.wait import wait_until
-from tests.daemon.catalog_work import apply, databases, roles, wanted
+from tests.daemon.catalog_work import apply, databases, desired, roles
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,8 @@ def server(template: Template) -> Iterator[Postgres]:
 def test_drop_database_with_active_subscription(server: Postgres) -> None:
     """A database whose subscription runs is dropped all the same."""
     apply(
-        server, wanted(roles=("pub_owner",), databases=(("pub", "pub_owner"), ("sub", "pub_owner")))
+        server,
+        desired(roles=("pub_owner",), databases=(("pub", "pub_owner"), ("sub", "pub_owner"))),
     )
     with server.connect(dbname="pub") as session:
         session.execute("CREATE TABLE t (a int PRIMARY KEY)")
@@ -39,13 +40,13 @@ def test_drop_database_with_active_subscription(server: Postgres) -> None:
         "the subscription to stream",
         lambda: server.value("SELECT count(*) FROM pg_stat_replication"),
     )
-    apply(server, wanted(deltas=(("delete_db", "sub"),)))
+    apply(server, desired(deltas=(("delete_db", "sub"),)))
     assert "sub" not in databases(server)
 
 
 def test_drop_role_with_grants_from_others(server: Postgres) -> None:
     """A role goes with what it owns and what others than the owner have granted to it."""
-    apply(server, wanted(roles=("owner", "granter", "doomed"), databases=(("granted", "owner"),)))
+    apply(server, desired(roles=("owner", "granter", "doomed"), databases=(("granted", "owner"),)))
     with server.connect(dbname="granted") as session:
         for statement in (
             "CREATE TABLE public.t (a int, b int)",
@@ -62,7 +63,7 @@ def test_drop_role_with_grants_from_others(server: Postgres) -> None:
             "CREATE TABLE public.of_doomed (a int)",
         ):
             session.execute(statement.encode())
-    apply(server, wanted(databases=(("granted", "owner"),), deltas=(("delete_role", "doomed"),)))
+    apply(server, desired(databases=(("granted", "owner"),), deltas=(("delete_role", "doomed"),)))
     assert "doomed" not in roles(server)
     with server.connect(dbname="granted") as session:
         row = session.execute(
@@ -73,17 +74,17 @@ def test_drop_role_with_grants_from_others(server: Postgres) -> None:
 
 def test_drop_role_without_schema_public(server: Postgres) -> None:
     """A database whose schema public is gone is worked on all the same."""
-    apply(server, wanted(roles=("bare_owner", "bare_doomed"), databases=(("bare", "bare_owner"),)))
+    apply(server, desired(roles=("bare_owner", "bare_doomed"), databases=(("bare", "bare_owner"),)))
     with server.connect(dbname="bare") as session:
         session.execute("DROP SCHEMA public CASCADE")
-    wish = wanted(databases=(("bare", "bare_owner"),), deltas=(("delete_role", "bare_doomed"),))
-    apply(server, wish)
+    target = desired(databases=(("bare", "bare_owner"),), deltas=(("delete_role", "bare_doomed"),))
+    apply(server, target)
     assert "bare_doomed" not in roles(server)
 
 
 def test_hostile_settings_do_not_disturb(server: Postgres) -> None:
     """Whatever has been set for a database, the work is done in it."""
-    apply(server, wanted(roles=("hostile", "hostile_doomed"), databases=(("evil", "hostile"),)))
+    apply(server, desired(roles=("hostile", "hostile_doomed"), databases=(("evil", "hostile"),)))
     with server.connect() as session:
         for setting in (
             "role = 'hostile'",
@@ -95,46 +96,46 @@ def test_hostile_settings_do_not_disturb(server: Postgres) -> None:
             "default_transaction_isolation = serializable",
         ):
             session.execute(f"ALTER DATABASE evil SET {setting}".encode())
-    wish = wanted(databases=(("evil", "hostile"),), deltas=(("delete_role", "hostile_doomed"),))
-    apply(server, wish)
+    target = desired(databases=(("evil", "hostile"),), deltas=(("delete_role", "hostile_doomed"),))
+    apply(server, target)
     assert "hostile_doomed" not in roles(server)
 
 
 def test_database_without_connections_is_left_out(server: Postgres) -> None:
     """A database that nobody may connect to costs no failure."""
-    apply(server, wanted(roles=("closed_owner",), databases=(("closed", "closed_owner"),)))
+    apply(server, desired(roles=("closed_owner",), databases=(("closed", "closed_owner"),)))
     server.query("ALTER DATABASE closed ALLOW_CONNECTIONS false")
-    apply(server, wanted(databases=(("closed", "closed_owner"),)))
+    apply(server, desired(databases=(("closed", "closed_owner"),)))
 
 
 def test_invalid_database_is_made_anew(server: Postgres) -> None:
     """What an interrupted DROP DATABASE has left is dropped, and created if it is wanted."""
-    wish = wanted(roles=("half_owner",), databases=(("half", "half_owner"),))
-    apply(server, wish)
+    target = desired(roles=("half_owner",), databases=(("half", "half_owner"),))
+    apply(server, target)
     oid = server.value("SELECT oid FROM pg_database WHERE datname = 'half'")
     server.query("UPDATE pg_database SET datconnlimit = -2 WHERE datname = 'half'")
-    apply(server, wish)
+    apply(server, target)
     assert server.value("SELECT oid FROM pg_database WHERE datname = 'half'") != oid
 
 
 def test_template_database_is_dropped(server: Postgres) -> None:
     """A database that was made a template can be deleted."""
-    apply(server, wanted(roles=("tpl_owner",), databases=(("tpl", "tpl_owner"),)))
+    apply(server, desired(roles=("tpl_owner",), databases=(("tpl", "tpl_owner"),)))
     server.query("ALTER DATABASE tpl IS_TEMPLATE true")
-    apply(server, wanted(deltas=(("delete_db", "tpl"),)))
+    apply(server, desired(deltas=(("delete_db", "tpl"),)))
     assert "tpl" not in databases(server)
 
 
 def test_lock_in_the_way_ends_at_the_deadline(server: Postgres) -> None:
     """A statement that waits for somebody ends with the deadline, here and on the server."""
-    apply(server, wanted(roles=("locked",)))
+    apply(server, desired(roles=("locked",)))
     with server.connect(autocommit=False) as session:
         session.execute("LOCK TABLE pg_auth_members IN ACCESS EXCLUSIVE MODE")
         begun = time.monotonic()
         with pytest.raises(CatalogError):
-            Executor(connstr=server.conninfo, deadline=begun + 1, privileged="neon_superuser").run(
-                wanted(roles=("unlocked",))
-            )
+            PlanExecutor(
+                connstr=server.conninfo, deadline=begun + 1, privileged="neon_superuser"
+            ).run(desired(roles=("unlocked",)))
         assert time.monotonic() - begun < 3
     wait_until(
         "no session of ours",

@@ -9,19 +9,19 @@ import msgspec
 
 from compute_ctl.document.render import SIZE_LIMIT_OVERRIDE as FILE_NAME
 from compute_ctl.document.spec import decode_document
-from compute_ctl.ports import CatalogEnd
+from compute_ctl.ports import CatalogOutcome
 from devstack.wait import wait_until
-from tests.daemon.keeping import Stage, document, staged
+from tests.daemon.reconciling import Stage, document, staged
 from tests.support.fixtures import PostgresFactory
 
 
 @asynccontextmanager
-async def limited(make_postgres: PostgresFactory, **keeper: Any) -> AsyncIterator[Stage]:
-    """A keeper of a server whose size is limited."""
+async def limited(make_postgres: PostgresFactory, **reconciler: Any) -> AsyncIterator[Stage]:
+    """A reconciler of a server whose size is limited."""
     server = make_postgres({"neon.max_cluster_size": 512})
     with (server.data / "postgresql.conf").open("a") as conf:
         conf.write(f"include_if_exists = '{FILE_NAME}'\n")
-    async with staged(server, **keeper) as stage:
+    async with staged(server, **reconciler) as stage:
         yield stage
 
 
@@ -42,7 +42,7 @@ async def test_size_limit_is_lifted_and_put_back(make_postgres: PostgresFactory)
             )
             await asyncio.to_thread(wait_until, "work to wait", lambda: server.value(waits))
             seen.append(server.value(NOW))
-        assert CatalogEnd.DONE == (await work).end
+        assert CatalogOutcome.DONE == (await work).outcome
         seen.append(server.value(NOW))
         assert ["-1", "512"] == seen
         assert not (server.data / FILE_NAME).exists()
@@ -55,9 +55,9 @@ async def test_size_limit_is_put_back_after_a_failure(make_postgres: PostgresFac
         "databases": [{"name": "d", "owner": "missing"}],
         "settings": [{"name": "neon.max_cluster_size", "value": "512"}],
     }
-    wish = decode_document(msgspec.json.encode({"spec": {"cluster": cluster}}))
+    target = decode_document(msgspec.json.encode({"spec": {"cluster": cluster}}))
     async with limited(make_postgres) as stage:
-        assert CatalogEnd.FAILED == (await stage.apply(wish)).end
+        assert CatalogOutcome.FAILED == (await stage.apply(target)).outcome
         assert "512" == stage.server.value(NOW)
         assert not (stage.server.data / FILE_NAME).exists()
 

@@ -15,7 +15,7 @@ from tests.daemon.small_catalog import SmallCatalog
 
 @pytest.fixture
 async def served(tmp_path: Path) -> AsyncIterator[Served]:
-    """A node behind all three doors, which trusts KEY."""
+    """A node behind all three listeners, which trusts KEY."""
     async with serve(tmp_path, external_http_port=free_port(), catalog=SmallCatalog()) as one:
         trust(one, KEY)
         one.node.move(Event.PG_READY)
@@ -78,7 +78,7 @@ async def test_extension_and_grant(served: Served) -> None:
     grant = {"database": "d", "schema": "s", "role": "r", "privileges": ["SELECT", "USAGE"]}
     granted = await served.external("POST", "/grants", json_body=grant, token=token())
     assert (granted.code, granted.json) == (201, grant)
-    catalog: Any = served.doors.catalog
+    catalog: Any = served.http.catalog
     assert catalog.granted == [("d", "s", "r", ("SELECT", "USAGE"))]
     wrong = grant | {"privileges": ["select"]}
     assert (await served.external("POST", "/grants", json_body=wrong, token=token())).code == 422

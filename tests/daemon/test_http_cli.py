@@ -1,4 +1,4 @@
-"""The commands for people against real doors."""
+"""The commands for people against real listeners."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ from tests.support.nobody import AS_NOBODY
 
 @pytest.fixture
 async def served(tmp_path: Path) -> AsyncIterator[Served]:
-    """A node behind its doors, as a data directory has it."""
+    """A node behind its listeners, as a data directory has it."""
     folder = tmp_path / "compute_ctl"
     folder.mkdir()
     async with serve(folder, pgdata=tmp_path) as one:
@@ -104,7 +104,7 @@ async def test_environment_finds_the_socket(
     assert await command("status", "--json") == 0
     monkeypatch.setenv("PGDATA", "/nowhere")
     assert await command("status", "--port", str(served.port)) == 0
-    assert await command("status", "--socket", str(served.doors.socket_path)) == 0
+    assert await command("status", "--socket", str(served.http.socket_path)) == 0
     assert await command("status") == 3
 
 
@@ -189,5 +189,5 @@ async def test_without_rights(served: Served, tmp_path: Path, words: str, more: 
     )
     _, error = await process.communicate()
     assert process.returncode == 4
-    expected = f'compute_ctl: error: may not use "{served.doors.socket_path}"\n'
+    expected = f'compute_ctl: error: may not use "{served.http.socket_path}"\n'
     assert error.decode() == f"{expected}hint: Run this as root.{more}\n"

@@ -1,4 +1,4 @@
-"""The external door: what needs a token, whose token counts."""
+"""The external listener: what needs a token, whose token counts."""
 
 import socket
 from collections.abc import AsyncIterator
@@ -8,18 +8,18 @@ import jwt
 import pytest
 
 from compute_ctl.decisions.transitions import Event
-from compute_ctl.http.api import Door, Route
+from compute_ctl.http.api import Listener, Route
 from compute_ctl.http.routes import ROUTES
 from devstack.installation import free_port
 from tests.daemon.api import Served, serve
 from tests.daemon.signing import KEY, OTHER, token, trust
 
-CLOSED = [one for one in ROUTES if Door.EXTERNAL in one.doors and not one.open]
+CLOSED = [one for one in ROUTES if Listener.EXTERNAL in one.listeners and not one.open]
 
 
 @pytest.fixture
 async def served(tmp_path: Path) -> AsyncIterator[Served]:
-    """A node behind all three doors, which trusts KEY."""
+    """A node behind all three listeners, which trusts KEY."""
     async with serve(tmp_path, external_http_port=free_port()) as one:
         trust(one, KEY)
         one.node.move(Event.PG_READY)
@@ -51,7 +51,7 @@ async def test_probes_need_no_token(served: Served, path: str) -> None:
 
 
 async def test_with_a_token(served: Served) -> None:
-    """A token for this compute, or one for all, opens the door."""
+    """A token for this compute, or one for all, opens the listener."""
     admin = token(scope="compute_ctl:admin", aud=["compute"], compute_id=None)
     for one in (token(), admin):
         reply = await served.external("GET", "/status", token=one)
@@ -137,7 +137,7 @@ async def test_metrics_of_the_start(served: Served) -> None:
 
 
 async def test_all_addresses_or_none(tmp_path: Path) -> None:
-    """The door is on every address; where somebody has the port, the other doors are open."""
+    """It listens on every address; where somebody has the port, the other listeners are open."""
     port, other = free_port(), tmp_path / "other"
     other.mkdir()
     async with serve(tmp_path, external_http_port=port):

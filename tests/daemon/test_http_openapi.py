@@ -25,7 +25,7 @@ from schemathesis.checks import CHECKS
 
 from compute_ctl.decisions.model import Outcome
 from compute_ctl.decisions.transitions import Event
-from compute_ctl.http.api import Door, Route
+from compute_ctl.http.api import Listener, Route
 from compute_ctl.http.openapi import document
 from compute_ctl.http.routes import ROUTES
 from compute_ctl.settings import Deadlines
@@ -84,15 +84,15 @@ class UnixConnection(urllib3.connection.HTTPConnection):
 
 @dataclass(frozen=True, kw_only=True)
 class Place:
-    """Where a door is, and how to ask there."""
+    """Where a listener is, and how to ask there."""
 
     base_url: str
     session: requests.Session
 
 
 @pytest.fixture(scope="module")
-def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Door, Place]]:
-    """All doors of one node that serves from a thread; its attempts end as fast as they begin."""
+def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Listener, Place]]:
+    """All listeners of a node that serves from a thread; its attempts end as fast as they begin."""
     ready: Future[tuple[Served, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
     folder = tmp_path_factory.mktemp("openapi")
 
@@ -115,16 +115,16 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Door, Plac
     thread.start()
     served, loop, over = ready.result(TIMEOUT_S)
     unix, outside = requests.Session(), requests.Session()
-    unix.mount("http://", UnixAdapter(served.doors.socket_path))
+    unix.mount("http://", UnixAdapter(served.http.socket_path))
     token = jwt.encode({"compute_id": "test", "exp": time.time() + 600}, KEY, "EdDSA")
     outside.headers["Authorization"] = f"Bearer {token}"
     try:
         yield {
-            Door.LOOPBACK: Place(
+            Listener.LOOPBACK: Place(
                 base_url=f"http://127.0.0.1:{served.port}", session=requests.Session()
             ),
-            Door.SOCKET: Place(base_url="http://localhost", session=unix),
-            Door.EXTERNAL: Place(
+            Listener.SOCKET: Place(base_url="http://localhost", session=unix),
+            Listener.EXTERNAL: Place(
                 base_url=f"http://127.0.0.1:{served.external_port}", session=outside
             ),
         }
@@ -148,7 +148,7 @@ def described(route: Route) -> APIOperation[Any, Any, Any, Any]:
     ids=lambda one: getattr(one, "path", one),
 )
 def test_every_answer_is_described(
-    places: dict[Door, Place], route: Route, mode: GenerationMode
+    places: dict[Listener, Place], route: Route, mode: GenerationMode
 ) -> None:
     """Good and bad requests alike: no internal error, no code, type or shape that is not told."""
 
@@ -161,11 +161,11 @@ def test_every_answer_is_described(
         suppress_health_check=list(HealthCheck),
     )
     def ask(case: Case[Any]) -> None:
-        for door in Door:
-            place = places[door]
+        for listener in Listener:
+            place = places[listener]
             answer = case.call(base_url=place.base_url, session=place.session, timeout=TIMEOUT_S)
             case.validate_response(answer, checks=checks)
-            assert (answer.status_code == 403) >= (door not in route.doors)
+            assert (answer.status_code == 403) >= (listener not in route.listeners)
             assert answer.status_code != 500
 
     checks: Any = [check for check in CHECKS.get_all() if check.__name__ in WANTED]

@@ -17,7 +17,7 @@ ACK = "/configuration_ack"
 
 @pytest.fixture
 async def served(tmp_path: Path) -> AsyncIterator[Served]:
-    """A node behind its doors."""
+    """A node behind its listeners."""
     async with serve(tmp_path) as one:
         yield one
 
@@ -99,7 +99,7 @@ async def test_a_waiter_who_leaves_frees_its_place(served: Served) -> None:
         wire.writer.write(f"POST {REFRESH}?wait=600 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         await served.requested()
         wire.writer.close()
-    await until("the place is free", lambda: served.doors.waiting == 0)
+    await until("the place is free", lambda: served.http.waiting == 0)
 
 
 async def test_worker_says_what_it_suspects(served: Served) -> None:
@@ -281,6 +281,6 @@ async def test_acknowledgement_at_the_socket_is_postgres_alone(
     """Who is only in the socket's group cannot prove anything, even with the marker."""
     body = {"marker": str(served.wrote())}
     with monkeypatch.context() as patch:
-        patch.setattr("compute_ctl.http.gates.user_name", lambda _: "uid 4711")
+        patch.setattr("compute_ctl.http.auth.user_name", lambda _: "uid 4711")
         assert 403 == (await served.socket("POST", ACK, json_body=body)).code
     assert 200 == (await served.socket("POST", ACK, json_body=body)).code

@@ -1,4 +1,4 @@
-"""Where the doors listen: ports, socket, and what stands in the way."""
+"""Where the listeners listen: ports, socket, and what stands in the way."""
 
 import asyncio
 import os
@@ -15,14 +15,14 @@ from tests.daemon.api import Served, Wire, serve
 
 @pytest.fixture
 async def served(tmp_path: Path) -> AsyncIterator[Served]:
-    """A node behind its doors."""
+    """A node behind its listeners."""
     async with serve(tmp_path) as one:
         yield one
 
 
 async def test_socket_is_private(served: Served) -> None:
     """Only the owner may connect."""
-    found = served.doors.socket_path.lstat()
+    found = served.http.socket_path.lstat()
     assert (0o600, os.geteuid()) == (stat.S_IMODE(found.st_mode), found.st_uid)
 
 
@@ -52,7 +52,7 @@ async def test_port_in_use(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> 
         port = other.getsockname()[1]
         async with serve(tmp_path, internal_http_port=port) as served:
             reason = f"could not listen on 127.0.0.1:{port}: address already in use"
-            opening = asyncio.create_task(served.doors.run())
+            opening = asyncio.create_task(served.http.run())
 
             assert [reason] == (await served.socket("GET", "/status")).json["closed_ports"]
             assert b"compute_ctl_http_closed_ports 1.0" in served.exposition()
@@ -75,7 +75,7 @@ async def test_socket_left_behind_is_replaced(tmp_path: Path) -> None:
 async def test_socket_in_use(served: Served) -> None:
     """A second daemon on the same folder does not steal the socket."""
     with pytest.raises(SettingsError, match="another compute_ctl listens on"):
-        async with serve(served.doors.socket_path.parent):
+        async with serve(served.http.socket_path.parent):
             pass
     assert (await served.socket("GET", "/livez")).code == 200
 
@@ -100,7 +100,7 @@ async def test_long_path(tmp_path: Path) -> None:
                 assert (await wire.ask("GET", "/livez")).code == 200
         finally:
             os.close(descriptor)
-        assert served.doors.socket_path.is_socket()
+        assert served.http.socket_path.is_socket()
     assert not (folder / "ctl.sock").exists()
 
 

@@ -1,4 +1,4 @@
-"""The external door of a whole compute: the keys of its document, and what Postgres is asked."""
+"""The external listener of a whole compute: keys of its document, and what Postgres is asked."""
 
 import http.client
 import json
@@ -30,7 +30,7 @@ def ask(
     key: ed25519.Ed25519PrivateKey | None = None,
     body: Any = None,
 ) -> tuple[int, str]:
-    """Ask at the external door, with a token signed by *key*."""
+    """Ask at the external listener, with a token signed by *key*."""
     headers = {"Content-Type": "application/json"}
     if key is not None:
         claims = {"compute_id": COMPUTE_ID, "exp": time.time() + 60}
@@ -65,7 +65,7 @@ def test_keys_follow_the_document(make_compute: ComputeFactory) -> None:
     compute.config.unlink()
     daemon.kill()
     daemon.start()
-    compute.wait_in_sync()  # the doors open before the state is read
+    compute.wait_in_sync()  # the listeners open before the state is read
     assert [ask(port, "GET", "/status", key)[0] for key in (OLD, NEW)] == [401, 200]
 
 

@@ -303,12 +303,12 @@ MUTATIONS: Final = (
     ),
     Mutation(
         name="catalog before the heal",
-        file="compute_ctl/catalog/keeper.py",
+        file="compute_ctl/catalog/reconciler.py",
         old="            and self.node.proven\n"
         "            and applied is not None\n"
-        "            and applied.content_sha256 == task.document.content_sha256\n",
+        "            and applied.content_sha256 == job.document.content_sha256\n",
         new="            and (applied is None or applied is not None)\n",
-        tests=("tests/daemon/test_catalog_keeper.py", "-k", "not_before_the_proof"),
+        tests=("tests/daemon/test_catalog_reconciler.py", "-k", "not_before_the_proof"),
     ),
     Mutation(
         name="a finished long poll before a waiting push",
@@ -368,20 +368,20 @@ MUTATIONS: Final = (
         new="    if process.alive:\n",
         tests=("tests/daemon/test_postgres.py", "-k", "recycled_pid"),
     ),
-    # doors and secrets
+    # listeners and secrets
     Mutation(
         name="Origin allowed",
-        file="compute_ctl/http/gates.py",
+        file="compute_ctl/http/auth.py",
         old='    if "Origin" in request.headers:\n',
         new='    if "Origin" in ():\n',
-        tests=("tests/daemon/test_http_doors.py", "-k", "origin"),
+        tests=("tests/daemon/test_http_server.py", "-k", "origin"),
     ),
     Mutation(
         name="any Host allowed",
-        file="compute_ctl/http/gates.py",
+        file="compute_ctl/http/auth.py",
         old="    if _LOCAL_HOST.fullmatch(hosts[0].strip()) is None:\n",
         new="    if not hosts:\n",
-        tests=("tests/daemon/test_http_doors.py", "-k", "host"),
+        tests=("tests/daemon/test_http_server.py", "-k", "host"),
     ),
     Mutation(
         name="token in an error",
@@ -406,7 +406,7 @@ MUTATIONS: Final = (
     ),
     Mutation(
         name="a port in use ends the daemon",
-        file="compute_ctl/http/doors.py",
+        file="compute_ctl/http/server.py",
         old="            except PortTakenError as error:\n",
         new="            except KeyError as error:\n",
         tests=("tests/daemon/test_http_sockets.py", "-k", "port_in_use"),

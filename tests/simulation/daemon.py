@@ -1,7 +1,7 @@
 """One life of the daemon: the real core between simulated adapters, from start to crash.
 
-What `app` composes is composed here, without doors, metrics and signals; in supervise mode with the
-real `Supervisor`, which starts the simulated server.
+What `app` composes is composed here, without HTTP, metrics and signals; in supervise mode with
+the real `Supervisor`, which starts the simulated server.
 """
 
 from __future__ import annotations

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from compute_ctl.catalog.facts import Catalog, CatalogDatabase, CatalogRole
+from compute_ctl.catalog.model import Catalog, CatalogDatabase, CatalogRole
 from compute_ctl.catalog.plan import PRIVILEGED_ROLE, plan
-from compute_ctl.catalog.steps import Phase, Step
+from compute_ctl.catalog.steps import Phase, Statement
 from compute_ctl.errors import CatalogError
-from tests.unit.catalog.wishes import wanted
+from tests.unit.catalog.desired import desired
 
 SCRAM = "SCRAM-SHA-256$4096:c2FsdA==$a2V5:a2V5"
 MD5 = "0123456789abcdef0123456789abcdef"
@@ -33,7 +33,7 @@ def catalog(
     )
 
 
-def steps(phases: tuple[Phase, ...], name: str) -> list[Step]:
+def steps(phases: tuple[Phase, ...], name: str) -> list[Statement]:
     """All steps of the phase *name*."""
     return [step for one in phases if one.name == name for work in one.work for step in work.steps]
 
@@ -51,14 +51,14 @@ def test_privileged_role_is_made_where_it_is_missing() -> None:
         'CREATE ROLE "neon_superuser" CREATEDB CREATEROLE NOLOGIN REPLICATION BYPASSRLS'
         " IN ROLE pg_read_all_data, pg_write_all_data"
     ]
-    assert expected == statements(plan(wanted(), empty), "privileged role")
+    assert expected == statements(plan(desired(), empty), "privileged role")
     expected = [expected[0].replace(" REPLICATION", "")]
-    found = plan(wanted(), empty, may_replicate=False)
+    found = plan(desired(), empty, may_replicate=False)
     assert expected == statements(found, "privileged role")
     old = replace(catalog(), roles={"postgres": CatalogRole(name="postgres")})
     expected = ['CREATE ROLE "neon_superuser" CREATEDB CREATEROLE NOLOGIN REPLICATION BYPASSRLS']
-    assert expected == statements(plan(wanted(), old), "privileged role")
-    assert [] == statements(plan(wanted(), catalog()), "privileged role")
+    assert expected == statements(plan(desired(), old), "privileged role")
+    assert [] == statements(plan(desired(), catalog()), "privileged role")
 
 
 @pytest.mark.parametrize(
@@ -90,15 +90,15 @@ def test_privileged_role_is_made_where_it_is_missing() -> None:
 )
 def test_new_role(role: dict[str, Any], expected: str) -> None:
     """A new role has the usual privileges, unless its options say otherwise."""
-    assert [expected] == statements(plan(wanted(roles=[role]), catalog()), "roles")
+    assert [expected] == statements(plan(desired(roles=[role]), catalog()), "roles")
 
 
 def test_role_of_local_proxy_is_plain() -> None:
     """A role that a key set of local_proxy names gets no privileges."""
     key = {"id": "1", "role_names": ["web"], "jwks_url": "https://x", "provider_name": "p"}
-    wish = wanted(roles=[{"name": "web"}], local_proxy_config={"jwks": [key]})
+    target = desired(roles=[{"name": "web"}], local_proxy_config={"jwks": [key]})
     expected = ['CREATE ROLE "web" LOGIN PASSWORD NULL']
-    assert expected == statements(plan(wish, catalog()), "roles")
+    assert expected == statements(plan(target, catalog()), "roles")
 
 
 @pytest.mark.parametrize(
@@ -118,8 +118,8 @@ def test_role_is_altered_only_for_its_password(
 ) -> None:
     """Passwords are compared as the server keeps them; options alone change nothing."""
     options = [{"name": "CONNECTION LIMIT", "value": "3", "vartype": "integer"}]
-    wish = wanted(roles=[{"name": "r", "encrypted_password": given, "options": options}])
-    found = statements(plan(wish, catalog(roles={"r": kept})), "roles")
+    target = desired(roles=[{"name": "r", "encrypted_password": given, "options": options}])
+    found = statements(plan(target, catalog(roles={"r": kept})), "roles")
     assert changes == bool(found)
     assert all(one.startswith('ALTER ROLE "r" CONNECTION LIMIT 3 LOGIN PASSWORD') for one in found)
 
@@ -136,7 +136,7 @@ def test_role_is_altered_only_for_its_password(
 def test_option_cannot_say_more(option: dict[str, Any]) -> None:
     """An option that could carry another statement or a password is refused."""
     with pytest.raises(CatalogError, match='role "r"'):
-        plan(wanted(roles=[{"name": "r", "options": [option]}]), catalog())
+        plan(desired(roles=[{"name": "r", "options": [option]}]), catalog())
 
 
 def test_new_database() -> None:
@@ -146,19 +146,19 @@ def test_new_database() -> None:
         {"name": "TEMPLATE", "value": "template0", "vartype": "enum"},
         {"name": "OWNER", "value": "somebody", "vartype": "enum"},
     ]
-    wish = wanted(databases=[{"name": "d", "owner": "o", "options": options}])
+    target = desired(databases=[{"name": "d", "owner": "o", "options": options}])
     expected = [
         'CREATE DATABASE "d" LC_COLLATE \'C\' TEMPLATE template0 OWNER "o"',
         'GRANT ALL PRIVILEGES ON DATABASE "d" TO "neon_superuser"',
     ]
-    assert expected == statements(plan(wish, catalog()), "databases")
+    assert expected == statements(plan(target, catalog()), "databases")
 
 
 def test_existing_database_gets_its_owner() -> None:
     """Of an existing database only a wrong owner is changed."""
-    wish = wanted(databases=[{"name": "d", "owner": "o"}])
-    right = plan(wish, catalog(databases={"d": "o"}))
-    wrong = plan(wish, catalog(databases={"d": "x"}))
+    target = desired(databases=[{"name": "d", "owner": "o"}])
+    right = plan(target, catalog(databases={"d": "o"}))
+    wrong = plan(target, catalog(databases={"d": "x"}))
     assert [] == statements(right, "databases")
     assert ['ALTER DATABASE "d" OWNER TO "o"'] == statements(wrong, "databases")
 
@@ -170,30 +170,32 @@ def rename(kind: str, old: str, new: str) -> dict[str, str]:
 
 def test_rename_role_is_done_where_it_is_there() -> None:
     """A role that exists is renamed; one that was, is left alone; one that never was, too."""
-    wish = wanted(
+    target = desired(
         roles=[{"name": "new", "encrypted_password": SCRAM}], deltas=[rename("role", "old", "new")]
     )
     expected = ['ALTER ROLE "old" RENAME TO "new"']
-    before = plan(wish, catalog(roles={"old": SCRAM}))
+    before = plan(target, catalog(roles={"old": SCRAM}))
     assert (expected, []) == (statements(before, "role renames"), statements(before, "roles"))
-    after = plan(wish, catalog(roles={"new": SCRAM}))
+    after = plan(target, catalog(roles={"new": SCRAM}))
     assert ([], []) == (statements(after, "role renames"), statements(after, "roles"))
-    assert [] == statements(plan(wish, catalog()), "role renames")
+    assert [] == statements(plan(target, catalog()), "role renames")
 
 
 def test_rename_loses_an_md5_password() -> None:
     """The server drops an md5 password at a rename, so it is set anew."""
-    wish = wanted(
+    target = desired(
         roles=[{"name": "new", "encrypted_password": MD5}], deltas=[rename("role", "old", "new")]
     )
-    found = statements(plan(wish, catalog(roles={"old": f"md5{MD5}"})), "roles")
+    found = statements(plan(target, catalog(roles={"old": f"md5{MD5}"})), "roles")
     assert [f"ALTER ROLE \"new\" LOGIN PASSWORD 'md5{MD5}'"] == found
 
 
 def test_rename_keeps_databases_with_their_owner() -> None:
     """A database whose owner was renamed needs no new owner."""
-    wish = wanted(databases=[{"name": "d", "owner": "new"}], deltas=[rename("role", "old", "new")])
-    found = plan(wish, catalog(roles={"old": None}, databases={"d": "old"}))
+    target = desired(
+        databases=[{"name": "d", "owner": "new"}], deltas=[rename("role", "old", "new")]
+    )
+    found = plan(target, catalog(roles={"old": None}, databases={"d": "old"}))
     assert [] == statements(found, "databases")
 
 
@@ -202,7 +204,7 @@ def test_rename_onto_another(kind: str) -> None:
     """Nothing is renamed to a name that is taken."""
     there = catalog(roles={"a": None, "b": None}, databases={"a": "a", "b": "b"})
     with pytest.raises(CatalogError, match=r'could not rename .* "a": "b" exists'):
-        plan(wanted(deltas=[rename(kind, "a", "b")]), there)
+        plan(desired(deltas=[rename(kind, "a", "b")]), there)
 
 
 def test_drop_database_needs_no_subscription() -> None:
@@ -211,7 +213,7 @@ def test_drop_database_needs_no_subscription() -> None:
     there = replace(
         there, databases={**there.databases, "d": replace(there.databases["d"], is_template=True)}
     )
-    found = plan(wanted(deltas=[{"action": "delete_db", "name": "d"}]), there)
+    found = plan(desired(deltas=[{"action": "delete_db", "name": "d"}]), there)
     assert ("subscriptions", "d") == (found[0].name, found[0].work[0].database)
     assert [
         'ALTER DATABASE "d" IS_TEMPLATE false',
@@ -231,7 +233,7 @@ def test_drop_database_needs_no_subscription() -> None:
 def test_what_the_daemon_needs_stays(delta: dict[str, str]) -> None:
     """The daemon's own role and database cannot be taken away."""
     with pytest.raises(CatalogError, match="the daemon needs it"):
-        plan(wanted(deltas=[delta]), catalog())
+        plan(desired(deltas=[delta]), catalog())
 
 
 def test_drop_role_gives_away_in_every_database() -> None:
@@ -239,7 +241,7 @@ def test_drop_role_gives_away_in_every_database() -> None:
     there = catalog(roles={"r": None, "o": None}, databases={"d": "o", "of_r": "r"})
     closed = replace(there.databases["d"], name="closed", restrict_conn=True)
     there = replace(there, databases={**there.databases, "closed": closed})
-    found = plan(wanted(deltas=[{"action": "delete_role", "name": "r"}]), there)
+    found = plan(desired(deltas=[{"action": "delete_role", "name": "r"}]), there)
     inside = next(phase for phase in found if phase.name == "inside databases")
     heirs = {
         work.database: re.findall(r'TO ("\w+")', step.sql)
@@ -254,23 +256,23 @@ def test_drop_role_gives_away_in_every_database() -> None:
 def test_extensions_only_where_the_server_has_them() -> None:
     """An extension that is named but not installed costs nothing."""
     preload = {"name": "shared_preload_libraries", "value": "neon, pg_stat_statements"}
-    wish = wanted(cluster={"settings": [preload]})
-    assert ("pg_stat_statements", "neon") == wish.extensions
-    assert [] == statements(plan(wish, catalog()), "extensions")
+    target = desired(cluster={"settings": [preload]})
+    assert ("pg_stat_statements", "neon") == target.extensions
+    assert [] == statements(plan(target, catalog()), "extensions")
     has = replace(catalog(), available_extensions=frozenset({"pg_stat_statements"}))
     expected = ['CREATE EXTENSION IF NOT EXISTS "pg_stat_statements" WITH SCHEMA public']
-    assert expected == statements(plan(wish, has), "extensions")
+    assert expected == statements(plan(target, has), "extensions")
 
 
 def test_subscriptions_go_once_a_timeline() -> None:
     """They are dropped where the record is of another timeline."""
-    wish = wanted(drop_subscriptions_before_start=True, timeline_id="aB" * 16)
-    assert steps(plan(wish, catalog()), "subscriptions done")
+    target = desired(drop_subscriptions_before_start=True, timeline_id="aB" * 16)
+    assert steps(plan(target, catalog()), "subscriptions done")
     done = replace(catalog(), subscriptions_dropped_for="ab" * 16)
-    assert [] == steps(plan(wish, done), "subscriptions done")
+    assert [] == steps(plan(target, done), "subscriptions done")
 
 
 def test_passwords_are_not_shown() -> None:
     """Nothing that is printed of a plan holds a verifier."""
-    shown = repr(plan(wanted(roles=[{"name": "r", "encrypted_password": SCRAM}]), catalog()))
+    shown = repr(plan(desired(roles=[{"name": "r", "encrypted_password": SCRAM}]), catalog()))
     assert ("SCRAM" in shown, "create role" in shown) == (False, True)

@@ -9,7 +9,7 @@ import pytest
 
 from compute_ctl.cli.commands import cli
 from compute_ctl.cli.run import UNUSED, UNUSED_SWITCHES, RunOptions, parse
-from compute_ctl.http.api import Door, Route
+from compute_ctl.http.api import Listener, Route
 from compute_ctl.http.openapi import document, document_bytes
 from compute_ctl.http.routes import NOT_OURS, ROUTES, find
 from compute_ctl.monitoring.metrics import Metrics
@@ -24,7 +24,7 @@ CLI = (DOCS / "cli.md").read_text()
 def test_every_route_is_described(route: Route) -> None:
     """A route stands in the OpenAPI document with its doors and answers, and in the docs' table."""
     operation = document(ROUTES)["paths"][route.path][route.method.lower()]
-    assert set(operation["x-doors"]) == route.doors
+    assert set(operation["x-doors"]) == route.listeners
     assert set(operation["responses"]) >= {str(code) for code in route.answers}
     rows = [
         line
@@ -32,7 +32,7 @@ def test_every_route_is_described(route: Route) -> None:
         if line.startswith(f"| `{route.method} {route.path}`")
     ]
     assert len(rows) == 1
-    assert {name.strip() for name in rows[0].split("|")[2].split(",")} == route.doors
+    assert {name.strip() for name in rows[0].split("|")[2].split(",")} == route.listeners
     assert ("No token" in rows[0]) == route.open
 
 
@@ -52,12 +52,12 @@ def test_openapi_is_whole() -> None:
 
 def test_the_socket_serves_everything() -> None:
     """Whoever owns the data directory needs no other door."""
-    assert all(Door.SOCKET in route.doors for route in ROUTES)
+    assert all(Listener.SOCKET in route.listeners for route in ROUTES)
 
 
 def test_loopback_serves_exactly_what_harms_nobody() -> None:
     """What any local process may ask for is this list; a longer one needs a decision."""
-    served = {route.path for route in ROUTES if Door.LOOPBACK in route.doors}
+    served = {route.path for route in ROUTES if Listener.LOOPBACK in route.listeners}
     assert served == {
         "/refresh_configuration",
         "/configuration_ack",
@@ -87,8 +87,8 @@ def test_no_route_is_both_ours_and_not() -> None:
 
 def test_head_is_get() -> None:
     """HEAD finds the route of GET, and none where there is only POST."""
-    assert isinstance(find("HEAD", "/status", Door.LOOPBACK), Route)
-    assert not isinstance(find("HEAD", "/configuration_ack", Door.LOOPBACK), Route)
+    assert isinstance(find("HEAD", "/status", Listener.LOOPBACK), Route)
+    assert not isinstance(find("HEAD", "/configuration_ack", Listener.LOOPBACK), Route)
 
 
 def test_every_metric_is_documented() -> None:

@@ -18,7 +18,7 @@ from compute_ctl.decisions.persistent_state import GenerationRef, Quarantined
 from compute_ctl.decisions.proof import Complaint, PendingRestart, Proof
 from compute_ctl.decisions.transitions import Status
 from compute_ctl.document.versions import Version
-from compute_ctl.http.bodies import encode
+from compute_ctl.http.responses import encode
 from compute_ctl.http.views import error_body, outcome_body, refresh_body, status_body
 from tests.unit.snapshots import NOTHING
 

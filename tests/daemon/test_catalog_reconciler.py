@@ -11,17 +11,17 @@ from compute_ctl.decisions.model import CatalogRun
 from compute_ctl.document.spec import decode_document
 from compute_ctl.monitoring.metrics import Metrics
 from compute_ctl.node import Node
-from compute_ctl.ports import CatalogEnd
+from compute_ctl.ports import CatalogOutcome
 from devstack.postgres import Postgres, Template
 from devstack.wait import wait_until
-from tests.daemon.keeping import document, staged
+from tests.daemon.reconciling import document, staged
 from tests.support.fixtures import PostgresFactory
 
 
 @pytest.fixture(scope="module")
 def server(template: Template) -> Iterator[Postgres]:
     """One server for the tests of this file; each uses names of its own."""
-    with Postgres(template, name="keeper") as made:
+    with Postgres(template, name="reconciler") as made:
         yield made.start()
 
 
@@ -31,25 +31,25 @@ async def test_not_before_the_proof(server: Postgres) -> None:
         early, late = document("early"), document("late")
         stage.desire(early)
         stage.prove(late)
-        answer = stage.keeper.want(early)
+        answer = stage.reconciler.request(early)
         done, _ = await asyncio.wait([answer], timeout=1.5)
         assert (set(), False) == (done, "early" in stage.roles())
         stage.prove(early)
-        assert CatalogEnd.DONE == (await asyncio.wait_for(answer, 20)).end
+        assert CatalogOutcome.DONE == (await asyncio.wait_for(answer, 20)).outcome
         assert "early" in stage.roles()
 
 
 async def test_once_for_what_is_wanted(server: Postgres) -> None:
     """What was done is remembered on disk and costs no SQL the next time, unless forced."""
     async with staged(server) as stage:
-        wish = document("once", pageserver_connstring="postgresql://a")
-        assert CatalogEnd.DONE == (await stage.apply(wish)).end
+        target = document("once", pageserver_connstring="postgresql://a")
+        assert CatalogOutcome.DONE == (await stage.apply(target)).outcome
         assert stage.saved[-1].catalog_sha256 == stage.node.state.catalog_sha256 != ""
         server.query("DROP ROLE once")
         moved = document("once", pageserver_connstring="postgresql://b")
-        assert CatalogEnd.UNCHANGED == (await stage.apply(moved)).end
+        assert CatalogOutcome.UNCHANGED == (await stage.apply(moved)).outcome
         assert "once" not in stage.roles()
-        assert CatalogEnd.DONE == (await stage.apply(moved, force=True)).end
+        assert CatalogOutcome.DONE == (await stage.apply(moved, force=True)).outcome
         assert "once" in stage.roles()
 
 
@@ -58,11 +58,11 @@ async def test_delta_runs_once_for_its_operation(server: Postgres) -> None:
     deltas = [{"action": "delete_role", "name": "phoenix"}]
     async with staged(server) as stage:
         server.query("CREATE ROLE phoenix")
-        wish = document(delta_operations=deltas, operation_uuid="first")
-        await stage.apply(wish)
+        target = document(delta_operations=deltas, operation_uuid="first")
+        await stage.apply(target)
         assert "phoenix" not in stage.roles()
         server.query("CREATE ROLE phoenix")
-        await stage.apply(wish, force=True)
+        await stage.apply(target, force=True)
         assert "phoenix" in stage.roles()
         await stage.apply(document(delta_operations=deltas, operation_uuid="second"))
         assert "phoenix" not in stage.roles()
@@ -73,10 +73,10 @@ async def test_failure_is_told_and_tried_again(server: Postgres) -> None:
     """The first attempt answers; the work is done once nothing is in the way any more."""
     database = [{"name": "awaited", "owner": "missing"}]
     cluster = {"roles": [], "databases": database}
-    wish = decode_document(msgspec.json.encode({"spec": {"cluster": cluster}}))
+    target = decode_document(msgspec.json.encode({"spec": {"cluster": cluster}}))
     async with staged(server, retry_max_s=0.1) as stage:
-        result = await stage.apply(wish)
-        assert (CatalogEnd.FAILED, True) == (result.end, "missing" in result.reason)
+        result = await stage.apply(target)
+        assert (CatalogOutcome.FAILED, True) == (result.outcome, "missing" in result.reason)
         assert (result.reason, "") == (
             stage.node.server.catalog_error,
             stage.node.state.catalog_sha256,
@@ -94,13 +94,13 @@ async def test_failure_is_forgotten_with_its_wish(
 ) -> None:
     """Why work failed is no news any more once a document does not want it."""
     cluster = {"databases": [{"name": "never", "owner": "nobody_there"}]}
-    wish = decode_document(msgspec.json.encode({"spec": {"cluster": cluster}}))
+    target = decode_document(msgspec.json.encode({"spec": {"cluster": cluster}}))
     async with staged(server) as stage:
         await stage.apply(document("settled"))
-        await stage.apply(wish)
+        await stage.apply(target)
         assert "nobody_there" in (stage.node.server.catalog_error or "")
         result = await stage.apply(document("settled", **instead))
-        assert (CatalogEnd.SKIPPED if instead else CatalogEnd.UNCHANGED) == result.end
+        assert (CatalogOutcome.SKIPPED if instead else CatalogOutcome.UNCHANGED) == result.outcome
         assert None is stage.node.server.catalog_error
 
 
@@ -109,10 +109,13 @@ async def test_failure_is_forgotten_with_its_wish(
 )
 async def test_nothing_wanted(server: Postgres, spec: dict[str, Any]) -> None:
     """A document that leaves the catalog alone is answered at once."""
-    wish = decode_document(msgspec.json.encode({"spec": {"cluster": {}, **spec}}))
+    target = decode_document(msgspec.json.encode({"spec": {"cluster": {}, **spec}}))
     async with staged(server) as stage:
-        stage.desire(wish)
-        assert CatalogEnd.SKIPPED == (await asyncio.wait_for(stage.keeper.want(wish), 1)).end
+        stage.desire(target)
+        assert (
+            CatalogOutcome.SKIPPED
+            == (await asyncio.wait_for(stage.reconciler.request(target), 1)).outcome
+        )
 
 
 async def test_newer_wish_takes_its_place(server: Postgres) -> None:
@@ -120,10 +123,10 @@ async def test_newer_wish_takes_its_place(server: Postgres) -> None:
     async with staged(server) as stage:
         old, new = document("older"), document("newer")
         stage.desire(old)
-        answer = stage.keeper.want(old)
-        assert CatalogEnd.DONE == (await stage.apply(new)).end
-        assert CatalogEnd.SUPERSEDED == answer.result().end
-        assert CatalogEnd.SUPERSEDED == (await stage.keeper.want(old)).end
+        answer = stage.reconciler.request(old)
+        assert CatalogOutcome.DONE == (await stage.apply(new)).outcome
+        assert CatalogOutcome.SUPERSEDED == answer.result().outcome
+        assert CatalogOutcome.SUPERSEDED == (await stage.reconciler.request(old)).outcome
         assert {"newer"} == stage.roles() & {"older", "newer"}
 
 
@@ -133,7 +136,7 @@ async def test_hanging_server_is_left_at_the_deadline(server: Postgres) -> None:
         with server.connect(autocommit=False) as session:
             session.execute("LOCK TABLE pg_auth_members IN ACCESS EXCLUSIVE MODE")
             result = await stage.apply(document("stuck"))
-        assert CatalogEnd.FAILED == result.end
+        assert CatalogOutcome.FAILED == result.outcome
 
 
 REACHED = "SELECT id FROM neon_migration.migration_id"
@@ -145,10 +148,10 @@ async def test_migrations_come_after_the_roles(make_postgres: PostgresFactory) -
     server = make_postgres({})
     async with staged(server) as stage:
         skipped = document("unborn", skip_pg_catalog_updates=True)
-        assert CatalogEnd.SKIPPED == (await stage.apply(skipped)).end
+        assert CatalogOutcome.SKIPPED == (await stage.apply(skipped)).outcome
         assert 0 == server.value(PREPARED)
         runs = recorded(stage.node)
-        assert CatalogEnd.DONE == (await stage.apply(document("migrated"))).end
+        assert CatalogOutcome.DONE == (await stage.apply(document("migrated"))).outcome
         await asyncio.to_thread(wait_until, "the migrations", lambda: len(runs) == 2)
         assert 12 == server.value(REACHED)
         assert [("catalog", "done", True), ("migrations", "done", True)] == [
@@ -167,7 +170,7 @@ async def test_failed_migration_costs_nobody_the_roles(make_postgres: PostgresFa
     server.query("ALTER TABLE neon_migration.migration_id ADD CONSTRAINT stuck CHECK (id < 4)")
     async with staged(server, retry_max_s=0.1) as stage:
         runs = recorded(stage.node)
-        assert CatalogEnd.DONE == (await stage.apply(document("served"))).end
+        assert CatalogOutcome.DONE == (await stage.apply(document("served"))).outcome
         await asyncio.to_thread(wait_until, "the failure", lambda: stage.node.server.catalog_error)
         error = stage.node.server.catalog_error or ""
         assert ("could not run migration 4:", 3) == (error[:26], server.value(REACHED))
@@ -180,13 +183,13 @@ async def test_failed_migration_costs_nobody_the_roles(make_postgres: PostgresFa
 
 
 async def test_strange_record_of_migrations(make_postgres: PostgresFactory) -> None:
-    """A number that is none is told, and costs the keeper neither its life nor the next try."""
+    """A number that is none is told, and costs the reconciler neither its life nor the next try."""
     server = make_postgres({})
     server.query("CREATE SCHEMA neon_migration")
     server.query("CREATE TABLE neon_migration.migration_id (key int PRIMARY KEY, id text)")
     server.query("INSERT INTO neon_migration.migration_id VALUES (0, 'many')")
     async with staged(server, retry_max_s=0.1) as stage:
-        assert CatalogEnd.DONE == (await stage.apply(document("served"))).end
+        assert CatalogOutcome.DONE == (await stage.apply(document("served"))).outcome
         await asyncio.to_thread(wait_until, "the failure", lambda: stage.node.server.catalog_error)
         assert 'record "neon_migration.migration_id" is damaged: id "many"' == (
             stage.node.server.catalog_error

@@ -15,7 +15,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from compute_ctl.catalog.dump import Dump
+from compute_ctl.catalog.pg_dump import PgDump
 from compute_ctl.catalog.sessions import open_session, read_catalog
 from compute_ctl.catalog.statements import HEALTH_CHECK
 from compute_ctl.errors import CatalogError, ProbeError, RequestError, SqlError
@@ -55,13 +55,13 @@ WHERE nspname = {schema} AND grantee = to_regrole({role})"""
 T = TypeVar("T")
 
 
-class Desk:
+class CatalogQueries:
     """One server, asked; raises ComputeError, as RequestError where the status matters."""
 
     def __init__(self, connstr: str, *, pg_dump: Path | str) -> None:
         """*connstr* is a superuser's; *pg_dump* is a program of the server's major version."""
         self._connstr = connstr
-        self._dump = Dump(connstr, program=pg_dump)
+        self._dump = PgDump(connstr, program=pg_dump)
         self._free = asyncio.Semaphore(AT_ONCE)
 
     async def dbs_and_roles(self) -> Mapping[str, object]:

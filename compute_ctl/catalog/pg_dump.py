@@ -26,7 +26,7 @@ _ENVIRONMENT: Final = ("HOME", "LANG", "LC_ALL", "PATH", "PGPASSFILE", "PGSSLMOD
 """All that pg_dump gets of ours: no token, no notification socket."""
 
 
-class Dump:
+class PgDump:
     """Dumps of one server."""
 
     def __init__(self, connstr: str, *, program: Path | str) -> None:

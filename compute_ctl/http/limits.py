@@ -1,10 +1,10 @@
-"""Keeps silent and slow clients from taking a door down.
+"""Limits on connections, so that silent or slow clients cannot block a listener.
 
-aiohttp's own timers start with the first request. Here every connection has a deadline at all
-times but while its request is being worked on (that has limits of its own), and a door has a limit
-of connections. At the limit the oldest connection that has had time to ask and has not makes room,
-so any number of silent ones cannot keep a prober out. Where there is none, the next caller waits in
-the kernel's queue, so that no request is dropped unread.
+aiohttp's own timers start with the first request. Here every connection has a deadline from the
+start, except while its request is being handled (handlers have their own limits). Each listener
+has a maximum number of connections; at that maximum, the oldest connection that has not sent a
+request is closed to make room, so silent clients cannot keep a health probe out. If all are busy,
+the next caller waits in the kernel's queue, and no request is dropped unread.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ SILENT_S: Final = 0.05
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Limits:
-    """Of one door; times in seconds."""
+class ConnectionLimits:
+    """Of one listener; times in seconds."""
 
     connections: int = 128
     header: float = 5.0
@@ -46,11 +46,11 @@ class Limits:
     """Between an answer and the next request; also for taking the answer."""
 
 
-class Guard:
-    """The connections of one door. Used as the protocol factory of its listening sockets."""
+class ConnectionLimiter:
+    """The connections of one listener. Used as the protocol factory of its listening sockets."""
 
     def __init__(
-        self, server: web.Server, *, limits: Limits, on_dropped: Callable[[str], None]
+        self, server: web.Server, *, limits: ConnectionLimits, on_dropped: Callable[[str], None]
     ) -> None:
         self._server = server
         self._on_dropped = on_dropped
@@ -105,16 +105,18 @@ class Guard:
 class Connection(web.RequestHandler):
     """One connection with its deadline."""
 
-    def __init__(self, server: web.Server, guard: Guard, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, server: web.Server, limiter: ConnectionLimiter, loop: asyncio.AbstractEventLoop
+    ) -> None:
         super().__init__(
             server,
             loop=loop,
             access_log=_NO_ACCESS_LOG,
-            keepalive_timeout=2 * guard.limits.idle,  # ours comes first
+            keepalive_timeout=2 * limiter.limits.idle,  # ours comes first
             lingering_time=2.0,
             auto_decompress=False,
         )
-        self._guard = guard
+        self._limiter = limiter
         self._clock = loop
         self._timer: asyncio.TimerHandle | None = None
         self._wire: asyncio.Transport | None = None
@@ -128,21 +130,21 @@ class Connection(web.RequestHandler):
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 -- narrows the type
         self._wire = transport
         super().connection_made(transport)
-        self._guard.admit(self)
-        self._expire_in(self._guard.limits.header)
+        self._limiter.admit(self)
+        self._expire_in(self._limiter.limits.header)
 
     def data_received(self, data: bytes) -> None:
         """Pass bytes on; the first of a further request start its clock."""
         if self._idle:
             self._idle = False
-            self._expire_in(self._guard.limits.header)
+            self._expire_in(self._limiter.limits.header)
         super().data_received(data)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Forget the connection."""
         self._wire = None
         self._expire_in(None)
-        self._guard.forget(self)
+        self._limiter.forget(self)
         super().connection_lost(exc)
 
     def handle_error(
@@ -160,7 +162,7 @@ class Connection(web.RequestHandler):
         """The header is there, the body is yet to come; return how many seconds it may take."""
         self._idle = False
         self._expire_in(None)
-        return self._guard.limits.body
+        return self._limiter.limits.body
 
     def request_begins(self) -> None:
         """The request is worked on; whoever does that limits the time."""
@@ -171,7 +173,7 @@ class Connection(web.RequestHandler):
         """The answer can be sent; after that the connection is idle."""
         self.quiet = self._idle = True
         self._quiet_since = self._clock.time()
-        self._expire_in(self._guard.limits.idle)
+        self._expire_in(self._limiter.limits.idle)
 
     def silent(self, now: float) -> bool:
         """Whether it has had time to ask for something, and has not."""
@@ -191,7 +193,7 @@ class Connection(web.RequestHandler):
             self._timer.cancel()
             self._timer = None
         if seconds is not None and self._wire is not None:
-            self._timer = self._clock.call_later(seconds, self._guard.expired, self)
+            self._timer = self._clock.call_later(seconds, self._limiter.expired, self)
 
 
 def _unread(descriptor: int) -> int:

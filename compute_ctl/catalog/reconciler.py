@@ -15,16 +15,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from compute_ctl.catalog.runs import Runs
-from compute_ctl.catalog.size_limit import SizeLimit
-from compute_ctl.catalog.subscribers import Subscribers
-from compute_ctl.catalog.tasks import Task, Wish, resolved, unanswered
-from compute_ctl.catalog.wanted import NO_TIMELINE, Wanted
+from compute_ctl.catalog.desired import NO_TIMELINE, DesiredCatalog
+from compute_ctl.catalog.jobs import CatalogJob, Job, resolved, unanswered
+from compute_ctl.catalog.overrides import SizeLimitOverride
+from compute_ctl.catalog.runner import CatalogRunner
+from compute_ctl.catalog.subscribers import SubscriberOverride
 from compute_ctl.document.render import SUBSCRIBERS_HOLD
 from compute_ctl.document.spec import Document
 from compute_ctl.errors import CatalogError
 from compute_ctl.node import Node
-from compute_ctl.ports import CatalogEnd, CatalogResult, Clock, Postgres
+from compute_ctl.ports import CatalogOutcome, CatalogResult, Clock, Postgres
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ LOOK_S: Final = 1.0
 
 
 @dataclass(kw_only=True)
-class Keeper:
+class CatalogReconciler:
     """Keeps the catalog of one node as documents want it; `run` is its task."""
 
     node: Node
@@ -49,16 +49,16 @@ class Keeper:
     """Also where a document lists nothing: the privileged role and the health check."""
     deadline_s: float = 300.0
     retry_max_s: float = 300.0
-    _wish: Wish | None = None
-    _migrations: Task | None = None
+    _job: CatalogJob | None = None
+    _migrations: Job | None = None
     _migrated: bool = False
     _as_wanted: bool = False
     _poke: asyncio.Event = field(default_factory=asyncio.Event)
 
     def __post_init__(self) -> None:
-        self._size_limit = SizeLimit(self.pgdata, reload=self.postgres.reload)
-        self._subscribers = Subscribers(self.pgdata, reload=self.postgres.reload)
-        self._runs = Runs(
+        self._size_limit = SizeLimitOverride(self.pgdata, reload=self.postgres.reload)
+        self._subscribers = SubscriberOverride(self.pgdata, reload=self.postgres.reload)
+        self._runner = CatalogRunner(
             node=self.node,
             clock=self.clock,
             connstr=self.connstr,
@@ -78,7 +78,7 @@ class Keeper:
 
     # What the reconciler asks for
 
-    def want(self, document: Document, *, force: bool = False) -> asyncio.Future[CatalogResult]:
+    def request(self, document: Document, *, force: bool = False) -> asyncio.Future[CatalogResult]:
         """Have the catalog made as *document* wants it, once its configuration is proven.
 
         The result comes after the first attempt; one that failed is tried again. *force*: also
@@ -86,34 +86,34 @@ class Keeper:
         """
         desired = self.node.desired
         if desired is None or desired.content_sha256 != document.content_sha256:
-            return resolved(CatalogEnd.SUPERSEDED)
+            return resolved(CatalogOutcome.SUPERSEDED)
         self._as_wanted = False
         try:
-            wanted = Wanted.of(document)
+            wanted = DesiredCatalog.of(document)
         except CatalogError as error:
-            self._drop_wish()
+            self._drop_job()
             self.node.server.catalog_error = str(error)
             logger.error("catalog: %s", error)
-            return resolved(CatalogEnd.FAILED, str(error))
+            return resolved(CatalogOutcome.FAILED, str(error))
         if wanted is None or (wanted.nothing and not self.always):
             self._migrations = None
             self._nothing_to_do()
-            return resolved(CatalogEnd.SKIPPED)
+            return resolved(CatalogOutcome.SKIPPED)
         sha256 = wanted.sha256
         if not force:
-            if self._wish is not None and self._wish.sha256 == sha256:
-                self._wish.document = document  # its configuration may be another
-                return self._wish.answer
+            if self._job is not None and self._job.sha256 == sha256:
+                self._job.document = document  # its configuration may be another
+                return self._job.answer
             if self.node.state.catalog_sha256 == sha256:
                 self._then_migrate(document)
                 self._nothing_to_do()
-                return resolved(CatalogEnd.UNCHANGED)
-        self._drop_wish()
-        self._wish = Wish(document=document, wanted=wanted, sha256=sha256, answer=unanswered())
-        self.look()
-        return self._wish.answer
+                return resolved(CatalogOutcome.UNCHANGED)
+        self._drop_job()
+        self._job = CatalogJob(document=document, wanted=wanted, sha256=sha256, answer=unanswered())
+        self.wake()
+        return self._job.answer
 
-    def look(self) -> None:
+    def wake(self) -> None:
         """Look again whether work can begin."""
         self._poke.set()
 
@@ -121,22 +121,22 @@ class Keeper:
         if self._migrated:
             return
         if self._migrations is None:
-            self._migrations = Task(document=document)
+            self._migrations = Job(document=document)
         self._migrations.document = document  # its configuration may be another
-        self.look()
+        self.wake()
 
     def _nothing_to_do(self) -> None:
         """Forget an earlier wish and why it failed; the migrations' own failure stays."""
-        self._drop_wish()
+        self._drop_job()
         self._as_wanted = True
         if self._migrations is None or not self._migrations.failures:
             self.node.server.catalog_error = None
 
-    def _drop_wish(self) -> None:
-        if self._wish is not None:
-            self._wish.end(CatalogResult(end=CatalogEnd.SUPERSEDED))
-            self._wish = None
-            self._runs.stop()
+    def _drop_job(self) -> None:
+        if self._job is not None:
+            self._job.end(CatalogResult(outcome=CatalogOutcome.SUPERSEDED))
+            self._job = None
+            self._runner.stop()
 
     # The loop
 
@@ -152,60 +152,60 @@ class Keeper:
                 self._poke.clear()
                 await self._turn()
         finally:
-            self._runs.stop()
+            self._runner.stop()
 
     def _pause(self) -> float | None:
         if self._size_limit.doubtful or self._subscribers.held:
             return LOOK_S
-        task = self._wish or self._migrations
-        return max(task.retry_at - self.clock.monotonic(), LOOK_S) if task else None
+        job = self._job or self._migrations
+        return max(job.retry_at - self.clock.monotonic(), LOOK_S) if job else None
 
     async def _turn(self) -> None:
         if self._size_limit.doubtful and self.postgres.ready:
-            await self._runs.verify_size_limit()
+            await self._runner.verify_size_limit()
         if self._subscribers.held and self._as_wanted and self.postgres.ready:
             await asyncio.to_thread(self._subscribers.release)
-        wish, migrations = self._wish, self._migrations
-        if wish is not None:
-            if self._may_begin(wish):
-                await self._fulfil(wish)
+        job, migrations = self._job, self._migrations
+        if job is not None:
+            if self._may_begin(job):
+                await self._run_job(job)
         elif migrations is not None and self._may_begin(migrations):
             await self._migrate(migrations)
 
-    async def _fulfil(self, wish: Wish) -> None:
-        result = await self._runs.fulfil(wish)
-        wish.end(result)
-        if self._wish is not wish:
+    async def _run_job(self, job: CatalogJob) -> None:
+        result = await self._runner.run_job(job)
+        job.end(result)
+        if self._job is not job:
             return
         if result.good:
-            self._wish = None
+            self._job = None
             self._as_wanted = True
             self.node.server.catalog_error = None
-            if result.end is CatalogEnd.DONE:
-                self._then_migrate(wish.document)
+            if result.outcome is CatalogOutcome.DONE:
+                self._then_migrate(job.document)
             return
         self.node.server.catalog_error = result.reason
-        wish.failed(self.clock.monotonic(), at_most_s=self.retry_max_s)
+        job.failed(self.clock.monotonic(), at_most_s=self.retry_max_s)
 
-    def _may_begin(self, task: Task) -> bool:
+    def _may_begin(self, job: Job) -> bool:
         applied = self.node.state.applied
         return (
             self.postgres.ready
             and not self.node.terminating
-            and task.retry_at <= self.clock.monotonic()
+            and job.retry_at <= self.clock.monotonic()
             and self.node.proven
             and applied is not None
-            and applied.content_sha256 == task.document.content_sha256
+            and applied.content_sha256 == job.document.content_sha256
         )
 
-    async def _migrate(self, task: Task) -> None:
+    async def _migrate(self, job: Job) -> None:
         try:
-            await self._runs.migrate()
+            await self._runner.migrate()
         except CatalogError as error:
             self.node.server.catalog_error = str(error)
-            task.failed(self.clock.monotonic(), at_most_s=self.retry_max_s)
+            job.failed(self.clock.monotonic(), at_most_s=self.retry_max_s)
             return
         self._migrated = True
-        if self._migrations is task:
+        if self._migrations is job:
             self._migrations = None
             self.node.server.catalog_error = None

@@ -2,7 +2,7 @@
 
 Work that is done is remembered by the hash of the wish in state.json, so a refresh that moves
 pageservers costs no SQL; a delta operation is remembered by its operation, so it never runs again
-for another reason. When work is done is the keeper's business.
+for another reason. When work is done is the reconciler's business.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from typing import Final
 
 import msgspec
 
-from compute_ctl.catalog.executor import Executor
+from compute_ctl.catalog.desired import has_size_limit
+from compute_ctl.catalog.executor import PlanExecutor
+from compute_ctl.catalog.jobs import CatalogJob, Stopwatch
 from compute_ctl.catalog.migrations import migrate
+from compute_ctl.catalog.overrides import SizeLimitOverride
 from compute_ctl.catalog.sessions import open_session
-from compute_ctl.catalog.size_limit import SizeLimit
-from compute_ctl.catalog.tasks import Stopwatch, Wish
-from compute_ctl.catalog.wanted import names_size_limit
 from compute_ctl.catalog.workroom import Workroom
 from compute_ctl.decisions.model import CatalogKind
 from compute_ctl.errors import CatalogError, MigrationError, StoreError
 from compute_ctl.node import Node
-from compute_ctl.ports import CatalogEnd, CatalogResult, Clock
+from compute_ctl.ports import CatalogOutcome, CatalogResult, Clock
 
 logger = logging.getLogger(__name__)
 
@@ -35,15 +35,15 @@ THREAD_MARGIN_S: Final = 5.0
 
 
 @dataclass(kw_only=True)
-class Runs:
-    """Work on the catalog of one server, for its keeper."""
+class CatalogRunner:
+    """Work on the catalog of one server, for its reconciler."""
 
     node: Node
     clock: Clock
     connstr: str = field(repr=False)
     save: Callable[[], Awaitable[None]]
     """Keeps the node's state on disk."""
-    size_limit: SizeLimit
+    size_limit: SizeLimitOverride
     privileged: str
     may_replicate: bool
     deadline_s: float
@@ -52,65 +52,65 @@ class Runs:
     _room: Workroom = field(default_factory=Workroom)
 
     def stop(self) -> None:
-        """Have the fulfilment that goes on end between two statements."""
+        """Stop the running job after its current statement."""
         self._stopped.set()
 
-    async def fulfil(self, wish: Wish) -> CatalogResult:
-        """Make the catalog as wished, once; record how it went. Never raises."""
+    async def run_job(self, job: CatalogJob) -> CatalogResult:
+        """Run *job* once and record the result. Never raises."""
         watch = Stopwatch(self.clock)
         self._stopped = threading.Event()
-        executor = Executor(
+        executor = PlanExecutor(
             connstr=self.connstr,
             deadline=time.monotonic() + self.deadline_s,
             privileged=self.privileged,
             may_replicate=self.may_replicate,
-            concurrency=wish.document.spec.reconfigure_concurrency,
-            size_limit=self.size_limit if names_size_limit(wish.document.spec) else None,
+            concurrency=job.document.spec.reconfigure_concurrency,
+            size_limit=self.size_limit if has_size_limit(job.document.spec) else None,
             stopped=self._stopped,
         )
-        end, reason = CatalogEnd.FAILED, ""
+        outcome, reason = CatalogOutcome.FAILED, ""
         try:
-            end = await self._execute(executor, wish)
+            outcome = await self._execute(executor, job)
         except CatalogError as error:
             reason = str(error)
         run = watch.run(
             CatalogKind.CATALOG,
-            end,
+            outcome,
             reason=reason,
             statements=executor.done,
             timeouts=executor.timeouts,
         )
         self.node.catalog_ran(run)
         result = CatalogResult(
-            end=end, reason=reason, steps=executor.done, duration_ms=run.duration_ms
+            outcome=outcome, reason=reason, steps=executor.done, duration_ms=run.duration_ms
         )
         if reason:
             logger.error("catalog work failed: %s", reason)
         else:
-            logger.info("catalog work: %s, %d statements", end, executor.done)
+            logger.info("catalog work: %s, %d statements", outcome, executor.done)
         return result
 
-    async def _execute(self, executor: Executor, wish: Wish) -> CatalogEnd:
-        wanted = wish.wanted.without(self.node.state.done_operations)
+    async def _execute(self, executor: PlanExecutor, job: CatalogJob) -> CatalogOutcome:
+        wanted = job.wanted.without(self.node.state.done_operations)
         limit = self.deadline_s + THREAD_MARGIN_S
         possible = await self._room.run(
             lambda: executor.run(wanted), name="catalog", within_s=limit
         )
         if not possible:
-            return CatalogEnd.SKIPPED
-        await self._remember(wish)
-        return CatalogEnd.DONE
+            return CatalogOutcome.SKIPPED
+        await self._remember(job)
+        return CatalogOutcome.DONE
 
-    async def _remember(self, wish: Wish) -> None:
+    async def _remember(self, job: CatalogJob) -> None:
         state = self.node.state
         done = state.done_operations
-        if wish.wanted.operation and wish.wanted.operation not in done:
-            done = (*done, wish.wanted.operation)[-KEPT_OPERATIONS:]
+        if job.wanted.operation and job.wanted.operation not in done:
+            done = (*done, job.wanted.operation)[-KEPT_OPERATIONS:]
         self.node.state = msgspec.structs.replace(
             state,
-            catalog_sha256=wish.sha256,
+            catalog_sha256=job.sha256,
             done_operations=done,
-            subscriptions_dropped_for=wish.wanted.drop_subscriptions_for
+            subscriptions_dropped_for=job.wanted.drop_subscriptions_for
             or state.subscriptions_dropped_for,
         )
         try:
@@ -133,13 +133,13 @@ class Runs:
             )
         except CatalogError as error:
             number = error.number if isinstance(error, MigrationError) else None
-            kind, end = CatalogKind.MIGRATIONS, CatalogEnd.FAILED
-            run = watch.run(kind, end, reason=str(error), failed_migration=number)
+            kind, outcome = CatalogKind.MIGRATIONS, CatalogOutcome.FAILED
+            run = watch.run(kind, outcome, reason=str(error), failed_migration=number)
             self.node.catalog_ran(run)
             logger.error("%s", error)
             raise
         if count:
-            run = watch.run(CatalogKind.MIGRATIONS, CatalogEnd.DONE, statements=count)
+            run = watch.run(CatalogKind.MIGRATIONS, CatalogOutcome.DONE, statements=count)
             self.node.catalog_ran(run)
 
     async def verify_size_limit(self) -> None:

@@ -1,4 +1,4 @@
-"""A keeper of the catalog at work on a real server, with the node that tells it what is proven."""
+"""A catalog reconciler on a real server, with the node that tells it what is proven."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from compute_ctl.catalog import Keeper
+from compute_ctl.catalog import CatalogReconciler
 from compute_ctl.decisions.model import Desired, Written
 from compute_ctl.decisions.persistent_state import PersistentState
 from compute_ctl.decisions.proof import Proof, Verdict
@@ -45,42 +45,42 @@ def document(*roles: str, settings: dict[str, str] | None = None, **spec: Any) -
 
 @dataclass
 class Stage:
-    """A keeper on a real server, with the node that tells it what is proven."""
+    """A reconciler on a real server, with the node that tells it what is proven."""
 
     node: Node
-    keeper: Keeper
+    reconciler: CatalogReconciler
     server: Postgres
     saved: list[PersistentState] = field(default_factory=list)
 
-    def desire(self, wish: Document) -> None:
-        """Make *wish* what is desired."""
+    def desire(self, target: Document) -> None:
+        """Make *target* what is desired."""
         self.node.desired = Desired(
-            content_sha256=wish.content_sha256,
+            content_sha256=target.content_sha256,
             version=None,
             at=self.node.start_time,
             source="test",
         )
 
-    def prove(self, wish: Document) -> None:
-        """Have Postgres prove the configuration of *wish*."""
+    def prove(self, target: Document) -> None:
+        """Have Postgres prove the configuration of *target*."""
         self.node.now_written(
             Written(
                 marker=Marker.of(generation=1, nonce="a" * 32, body=""),
                 rest="",
                 upstream="",
                 at=self.node.start_time,
-                content_sha256=wish.content_sha256,
+                content_sha256=target.content_sha256,
             )
         )
         self.node.state = msgspec.structs.replace(self.node.state, applied=None)
         self.node.proved(Verdict(proof=Proof.FULL))
-        self.keeper.look()
+        self.reconciler.wake()
 
-    async def apply(self, wish: Document, *, force: bool = False) -> CatalogResult:
+    async def apply(self, target: Document, *, force: bool = False) -> CatalogResult:
         """Desire, prove, and wait for the catalog."""
-        self.desire(wish)
-        self.prove(wish)
-        return await asyncio.wait_for(self.keeper.want(wish, force=force), 20)
+        self.desire(target)
+        self.prove(target)
+        return await asyncio.wait_for(self.reconciler.request(target, force=force), 20)
 
     def roles(self) -> set[str]:
         """All roles."""
@@ -88,8 +88,8 @@ class Stage:
 
 
 @asynccontextmanager
-async def staged(server: Postgres, **keeper: Any) -> AsyncIterator[Stage]:
-    """A keeper at work."""
+async def staged(server: Postgres, **reconciler: Any) -> AsyncIterator[Stage]:
+    """A reconciler at work."""
     postgres, clock = Attached(server.data), SystemClock()
     node = Node(clock=clock, postgres=postgres)
     saved: list[PersistentState] = []
@@ -97,14 +97,14 @@ async def staged(server: Postgres, **keeper: Any) -> AsyncIterator[Stage]:
     async def save() -> None:
         saved.append(node.state)
 
-    made = Keeper(
+    made = CatalogReconciler(
         node=node,
         postgres=postgres,
         clock=clock,
         connstr=server.dsn(),
         pgdata=Path(server.data),
         save=save,
-        **{"always": False, **keeper},
+        **{"always": False, **reconciler},
     )
     task = asyncio.create_task(made.run())
     try:

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from compute_ctl.catalog.wanted import Wanted
+from compute_ctl.catalog.desired import DesiredCatalog
 from compute_ctl.document.spec import Document, decode_document
 
 
@@ -13,15 +13,15 @@ def document(**spec: Any) -> Document:
     return decode_document(msgspec.json.encode({"spec": spec}))
 
 
-def wanted(
+def desired(
     *,
     roles: list[dict[str, Any]] | None = None,
     databases: list[dict[str, Any]] | None = None,
     deltas: list[dict[str, Any]] | None = None,
     **spec: Any,
-) -> Wanted:
+) -> DesiredCatalog:
     """What such a document wants."""
     cluster = {"roles": roles or [], "databases": databases or [], **spec.pop("cluster", {})}
-    found = Wanted.of(document(cluster=cluster, delta_operations=deltas, **spec))
+    found = DesiredCatalog.of(document(cluster=cluster, delta_operations=deltas, **spec))
     assert found is not None
     return found

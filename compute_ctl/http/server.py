@@ -1,4 +1,4 @@
-"""The doors: binds them, serves, and closes them in order."""
+"""The listeners: binds them, serves, and closes them in order."""
 
 from __future__ import annotations
 
@@ -15,17 +15,22 @@ from typing import Final
 from aiohttp import web
 
 from compute_ctl.errors import SettingsError
-from compute_ctl.http.accept import Listener
-from compute_ctl.http.api import Api, Catalog, Door, Meter
-from compute_ctl.http.gates import Gate, TokenGate, loopback_gate, socket_gate
-from compute_ctl.http.guard import Guard, Limits
-from compute_ctl.http.listen import (
+from compute_ctl.http.accept import Acceptor
+from compute_ctl.http.api import Api, CatalogService, HttpMetrics, Listener
+from compute_ctl.http.auth import (
+    Authenticator,
+    TokenAuthenticator,
+    authenticate_loopback,
+    authenticate_socket,
+)
+from compute_ctl.http.limits import ConnectionLimiter, ConnectionLimits
+from compute_ctl.http.pipeline import Pipeline
+from compute_ctl.http.sockets import (
     PortTakenError,
     external_sockets,
     loopback_sockets,
     unix_socket,
 )
-from compute_ctl.http.pipeline import Pipeline
 from compute_ctl.http.startup import Startup
 from compute_ctl.node import Node
 from compute_ctl.settings import SOCKET_NAME, Settings
@@ -37,14 +42,14 @@ PORT_RETRY_S: Final = 1.0
 
 @dataclass(kw_only=True, slots=True)
 class _Open:
-    """A door that is open."""
+    """A listener that is open."""
 
     server: web.Server
-    guard: Guard
-    listeners: list[Listener]
+    limiter: ConnectionLimiter
+    acceptors: list[Acceptor]
 
 
-class Doors:
+class HttpServer:
     """The HTTP API of one node."""
 
     def __init__(
@@ -52,36 +57,39 @@ class Doors:
         *,
         node: Node,
         settings: Settings,
-        meter: Meter,
-        catalog: Catalog | None = None,
-        limits: Limits | None = None,
+        metrics: HttpMetrics,
+        catalog: CatalogService | None = None,
+        limits: ConnectionLimits | None = None,
     ) -> None:
         self._settings = settings
-        self._limits = limits or Limits()
+        self._limits = limits or ConnectionLimits()
         startup = Startup()
         node.subscribe(startup)
         self._api = Api(
             node=node,
-            meter=meter,
+            metrics=metrics,
             deadlines=settings.deadlines,
             startup=startup,
             catalog=catalog,
         )
-        self._open: dict[Door, _Open] = {}
+        self._open: dict[Listener, _Open] = {}
         self.internal_port = settings.internal_http_port
-        """Port of the loopback door; the one in use after `start`."""
+        """Port of the loopback listener; the one in use after `start`."""
         self.socket_path: Path = settings.state_path / SOCKET_NAME
         self._bound = False
-        self._closed = [Door.LOOPBACK, *([Door.EXTERNAL] if settings.external_http_port else [])]
+        self._closed = [
+            Listener.LOOPBACK,
+            *([Listener.EXTERNAL] if settings.external_http_port else []),
+        ]
         """Doors whose port is not open yet."""
 
     @property
-    def catalog(self) -> Catalog | None:
+    def catalog(self) -> CatalogService | None:
         """What answers for Postgres; may be set until `start`."""
         return self._api.catalog
 
     @catalog.setter
-    def catalog(self, catalog: Catalog) -> None:
+    def catalog(self, catalog: CatalogService) -> None:
         self._api.catalog = catalog
 
     @property
@@ -97,7 +105,7 @@ class Doors:
         """
         local = unix_socket(self.socket_path, group=self._settings.socket_group)
         self._bound = True
-        self._serve(Door.SOCKET, [local], socket_gate)
+        self._serve(Listener.SOCKET, [local], authenticate_socket)
         try:
             self._open_ports()
         except SettingsError:
@@ -117,29 +125,31 @@ class Doors:
     def _open_ports(self) -> None:
         """Open what is closed and can be had; say once what cannot."""
         node, settings = self._api.node, self._settings
-        for door in list(self._closed):
+        for listener in list(self._closed):
             try:
-                sockets = self._bind(door)
+                sockets = self._bind(listener)
             except PortTakenError as error:
-                if node.closed_ports.get(door.value) != str(error):
+                if node.closed_ports.get(listener.value) != str(error):
                     logger.error("%s; trying again each second (%s)", error, error.hint)
-                node.closed_ports[door.value] = str(error)
+                node.closed_ports[listener.value] = str(error)
                 continue
-            gate = (
-                loopback_gate if door is Door.LOOPBACK else TokenGate(node=node, settings=settings)
+            authenticate = (
+                authenticate_loopback
+                if listener is Listener.LOOPBACK
+                else TokenAuthenticator(node=node, settings=settings)
             )
-            self._serve(door, sockets, gate)
-            self._closed.remove(door)
-            node.closed_ports.pop(door.value, None)
-            if door is Door.LOOPBACK:
+            self._serve(listener, sockets, authenticate)
+            self._closed.remove(listener)
+            node.closed_ports.pop(listener.value, None)
+            if listener is Listener.LOOPBACK:
                 self.internal_port = sockets[0].getsockname()[1]
             for sock in sockets:
                 host, port = sock.getsockname()[:2]
                 shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
                 logger.info("listening on %s", shown)
 
-    def _bind(self, door: Door) -> list[socket.socket]:
-        if door is Door.LOOPBACK:
+    def _bind(self, listener: Listener) -> list[socket.socket]:
+        if listener is Listener.LOOPBACK:
             return loopback_sockets(self._settings.internal_http_port)
         return external_sockets(self._settings.external_http_port)
 
@@ -149,42 +159,46 @@ class Doors:
         Raises:
             SettingsError: it cannot be had.
         """
-        opened = self._open.get(Door.SOCKET)
+        opened = self._open.get(Listener.SOCKET)
         if opened is None or _exists(self.socket_path):
             return False
         sock = unix_socket(self.socket_path, group=self._settings.socket_group)
-        for listener in opened.listeners:
-            listener.close()  # nobody can reach it any more
-        opened.listeners = [Listener(sock, opened.guard)]
+        for acceptor in opened.acceptors:
+            acceptor.close()  # nobody can reach it any more
+        opened.acceptors = [Acceptor(sock, opened.limiter)]
         logger.warning('unix socket "%s" was gone, listening on a new one', self.socket_path)
         return True
 
     async def stop(self, deadline_s: float) -> None:
-        """Close the doors; requests being worked on get *deadline_s* seconds to end."""
-        for door in self._open.values():
-            for listener in door.listeners:
-                listener.close()
-            door.server.pre_shutdown()  # idle connections end at once
+        """Close the listeners; requests being worked on get *deadline_s* seconds to end."""
+        for listener in self._open.values():
+            for acceptor in listener.acceptors:
+                acceptor.close()
+            listener.server.pre_shutdown()  # idle connections end at once
         if self._bound:
             self._bound = False
             with suppress(OSError):
                 self.socket_path.unlink()
         # aiohttp spends its limit twice: on waiting for a handler, and again after cancelling it
         await asyncio.gather(
-            *(door.server.shutdown(deadline_s / 2) for door in self._open.values())
+            *(listener.server.shutdown(deadline_s / 2) for listener in self._open.values())
         )
         self._open.clear()
 
-    def _serve(self, door: Door, sockets: list[socket.socket], gate: Gate) -> None:
-        opened = door is Door.LOOPBACK and self._settings.extensions_on_loopback
-        pipeline = Pipeline(api=self._api, door=door, gate=gate, opened=opened)
+    def _serve(
+        self, listener: Listener, sockets: list[socket.socket], authenticate: Authenticator
+    ) -> None:
+        opened = listener is Listener.LOOPBACK and self._settings.extensions_on_loopback
+        pipeline = Pipeline(
+            api=self._api, listener=listener, authenticate=authenticate, opened=opened
+        )
         server = web.Server(pipeline, handler_cancellation=True)
-        guard = Guard(server, limits=self._limits, on_dropped=self._counter(door))
-        listeners = [Listener(sock, guard) for sock in sockets]
-        self._open[door] = _Open(server=server, guard=guard, listeners=listeners)
+        limiter = ConnectionLimiter(server, limits=self._limits, on_dropped=self._counter(listener))
+        acceptors = [Acceptor(sock, limiter) for sock in sockets]
+        self._open[listener] = _Open(server=server, limiter=limiter, acceptors=acceptors)
 
-    def _counter(self, door: Door) -> Callable[[str], None]:
-        return lambda reason: self._api.meter.on_dropped(door.value, reason)
+    def _counter(self, listener: Listener) -> Callable[[str], None]:
+        return lambda reason: self._api.metrics.on_dropped(listener.value, reason)
 
 
 def _exists(path: Path) -> bool:

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from compute_ctl.http.api import Door
-from compute_ctl.http.guard import Limits
+from compute_ctl.http.api import Listener
+from compute_ctl.http.limits import ConnectionLimits
 from devstack.wait import until
 from tests.daemon.api import Wire, serve
 
-SHORT = Limits(header=0.1, body=0.1, idle=0.1)
+SHORT = ConnectionLimits(header=0.1, body=0.1, idle=0.1)
 SLOW_CLIENTS = 200
 
 
@@ -48,7 +48,10 @@ async def test_probe_gets_in_past_slow_bodies(tmp_path: Path) -> None:
         b"POST /configuration_ack HTTP/1.1\r\nHost: localhost\r\n"
         b"Content-Type: application/json\r\nContent-Length: 10\r\n\r\n"
     )
-    async with serve(tmp_path, limits=Limits(connections=8)) as served, AsyncExitStack() as stack:
+    async with (
+        serve(tmp_path, limits=ConnectionLimits(connections=8)) as served,
+        AsyncExitStack() as stack,
+    ):
         for _ in range(8):
             wire = await stack.enter_async_context(Wire.tcp(served.port))
             wire.writer.write(head)
@@ -57,7 +60,7 @@ async def test_probe_gets_in_past_slow_bodies(tmp_path: Path) -> None:
 
 async def test_busy_connections_are_not_pushed_out(tmp_path: Path) -> None:
     """A caller who waits for an outcome keeps its connection; the next one waits for its place."""
-    async with serve(tmp_path, limits=Limits(connections=1)) as served:
+    async with serve(tmp_path, limits=ConnectionLimits(connections=1)) as served:
         waiting = asyncio.create_task(served.loopback("POST", "/refresh_configuration?wait=0.3"))
         await served.requested()
         next_one = asyncio.create_task(served.loopback("GET", "/livez"))
@@ -67,7 +70,7 @@ async def test_busy_connections_are_not_pushed_out(tmp_path: Path) -> None:
 
 async def test_no_room_for_long_is_told(tmp_path: Path) -> None:
     """Where all are at work for as long as a header may take, the newcomer is closed."""
-    limits = Limits(connections=1, header=0.2)
+    limits = ConnectionLimits(connections=1, header=0.2)
     async with serve(tmp_path, limits=limits) as served:
         waiting = asyncio.create_task(served.loopback("POST", "/refresh_configuration?wait=3"))
         await served.requested()
@@ -80,7 +83,10 @@ async def test_no_room_for_long_is_told(tmp_path: Path) -> None:
 
 async def test_a_flood_pushes_out_no_request(tmp_path: Path) -> None:
     """Of many connections at a time none takes the place of one whose request has come."""
-    async with serve(tmp_path, limits=Limits(connections=8)) as served, AsyncExitStack() as stack:
+    async with (
+        serve(tmp_path, limits=ConnectionLimits(connections=8)) as served,
+        AsyncExitStack() as stack,
+    ):
 
         async def silent() -> None:
             await stack.enter_async_context(Wire.tcp(served.port))
@@ -161,7 +167,7 @@ async def test_client_that_does_not_read_is_closed(tmp_path: Path) -> None:
     async with serve(tmp_path, limits=SHORT) as served, Wire.tcp(served.port) as wire:
         wire.reader._transport.pause_reading()  # type: ignore[attr-defined]  # a stream's, private
         wire.writer.write(b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n" * 2000)
-        loopback = served.doors._open[Door.LOOPBACK].server
+        loopback = served.http._open[Listener.LOOPBACK].server
         await until("it is counted", lambda: dropped(served.exposition(), "slow"))
         await until("the socket is closed", lambda: not loopback.connections)
 

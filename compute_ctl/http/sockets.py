@@ -1,4 +1,4 @@
-"""Makes the listening sockets of the doors, or says in one line why it cannot."""
+"""Makes the listening sockets of the listeners, or says in one line why it cannot."""
 
 from __future__ import annotations
 

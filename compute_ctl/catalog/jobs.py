@@ -1,4 +1,4 @@
-"""What the keeper has to do, how long it waits after a failure, and the record of what it did."""
+"""Catalog jobs: what is to be done, the delay after a failure, and the record of a run."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import random
 from dataclasses import dataclass
 from typing import Any, Final
 
-from compute_ctl.catalog.wanted import Wanted
+from compute_ctl.catalog.desired import DesiredCatalog
 from compute_ctl.decisions.model import CatalogKind, CatalogRun
 from compute_ctl.document.spec import Document
-from compute_ctl.ports import CatalogEnd, CatalogResult, Clock
+from compute_ctl.ports import CatalogOutcome, CatalogResult, Clock
 
 RETRY_MIN_S: Final = 5.0
 
 
 @dataclass(kw_only=True, slots=True)
-class Task:
+class Job:
     """Something to do once the configuration of *document* is proven."""
 
     document: Document
@@ -32,10 +32,10 @@ class Task:
 
 
 @dataclass(kw_only=True, slots=True)
-class Wish(Task):
+class CatalogJob(Job):
     """The catalog made as a document wants it."""
 
-    wanted: Wanted
+    wanted: DesiredCatalog
     sha256: str
     answer: asyncio.Future[CatalogResult]
 
@@ -53,14 +53,14 @@ class Stopwatch:
         self._at = clock.wall()
         self._begun = clock.monotonic()
 
-    def run(self, kind: CatalogKind, end: CatalogEnd, **found: Any) -> CatalogRun:
+    def run(self, kind: CatalogKind, outcome: CatalogOutcome, **found: Any) -> CatalogRun:
         """Return the record of a run that ends now; *found* are its further fields."""
         return CatalogRun(
             kind=kind,
             started_at=self._at,
             finished_at=self._clock.wall(),
             duration_ms=(self._clock.monotonic() - self._begun) * 1000,
-            outcome=end.value,
+            outcome=outcome.value,
             **found,
         )
 
@@ -70,8 +70,8 @@ def unanswered() -> asyncio.Future[CatalogResult]:
     return asyncio.get_running_loop().create_future()
 
 
-def resolved(end: CatalogEnd, reason: str = "") -> asyncio.Future[CatalogResult]:
+def resolved(outcome: CatalogOutcome, reason: str = "") -> asyncio.Future[CatalogResult]:
     """Return an answer that is known at once."""
     answer = unanswered()
-    answer.set_result(CatalogResult(end=end, reason=reason))
+    answer.set_result(CatalogResult(outcome=outcome, reason=reason))
     return answer

@@ -31,7 +31,7 @@ _IN_FILES: Final = (
 )
 
 
-class SizeLimit:
+class SizeLimitOverride:
     """The limit of one server; for one thread at a time."""
 
     def __init__(self, folder: Path, *, reload: Callable[[], bool]) -> None:

@@ -1,4 +1,4 @@
-"""What each door serves and refuses, through real sockets."""
+"""What each listener serves and refuses, through real sockets."""
 
 import logging
 from collections.abc import AsyncIterator
@@ -8,25 +8,27 @@ import pytest
 
 from compute_ctl.decisions.model import Outcome
 from compute_ctl.decisions.transitions import Event
-from compute_ctl.http.api import Door, Route
+from compute_ctl.http.api import Listener, Route
 from compute_ctl.http.routes import NOT_OURS, ROUTES
 from tests.daemon.api import Served, Wire, serve
 
 
 @pytest.fixture
 async def served(tmp_path: Path) -> AsyncIterator[Served]:
-    """A node behind its doors."""
+    """A node behind its listeners."""
     async with serve(tmp_path) as one:
         yield one
 
 
 @pytest.mark.parametrize(
-    "route", [one for one in ROUTES if Door.LOOPBACK not in one.doors], ids=lambda one: one.path
+    "route",
+    [one for one in ROUTES if Listener.LOOPBACK not in one.listeners],
+    ids=lambda one: one.path,
 )
 async def test_loopback_refuses_what_is_not_its(served: Served, route: Route) -> None:
-    """What belongs to another door is 403 and names that door; nothing happens."""
+    """What belongs to another listener is 403 and names that listener; nothing happens."""
     reply = await served.loopback(route.method, route.path, body=b"")
-    served_on = " and ".join(sorted(door.label for door in route.doors))
+    served_on = " and ".join(sorted(listener.label for listener in route.listeners))
     expected = f"{route.path} is served on {served_on}, not on the loopback port"
     assert (403, {"error": expected}) == (reply.code, reply.json)
     assert served.node.status == "empty"
@@ -34,7 +36,7 @@ async def test_loopback_refuses_what_is_not_its(served: Served, route: Route) ->
 
 @pytest.mark.parametrize("path", ["/status", "/metrics", "/livez", "/readyz", "/openapi.json"])
 async def test_both_doors_serve_reads(served: Served, path: str) -> None:
-    """Reads are served at both doors, HEAD too, with the same length and no body."""
+    """Reads are served at both listeners, HEAD too, with the same length and no body."""
     for ask in (served.loopback, served.socket):
         whole = await ask("GET", path)
         head = await ask("HEAD", path)
@@ -165,7 +167,7 @@ async def test_length_is_needed_where_a_body_is(served: Served) -> None:
 
 async def test_expect_is_honoured(served: Served) -> None:
     """A client that waits for 100 before it sends a long document gets it."""
-    async with Wire.unix(served.doors.socket_path) as wire:
+    async with Wire.unix(served.http.socket_path) as wire:
         reply = await wire.ask(
             "POST",
             "/configure",
@@ -261,5 +263,5 @@ async def test_stop_ends_waiters(tmp_path: Path) -> None:
             b"POST /refresh_configuration?wait=600 HTTP/1.1\r\nHost: localhost\r\n\r\n"
         )
         await served.requested()
-        await served.doors.stop(0.1)
+        await served.http.stop(0.1)
         assert await wire.closed(2)

@@ -31,7 +31,7 @@ _AUDIT_EXTENSIONS: Final = {
 }
 
 
-class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+class DesiredCatalog(msgspec.Struct, frozen=True, kw_only=True):
     """What the catalog shall hold, and what shall change once."""
 
     roles: tuple[Role, ...] = ()
@@ -48,7 +48,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     """The timeline in which the subscriptions that its parent had must not run."""
 
     @classmethod
-    def of(cls, document: Document) -> Wanted | None:
+    def of(cls, document: Document) -> DesiredCatalog | None:
         """Return what *document* wants of the catalog; None where it is not to be touched.
 
         Raises:
@@ -88,7 +88,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
             if delta.action in _RENAMES:
                 check_object_name(delta.new_name or "", f"the target of {delta.action}")
 
-    def without(self, done: tuple[str, ...]) -> Wanted:
+    def without(self, done: tuple[str, ...]) -> DesiredCatalog:
         """Return this without the deltas of an operation that is among those *done*."""
         return msgspec.structs.replace(self, deltas=()) if self.operation in done else self
 
@@ -111,7 +111,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
         return hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()
 
 
-def names_size_limit(spec: ComputeSpec) -> bool:
+def has_size_limit(spec: ComputeSpec) -> bool:
     """Whether the document limits the size of the cluster, which catalog work may exceed."""
     if setting(spec, SIZE_LIMIT) is not None:
         return True

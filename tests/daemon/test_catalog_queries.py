@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from compute_ctl.catalog import Desk
+from compute_ctl.catalog import CatalogQueries
 from compute_ctl.errors import CatalogError, ProbeError, RequestError, SqlError
 from devstack.installation import binary
 from devstack.postgres import Postgres, Template
@@ -22,14 +22,14 @@ def server(template: Template) -> Iterator[Postgres]:
         yield made.start()
 
 
-def desk(server: Postgres) -> Desk:
+def queries(server: Postgres) -> CatalogQueries:
     """The desk of *server*."""
-    return Desk(server.dsn(), pg_dump=binary("pg_dump"))
+    return CatalogQueries(server.dsn(), pg_dump=binary("pg_dump"))
 
 
 async def dump(server: Postgres, database: str) -> str:
     """The whole schema of *database*."""
-    async with aclosing(desk(server).database_schema(database)) as pieces:
+    async with aclosing(queries(server).database_schema(database)) as pieces:
         return b"".join([piece async for piece in pieces]).decode()
 
 
@@ -37,7 +37,7 @@ async def test_roles_and_databases(server: Postgres) -> None:
     """Roles come with their hashes, databases with owner and what keeps callers out."""
     server.query("CREATE ROLE hashed PASSWORD 'md5" + "0" * 32 + "'")
     server.query("CREATE DATABASE shut OWNER hashed ALLOW_CONNECTIONS false")
-    found: Any = await desk(server).dbs_and_roles()
+    found: Any = await queries(server).dbs_and_roles()
     role = {"name": "hashed", "encrypted_password": "md5" + "0" * 32, "options": None}
     assert role in found["roles"]
     shut = {"name": "shut", "owner": "hashed", "restrict_conn": True}
@@ -50,7 +50,7 @@ async def test_writability(server: Postgres) -> None:
     """Every check renews the one row, whether or not the table was there."""
     times = []
     for _ in range(2):
-        await desk(server).check_writability()
+        await queries(server).check_writability()
         times += server.query("SELECT id, updated_at FROM public.health_check")
     assert [1, 1] == [number for number, _ in times]
     assert times[0][1] < times[1][1]
@@ -65,25 +65,25 @@ async def test_standby_is_not_writable(server: Postgres, make_postgres: Postgres
     )
     standby.start(wait=True)
     with pytest.raises(SqlError, match="read-only"):
-        await desk(standby).check_writability()
+        await queries(standby).check_writability()
 
 
 async def test_insights(server: Postgres) -> None:
     """Statements of users are listed where the extension is, and none where it is not."""
-    assert {"pg_stat_statements": []} == await desk(server).insights()
+    assert {"pg_stat_statements": []} == await queries(server).insights()
     server.query("CREATE SCHEMA elsewhere")
     server.query("CREATE EXTENSION pg_stat_statements SCHEMA elsewhere")
     server.query("CREATE ROLE talker LOGIN")
     with server.connect(user="talker") as session:
         session.execute("SELECT 1 AS spoken")
-    found: Any = await desk(server).insights()
+    found: Any = await queries(server).insights()
     listed = found["pg_stat_statements"]
     assert ["SELECT $1 AS spoken"] == [one["query"] for one in listed]
 
 
 async def test_schema_is_dumped_whole(server: Postgres) -> None:
     """The dump has everything but what is ours."""
-    await desk(server).check_writability()
+    await queries(server).check_writability()
     server.query('CREATE TABLE public."Theirs 🐘" (a int)')
     text = await dump(server, "postgres")
     found = [part in text for part in ("Theirs 🐘", "database dump complete", "health_check")]
@@ -100,7 +100,7 @@ async def test_schema_of_no_database(server: Postgres, name: str) -> None:
 
 async def test_no_pg_dump(server: Postgres) -> None:
     """A program that is not there is an error, and takes no place for ever."""
-    broken = Desk(server.dsn(), pg_dump="/nonexistent/pg_dump")
+    broken = CatalogQueries(server.dsn(), pg_dump="/nonexistent/pg_dump")
     for _ in range(4):
         with pytest.raises(CatalogError, match=r"could not run .*pg_dump"):
             await anext(broken.database_schema("postgres"))
@@ -108,7 +108,7 @@ async def test_no_pg_dump(server: Postgres) -> None:
 
 async def test_reader_who_leaves_ends_the_dump(server: Postgres) -> None:
     """Closing the answer early ends pg_dump, and its place is free again."""
-    asked = desk(server)
+    asked = queries(server)
     for _ in range(4):
         pieces = asked.database_schema("postgres")
         assert await anext(pieces)
@@ -127,7 +127,7 @@ async def test_extension_is_installed_and_updated(server: Postgres) -> None:
         "SELECT extversion, extnamespace::regnamespace::text FROM pg_extension WHERE extname = %s"
     )
     for version in ("1.9", "1.10"):
-        await desk(server).install_extension(
+        await queries(server).install_extension(
             extension="pageinspect", database="postgres", version=version
         )
         assert [(version, "public")] == server.query(installed, "pageinspect")
@@ -136,7 +136,7 @@ async def test_extension_is_installed_and_updated(server: Postgres) -> None:
 async def test_unknown_extension(server: Postgres) -> None:
     """What the server does not have cannot be installed."""
     with pytest.raises(SqlError, match=r'extension "no"such" is not available'):
-        await desk(server).install_extension(
+        await queries(server).install_extension(
             extension='no"such', database="postgres", version="1'0"
         )
 
@@ -145,15 +145,15 @@ async def test_grant_is_made_once(server: Postgres) -> None:
     """What is missing is granted; where nothing is, nothing is written."""
     server.query('CREATE SCHEMA "odd $x$"')
     server.query('CREATE ROLE "odd ""role"')
-    wish = {
+    target = {
         "database": "postgres",
         "schema": "odd $x$",
         "role": 'odd "role',
         "privileges": ["CREATE", "USAGE"],
     }
-    await desk(server).grant(**wish)  # type: ignore[arg-type] # one of four is a list
+    await queries(server).grant(**target)  # type: ignore[arg-type] # one of four is a list
     before = server.value("SELECT xmin::text FROM pg_namespace WHERE nspname = 'odd $x$'")
-    await desk(server).grant(**wish)  # type: ignore[arg-type] # one of four is a list
+    await queries(server).grant(**target)  # type: ignore[arg-type] # one of four is a list
     assert before == server.value("SELECT xmin::text FROM pg_namespace WHERE nspname = 'odd $x$'")
     found = (
         "SELECT has_schema_privilege(oid, 'odd $x$', 'CREATE, USAGE') FROM pg_roles"
@@ -175,20 +175,20 @@ async def test_grant_is_made_once(server: Postgres) -> None:
 )
 async def test_grant_refused(server: Postgres, change: dict[str, Any], code: int | None) -> None:
     """What cannot be granted says so, with a status where the caller is wrong."""
-    wish: dict[str, Any] = {
+    target: dict[str, Any] = {
         "database": "postgres",
         "schema": "public",
         "role": "postgres",
         "privileges": ["CREATE", "USAGE"],
     }
     with pytest.raises(RequestError if code else SqlError) as caught:
-        await desk(server).grant(**{**wish, **change})
+        await queries(server).grant(**{**target, **change})
     assert code == getattr(caught.value, "code", None)
 
 
 async def test_no_server() -> None:
     """Where nobody answers, that is said without the password."""
-    nobody = Desk("host=127.0.0.1 port=1 user=x password=hunter2", pg_dump="pg_dump")
+    nobody = CatalogQueries("host=127.0.0.1 port=1 user=x password=hunter2", pg_dump="pg_dump")
     with pytest.raises(ProbeError, match="could not connect") as caught:
         await nobody.dbs_and_roles()
     assert "hunter2" not in str(caught.value)
