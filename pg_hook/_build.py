@@ -1,4 +1,4 @@
-"""Builds ``pg_hook._pg_hook``, the cffi binding of the C core, from the core's own header.
+"""Builds ``pg_hook._pg_hook``, the cffi binding of the C core, from the core's own headers.
 
 Run as a program, with a folder as argument or none, it makes the binding there or in place. The
 archive must exist (``make -C pg_hook``); ``PG_HOOK_ARCHIVE`` and ``PG_HOOK_LINK_ARGS`` name another
@@ -6,6 +6,7 @@ one and what it needs, for the sanitizer build.
 """
 
 import os
+import re
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,6 +21,12 @@ ARCHIVE = Path(
 )
 
 
+def headers() -> list[Path]:
+    """Return the headers that declare something, in an order in which they can be read."""
+    included = re.findall(r'^#include "(.+)"', HEADER.read_text("utf-8"), re.MULTILINE)
+    return [HERE / name for name in included]
+
+
 def declarations(header: Path) -> str:
     """Return the header without its preprocessor lines, as cffi can read it."""
     lines = header.read_text("utf-8").splitlines(keepends=True)
@@ -30,7 +37,7 @@ if not ARCHIVE.is_file():
     raise SystemExit(f'could not find "{ARCHIVE}"; hint: run "make -C pg_hook" first')
 
 ffi = FFI()
-ffi.cdef(declarations(HEADER))
+ffi.cdef("".join(map(declarations, headers())))
 ffi.set_source(
     f"pg_hook.{MODULE}",
     '#include "pg_hook.h"',
@@ -38,7 +45,7 @@ ffi.set_source(
     extra_objects=[str(ARCHIVE)],
     libraries=["curl"],
     extra_link_args=os.environ.get("PG_HOOK_LINK_ARGS", "").split(),
-    depends=[str(HEADER), str(ARCHIVE)],
+    depends=[*map(str, headers()), str(ARCHIVE)],
 )
 
 

@@ -8,7 +8,7 @@
  */
 #include <string.h>
 
-#include "suspicion.h"
+#include "judgement.h"
 
 #define SUSPECT  PGH_CERTAINTY_SUSPECT
 #define CERTAIN  PGH_CERTAINTY_CERTAIN

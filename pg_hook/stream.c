@@ -13,7 +13,7 @@
  */
 #include <string.h>
 
-#include "suspicion.h"
+#include "judgement.h"
 
 enum
 {

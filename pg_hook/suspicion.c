@@ -8,7 +8,7 @@
  */
 #include <string.h>
 
-#include "suspicion.h"
+#include "judgement.h"
 
 /* ---- text --------------------------------------------------------------------------------- */
 

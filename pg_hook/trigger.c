@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "trigger.h"
+#include "trigger_handle.h"
 
 #if LIBCURL_VERSION_NUM < 0x072800
 #error "libcurl 7.40 or newer is needed for unix sockets"

@@ -7,7 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "trigger.h"
+#include "trigger_handle.h"
 
 int64_t
 pgh_clock_ms(void)

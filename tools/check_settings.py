@@ -139,13 +139,15 @@ def differences(truth: Mapping[str, Setting], manual: Mapping[str, Setting]) -> 
                     yield f"setting {name}: {field} is {want!r}, not {have!r}"
 
 
-def truth_of(folder: Path, header: Path) -> dict[str, Setting]:
-    """Return the settings defined in the C files of *folder*; constants come from *header*.
+def truth_of(folder: Path, headers: Path) -> dict[str, Setting]:
+    """Return the settings defined in the C files of *folder*; constants come from *headers*.
 
     Raises:
         ValueError: the files name a setting of which no definition was understood.
     """
-    numbers = {"INT_MAX": str(INT_MAX), **dict(CONSTANT.findall(header.read_text()))}
+    numbers = {"INT_MAX": str(INT_MAX)}
+    for path in sorted(headers.glob("*.h")):
+        numbers.update(CONSTANT.findall(path.read_text()))
     found: dict[str, Setting] = {}
     named: set[str] = set()
     for path in sorted(folder.glob("*.c")):
@@ -161,7 +163,7 @@ def truth_of(folder: Path, header: Path) -> dict[str, Setting]:
 
 def main() -> int:
     """Print the differences; return the exit status."""
-    truth = truth_of(ROOT / "extension", ROOT / "pg_hook/pg_hook.h")
+    truth = truth_of(ROOT / "extension", ROOT / "pg_hook/pgh")
     found = list(differences(truth, dict(documented(MANUAL.read_text()))))
     sys.stdout.writelines(f"{MANUAL.relative_to(ROOT)}: {line}\n" for line in found)
     return 1 if found else 0

@@ -1,8 +1,8 @@
 /*
  * Private to the core: what suspicion.c (our own client) and report.c (reports of others) share.
  */
-#ifndef PGH_SUSPICION_H
-#define PGH_SUSPICION_H
+#ifndef PGH_JUDGEMENT_H
+#define PGH_JUDGEMENT_H
 
 #include "pg_hook.h"
 

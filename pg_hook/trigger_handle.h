@@ -1,8 +1,8 @@
 /*
  * Internal to the core: the handle of one request at a time, and its libcurl callbacks.
  */
-#ifndef PGH_TRIGGER_H
-#define PGH_TRIGGER_H
+#ifndef PGH_TRIGGER_HANDLE_H
+#define PGH_TRIGGER_HANDLE_H
 
 #include <curl/curl.h>
 
