@@ -69,6 +69,21 @@ class DocumentSource(Protocol):
         """
 
 
+class ReportReceiver(Protocol):
+    """Who hears what this daemon says of itself: the control plane, if it wants to."""
+
+    @property
+    def wants_reports(self) -> bool:
+        """Whether its last answer asked for reports."""
+
+    async def report(self, body: bytes) -> None:
+        """Send a report, JSON; bounded: 2 s.
+
+        Raises:
+            FetchError: it was not taken.
+        """
+
+
 class ConfStore(Protocol):
     """The one configuration file of Postgres that the daemon owns."""
 

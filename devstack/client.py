@@ -182,6 +182,15 @@ class ControlPlaneAdmin(_Admin):
         """Whether `Prefer: wait` is honoured."""
         self._call("PUT", "/settings", {"long_poll": enabled})
 
+    def set_wants_reports(self, enabled: bool) -> None:
+        """Whether answers ask the daemon for reports."""
+        self._call("PUT", "/settings", {"wants_reports": enabled})
+
+    def reports(self, compute_id: str) -> list[dict[str, Any]]:
+        """What a compute has reported, the oldest first."""
+        answer: list[dict[str, Any]] = self._call("GET", f"/reports/{compute_id}")
+        return answer
+
     def notify_attach(
         self, tenant_id: str, shards: Mapping[int, int], stripe_size: int | None = None
     ) -> int:

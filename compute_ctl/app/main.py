@@ -14,6 +14,7 @@ import random
 import signal
 from collections.abc import Callable
 from contextlib import suppress
+from importlib.metadata import version
 from typing import Final
 
 from compute_ctl.app.assembly import Assembly, SystemClock
@@ -27,6 +28,7 @@ from compute_ctl.http import HttpServer
 from compute_ctl.http.limits import ConnectionLimits
 from compute_ctl.monitoring.metrics import Metrics
 from compute_ctl.monitoring.observers import History, SystemdStatus
+from compute_ctl.monitoring.reporter import Reporter
 from compute_ctl.monitoring.watchdog import Watchdog
 from compute_ctl.node import Node
 from compute_ctl.postgres import Attached, Events, Supervised
@@ -122,6 +124,16 @@ class _App:
             rng=random.SystemRandom(),
             catalog=catalog,
         )
+        if isinstance(source, ControlPlane):
+            reporter = Reporter(
+                node=node,
+                receiver=source,
+                clock=clock,
+                version=version("compute-refresh"),
+                jitter=random.SystemRandom().random,
+            )
+            node.subscribe(reporter)
+            self._tasks.spawn("reports", reporter.run())
         watchdog = Watchdog(notifier)
         watchdog.start()
         self._catch_signals()

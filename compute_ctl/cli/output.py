@@ -112,6 +112,8 @@ def _summary(body: Mapping[str, Any], door: str, now: datetime, invocation: Invo
 def _add_ports_and_warnings(grid: Table, body: Mapping[str, Any]) -> None:
     for closed in body.get("closed_ports", ()):
         grid.add_row("port", Text(f"{closed}; the daemon goes on trying", style="red"))
+    if error := (body.get("report") or {}).get("error"):
+        grid.add_row("report", Text(error, style="yellow"))
     for warning in body["config"].get("warnings", ()):
         grid.add_row("warning", Text(warning, style="yellow"))
 

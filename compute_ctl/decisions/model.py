@@ -79,6 +79,28 @@ class Suspicion:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Suspected:
+    """A suspicion that lasts."""
+
+    suspicion: Suspicion
+    since: datetime
+    endpoint: str | None = None
+    """``host:port`` in the live file; None where that cannot be told."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReportStatus:
+    """What the control plane last took of what this daemon reports."""
+
+    accepted_at: datetime | None = None
+    """None: nothing yet, or it has not asked for reports."""
+    desired_sha256: str | None = None
+    applied_sha256: str | None = None
+    error: str | None = None
+    """Why the last report was not taken; None where it was."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Ticket:
     """The receipt for a refresh request."""
 
@@ -255,6 +277,9 @@ class Snapshot:
     pending: bool
     suspected_since: datetime | None
     suspicion: Suspicion | None
+    """The newest."""
+    suspicions: tuple[Suspected, ...]
+    """One for each server that is suspected."""
     last_attempt: Attempt | None
     next_attempt_at: datetime | None
     requests_total: int
@@ -286,3 +311,4 @@ class Snapshot:
     """Why what is applied is not, or not for certain, what a new session runs with; '' if it is."""
     login_ms: float | None = None
     """How long the last login took; None: there was none."""
+    report: ReportStatus = ReportStatus()

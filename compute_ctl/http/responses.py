@@ -160,6 +160,17 @@ class PostgresView(Struct, frozen=True, kw_only=True):
     """When `drift` was first seen; null while there is none."""
 
 
+class ReportView(Struct, frozen=True, kw_only=True):
+    """What the control plane last took of what this daemon reports of itself."""
+
+    accepted_at: datetime | None
+    """Null: nothing yet, or it does not ask for reports."""
+    desired_sha256: str | None
+    applied_sha256: str | None
+    error: str | None
+    """Why the last report was not taken; null where it was."""
+
+
 class StatusBody(Struct, frozen=True, kw_only=True):
     """The answer to GET /status."""
 
@@ -178,6 +189,7 @@ class StatusBody(Struct, frozen=True, kw_only=True):
     """When `error` became what it is; null while there is none."""
     closed_ports: list[str]
     """Why ports of the API are not open; the daemon goes on trying."""
+    report: ReportView
 
 
 class RefreshBody(Struct, frozen=True, kw_only=True):

@@ -36,6 +36,7 @@ from compute_ctl.http.responses import (
     QuarantinedView,
     RefreshBody,
     RefreshView,
+    ReportView,
     StatusBody,
     SuspicionView,
 )
@@ -98,6 +99,12 @@ def status_body(snapshot: Snapshot) -> StatusBody:
         status_since=snapshot.status_since,
         error_since=snapshot.error_since,
         closed_ports=list(snapshot.closed_ports),
+        report=ReportView(
+            accepted_at=snapshot.report.accepted_at,
+            desired_sha256=snapshot.report.desired_sha256,
+            applied_sha256=snapshot.report.applied_sha256,
+            error=redact(snapshot.report.error) if snapshot.report.error else None,
+        ),
     )
 
 

@@ -22,6 +22,7 @@ from compute_ctl.decisions.model import (
     CatalogRun,
     Desired,
     Outcome,
+    ReportStatus,
     RequestOrigin,
     Snapshot,
     StartFailure,
@@ -89,6 +90,7 @@ class Node:
         self.acks, self.reload_errors = Acks(), ReloadErrors()
         self.drift_checks = DriftChecks()
         self.push: Push | None = None
+        self.report = ReportStatus()
         self.state = PersistentState()
         self.desired: Desired | None = None
         self.features: frozenset[str] = frozenset()
@@ -356,6 +358,18 @@ class Node:
             )
         self.verdict = verdict
         self.server.drifts(self._clock.monotonic() if verdict.shadowed else None)
+
+    def report_accepted(self, *, desired_sha256: str | None, applied_sha256: str | None) -> None:
+        """Record that the control plane has taken a report that said so."""
+        self.report = ReportStatus(
+            accepted_at=self._clock.wall(),
+            desired_sha256=desired_sha256,
+            applied_sha256=applied_sha256,
+        )
+
+    def report_failed(self, reason: str) -> None:
+        """Record why the control plane did not take the last report."""
+        self.report = replace(self.report, error=reason)
 
     def catalog_ran(self, run: CatalogRun) -> None:
         """Record a run of work on the catalog."""

@@ -8,9 +8,24 @@ Suspicion is what keeps the daemon asking: it lasts for 30 s after the last comp
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
+from typing import Final
 
 from compute_ctl.decisions.model import Outcome, RequestOrigin, Suspicion, Ticket
 from compute_ctl.decisions.pacing import SUSPICION_LASTS_S
+
+MAX_COMPLAINTS: Final = 256
+"""Of different servers; there are at most 128 shards."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ServerComplaint:
+    """Postgres complains of a server; times are monotonic seconds."""
+
+    suspicion: Suspicion
+    since: float
+    at: float
+    """When it was last repeated."""
 
 
 class RefreshRequests:
@@ -29,6 +44,8 @@ class RefreshRequests:
         self.suspected_since: float | None = None
         self.last_signal: float | None = None
         self.suspicion: Suspicion | None = None
+        self.complaints: dict[tuple[str, int | None], ServerComplaint] = {}
+        """The last one of each server that Postgres has complained of, by kind and shard."""
         self.worker_complains = False
         """Postgres itself is among those who complained."""
         self._waiters: dict[asyncio.Future[Outcome], int] = {}
@@ -55,6 +72,8 @@ class RefreshRequests:
                 self.suspected_since = now
             self.last_signal = now
             self.suspicion = suspicion or self.suspicion
+            if suspicion is not None and source is RequestOrigin.WORKER:
+                self._complain(now, suspicion)
             self.worker_complains = self.worker_complains or source is RequestOrigin.WORKER
         return Ticket(refresh_id=self.requested, coalesced=coalesced)
 
@@ -95,9 +114,22 @@ class RefreshRequests:
         """Whether somebody has complained within the last 30 s and nothing has helped since."""
         return self.last_signal is not None and now - self.last_signal < SUSPICION_LASTS_S
 
+    def _complain(self, now: float, suspicion: Suspicion) -> None:
+        server = suspicion.source, suspicion.shard
+        earlier = self.complaints.get(server)
+        lasts = earlier is not None and now - earlier.at < SUSPICION_LASTS_S
+        since = earlier.since if earlier is not None and lasts else now
+        if earlier is not None or len(self.complaints) < MAX_COMPLAINTS:
+            self.complaints[server] = ServerComplaint(suspicion=suspicion, since=since, at=now)
+
+    def lasting_complaints(self, now: float) -> list[ServerComplaint]:
+        """Return one complaint for each server of which Postgres complained within 30 s."""
+        return [it for it in self.complaints.values() if now - it.at < SUSPICION_LASTS_S]
+
     def clear_suspicion(self) -> None:
         """Forget the complaints: their cause was removed, or they have ended."""
         self.suspected_since = self.last_signal = self.suspicion = None
+        self.complaints.clear()
         self.worker_complains = False
 
     def trouble_over(self) -> None:

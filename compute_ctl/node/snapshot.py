@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from compute_ctl.decisions.model import Snapshot
+from compute_ctl.decisions.model import Snapshot, Suspected, Suspicion
 from compute_ctl.decisions.proof import Proof, Verdict
-from compute_ctl.document.spec_sources import CONNSTRING
+from compute_ctl.document.conninfo import parse
+from compute_ctl.document.spec_sources import CONNSTRING, PRIMARY
+from compute_ctl.errors import SpecError
 from compute_ctl.ports import Clock, Postgres
 
 if TYPE_CHECKING:
     from compute_ctl.node.node import Node
+
+
+DEFAULT_PORT: Final = 5432
+"""Of libpq."""
 
 
 def build_snapshot(node: Node, *, postgres: Postgres, clock: Clock) -> Snapshot:
@@ -47,6 +53,14 @@ def build_snapshot(node: Node, *, postgres: Postgres, clock: Clock) -> Snapshot:
         pending=requests.requested > requests.served,
         suspected_since=at(requests.suspected_since) if complains else None,
         suspicion=requests.suspicion if complains else None,
+        suspicions=tuple(
+            Suspected(
+                suspicion=it.suspicion,
+                since=wall + timedelta(seconds=it.since - now),
+                endpoint=_endpoint(node, it.suspicion),
+            )
+            for it in requests.lasting_complaints(now)
+        ),
         last_attempt=node.last_attempt,
         next_attempt_at=at(node.next_attempt_at),
         requests_total=requests.requested,
@@ -64,7 +78,25 @@ def build_snapshot(node: Node, *, postgres: Postgres, clock: Clock) -> Snapshot:
         catalog_error=server.catalog_error,
         last_catalog=server.last_catalog,
         closed_ports=tuple(node.closed_ports.values()),
+        report=node.report,
     )
+
+
+def _endpoint(node: Node, suspicion: Suspicion) -> str | None:
+    """Return ``host:port`` of a suspected server in the live file."""
+    servers = node.written.servers if node.written is not None else {}
+    entry = servers.get(PRIMARY if suspicion.source == "primary" else "")
+    if suspicion.source == "pageserver":
+        entries = servers.get(CONNSTRING, "").split(",")
+        number = suspicion.shard or 0
+        entry = entries[number] if number < len(entries) else None
+    if not entry:
+        return None
+    try:
+        conninfo = parse(entry)
+    except SpecError:
+        return None
+    return f"{conninfo.host}:{conninfo.port or DEFAULT_PORT}" if conninfo.host else None
 
 
 def in_sync(node: Node) -> bool:

@@ -48,6 +48,8 @@ _HINTS: Final = {
     404: "is the compute ID, -i, right?",
 }
 _RPC: Final = "GetConfig"
+_REPORT_RPC: Final = "Report"
+REPORT_TIMEOUT_S: Final = 2.0
 
 
 @dataclass(eq=False, slots=True)
@@ -91,7 +93,9 @@ class ControlPlane:
             raise SettingsError(f'compute ID "{compute_id}" cannot be part of a URL')
         self._addresses = deque(base_urls(uri))
         """The one to ask first."""
-        self._path = f"/compute/api/v2/computes/{quote(compute_id, safe='')}/spec"
+        self._path = f"/compute/api/v2/computes/{quote(compute_id, safe='')}"
+        self.wants_reports = False
+        """Whether the last answer asked for reports (``Compute-Reports: 1``)."""
         if not (token.isascii() and token.isprintable()):
             raise SettingsError("the control plane's token has characters no header can carry")
         self._token = token
@@ -132,13 +136,41 @@ class ControlPlane:
                 if late or not refused.unavailable or len(refusals) == len(self._addresses):
                     raise self._error(refusals) from refused.__cause__
 
+    async def report(self, body: bytes) -> None:
+        """Send a report to the address that answered last; see `ports.ReportReceiver.report`.
+
+        Raises:
+            FetchError: it was not taken.
+        """
+        base, status = self._addresses[0], "unknown"
+        try:
+            async with self._connected().post(
+                URL(f"{base}{self._path}/report", encoded=True),
+                data=body,
+                headers=self._headers(None, None) | {"Content-Type": "application/json"},
+                timeout=aiohttp.ClientTimeout(total=REPORT_TIMEOUT_S),
+                allow_redirects=False,
+            ) as response:
+                status = status_text(response.status)
+                if response.status >= HTTPStatus.MULTIPLE_CHOICES:
+                    raise _refusal(response, await self._body(response))
+        except _RefusedError as refused:
+            raise self._error({base: refused}, "report to") from refused
+        except TimeoutError as error:
+            raise self._error({base: _RefusedError("no answer in time")}, "report to") from error
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            reason = str(error) or type(error).__name__
+            raise self._error({base: _RefusedError(reason)}, "report to") from error
+        finally:
+            self._on_request(_REPORT_RPC, status)
+
     async def _ask(self, base: str, etag: str | None, wait_s: int | None) -> Fetched:
         status = "unknown"
         session: aiohttp.ClientSession | None = None
         try:
             session = self._connected()
             async with session.get(
-                URL(base + self._path, encoded=True),
+                URL(f"{base}{self._path}/spec", encoded=True),
                 headers=self._headers(etag, wait_s),
                 timeout=self._timeout(wait_s),
                 allow_redirects=False,
@@ -200,6 +232,7 @@ class ControlPlane:
         return aiohttp.ClientTimeout(total=total, connect=self._connect_timeout_s)
 
     async def _answer(self, response: aiohttp.ClientResponse, etag: str | None) -> Fetched:
+        self.wants_reports = response.headers.get("Compute-Reports", "").strip() == "1"
         long_polled = applied_wait(response.headers.get("Preference-Applied", ""))
         if response.status == HTTPStatus.NOT_MODIFIED and etag is not None:
             return Fetched(status=FetchStatus.NOT_MODIFIED, etag=etag, long_polled=long_polled)
@@ -226,7 +259,9 @@ class ControlPlane:
             parts.append(part)
         return b"".join(parts)
 
-    def _error(self, refusals: dict[str, _RefusedError]) -> FetchError:
+    def _error(
+        self, refusals: dict[str, _RefusedError], what: str = "get the configuration from"
+    ) -> FetchError:
         """Return why none of the addresses asked has answered."""
         reasons = [f'"{base}": {refused.reason}' for base, refused in refusals.items()]
         reason = "; ".join(reasons)
@@ -234,7 +269,7 @@ class ControlPlane:
             reason = reason.replace(self._token, "***")
         asked = [it.retry_after_s for it in refusals.values() if it.retry_after_s is not None]
         return FetchError(
-            f"could not get the configuration from control plane {reason}",
+            f"could not {what} control plane {reason}",
             retry_after_s=max(asked, default=None),
             lasting=all(refused.lasting for refused in refusals.values()),
         )

@@ -34,6 +34,7 @@ class Admin:
                 web.delete("/fault", self._delete_fault),
                 web.put("/settings", self._put_settings),
                 web.get("/stats", self._get_stats),
+                web.get("/reports/{id:.+}", self._get_reports),
             ]
         )
         return app
@@ -82,11 +83,15 @@ class Admin:
 
     async def _put_settings(self, request: web.Request) -> web.Response:
         body = await read_object(request)
-        only_keys(body, "long_poll")
-        if not isinstance(body.get("long_poll"), bool):
-            raise ValueError("long_poll must be true or false")  # noqa: TRY004 - a 400
-        self._public.long_poll = body["long_poll"]
-        return web.json_response({"long_poll": self._public.long_poll})
+        only_keys(body, "long_poll", "wants_reports")
+        for name, value in body.items():
+            if not isinstance(value, bool):
+                raise ValueError(f"{name} must be true or false")  # noqa: TRY004 - a 400
+            setattr(self._public, name, value)
+        return web.json_response(body)
+
+    async def _get_reports(self, request: web.Request) -> web.Response:
+        return web.json_response(self._public.reports[request.match_info["id"]])
 
     async def _get_stats(self, request: web.Request) -> web.Response:
         del request

@@ -9,7 +9,7 @@ from aiohttp import web
 from devstack.faults import Order, OrderBook
 from devstack.serve import Handler
 
-ROUTES = ("spec", "notify")
+ROUTES = ("spec", "notify", "report")
 KINDS = (
     *("status", "slow", "garbage", "half_json", "drop", "silent"),
     *("older", "unauthorized", "busy"),

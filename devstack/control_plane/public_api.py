@@ -9,6 +9,7 @@ import hmac
 import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
+from typing import Any
 
 from aiohttp import web
 
@@ -36,13 +37,16 @@ class Traffic:
 
 
 class PublicApi:
-    """The routes. `long_poll` may be switched at any time."""
+    """The routes. `long_poll` and `wants_reports` may be switched at any time."""
 
     def __init__(
         self, store: Store, faults: FaultBook, *, token: str | None, long_poll: bool, max_wait: int
     ) -> None:
         self.traffic = Traffic()
         self.long_poll = long_poll
+        self.wants_reports = False
+        self.reports: defaultdict[str, list[dict[str, Any]]] = defaultdict(list)
+        """What each compute has reported, the oldest first."""
         self._store = store
         self._faults = faults
         self._token = token
@@ -55,6 +59,9 @@ class PublicApi:
             [
                 # ids may hold slashes, which clients do not escape
                 web.get("/compute/api/v2/computes/{id:.+}/spec", self._route("spec", self._spec)),
+                web.post(
+                    "/compute/api/v2/computes/{id:.+}/report", self._route("report", self._report)
+                ),
                 web.put("/notify-attach", self._route("notify", self._notify_attach)),
             ]
         )
@@ -64,7 +71,7 @@ class PublicApi:
         async def route(request: web.Request) -> web.StreamResponse:
             if name == "spec":
                 self.traffic.count(request.match_info["id"], "fetches")
-            else:
+            elif name == "notify":
                 self.traffic.counts["notifications"] += 1
             wrapped = handler
             for fault in reversed(self._faults.take(name)):
@@ -98,10 +105,16 @@ class PublicApi:
         if compute is None:
             return _unknown(name)
         headers["ETag"] = compute.etag
+        if self.wants_reports:
+            headers["Compute-Reports"] = "1"
         if compute.etag in known:
             self.traffic.count(name, "not_modified")
             return web.Response(status=304, headers=headers)
         return web.json_response(text=compute.text, headers=headers)
+
+    async def _report(self, request: web.Request) -> web.Response:
+        self.reports[request.match_info["id"]].append(await read_object(request))
+        return web.json_response({})
 
     async def _older(self, request: web.Request) -> web.Response:
         """What a lagging replica would answer: the document before the last change."""

@@ -23,6 +23,7 @@ NOTHING = Snapshot(
     pending=False,
     suspected_since=None,
     suspicion=None,
+    suspicions=(),
     last_attempt=None,
     next_attempt_at=None,
     requests_total=0,

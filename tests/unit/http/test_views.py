@@ -79,6 +79,12 @@ def test_an_empty_node() -> None:
         "status_since": None,
         "error_since": None,
         "closed_ports": [],
+        "report": {
+            "accepted_at": None,
+            "desired_sha256": None,
+            "applied_sha256": None,
+            "error": None,
+        },
     }
 
 

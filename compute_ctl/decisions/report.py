@@ -1,0 +1,131 @@
+"""What the daemon tells its control plane of itself. Pure.
+
+A report says which document is desired and which one Postgres has proven (an acknowledgement, or a
+refusal with its reason), and which servers Postgres suspects. No secret is in it.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Final
+
+from msgspec import Struct, field
+
+from compute_ctl.decisions.model import Desired, Snapshot, Suspected
+from compute_ctl.decisions.persistent_state import GenerationRef
+from compute_ctl.decisions.proof import Proof
+from compute_ctl.document.versions import Version
+from compute_ctl.redact import redact
+
+DAEMON: Final = "compute_ctl"
+MAX_SUSPICIONS: Final = 128
+"""One for each shard; more than that are not reported."""
+
+
+class ReportedDocument(Struct, frozen=True, kw_only=True):
+    """A document, as the control plane can recognise it."""
+
+    generation: int | None
+    """Its `spec.generation`."""
+    hash: str
+    """SHA-256 of its content, in hex."""
+    proof: Proof | None = None
+    """How much of it Postgres has proven; None for the desired one."""
+
+
+class ReportedSuspicion(Struct, frozen=True, kw_only=True):
+    """A server that Postgres suspects."""
+
+    source: str
+    shard: int | None
+    endpoint: str | None
+    """``host:port`` in the running configuration, None where that cannot be told."""
+    trouble: str = field(name="class")
+    sqlstate: str
+    text: str
+    since: datetime
+    count: int
+
+
+class Report(Struct, frozen=True, kw_only=True):
+    """The body of a report."""
+
+    daemon: str = DAEMON
+    version: str
+    """Of the daemon."""
+    status: str
+    desired: ReportedDocument | None
+    applied: ReportedDocument | None
+    outcome: str | None
+    """How the last attempt ended, None before the first."""
+    reason: str
+    pending_restart: tuple[str, ...]
+    """Settings that wait for a restart of Postgres."""
+    suspicions: tuple[ReportedSuspicion, ...]
+
+    def says_more_than(self, earlier: Report | None) -> bool:
+        """Whether there is more in it than a higher count of the same complaints."""
+        return earlier is None or _without_counts(self) != _without_counts(earlier)
+
+
+def report_of(snapshot: Snapshot, *, version: str) -> Report:
+    """Return what there is to report at the moment of *snapshot*; *version* is the daemon's."""
+    attempt = snapshot.last_attempt
+    return Report(
+        version=version,
+        status=snapshot.status.value,
+        desired=_desired(snapshot.desired),
+        applied=_applied(snapshot.applied, snapshot.proof),
+        outcome=attempt.outcome.value if attempt else None,
+        reason=redact(attempt.reason) if attempt else "",
+        pending_restart=tuple(one.name for one in snapshot.pending_restart),
+        suspicions=tuple(map(_suspicion, snapshot.suspicions[:MAX_SUSPICIONS])),
+    )
+
+
+def _desired(desired: Desired | None) -> ReportedDocument | None:
+    if desired is None:
+        return None
+    return ReportedDocument(generation=_number(desired.version), hash=desired.content_sha256)
+
+
+def _applied(applied: GenerationRef | None, proof: Proof) -> ReportedDocument | None:
+    if applied is None:
+        return None
+    return ReportedDocument(
+        generation=_number(applied.version), hash=applied.content_sha256, proof=proof
+    )
+
+
+def _number(version: Version | None) -> int | None:
+    return version.generation if version else None
+
+
+def _suspicion(suspected: Suspected) -> ReportedSuspicion:
+    found = suspected.suspicion
+    return ReportedSuspicion(
+        source=found.source,
+        shard=found.shard,
+        endpoint=suspected.endpoint,
+        trouble=found.trouble,
+        sqlstate=found.sqlstate,
+        text=redact(found.text),
+        since=suspected.since,
+        count=found.count,
+    )
+
+
+def _without_counts(report: Report) -> tuple[object, ...]:
+    complaints = tuple(
+        (one.source, one.shard, one.endpoint, one.trouble, one.sqlstate)
+        for one in report.suspicions
+    )
+    return (
+        report.status,
+        report.desired,
+        report.applied,
+        report.outcome,
+        report.reason,
+        report.pending_restart,
+        complaints,
+    )

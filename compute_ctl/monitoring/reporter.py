@@ -1,0 +1,124 @@
+"""Reports to a control plane that has asked for it: soon after each change, and every minute.
+
+A report is never in the way of a fetch, and one that fails costs nothing: the next one says more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from compute_ctl.decisions.model import AckAnswer, Attempt, RequestOrigin
+from compute_ctl.decisions.report import Report, report_of
+from compute_ctl.decisions.transitions import Status
+from compute_ctl.errors import FetchError
+from compute_ctl.monitoring.observers import SilentObserver
+from compute_ctl.node import Node
+from compute_ctl.ports import Clock, ReportReceiver
+
+logger = logging.getLogger(__name__)
+
+INTERVAL_S: Final = 60.0
+"""Between two reports of which the second says nothing new."""
+PAUSE_S: Final = 0.1
+"""Between two reports at least."""
+SETTLE_S: Final = 0.02
+"""From a change to its report: the fetch goes out first, and what follows at once is in it."""
+LOOK_S: Final = 1.0
+"""Between two looks for a change of which nobody tells, such as the end of a suspicion."""
+RETRY_MAX_S: Final = 30.0
+"""The longest pause after reports that were not taken."""
+
+
+class Reporter(SilentObserver):
+    """Tells the control plane what the node knows; `run` is its task."""
+
+    def __init__(
+        self,
+        *,
+        node: Node,
+        receiver: ReportReceiver,
+        clock: Clock,
+        version: str,
+        jitter: Callable[[], float],
+    ) -> None:
+        """*version*: the daemon's; *jitter* returns a random number from 0 to 1."""
+        self._node = node
+        self._receiver = receiver
+        self._clock = clock
+        self._version = version
+        self._jitter = jitter
+        self._changed = asyncio.Event()
+        self._accepted: Report | None = None
+        self._accepted_at = 0.0
+        """Monotonic seconds."""
+        self._failures = 0
+
+    def on_move(self, old: Status, new: Status, why: str) -> None:
+        """Look whether there is something to report."""
+        self._changed.set()
+
+    def on_attempt(self, attempt: Attempt) -> None:
+        """Look whether there is something to report."""
+        self._changed.set()
+
+    def on_refresh_request(self, source: RequestOrigin) -> None:
+        """Look whether there is something to report."""
+        self._changed.set()
+
+    def on_ack(self, answer: AckAnswer) -> None:
+        """Look whether there is something to report."""
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Report for ever."""
+        while True:
+            await self._wait(LOOK_S)
+            if not self._receiver.wants_reports:
+                continue
+            await asyncio.sleep(SETTLE_S)
+            report = report_of(self._node.snapshot(), version=self._version)
+            if not (report.says_more_than(self._accepted) or self._due):
+                continue
+            await self._send(report)
+            await asyncio.sleep(self._pause)
+
+    async def _wait(self, within_s: float) -> None:
+        """Wait until something may have changed, but no longer than that."""
+        try:
+            await asyncio.wait_for(self._changed.wait(), within_s)
+        except TimeoutError:
+            return
+        self._changed.clear()
+
+    @property
+    def _due(self) -> bool:
+        return self._clock.monotonic() - self._accepted_at >= INTERVAL_S
+
+    @property
+    def _pause(self) -> float:
+        """Seconds until the next report may go out; longer the more have failed in a row."""
+        if not self._failures:
+            return PAUSE_S
+        longest = min(PAUSE_S * 2.0**self._failures, RETRY_MAX_S)
+        return longest * (1.0 + self._jitter()) / 2
+
+    async def _send(self, report: Report) -> None:
+        try:
+            await self._receiver.report(msgspec.json.encode(report))
+        except FetchError as error:
+            self._failures = min(self._failures + 1, 16)
+            if self._failures == 1:
+                logger.info("%s", error)
+            self._node.report_failed(str(error))
+            return
+        self._failures = 0
+        self._accepted, self._accepted_at = report, self._clock.monotonic()
+        self._node.report_accepted(
+            desired_sha256=report.desired.hash if report.desired else None,
+            applied_sha256=report.applied.hash if report.applied else None,
+        )
