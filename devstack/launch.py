@@ -1,6 +1,5 @@
 """Start a stand-in as a child process and hold what a caller needs of it."""
 
-import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -11,19 +10,15 @@ from typing import Self
 from devstack.client import ControlPlaneAdmin, PageserverAdmin
 from devstack.process import Child
 
-ROOT = Path(__file__).resolve().parent.parent
-
 
 class Standin:
     """A running stand-in; use it as a context manager."""
 
     def __init__(self, module: str, arguments: Sequence[str | Path], log: Path) -> None:
         self.log = log
-        paths = (str(ROOT), os.environ.get("PYTHONPATH"))
         self.child = Child(
             [sys.executable, "-m", f"devstack.{module}", *arguments],
             stderr=log,
-            env={"PYTHONPATH": os.pathsep.join(filter(None, paths))},
         )
         self.address: str = self.child.ready["listen"]
         host, _, port = self.address.rpartition(":")

@@ -5,7 +5,6 @@ signal to the thread that forked. A program that changes its own user loses that
 stopped.
 """
 
-import ctypes
 import io
 import json
 import os
@@ -13,33 +12,20 @@ import pwd
 import select
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from signal import SIGCONT, SIGKILL, SIGTERM
 from types import TracebackType
 from typing import Any, Self
 
-PR_SET_PDEATHSIG = 1
+from devstack.fork_server import DieWithParent, Popen
+
 TAIL_BYTES = 4000
 READY_LIMIT = 64 * 1024
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class ChildError(Exception):
     """A child did not start, or did not stop; the text ends with what it said on stderr."""
-
-
-def die_with_parent(death_signal: int) -> Callable[[], None]:
-    """What a child runs between fork and exec so that it gets `death_signal` when we die."""
-    parent = os.getpid()
-
-    def arm() -> None:
-        _libc.prctl(PR_SET_PDEATHSIG, death_signal)
-        if os.getppid() != parent:  # we died before the call took effect
-            os._exit(1)
-
-    return arm
 
 
 class Child:
@@ -69,7 +55,7 @@ class Child:
         self._output = io.FileIO(output)
         try:
             with stderr.open("ab") as log:
-                self._process = subprocess.Popen(
+                self._process = Popen(
                     [str(word) for word in argv],
                     stdin=subprocess.DEVNULL,
                     stdout=child_output if ready else log,
@@ -79,7 +65,7 @@ class Child:
                     user=user,
                     group=None if user is None else pwd.getpwnam(user).pw_gid,
                     extra_groups=None if user is None else [],
-                    preexec_fn=die_with_parent(death_signal),  # noqa: PLW1509 - no threads here
+                    preexec_fn=DieWithParent(death_signal, os.getpid()),
                 )
         except BaseException:
             self._output.close()

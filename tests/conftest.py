@@ -2,18 +2,24 @@
 
 import os
 import signal
+import sys
 import tempfile
 
 import aiohttp
 import psycopg
 import pytest
 
+from devstack import fork_server
 from devstack.installation import pg_config
 
 pytest_plugins = ["tests.support.fixtures"]
 
 MEMORY = "/dev/shm"
 MEMORY_NEEDED = 4 << 30
+PROGRAMS = ("compute_ctl", "devstack.pageserver", "devstack.control_plane", "devstack.proxy")
+"""What tests start again and again."""
+SLOW_START = ("PYTHONDONTWRITEBYTECODE", "SSL_CERT_FILE")
+"""Set where this was written: each interpreter compiled every module and read 140 certificates."""
 
 
 def memory_will_do() -> bool:
@@ -30,6 +36,10 @@ def pytest_configure() -> None:
     And let Postgres be stopped: a job in the background has SIGQUIT ignored, and hands that on.
     """
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+    for name in SLOW_START:
+        os.environ.pop(name, None)
+    sys.dont_write_bytecode = False
+    fork_server.use(fork_server.ForkServer(*PROGRAMS))
     if memory_will_do():
         tempfile.tempdir = MEMORY
 

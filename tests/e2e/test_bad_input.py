@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from devstack import fork_server
 from devstack.compute import TENANT, TIMELINE, Compute
 from devstack.document import attached
 from devstack.installation import binary
@@ -32,12 +33,9 @@ def fingerprint(folder: Path) -> dict[str, tuple[int, str]]:
 
 def run_daemon(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Run compute_ctl with arguments that it must refuse."""
-    return subprocess.run(
+    return fork_server.run(
         [sys.executable, "-m", "compute_ctl", *map(str, arguments)],
-        capture_output=True,
-        text=True,
         timeout=20,
-        check=False,
     )
 
 

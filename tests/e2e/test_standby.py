@@ -8,6 +8,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from devstack import fork_server
 from devstack.daemon import Daemon
 from devstack.installation import binary, free_port, give_away, make_folder, run_as
 from devstack.postgres import Postgres, Template
@@ -80,9 +81,8 @@ class Cluster:
 
 def run_cli(*words: str) -> subprocess.CompletedProcess[str]:
     """Run a command for people."""
-    return subprocess.run(
-        [sys.executable, "-m", "compute_ctl", *words],
-        capture_output=True, text=True, check=False, timeout=30,
+    return fork_server.run(
+        [sys.executable, "-m", "compute_ctl", *words], timeout=30,
     )  # fmt: skip
 
 

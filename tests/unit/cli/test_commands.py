@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from compute_ctl.__main__ import main
+from devstack import fork_server
 
 
 def test_the_daemon_imports_nothing_for_people() -> None:
@@ -37,14 +38,12 @@ def test_completion(words: str, cursor: int, expected: set[str]) -> None:
         "COMP_WORDS": words,
         "COMP_CWORD": str(cursor),
     }
-    done = subprocess.run(
+    done = fork_server.run(
         [sys.executable, "-m", "compute_ctl"],
         env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
         timeout=20,
     )
+    assert 0 == done.returncode
     assert expected == {line.removeprefix("plain,") for line in done.stdout.split()}
 
 

@@ -1,12 +1,12 @@
 """The pageserver stand-in as a process: its arguments, its orders, its end."""
 
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from psycopg import OperationalError
 
+from devstack import fork_server
 from devstack.client import AdminError
 from devstack.launch import Pageserver
 from devstack.wait import wait_until
@@ -70,12 +70,9 @@ def test_same_port_after_a_crash(make_pageserver: PageserverFactory) -> None:
 def test_bad_arguments(pgdata: Path, arguments: list[str], message: str) -> None:
     """Bad arguments end with status 2 and one clear line."""
     good = ["--pgdata", str(pgdata), "--tenant", TENANT, "--timeline", TIMELINE]
-    done = subprocess.run(
+    done = fork_server.run(
         [sys.executable, "-m", "devstack.pageserver", *good, *arguments],
-        capture_output=True,
-        text=True,
         timeout=20,
-        check=False,
     )
     assert done.returncode == 2
     assert message in done.stderr.splitlines()[-1]
