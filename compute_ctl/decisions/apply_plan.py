@@ -1,4 +1,4 @@
-"""The decisions of one attempt: what a document is worth, what follows a refusal. Pure."""
+"""What to do with a document, and what to fall back to after a refusal. Pure."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ from compute_ctl.document.spec_sources import UPSTREAM_SETTINGS
 from compute_ctl.document.versions import Version, is_older
 
 QUARANTINE_RETRY: Final = timedelta(minutes=1)
-"""A quarantined content that comes in a new version is tried again no more often than this."""
+"""How often quarantined content is tried again when it comes in a new version."""
 
 
 class Action(StrEnum):
     """What to do with a document."""
 
     KEEP = "keep"
-    """It is not accepted: this source has said it before, and something else was pushed since."""
+    """Ignore it: this source has sent it before, and another document was pushed since."""
     NOTHING = "nothing"
-    """It is what already runs; its version may be newer."""
+    """It already runs; its version may be newer."""
     ADOPT = "adopt"
-    """The file would be the same: only the facts move."""
+    """Its file would be the same as the live one: record it as applied."""
     VERIFY = "verify"
-    """The file would be the same, but Postgres has not proven it."""
+    """Its file would be the same, but is not proven yet."""
     STALE = "stale"
+    """It is older than the version floor."""
     QUARANTINED = "quarantined"
     APPLY = "apply"
     """Write it."""
@@ -37,18 +38,18 @@ class Action(StrEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Baseline:
-    """What a document is weighed against."""
+    """What a document is compared with."""
 
     written: Written | None
     desired: Desired | None
     floor: Version | None
-    """Nothing older than this is taken."""
+    """Older documents are refused."""
     quarantined: Quarantined | None
-    """The entry for this content, if there is one."""
+    """The quarantine of this content, if there is one."""
     worker_complains: bool = False
-    """Postgres itself waits for news."""
+    """Postgres reports that servers in its configuration fail."""
     seen_before: bool
-    """It is unversioned and equals the last one that came from this source."""
+    """It is unversioned and equals the last document of this source."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,13 +59,13 @@ class ApplyResult:
     outcome: Outcome
     reason: str = ""
     broken: bool = False
-    """Neither the document nor a good generation runs."""
+    """Neither the document nor a fallback runs."""
     invalid: bool = False
-    """Refused by our own checks."""
+    """Refused by the daemon's own checks."""
     lasting: bool = False
-    """The source refuses us, and will go on doing so until a person does something."""
+    """The source refuses the daemon until a person changes something."""
     excused: bool = False
-    """Not proven, but nobody is to blame: Postgres is not up."""
+    """Not proven only because Postgres does not run."""
 
 
 def classify(
@@ -92,7 +93,7 @@ def classify(
 
 def _may_retry(document: Document, entry: Quarantined, known: Baseline, now: datetime) -> bool:
     is_new = document.version != entry.version or document.operation_uuid != entry.operation_uuid
-    # An unfinished check may end on a machine that is less busy; a heal does not wait for that.
+    # An unfinished check may finish on a less busy machine; a heal does not wait for that.
     is_new = is_new or (entry.unfinished and not known.worker_complains)
     just_now = timedelta(0) <= now - entry.at < QUARANTINE_RETRY  # not where the clock was set back
     return is_new and not just_now
@@ -100,7 +101,7 @@ def _may_retry(document: Document, entry: Quarantined, known: Baseline, now: dat
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class GoodBody:
-    """The body of the last known good generation, in its two parts."""
+    """The file to fall back to, in its two parts."""
 
     rest: str
     upstream: str
@@ -111,9 +112,9 @@ def fallback_body(
 ) -> str | None:
     """Return the body to fall back to after a refusal, None where there is none.
 
-    The rest of the last known good generation and the newest upstream: a bad `work_mem` beside a
-    good new pageserver list costs the `work_mem`, never the heal, and a rollback does not bring a
-    dead pageserver back. The old upstream returns only where the new one itself was refused.
+    It combines the rest of *good* with the new upstream: a bad `work_mem` in the same document must
+    not stop a new pageserver list, nor bring a dead pageserver back. The old upstream is taken only
+    where the new one itself was refused.
     """
     if good is None:
         return None
@@ -125,8 +126,7 @@ def fallback_body(
 def reasons(complaints: tuple[Complaint, ...], *, places: bool = True) -> str:
     """Return *complaints* as one line for log and status.
 
-    Without *places* where they are about a text that is not, or will not stay, in the live file:
-    whoever opens that would find something innocent in the line named.
+    Pass places=False for a candidate; its line numbers do not match the live file.
     """
     return "; ".join(_reason(complaint, place=places) for complaint in complaints)
 

@@ -1,4 +1,4 @@
-"""Whether new sessions are let in, and whose fault it is where they are not. Pure."""
+"""Whether a refused login is evidence against the configuration. Pure."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from dataclasses import dataclass
 from typing import Final
 
 _NO_EVIDENCE: Final = ("08", "28", "3D", "40", "53", "57")
-"""Classes of SQLSTATEs that say nothing against settings: connection, authentication, no such
-database, a conflict, no resources (53300: too many connections), a server that stops or starts."""
+"""SQLSTATE classes that do not implicate settings: connection, authentication, no such database,
+a conflict, no resources (53300: too many connections), a server that stops or starts."""
 _STORAGE: Final = frozenset({"58000", "58030", "XX001", "XX002"})
 """Errors of a disk or a pageserver."""
 _INTERNAL: Final = "XX000"
-"""Of anybody: also of pageserver clients, and of libraries that cannot be loaded."""
+"""Raised by anything: also by pageserver clients, and for libraries that cannot be loaded."""
 
 
 def is_evidence(sqlstate: str | None, *, troubled: bool) -> bool:
-    """Return whether a session refused with *sqlstate* (FATAL) may be refused due to a setting.
+    """Return whether a setting may be why a session was refused with *sqlstate* (FATAL).
 
-    *troubled*: Postgres complains of the servers it depends on, which may be the reason too.
+    *troubled*: Postgres reports failing upstream servers, which may be the reason, too.
     """
     if sqlstate is None or sqlstate[:2] in _NO_EVIDENCE or sqlstate in _STORAGE:
         return False
@@ -26,17 +26,17 @@ def is_evidence(sqlstate: str | None, *, troubled: bool) -> bool:
 
 @dataclass(kw_only=True, slots=True)
 class Logins:
-    """What the last look at each generation has said of logins."""
+    """The last result of a login, under the live generation and under the one before it."""
 
     generation: str | None = None
     """The marker in the file."""
     last: str | None = None
-    """SQLSTATE of the last refusal, '' where a session was let in; None: nothing is known."""
+    """SQLSTATE of the last refusal, '' after a successful login; None: unknown."""
     before: str | None = None
-    """The same when the present generation was written."""
+    """`last` at the time when the live generation was written."""
 
     def written(self, marker: str) -> bool:
-        """Note which generation the next logins are made under; return whether it is another."""
+        """Record which generation is live; return whether it has changed."""
         if marker == self.generation:
             return False
         self.generation, self.before = marker, self.last

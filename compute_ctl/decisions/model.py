@@ -30,7 +30,7 @@ class Outcome(StrEnum):
     EMPTY = "empty"
     """The source says that this compute is detached."""
     UNPROVEN = "unproven"
-    """Written, but Postgres did not acknowledge it in time."""
+    """Written, but not acknowledged by Postgres in time."""
     BLOCKED = "blocked"
     """An error outside our file keeps Postgres from reading it."""
     WRITE_FAILED = "write_failed"
@@ -38,11 +38,11 @@ class Outcome(StrEnum):
     """A newer push took its place."""
     TERMINATED = "terminated"
     TIMEOUT = "timeout"
-    """The caller's patience ended first."""
+    """The caller waited no longer; the attempt goes on."""
 
 
 PUSH: Final = "push"
-"""The source of a document that somebody pushed, beside the names of the sources pulled from."""
+"""The source of a pushed document; a pulled one has the name of its `DocumentSource`."""
 
 GOOD_OUTCOMES: Final = frozenset({Outcome.APPLIED, Outcome.UNCHANGED})
 
@@ -51,7 +51,7 @@ class RequestOrigin(StrEnum):
     """Who asks for a refresh."""
 
     WORKER = "worker"
-    """Postgres's refresh worker: repeats itself while the trouble lasts."""
+    """Postgres's refresh worker, which repeats its request while the trouble lasts."""
     OPERATOR = "operator"
     """A person, a script or Neon's own library."""
     CLOCK = "clock"
@@ -106,7 +106,7 @@ class Ticket:
 
     refresh_id: int
     coalesced: bool
-    """A request that no attempt had taken yet existed already."""
+    """It joins an earlier request that no attempt has taken yet."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,19 +119,19 @@ class AckMessage:
     stripe_size: int = 0
     pid: int = 0
     suspects: bool | None = None
-    """Whether the worker complains of any upstream server; False: the trouble is over."""
+    """Whether the worker reports any upstream server as failing; False: the trouble is over."""
     not_reloaded: tuple[str, ...] = ()
     """What the postmaster did not reload: ``ssl``, ``hba``, ``ident``."""
 
 
 class AckAnswer(StrEnum):
-    """What an acknowledgement was worth."""
+    """What an acknowledgement proves."""
 
     TAKEN = "taken"
     STALE = "stale"
-    """An earlier generation of ours."""
+    """It is for an earlier generation."""
     UNKNOWN = "unknown"
-    """No marker of ours: proves nothing."""
+    """It is for no generation of this daemon."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -148,7 +148,7 @@ class Attempt:
     generation: int | None = None
 
     def repeats(self, earlier: Attempt | None) -> bool:
-        """Whether it says nothing that *earlier* has not said: log and history leave it out."""
+        """Whether it only repeats *earlier*: then log and history leave it out."""
         return (
             earlier is not None
             and self.outcome is not Outcome.APPLIED
@@ -182,7 +182,7 @@ class CatalogRun:
     failed_migration: int | None = None
 
     def repeats(self, earlier: CatalogRun | None) -> bool:
-        """Whether it says nothing that *earlier* has not said: the history leaves it out."""
+        """Whether it only repeats *earlier*: then the history leaves it out."""
         return (
             earlier is not None
             and self.statements == 0
@@ -200,16 +200,16 @@ class Written:
     upstream: str
     at: datetime
     content_sha256: str = ""
-    """Of the document; '' where the file is a mixture of two, or the document is lost."""
+    """Of the document; '' where the file combines two documents, or the document is lost."""
     version: Version | None = None
     names: frozenset[str] = frozenset()
     """The settings in it."""
     changed: frozenset[str] = frozenset()
-    """Those of the rest that differ from the last other rest that was proven."""
+    """Settings of the rest that differ from the last rest proven before."""
     servers: Mapping[str, str] = field(default_factory=dict)
-    """Of these the ones that name other servers and are not empty."""
+    """Those that name other servers and are not empty."""
     map_sha256: str = ""
-    """What the worker's acknowledgement must name; '' where any will do."""
+    """The shard map that the worker's acknowledgement must name; '' accepts any."""
     is_fallback: bool = False
     proven: bool = False
     in_full: bool = False
@@ -220,8 +220,8 @@ class Written:
         """All of the file but the marker line."""
         return self.rest + self.upstream
 
-    def fact(self, at: datetime) -> GenerationRef:
-        """Return this generation as a fact that became true at *at*."""
+    def ref(self, at: datetime) -> GenerationRef:
+        """Return a reference to this generation, as of *at*."""
         return GenerationRef(
             generation=self.marker.generation,
             marker=str(self.marker),
@@ -252,7 +252,7 @@ class Desired:
     source: str
     generation: int | None = None
     mode: str | None = None
-    """What it says of its mode; None where it says nothing."""
+    """The mode that it asks for, None for none."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

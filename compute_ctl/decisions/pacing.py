@@ -1,10 +1,10 @@
 """When the daemon asks its source again. Pure: time and randomness are arguments.
 
-The first signal after quiet is answered at once, since a heal shall take milliseconds. While the
-trouble lasts, the next fetch comes after a random part of a quarter of its age: a fleet that began
-together drifts apart, and the source is asked less and less often, yet a publication that is late
-by seconds is seen within a fraction of its delay. A failing source is asked at a doubling interval;
-what it asks for in Retry-After is cut by nothing but force.
+The first signal after quiet is answered at once, so that a heal takes milliseconds. While the
+trouble lasts, the pause before the next fetch is random, up to a quarter of the trouble's age: the
+fetches of a fleet spread out and become rarer, and a publication that comes late is still seen
+after a fraction of its delay. The pause after failures doubles. Retry-After is honoured except for
+a forced request.
 
 Times are seconds of one monotonic clock; random numbers are uniform in [0, 1).
 """
@@ -26,7 +26,7 @@ _SUSPECT_CAP_S: Final = (0.05, 5.0)
 _SUSPECT_AGE_SHARE: Final = 0.25
 _FAILURE_CAP_S: Final = (0.1, 5.0)
 _BESIDE_LONG_POLL_S: Final = (5.0, 10.0)
-"""Pause between fetches beside a long poll: it may have died without a word."""
+"""Pause between fetches beside a long poll, which may be dead without an error."""
 
 
 class Why(StrEnum):
@@ -46,47 +46,47 @@ class Due:
     """The next fetch."""
 
     at: float
-    """Seconds of the caller's clock; may lie in the past, also infinitely far: now."""
+    """Seconds of the caller's clock; a time in the past, even -inf, means now."""
     why: Why
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pacing:
-    """The facts that decide when the next fetch is due; the same facts give the same time.
+    """What decides when the next fetch is due; equal values give equal times.
 
     Times are None for "never" or "nobody".
     """
 
     random: float
-    """Drawn anew for each fetch, not for each question."""
+    """Drawn once for each fetch."""
     min_interval: float
-    """Between the begins of two fetches, at least."""
+    """Between the starts of two fetches, at least."""
     next_tick_at: float = inf
-    """The periodic look at the source."""
+    """The periodic fetch."""
     last_fetch_at: float | None = None
     """When the last fetch began."""
     last_end_at: float | None = None
-    """When the last attempt ended, whatever became of it."""
+    """When the last attempt ended, with any outcome."""
     suspected_since: float | None = None
     """The first signal of the present trouble."""
     last_signal_at: float | None = None
-    """The last one: signals after the first only make the suspicion last."""
+    """The last one; it extends the suspicion."""
     operator_at: float | None = None
     """An operator's request that no fetch has taken."""
     forced_at: float | None = None
-    """The same with force: not even Retry-After counts."""
+    """The same with force, which ignores Retry-After."""
     held: bool = False
-    """The source holds a long poll of ours, so it tells by itself what is new."""
+    """A long poll is open, so the source reports a change by itself."""
     failures: int = 0
     """Fetches that the source failed to answer, in a row."""
     lasting: bool = False
-    """The last answer was a refusal that another request soon will not change."""
+    """The last answer was a refusal that will not change soon."""
     nothing_in_force: bool = False
     """Postgres has no configuration yet: go on asking without any suspicion."""
     unheard: bool = False
-    """Nothing is known but what an earlier daemon left, which may be days old: go on asking."""
+    """The source has not answered this daemon yet, and the state may be days old: go on asking."""
     retry_after_until: float | None = None
-    """The source wants to be left alone until then; made by the function of that name."""
+    """No fetch before this time; from the function of that name."""
 
     def due(self) -> Due:
         """Return when the next fetch is due, and why."""
@@ -126,7 +126,7 @@ class Pacing:
             yield Due(at=at, why=Why.SUSPICION)
 
     def _pause(self, cap: float, low: float = 0.0) -> float:
-        """Return how long to wait, *low* to *cap*; slowly where it is no use."""
+        """Return a random pause of *low* to *cap* seconds; a long one after a lasting refusal."""
         if self.lasting:
             low, cap = _FAILURE_CAP_S[1] / 2, _FAILURE_CAP_S[1]
         return low + self.random * (cap - low)
@@ -145,10 +145,10 @@ def failure_cap(failures: int) -> float:
 
 
 def retry_after_until(now: float, retry_after_s: float, random: float) -> float:
-    """Return until when a source is left alone that answered Retry-After at *now*.
+    """Return when a source may be asked again that answered Retry-After at *now*.
 
-    What it asks for is believed up to a minute; on top comes a random part of half of it, so that
-    those it turned away together do not come back together.
+    Up to a minute is honoured. A random part of half of it is added, so that clients that were
+    refused together do not return together.
     """
     asked = min(max(retry_after_s, 0.0), RETRY_AFTER_MAX_S)
     return now + asked + random * max(1.0, asked / 2)
@@ -160,7 +160,7 @@ def suspicion_over_at(last_signal_at: float) -> float:
 
 
 def first_tick_at(now: float, interval: float, random: float) -> float:
-    """Return the first periodic look: spread, so that a fleet does not look together."""
+    """Return the time of the first periodic fetch, spread over a fleet."""
     return now + random * interval
 
 

@@ -1,9 +1,8 @@
-"""What Postgres itself says of a configuration, judged. Pure.
+"""The verdict on a generation, from what Postgres says about it. Pure.
 
-Bad, waiting for a restart, shadowed by a later source and broken elsewhere look alike in
-`pg_file_settings`; `judge` tells them apart. The order of the questions that fill a `SqlReport`
-(one session: ``client_min_messages=debug3``, then pg_file_settings, then
-``pg_settings.pending_restart``) matters: see `sql.probe`.
+A bad setting, one that waits for a restart, one that a later source overrides and an error in
+somebody else's file look alike in `pg_file_settings`; `judge` tells them apart. The order of the
+queries that fill a `SqlReport` matters: see `sql.probe`.
 """
 
 from __future__ import annotations
@@ -42,11 +41,11 @@ class Complaint:
     file: str | None = None
     line: int | None = None
     unfinished: bool = False
-    """Nothing was found wrong, but the check did not come to an end."""
+    """Nothing was found wrong, but the check did not end in time."""
 
     @property
     def said(self) -> str:
-        """The reason, for a reader who has been told the setting already."""
+        """The reason without the name of the setting."""
         return self.reason.replace(f' for parameter "{self.name}"', "", 1)
 
 
@@ -75,29 +74,29 @@ class PendingRestart:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SqlReport:
-    """What one session saw."""
+    """What one new session saw."""
 
     conf_load_time: datetime
-    """pg_conf_load_time() of that (new) session's postmaster."""
+    """Its pg_conf_load_time()."""
     marker: str | None
-    """neon_refresh.config_generation as this session has it; None where undefined."""
+    """Its neon_refresh.config_generation; None where undefined."""
     library_loaded: bool
     """Whether neon_refresh really defines the marker (a placeholder proves nothing)."""
     settings: tuple[FileSetting, ...]
     pending_restart: tuple[PendingRestart, ...]
     command_line: Mapping[str, str] = field(default_factory=dict)
-    """Settings that the server's command line has fixed (lower case), and their values."""
+    """Settings on the server's command line (lower case), and their values."""
     running: Mapping[str, Running] | None = None
-    """What this session runs with, by name in lower case, but for defaults; None: not asked."""
+    """Its settings that are no defaults, by name in lower case; None: not asked."""
     login_ms: float = 0.0
     """How long it took to log in."""
     notices: tuple[str, ...] = ()
-    """Messages of the server while it read the files: the reasons."""
+    """Messages of the server while it read the files: they have the reasons of errors."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ack:
-    """What the refresh worker acknowledged for the marker in question."""
+    """What the refresh worker acknowledged for a marker."""
 
     map_matches: bool
     """The published shard map is the one rendered."""
@@ -105,11 +104,11 @@ class Ack:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verdict:
-    """The judgement over one generation."""
+    """What is known of one generation."""
 
     proof: Proof
     bad: tuple[Complaint, ...] = ()
-    """Positive evidence that Postgres refuses managed settings."""
+    """Evidence that Postgres refuses managed settings."""
     blocked: tuple[Complaint, ...] = ()
     """Errors outside our file that keep Postgres from reading it: no fault of the document."""
     shadowed: tuple[Complaint, ...] = ()
@@ -119,15 +118,15 @@ class Verdict:
     pending_restart: tuple[PendingRestart, ...] = ()
     """All settings of the server that wait for a restart, whoever changed them."""
     waits: bool = False
-    """Something of this generation waits for a restart: it is not yet the last known good."""
+    """Something of this generation waits for a restart: it cannot be last known good yet."""
     stale: bool = False
     """The server runs with older values than its files have; a reload is needed."""
     blind: bool = field(default=False, compare=False)
-    """No session has answered: nothing is known but what the worker says."""
+    """No session has answered: nothing but the worker's acknowledgement is known."""
 
     @property
     def rejected(self) -> bool:
-        """Whether there is positive evidence against the document."""
+        """Whether there is evidence against the document."""
         return bool(self.bad)
 
 
@@ -159,13 +158,12 @@ def judge(
     blocked = () if files.read else tuple(files.complaints(ours=False))
     drift = files.drift() if files.read else _Drift()
     shadowed, lost = drift.shadowed, drift.lost
-    if ack is None:
-        runs = _runs_without_ack(report, files, marker=marker, swapped_at=swapped_at)
-        acknowledged = False
-    else:
-        runs = acknowledged = ack.map_matches
-    read_anew = report.marker == marker or not report.library_loaded
-    if runs and read_anew and files.marker_found and not bad and not blocked and not lost:
+    # Where the library is not loaded, anybody can set the marker as a placeholder.
+    has_read = files.marker_found and (report.marker == marker or not report.library_loaded)
+    acknowledged = ack is not None and ack.map_matches
+    # The load time alone is no proof: the file may not be included.
+    runs = report.conf_load_time > swapped_at if ack is None else acknowledged
+    if runs and has_read and not bad and not blocked and not lost:
         proof = Proof.FULL
     elif acknowledged and not any(item.name in UPSTREAM_SETTINGS for item in bad):
         proof = Proof.UPSTREAM
@@ -183,28 +181,15 @@ def judge(
     )
 
 
-def _runs_without_ack(
-    report: SqlReport, files: _Files, *, marker: str, swapped_at: datetime
-) -> bool:
-    """Return whether the server itself shows that it has read the generation.
-
-    The load time alone is no proof, the file may not be included; the value of the marker neither
-    where the library is not loaded, anybody can set a placeholder.
-    """
-    if report.conf_load_time <= swapped_at or not files.marker_found:
-        return False
-    return report.marker == marker or not report.library_loaded
-
-
 @dataclass(kw_only=True, slots=True)
 class _Drift:
-    """What is not in force of our file."""
+    """Settings of our file that are not in force."""
 
     shadowed: tuple[Complaint, ...] = ()
     lost: bool = False
-    """It keeps our servers out of force."""
+    """Settings that name other servers are among them."""
     stale: bool = False
-    """A reload would bring some of it into force."""
+    """A reload would bring some of them into force."""
 
     def add(self, complaint: Complaint, *, lost: bool) -> None:
         """Add a setting that is not in force."""
@@ -213,7 +198,7 @@ class _Drift:
 
 
 class _Files:
-    """pg_file_settings, read as what one reload would do."""
+    """The rows of pg_file_settings: what a reload would do."""
 
     def __init__(self, report: SqlReport, *, our_file: str, marker: str) -> None:
         self._report = report
@@ -223,7 +208,7 @@ class _Files:
         self._our_files = {posixpath.normpath(our_file), *map(posixpath.normpath, marked)}
         self.marker_found = bool(marked)
         self.read = any(row.applied for row in report.settings)
-        """Some line is applied. A file error or an unknown name anywhere keeps all from it."""
+        """Some line is applied. An error in a file or an unknown name anywhere prevents all."""
         self._pending = {item.name.lower() for item in report.pending_restart}
         self._winner = {row.name.lower(): row for row in report.settings if row.name}
 
@@ -232,14 +217,11 @@ class _Files:
         return posixpath.normpath(file) in self._our_files
 
     def waits_for_us(self, item: PendingRestart, names: frozenset[str]) -> bool:
-        """Return whether it is our file that a restart would bring into force.
-
-        A line that is gone may have been ours.
-        """
+        """Return whether a restart would bring our file into force; a removed line may be ours."""
         return item.name.lower() in names or item.file is None or self.ours(item.file)
 
     def complaints(self, *, ours: bool) -> Iterable[Complaint]:
-        """Yield the errors in our file, or those in all others, but not what needs a restart."""
+        """Yield errors in our file, or in all others; to need a restart is none."""
         for row in self._report.settings:
             if row.applied or row.error is None or self.ours(row.file) != ours:
                 continue
@@ -249,7 +231,7 @@ class _Files:
                 )
 
     def drift(self) -> _Drift:
-        """Return our settings that are not what a new session runs with."""
+        """Return our settings that a new session does not run with."""
         found = _Drift()
         if not self.marker_found:
             reason = f"no configuration file includes {self._our_file}"
@@ -271,9 +253,9 @@ class _Files:
     def _complaint(
         self, row: FileSetting, winner: FileSetting, name: str
     ) -> tuple[Complaint | None, str | None]:
-        """Return what overrules our *row*, if anything, and the value that runs instead."""
+        """Return what overrides our *row*, if anything, and the value that runs instead."""
         running = self._report.running
-        if name in self._report.command_line:  # for the server's view of its files, ours counts
+        if name in self._report.command_line:  # pg_file_settings does not know of it
             fixed = self._report.command_line[name]
             return Complaint(name=row.name, reason=_BY_COMMAND_LINE), fixed
         if winner is not row:
@@ -294,13 +276,13 @@ class _Files:
         return Complaint(name=row.name, reason=reason, file=now.file, line=now.line), now.value
 
     def _waits(self, row: FileSetting) -> bool:
-        """Return whether *row* is not wrong but needs a restart."""
+        """Return whether the error of *row* is only that it needs a restart."""
         if row.name is None:  # a restart-only line that is gone
             return "without restarting" in (row.error or "")
         return row.name.lower() in self._pending
 
     def _reason(self, row: FileSetting) -> str:
-        """Return why *row* is refused: the server's notice about it says more than the view."""
+        """Return why *row* is refused; a notice of the server says more than the view."""
         error = row.error or ""
         if row.name is None:
             return error

@@ -1,8 +1,7 @@
 """What the postmaster could not reload, and whether the document is to blame. Pure.
 
-A reload of TLS files, pg_hba.conf or pg_ident.conf that fails leaves the old ones in force. No view
-of the server shows it, and the next start may fail on it: the postmaster's own report is all there
-is.
+When the reload of TLS files, pg_hba.conf or pg_ident.conf fails, the old ones stay in force, and
+the next start may fail. No view shows it; only the postmaster's log and the library's hook do.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from compute_ctl.document.quoting import DIRECTIVES
 
 
 class Part(StrEnum):
-    """What is reloaded beside the settings; API (`not_reloaded` of an acknowledgement)."""
+    """What a reload reads beside the settings; API (`not_reloaded` of an acknowledgement)."""
 
     SSL = "ssl"
     HBA = "hba"
@@ -35,24 +34,24 @@ _DEPENDS_ON: Final = {
     Part.HBA: frozenset({"hba_file", "ssl", "db_user_namespace", "krb_server_keyfile"}),
     Part.IDENT: frozenset({"ident_file"}),
 }
-"""Settings that can make the reload of a part fail; for TLS all whose name begins so."""
+"""Settings that can make the reload of a part fail; for TLS also all that begin with ssl."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReloadError:
-    """One part that the postmaster said it did not reload."""
+    """A part that the postmaster did not reload."""
 
     part: Part
     text: str
-    """What it said, with the reason where that is known."""
+    """Its message, with the reason where that is known."""
     marker: str | None = None
-    """Of the generation that it had read; None where that is not known."""
+    """Of the generation that it had read; None: unknown."""
 
 
 def is_blamed(part: Part, changed: frozenset[str]) -> bool:
     """Whether a document that *changed* these settings is to blame for *part*.
 
-    A file of the operator that is broken is no fault of a document that has nothing to do with it.
+    Otherwise a file of the operator is broken, with which the document has nothing to do.
     """
     if changed & (DIRECTIVES | _DEPENDS_ON[part]):
         return True
@@ -66,10 +65,10 @@ def judged(
     before: frozenset[Part],
     changed: frozenset[str],
 ) -> Verdict:
-    """Return *verdict* with what was *heard* of the reload.
+    """Return *verdict* with the reload errors *heard*.
 
-    It is evidence against the rest of the generation if that *changed* something it depends on,
-    and the reload *before* did not say the same; else it is only shown, as drift.
+    An error is evidence against the generation if that *changed* a setting it depends on, and the
+    reload *before* did not fail in the same way; else it is shown as drift.
     """
     if not heard:
         return verdict

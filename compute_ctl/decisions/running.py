@@ -1,7 +1,6 @@
-"""What a new session really runs with, beside what the files say. Pure.
+"""Whether a new session runs with what our file says. Pure.
 
-`pg_file_settings` shows what a reload would do. Where nobody has reloaded since a line was changed
-or removed, a new session still runs with the old value.
+`pg_file_settings` shows what a reload would do; until then a session has the old values.
 """
 
 from __future__ import annotations
@@ -31,12 +30,12 @@ class Running:
 def differs(
     name: str, wanted: str | None, running: Mapping[str, Running], *, ours: Callable[[str], bool]
 ) -> str:
-    """Return why setting *name*, *wanted* so in our file, is not what runs; '' where it is.
+    """Return why setting *name*, which our file sets to *wanted*, does not run; '' if it does.
 
-    *running* is what a new session has; *ours* tells our file by its path. The settings that name
-    other servers are compared by value: nothing but a file or the command line can set them. Of
-    the others only the place is known, since the server compares units, not we; what role,
-    database or the session itself has set says nothing about the file.
+    *running* is what a new session has; *ours* recognizes our file by its path. Settings that name
+    other servers are compared by value: only a file or the command line can set them. Of all others
+    only the source is compared, since values may differ in their unit alone. A value that comes
+    from a role, a database or the session says nothing about the file.
     """
     found = running.get(name)
     if found is None:

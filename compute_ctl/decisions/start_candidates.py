@@ -1,4 +1,4 @@
-"""What to start Postgres with where it has not come up. Pure."""
+"""What to start Postgres with after a failed start. Pure."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from compute_ctl.decisions.model import Written
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KeptRest:
-    """A kept generation, in the two parts of its file."""
+    """A kept generation: the two parts of its file."""
 
     generation: int
     rest: str
     upstream: str
     refused: bool = False
-    """It is the file of a document that was refused."""
+    """Its document was refused."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,11 +31,11 @@ class Candidate:
 def candidates(
     failed: Written, kept: Iterable[KeptRest], *, started: int | None
 ) -> tuple[Candidate, ...]:
-    """Return what to try after a start with *failed*, in this order; each differs from the others.
+    """Return what to try, in this order, after a start with *failed*; all differ.
 
-    The newest servers with the rest of each *kept* generation before it, the newest first, down to
-    the one that was *started* last: what is older has been left behind by a server that came up.
-    At last that one as it was, with its own servers.
+    First the servers of *failed* with the rest of each earlier *kept* generation, the newest first,
+    down to the one that was *started* last: that start succeeded, so older ones are not needed.
+    Finally that one with its own servers.
     """
     found: list[Candidate] = []
     bodies = {failed.body}

@@ -1,9 +1,8 @@
-"""Which settings of a candidate can be judged by trying them in a session. Pure.
+"""Which settings of a candidate can be checked by setting them in a session. Pure.
 
-The server's binary reads the whole file and judges each value by the same functions as a session
-does that sets it. A session is at least as strict as the file wherever the function looks at the
-value alone. Where it looks at other settings, or the new value would act on the trial itself, the
-binary is left to judge.
+The server checks a value by the same functions whether it comes from a file or a session, and a
+session is at least as strict where the function looks at the value alone. Where it looks at other
+settings, or the value would affect the trial itself, `postgres -C` has to check.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from compute_ctl.document.quoting import DIRECTIVES, setting_line, settings_in
 from compute_ctl.errors import SpecError
 
 MAX_SETTINGS: Final = 50
-"""Of more the binary judges as quickly."""
+"""`postgres -C` is as fast for more."""
 MAX_VALUE_CHARS: Final = 1000
 
 _CORE: Final = re.compile(r"[a-z_][a-z0-9_]{0,62}")
@@ -33,10 +32,10 @@ _NOT_TRIED: Final = re.compile(
 
 
 def settings_to_try(proven: str, candidate: str) -> Mapping[str, str] | None:
-    """Return the settings in which *candidate* differs from a *proven* text, to be tried.
+    """Return the settings to try: those in which *candidate* differs from a *proven* text.
 
-    Settings of libraries (`neon.*`) are left out, as the binary does not judge them either: it
-    loads none. None: whether the server takes *candidate* cannot be found out by trying.
+    Settings of libraries (`neon.*`) are left out; `postgres -C` does not check them either, as it
+    loads no library. None: a trial cannot tell whether the server accepts *candidate*.
     """
     try:
         after = {line.name.lower(): line.value for line in settings_in(candidate, "rest")}
@@ -53,9 +52,9 @@ def settings_to_try(proven: str, candidate: str) -> Mapping[str, str] | None:
 
 
 def _written_by_us(proven: str, candidate: str, changed: frozenset[str]) -> bool:
-    """Whether each line that is new sets a changed setting, in the way that `render` writes it.
+    """Whether each new line sets a changed setting in the way `render` writes it.
 
-    Then nothing but the values can be wrong with it.
+    Then only values can be wrong.
     """
     known = set(proven.split("\n"))
     for line in candidate.split("\n"):
@@ -75,6 +74,6 @@ def _may_be_tried(name: str, value: str) -> bool:
     return (
         _CORE.fullmatch(name) is not None
         and _NOT_TRIED.fullmatch(name) is None
-        and value.isascii()  # else what a session is given depends on its database's encoding
+        and value.isascii()  # otherwise it depends on the encoding of the database
         and len(value) <= MAX_VALUE_CHARS
     )

@@ -337,7 +337,7 @@ class Node:
         if in_full:
             self.sessions_rest = self.written.rest
         self.written = replace(self.written, proven=True, in_full=in_full or self.written.in_full)
-        fact = self.written.fact(self._clock.wall())
+        fact = self.written.ref(self._clock.wall())
         good = in_full and not verdict.waits
         self.state = self.state.proven(fact, good=good)
 
@@ -393,7 +393,7 @@ class Node:
 
     def came_up(self, written: Written) -> None:
         """A server came up with *written*."""
-        fact = written.fact(self._clock.wall())
+        fact = written.ref(self._clock.wall())
         self.state = self.state.came_up(fact)
         # A restart may have brought into force what was waiting for one.
         if not is_same(self.state.last_known_good, fact) and not self.terminating:

@@ -94,12 +94,12 @@ class GenerationStore:
 
     def _load(self) -> PersistentState:
         state = self._state.load()
-        if not self._identity.fits(state):
+        if not self._identity.matches(state):
             aside = self._state.set_aside()
             other = self._identity.differs(state)
             logger.warning('the state is of another compute (%s), moved it to "%s"', other, aside)
             state = PersistentState()
-        return self._identity.put_into(state.migrated)
+        return self._identity.stamp(state.migrated)
 
     async def last_attempt(self) -> int:
         """Return the number of the last attempt that the history knows. Raises StoreError."""

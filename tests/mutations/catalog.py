@@ -113,7 +113,7 @@ MUTATIONS: Final = (
     Mutation(
         name="good without a start",
         file="compute_ctl/decisions/persistent_state.py",
-        old="        return _with_good(state, fact) if is_same(self.started, fact) else state\n",
+        old="        return _with_good(state, ref) if is_same(self.started, ref) else state\n",
         new="        return _with_good(state, fact)\n",
         tests=("tests/unit/decisions/test_persistent_state.py",),
     ),

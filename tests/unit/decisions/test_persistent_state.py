@@ -44,12 +44,14 @@ def test_identity_says_what_differs() -> None:
     """A state of another compute is told from ours, and an operator is told by what."""
     ours = ClusterIdentity(compute_id="a", system_identifier="7", data_dir_inode="1:2")
     theirs = msgspec.structs.replace(
-        ours.put_into(PersistentState()), compute_id="b", data_dir_inode="1:3"
+        ours.stamp(PersistentState()), compute_id="b", data_dir_inode="1:3"
     )
 
     assert (True, True, False) == (
-        ours.fits(PersistentState()), ours.fits(ours.put_into(PersistentState())), ours.fits(theirs)
-    )  # fmt: skip
+        ours.matches(PersistentState()),
+        ours.matches(ours.stamp(PersistentState())),
+        ours.matches(theirs),
+    )
     expected = (
         'compute ID "b" is now "a", device and inode of the data directory "1:3" is now "1:2"'
     )
