@@ -1,7 +1,7 @@
-"""Entry point: `compute_ctl run ...`, bare flags for the same, or a command for people.
+"""Entry point: `compute_ctl run ...`, bare flags for the same, or another command.
 
 Exit status: 0 done, 1 failed or a negative outcome, 2 usage, 3 no daemon there, 4 not permitted;
-`run` ends with Postgres's own. What only people's commands need is imported only for them.
+`run` exits with the status of Postgres. Each branch imports only what it needs.
 """
 
 from __future__ import annotations
@@ -12,7 +12,13 @@ import sys
 from collections.abc import Sequence
 
 from compute_ctl import log
-from compute_ctl.cli.ending import COMPLETION_VARIABLE, EXIT_FAILED, EXIT_USAGE, PROGRAM, complain
+from compute_ctl.cli.exit_codes import (
+    COMPLETION_VARIABLE,
+    EXIT_FAILED,
+    EXIT_USAGE,
+    PROGRAM,
+    print_error,
+)
 from compute_ctl.errors import ComputeError, SettingsError
 
 
@@ -44,14 +50,14 @@ def _run(words: list[str]) -> int:
         log.configure(options.settings.log_format, level=options.settings.log_level)
         for warning in options.warnings:
             logging.getLogger(PROGRAM).warning(warning)
-        from compute_ctl import app  # most of the start: a wrong flag is told before
+        from compute_ctl import app  # slow to import, so after the flags were checked
 
         return app.run(options.settings)
     except SettingsError as error:
-        complain(str(error), error.hint)
+        print_error(str(error), error.hint)
         return EXIT_USAGE
     except ComputeError as error:
-        complain(str(error), error.hint)
+        print_error(str(error), error.hint)
         return EXIT_FAILED
 
 

@@ -1,4 +1,4 @@
-"""The command line: that of the daemon itself, and the commands for people.
+"""The command line: the daemon's own (`run`, `run_flags`, `checks`), and the other commands.
 
-`run` and `checks` serve the daemon, which starts without what the other modules import.
+The daemon's own modules import none of the others, so it starts without click and rich.
 """

@@ -1,7 +1,7 @@
-"""Whether the machine has what the command line names, found out before anything is changed.
+"""Checks of the command line against this machine, made before anything is changed.
 
-Each check raises SettingsError: one line that says what is wrong, and a hint. What only the owner
-of the data directory may see is left to the daemon, which becomes that owner.
+Each raises SettingsError: one line that says what is wrong, and a hint. What only the owner of the
+data directory can read is checked later: the daemon switches to that user first.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ ANYWHERE: Final = "0.0.0.0"  # noqa: S104 -- callers from outside come with a to
 
 
 def check(options: RunOptions) -> None:
-    """Check everything that can be checked by looking.
+    """Run all checks; nothing is changed.
 
     Raises:
-        SettingsError: the daemon could not work like this.
+        SettingsError: the daemon could not run with these options.
     """
     settings = options.settings
     _check_data_directory(settings)
@@ -50,11 +50,11 @@ def _check_data_directory(settings: Settings) -> None:
             raise SettingsError(
                 f'data directory "{pgdata}" does not exist', hint="Is -D right?"
             ) from None
-        return  # initdb makes it
+        return  # initdb will create it
     except NotADirectoryError:
         raise SettingsError(f'data directory "{pgdata}" is not a directory') from None
     except OSError:
-        return  # whose it is, and what to do, is said when the daemon becomes its owner
+        return  # reported when the daemon switches to the owner
     if "PG_VERSION" in names:
         return
     if settings.attach:
@@ -71,7 +71,7 @@ def _check_data_directory(settings: Settings) -> None:
 
 def _check_binary(settings: Settings, *, given: bool) -> None:
     if settings.attach and not given:
-        return  # only a check before each change would use it
+        return  # used only to check a file before it is written
     if shutil.which(settings.pgbin) is None:
         raise SettingsError(
             f'server binary "{settings.pgbin}" does not exist or cannot be executed',
@@ -109,7 +109,7 @@ def _check_group(group: str | None) -> None:
 
 
 def _check_port(host: str, port: int, option: str) -> None:
-    """Bind and let go: the listeners say the same, but only after the state folder is made."""
+    """Bind the port and close it again, so that an error is reported before any file is made."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -117,7 +117,7 @@ def _check_port(host: str, port: int, option: str) -> None:
             probe.listen(1)
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
-                return  # the daemon waits for it, and heals meanwhile
+                return  # the daemon retries, and heals meanwhile
             raise SettingsError(
                 f"could not listen on {host}:{port}: {str(error.strerror).lower()}",
                 hint=f"Choose another {option}.",

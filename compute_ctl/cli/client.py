@@ -1,46 +1,35 @@
-"""How the commands for people reach the daemon: over its unix socket, else over loopback.
+"""HTTP client of the commands: over the daemon's unix socket, else over loopback.
 
-Plain blocking HTTP by the standard library: a command lives for one answer. Loopback is asked only
-where its port, or nothing at all, is named: a port that nobody named may be another compute's.
+Blocking `http.client`, since a command makes one request. Loopback is used only where --port is
+given, or neither a socket nor a data directory: the default port may be another compute's.
 """
 
 from __future__ import annotations
 
 import http.client
 import json
-import os
-import pwd
 import socket
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from compute_ctl.cli.ending import EXIT_NOT_PERMITTED, EXIT_UNREACHABLE
-from compute_ctl.errors import ComputeError
+from compute_ctl.cli.exit_codes import EXIT_NOT_PERMITTED, EXIT_UNREACHABLE, CommandError
+from compute_ctl.cli.local import data_directory_error, permission_hint
 from compute_ctl.settings import Settings
 from compute_ctl.system.unix_path import at_path
 
 TIMEOUT_S: Final = 10.0
-MAX_ANSWER: Final = 16 * 1024 * 1024
-
-
-class ClientError(ComputeError):
-    """The daemon was not reached, or refused; `exit_code` is what the command ends with."""
-
-    def __init__(self, exit_code: int, message: str, *, hint: str | None = None) -> None:
-        super().__init__(message, hint=hint)
-        self.exit_code = exit_code
+MAX_RESPONSE: Final = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """Where the daemon is, as far as the command line and the environment tell."""
+    """Where the daemon listens, by the command line and the environment."""
 
     socket: Path | None = None
     port: int | None = None
-    """Loopback port; given: nothing else is tried."""
+    """Loopback port; where it is given, the socket is not tried."""
     pgdata: Path | None = None
     """The data directory, where *socket* was derived from it."""
 
@@ -67,13 +56,13 @@ class Target:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
-    """What the daemon said."""
+class DaemonResponse:
+    """The daemon's response."""
 
     code: int
     body: Any
-    door: str
-    """Where it was asked, for people."""
+    address: str
+    """Where the daemon was reached, for messages."""
 
 
 def ask(
@@ -82,25 +71,25 @@ def ask(
     path: str,
     *,
     timeout_s: float = TIMEOUT_S,
-    loopback_will_do: bool = True,
-) -> Answer:
-    """Ask the daemon; every wait is bounded by *timeout_s*.
+    loopback_allowed: bool = True,
+) -> DaemonResponse:
+    """Send one request; each wait ends after *timeout_s*.
 
     Raises:
-        ClientError: it is not there (3) or does not let us in (4).
+        CommandError: the daemon is unreachable (exit code 3) or refuses this user (4).
     """
-    if target.socket is not None and not (loopback_will_do and target.port is not None):
+    if target.socket is not None and not (loopback_allowed and target.port is not None):
         try:
             connection: http.client.HTTPConnection = _UnixConnection(target.socket, timeout_s)
             return _exchange(connection, method, path, f"unix:{target.socket}")
         except PermissionError as error:
-            raise _not_permitted(target.socket, port_will_do=loopback_will_do) from error
+            raise _not_permitted(target.socket, port_allowed=loopback_allowed) from error
         except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError) as error:
             raise _no_listener(target.socket, target.pgdata) from error
         except OSError as error:
             raise _unreachable(f'"{target.socket}"', error) from error
-    if not loopback_will_do:
-        raise ClientError(
+    if not loopback_allowed:
+        raise CommandError(
             EXIT_UNREACHABLE,
             "this needs the unix socket",
             hint="Name the data directory (-D or $PGDATA) or the socket (--socket).",
@@ -128,29 +117,33 @@ class _UnixConnection(http.client.HTTPConnection):
         at_path(self._path.absolute(), self.sock.connect)
 
 
-def _exchange(connection: http.client.HTTPConnection, method: str, path: str, door: str) -> Answer:
+def _exchange(
+    connection: http.client.HTTPConnection, method: str, path: str, address: str
+) -> DaemonResponse:
     headers = {"User-Agent": "compute_ctl", "X-Refresh-Source": "operator"}
     try:
         connection.request(method, path, headers=headers)
         response = connection.getresponse()
-        raw = response.read(MAX_ANSWER)
+        raw = response.read(MAX_RESPONSE)
     except http.client.HTTPException as error:
-        raise ClientError(EXIT_UNREACHABLE, f"{door} does not speak HTTP as expected") from error
+        raise CommandError(
+            EXIT_UNREACHABLE, f"{address} does not speak HTTP as expected"
+        ) from error
     finally:
         connection.close()
     try:
         body = json.loads(raw) if raw else None
     except ValueError as error:
-        raise ClientError(
-            EXIT_UNREACHABLE, f"{door} is no compute_ctl: its answer is not JSON"
+        raise CommandError(
+            EXIT_UNREACHABLE, f"{address} is no compute_ctl: its answer is not JSON"
         ) from error
-    return Answer(code=response.status, body=body, door=door)
+    return DaemonResponse(code=response.status, body=body, address=address)
 
 
-def _no_listener(path: Path, pgdata: Path | None) -> ClientError:
-    """Return the error where nothing listens on *path*, which was derived from *pgdata*."""
-    missing = missing_data_directory(pgdata, EXIT_UNREACHABLE) if pgdata is not None else None
-    return missing or ClientError(
+def _no_listener(path: Path, pgdata: Path | None) -> CommandError:
+    """Return the error for a socket *path*, derived from *pgdata*, on which nothing listens."""
+    missing = data_directory_error(pgdata, EXIT_UNREACHABLE) if pgdata is not None else None
+    return missing or CommandError(
         EXIT_UNREACHABLE,
         f'no compute_ctl listens on "{path}"',
         hint="Start it; PostgreSQL runs on meanwhile. If it runs, name its data directory (-D), "
@@ -158,74 +151,31 @@ def _no_listener(path: Path, pgdata: Path | None) -> ClientError:
     )
 
 
-def missing_data_directory(pgdata: Path, exit_code: int) -> ClientError | None:
-    """Return the error that says that *pgdata* is no folder; None where it is one.
-
-    *exit_code* is what the command ends with then; where looking is not permitted, 4.
-    """
-    try:
-        if stat.S_ISDIR(os.stat(pgdata).st_mode):  # noqa: PTH116 -- Path.is_dir hides the reason
-            return None
-        said = "is not a directory"
-    except PermissionError:
-        return may_not_read(pgdata)
-    except OSError:
-        said = "does not exist"
-    hint = "Is -D (or $PGDATA) right?"
-    return ClientError(exit_code, f'data directory "{pgdata}" {said}', hint=hint)
-
-
-def _unreachable(place: str, error: OSError) -> ClientError:
+def _unreachable(place: str, error: OSError) -> CommandError:
     if isinstance(error, TimeoutError):
-        return ClientError(
+        return CommandError(
             EXIT_UNREACHABLE,
             f"compute_ctl at {place} does not answer",
             hint="It hangs: see its log. kill -9 ends it and leaves PostgreSQL running.",
         )
-    return ClientError(
+    return CommandError(
         EXIT_UNREACHABLE,
         f"could not reach compute_ctl at {place}: {str(error.strerror or error).lower()}",
         hint="Is it running? Name its data directory (-D), its --socket or its --port.",
     )
 
 
-def no_compute_ctl(door: str) -> ClientError:
-    """Return the error of somebody who was answered by something else at *door*."""
-    return ClientError(
+def not_compute_ctl(address: str) -> CommandError:
+    """Return the error for a response that is not from compute_ctl."""
+    return CommandError(
         EXIT_UNREACHABLE,
-        f"{door} is no compute_ctl: its answer is not one of its own",
+        f"{address} is no compute_ctl: its answer is not one of its own",
         hint="Name its data directory (-D), its --socket or its --port.",
     )
 
 
-def _not_permitted(path: Path, *, port_will_do: bool) -> ClientError:
-    hint = who_may(path)
-    if port_will_do:
+def _not_permitted(path: Path, *, port_allowed: bool) -> CommandError:
+    hint = permission_hint(path)
+    if port_allowed:
         hint += " Its --port on 127.0.0.1 needs no rights."
-    return ClientError(EXIT_NOT_PERMITTED, f'may not use "{path}"', hint=hint)
-
-
-def may_not_read(path: Path) -> ClientError:
-    """Return the error of somebody who may not read *path*."""
-    return ClientError(EXIT_NOT_PERMITTED, f'may not read "{path}"', hint=who_may(path))
-
-
-def who_may(path: Path) -> str:
-    """Return a hint for somebody who may not use *path*."""
-    owner = owner_of(path)
-    name = owner[1] if owner else "its owner"
-    return "Run this as root." if name == "root" else f"Run this as root or as {name}."
-
-
-def owner_of(path: Path) -> tuple[int, str] | None:
-    """Return user ID and name of the owner of *path*, or of the nearest folder that can be seen."""
-    for candidate in (path, *path.parents):
-        try:
-            uid = os.stat(candidate).st_uid  # noqa: PTH116 -- follows links like the kernel will
-        except OSError:
-            continue
-        try:
-            return uid, pwd.getpwuid(uid).pw_name
-        except KeyError:
-            return uid, f"user ID {uid}"
-    return None
+    return CommandError(EXIT_NOT_PERMITTED, f'may not use "{path}"', hint=hint)

@@ -1,7 +1,4 @@
-"""The commands for people.
-
-Exit status: 0 done, 1 failed or a negative outcome, 2 usage, 3 no daemon there, 4 not permitted.
-"""
+"""The commands: those that ask the daemon, and the group that all of them belong to."""
 
 from __future__ import annotations
 
@@ -16,26 +13,29 @@ from urllib.parse import urlencode
 import click
 from click.shell_completion import CompletionItem
 
-from compute_ctl.cli import advice, diff, explain, files
-from compute_ctl.cli.client import Answer, ClientError, Target, ask, no_compute_ctl
-from compute_ctl.cli.common import EPILOG, WATCH_S, as_json, print_json
-from compute_ctl.cli.ending import (
+from compute_ctl.cli import diff, explain, files, hints
+from compute_ctl.cli.client import DaemonResponse, Target, ask, not_compute_ctl
+from compute_ctl.cli.exit_codes import (
     COMPLETION_VARIABLE,
+    EPILOG,
     EXIT_FAILED,
     EXIT_NOT_PERMITTED,
     EXIT_USAGE,
     PROGRAM,
-    complain,
+    CommandError,
+    print_error,
 )
-from compute_ctl.cli.invocation import Invocation
-from compute_ctl.cli.run import flags
+from compute_ctl.cli.local import Invocation
+from compute_ctl.cli.output import WATCH_S, as_json, print_json
+from compute_ctl.cli.run_flags import flags
 from compute_ctl.errors import ComputeError
 
-GOOD: Final = ("applied", "unchanged")
+GOOD_OUTCOMES: Final = ("applied", "unchanged")
+STATUS_FIELDS: Final = ("status", "config", "refresh", "postgres")
 DEFAULT_WAIT: Final = "60"
 MAX_WAIT_S: Final = 600.0
 ROLLBACK_S: Final = 330.0
-"""Beyond the daemon's own deadline."""
+"""More than the daemon's own deadline for a rollback."""
 
 
 def run_command(words: Sequence[str]) -> int:
@@ -49,21 +49,21 @@ def run_command(words: Sequence[str]) -> int:
         message = error.format_message().rstrip(".")
         place = getattr(error, "ctx", None)
         path = place.command_path if place is not None else PROGRAM
-        complain(message[:1].lower() + message[1:], f"See {path} --help.")
+        print_error(message[:1].lower() + message[1:], f"See {path} --help.")
         return EXIT_USAGE
     except (click.Abort, KeyboardInterrupt):
         return EXIT_FAILED
     except ComputeError as error:
-        complain(str(error), error.hint)
-        return error.exit_code if isinstance(error, ClientError) else EXIT_FAILED
+        print_error(str(error), error.hint)
+        return error.exit_code if isinstance(error, CommandError) else EXIT_FAILED
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nobody reads on
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the pipe is closed
         return EXIT_FAILED
     return result if isinstance(result, int) else 0
 
 
 def _target_options(command: Any) -> Any:
-    """Add the options that say which daemon is meant."""
+    """Add the options that select the daemon."""
     options = (
         click.option("--socket", metavar="FILE", help="The daemon's unix socket."),
         click.option("-D", "--pgdata", metavar="DIR", help="Its data directory (or $PGDATA)."),
@@ -90,10 +90,10 @@ def cli() -> None:
 
 
 class _Run(click.Command):
-    """Knows the daemon's flags for completion only: argparse reads them, which is lighter."""
+    """Lists the daemon's flags for help and completion; `cli.run` parses them, without click."""
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """Return the flags that begin like *incomplete*."""
+        """Return the flags that start with *incomplete*."""
         return [
             CompletionItem(name, help=text) for name, text in flags() if name.startswith(incomplete)
         ]
@@ -106,7 +106,7 @@ class _Run(click.Command):
 )
 def run() -> None:
     """Be the daemon (see `run --help`)."""
-    raise click.UsageError("run cannot be used here")  # the entry point takes this one itself
+    raise click.UsageError("run cannot be used here")  # __main__ handles "run" as first word
 
 
 @cli.command(epilog=EPILOG, short_help="Show what the daemon does and knows.")
@@ -117,7 +117,9 @@ def status(as_json: bool, watch: bool, **where: Any) -> int:
     """Show what the daemon does and knows; exit status 1 if it has failed."""
     target = _target(**where)
     while True:
-        answer = _ask(target, "GET", "/status", told=("status", "config", "refresh", "postgres"))
+        answer = _ask(
+            target, "GET", "/status", required=("status", "config", "refresh", "postgres")
+        )
         if as_json:
             print_json(answer.body, compact=watch)
         else:
@@ -127,21 +129,20 @@ def status(as_json: bool, watch: bool, **where: Any) -> int:
         time.sleep(WATCH_S)
 
 
-def _invocation(answer: Answer, target: Target) -> Invocation:
-    """Return how the daemon that gave *answer* is reached, for hints."""
+def _invocation(answer: DaemonResponse, target: Target) -> Invocation:
+    """Return how to type commands for the daemon that gave *answer*."""
     where = ("-D", str(target.pgdata)) if target.pgdata else ()
-    kind, _, path = answer.door.partition(":")
+    kind, _, path = answer.address.partition(":")
     return Invocation.of(target.pgdata, where, path if kind == "unix" else None)
 
 
-def _show_status(answer: Answer, target: Target, *, clear: bool) -> None:
-    from compute_ctl.cli import output
+def _show_status(answer: DaemonResponse, target: Target, *, clear: bool) -> None:
+    from compute_ctl.cli import tables
 
     invocation = _invocation(answer, target)
-
     if clear:
         click.clear()
-    output.show(output.status(answer.body, door=answer.door, invocation=invocation))
+    tables.show(tables.status(answer.body, address=answer.address, invocation=invocation))
 
 
 @cli.command(epilog=EPILOG)
@@ -168,21 +169,21 @@ def refresh(as_json: bool, wait: str | None, force: bool, **where: Any) -> int:
         target,
         "POST",
         path,
-        told=("status", "refresh_id"),
+        required=("status", "refresh_id"),
         timeout_s=timeout_s,
-        loopback_will_do=not force,
+        loopback_allowed=not force,
     )
     if as_json:
         print_json(answer.body)
     else:
-        from compute_ctl.cli import output
+        from compute_ctl.cli import tables
 
-        output.show(output.refresh(answer.body))
-        hint = advice.of_outcome(answer.body.get("outcome", ""), answer.body.get("reason", ""))
+        tables.show(tables.refresh(answer.body))
+        hint = hints.outcome_hint(answer.body.get("outcome", ""), answer.body.get("reason", ""))
         if hint:
             click.echo(f"hint: {_invocation(answer, target).complete(hint)}", err=True)
-    good = answer.body.get("outcome", GOOD[0]) in GOOD and answer.body.get("in_sync", True)
-    return 0 if good else EXIT_FAILED
+    good = answer.body.get("outcome", GOOD_OUTCOMES[0]) in GOOD_OUTCOMES
+    return 0 if good and answer.body.get("in_sync", True) else EXIT_FAILED
 
 
 @cli.command(epilog=EPILOG)
@@ -199,31 +200,31 @@ def rollback(as_json: bool, old_upstream: bool, **where: Any) -> int:
         _target(**where),
         "POST",
         path,
-        told=("config",),
+        required=("config",),
         timeout_s=ROLLBACK_S,
-        loopback_will_do=False,
+        loopback_allowed=False,
     )
     if as_json:
         print_json(answer.body)
     else:
-        from compute_ctl.cli import output
+        from compute_ctl.cli import tables
 
-        output.show(output.facts(answer.body["config"]))
+        tables.show(tables.generations(answer.body["config"]))
     return 0
 
 
 def _ask(
-    target: Target, method: str, path: str, *, told: tuple[str, ...], **options: Any
-) -> Answer:
-    """Return the answer, which has the fields *told*. Raises ClientError."""
+    target: Target, method: str, path: str, *, required: tuple[str, ...], **options: Any
+) -> DaemonResponse:
+    """Return the response, whose body has the fields *required*. Raises CommandError."""
     answer = ask(target, method, path, **options)
     refused = answer.code >= 400
     body = answer.body if isinstance(answer.body, dict) else {}
-    if not body.keys() >= ({"error"} if refused else set(told)):
-        raise no_compute_ctl(answer.door)
+    if not body.keys() >= ({"error"} if refused else set(required)):
+        raise not_compute_ctl(answer.address)
     if refused:
         code = EXIT_NOT_PERMITTED if answer.code in (401, 403) else EXIT_FAILED
-        raise ClientError(code, str(body["error"]), hint=body.get("hint"))
+        raise CommandError(code, str(body["error"]), hint=body.get("hint"))
     return answer
 
 

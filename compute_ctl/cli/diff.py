@@ -1,7 +1,7 @@
-"""`diff`: what Postgres runs, what is in the file, and what the source asks for now.
+"""`diff`: compares what Postgres runs, its configuration file, and what the source asks for now.
 
-Needs no daemon: the generations are kept in its state directory. The source is asked by the same
-adapters as the daemon's.
+Needs no daemon: the generations are in its state directory, and the source is asked through the
+daemon's own adapter.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import asyncio
 import os
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Final
@@ -17,21 +18,30 @@ from typing import Final
 import click
 import msgspec
 
-from compute_ctl.cli import document_file, in_force
-from compute_ctl.cli.client import ClientError, may_not_read
-from compute_ctl.cli.common import EPILOG, as_json, print_json, warn
-from compute_ctl.cli.ending import EXIT_FAILED
-from compute_ctl.cli.pgdata import is_attached, require_data_directory
+from compute_ctl.cli.client import Target, ask
+from compute_ctl.cli.exit_codes import EPILOG, EXIT_FAILED, CommandError, print_warning
+from compute_ctl.cli.local import (
+    is_attached,
+    permission_error,
+    read_document,
+    require_data_directory,
+    server_conninfo,
+)
+from compute_ctl.cli.output import as_json, print_json, unified_diff
 from compute_ctl.decisions.persistent_state import PersistentState
+from compute_ctl.decisions.proof import Complaint, SqlReport, judge
 from compute_ctl.document.generation import LiveFile
 from compute_ctl.document.render import RenderContext, render
 from compute_ctl.document.spec import decode_document
-from compute_ctl.errors import SpecError
+from compute_ctl.errors import ProbeError, SpecError
 from compute_ctl.redact import redact
 from compute_ctl.settings import Settings, worker_endpoint
+from compute_ctl.sql.probe import PgSqlProbe
 
 RUNNING: Final = "running"
 """Name of the generation that Postgres has proven to run."""
+SESSION: Final = "a new session"
+PROBE_TIMEOUT_S: Final = 5.0
 _PORT: Final = re.compile(r"(?m)^neon\.extension_server_port = '(\d+)'$")
 _ROLE: Final = re.compile(r"(?m)^neon\.privileged_role_name = '([a-z_]+)'$")
 _OVERCOMMIT_NEVER: Final = "\ndynamic_shared_memory_type = 'mmap'\n"
@@ -47,7 +57,7 @@ class Side:
 
 
 @click.command(epilog=EPILOG, short_help="Compare what runs, its file, and the source.")
-@click.argument("file", required=False, type=click.Path(), callback=document_file.read)
+@click.argument("file", required=False, type=click.Path(), callback=read_document)
 @click.option(
     *("-D", "--pgdata"),
     envvar="PGDATA",
@@ -96,38 +106,34 @@ def diff(
     sides = _running(state)
     written = LiveFile.parse(_read(live))
     sides.append(Side(name=str(live), body=written.body))
-    drift = in_force.out_of_force(
-        written, live, pgdata=pgdata, state_dir=state_dir, connstr=connstr
-    )
+    drift = session_difference(written, live, pgdata=pgdata, state_dir=state_dir, connstr=connstr)
     context = _context_of(sides[-1].body, attached, internal_http_port, state)
     if file is not None:
-        sides.append(_wanted(*file, context))
+        sides.append(_desired(*file, context))
     elif control_plane_uri and compute_id:
         raw = asyncio.run(_ask(control_plane_uri, compute_id, control_plane_ca))
-        sides.append(_wanted(control_plane_uri, raw, context))
+        sides.append(_desired(control_plane_uri, raw, context))
     pairs = list(pairwise(sides))
     if drift is not None:
         old, new = drift
-        pairs.insert(
-            0, (Side(name=in_force.SESSION, body=old), Side(name=f"{live} (in part)", body=new))
-        )
+        pairs.insert(0, (Side(name=SESSION, body=old), Side(name=f"{live} (in part)", body=new)))
     return _show(pairs, as_json=as_json)
 
 
 def _show(pairs: list[tuple[Side, Side]], *, as_json: bool) -> int:
     """Print how the sides of each pair differ."""
-    from compute_ctl.cli import output
+    from compute_ctl.cli import tables
 
     found = []
     for old, new in pairs:
-        text = output.diff(old.body, new.body, old_name=old.name, new_name=new.name)
+        text = unified_diff(old.body, new.body, old_name=old.name, new_name=new.name)
         found.append({"from": old.name, "to": new.name, "diff": redact(text)})
     if as_json:
         print_json(found)
     else:
         for one in found:
             if one["diff"]:
-                output.show(output.coloured_diff(one["diff"]))
+                tables.show(tables.coloured_diff(one["diff"]))
     return EXIT_FAILED if any(one["diff"] for one in found) else 0
 
 
@@ -140,7 +146,7 @@ def _running(state: Path) -> list[Side]:
             (state / "state.json").read_bytes(), type=PersistentState
         ).applied
     except PermissionError as error:
-        raise may_not_read(state) from error
+        raise permission_error(state) from error
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
         return []
     kept = StateDir(state).get_generation(applied.generation) if applied else None
@@ -150,13 +156,13 @@ def _running(state: Path) -> list[Side]:
     return [Side(name=f"{RUNNING} (generation {applied.generation})", body=body)]
 
 
-def _wanted(name: str, raw: bytes, context: RenderContext) -> Side:
+def _desired(name: str, raw: bytes, context: RenderContext) -> Side:
     try:
         rendered = render(decode_document(raw), context)
     except SpecError as error:
-        raise ClientError(EXIT_FAILED, f"{redact(name)}: {error}", hint=error.hint) from error
+        raise CommandError(EXIT_FAILED, f"{redact(name)}: {error}", hint=error.hint) from error
     for warning in rendered.warnings:
-        warn(warning)
+        print_warning(warning)
     return Side(name=redact(name), body=rendered.body)
 
 
@@ -176,7 +182,7 @@ async def _ask(uri: str, compute_id: str, ca: str | None) -> bytes:
     finally:
         await plane.close()
     if answer.status is not FetchStatus.ATTACHED:
-        raise ClientError(EXIT_FAILED, f'the control plane says "{answer.status}"')
+        raise CommandError(EXIT_FAILED, f'the control plane says "{answer.status}"')
     return answer.raw
 
 
@@ -213,10 +219,70 @@ def context_for(
     )
 
 
+def session_difference(
+    live: LiveFile, path: Path, *, pgdata: str, state_dir: str | None, connstr: str
+) -> tuple[str, str] | None:
+    """Return the settings that differ: as a new session has them, and as the file has them.
+
+    None where the server does not run, or could not be asked, which is printed as a warning.
+    """
+    if live.marker is None:
+        return None
+    try:
+        where = connstr or server_conninfo(pgdata)
+    except CommandError:
+        return None  # the server does not run
+    try:
+        report = asyncio.run(PgSqlProbe(where).look(deadline_s=PROBE_TIMEOUT_S))
+    except ProbeError as error:
+        return _drift_from_daemon(pgdata, state_dir, error)
+    verdict = judge(
+        report,
+        None,
+        our_file=str(path),
+        marker=str(live.marker),
+        swapped_at=datetime.now(UTC),
+        names=frozenset(),
+    )
+    ours = {(row.name or "").lower(): row for row in report.settings if row.file == str(path)}
+    running, written = [], []
+    for one in verdict.shadowed:
+        name = one.name or ""
+        row = ours.get(name.lower())
+        has = _value(report, one)
+        if row is not None and row.value == has:
+            continue  # the same until the next reload
+        running.append(f"# {name}: {one.reason}\n")
+        running += [] if has is None else [f"{name} = '{has}'\n"]
+        written += [] if row is None else [f"{name} = '{row.value}'\n"]
+    return "".join(running), "".join(written)
+
+
+def _drift_from_daemon(
+    pgdata: str, state_dir: str | None, error: ProbeError
+) -> tuple[str, str] | None:
+    """Return the drift that the daemon reports: it may be allowed to log in where we are not."""
+    target = Target.find(
+        socket=None, pgdata=pgdata, state_dir=state_dir, port=None, environment=os.environ
+    )
+    try:
+        drift = ask(target, "GET", "/status", timeout_s=PROBE_TIMEOUT_S).body["postgres"]["drift"]
+    except (CommandError, KeyError, TypeError):
+        print_warning(f"what runs was not compared: {redact(str(error))}")
+        return None
+    return "".join(f"# {one['name']}: {one['reason']}\n" for one in drift), ""
+
+
+def _value(report: SqlReport, one: Complaint) -> str | None:
+    """Return the running value of the setting that *one* is about."""
+    found = (report.running or {}).get((one.name or "").lower())
+    return found.value if found is not None else None
+
+
 def _read(path: Path) -> str:
     try:
         return path.read_text(errors="replace")
     except PermissionError as error:
-        raise may_not_read(path) from error
+        raise permission_error(path) from error
     except OSError as error:
-        raise ClientError(EXIT_FAILED, f'could not read "{path}": {error.strerror}') from error
+        raise CommandError(EXIT_FAILED, f'could not read "{path}": {error.strerror}') from error

@@ -1,24 +1,31 @@
-"""`explain`: asks Postgres over SQL about one setting."""
+"""`explain`: one setting, as Postgres has it, and where its value comes from."""
 
 from __future__ import annotations
 
 import re
 import time
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
 from typing import Final
 
 import click
 import msgspec
 
-from compute_ctl.cli.client import ClientError, may_not_read, missing_data_directory
-from compute_ctl.cli.common import EPILOG, as_json, print_json
-from compute_ctl.cli.ending import EXIT_FAILED, EXIT_NOT_PERMITTED, EXIT_UNREACHABLE
-from compute_ctl.cli.explanation import Found, judge
-from compute_ctl.cli.invocation import Invocation
+from compute_ctl.cli.exit_codes import (
+    EPILOG,
+    EXIT_FAILED,
+    EXIT_NOT_PERMITTED,
+    EXIT_UNREACHABLE,
+    CommandError,
+)
+from compute_ctl.cli.local import Invocation, server_conninfo
+from compute_ctl.cli.output import as_json, print_json
 from compute_ctl.document.generation import MARKER_SETTING
+from compute_ctl.document.spec_sources import UPSTREAM_SETTINGS
 from compute_ctl.errors import ProbeError, SqlError
-from compute_ctl.redact import redact
-from compute_ctl.sql.session import PgSession
+from compute_ctl.redact import redact, redact_document
+from compute_ctl.sql.session import FORCED, PgSession, Row
 
 TIMEOUT_S: Final = 10.0
 _LOGIN_REFUSED: Final = re.compile(
@@ -43,9 +50,80 @@ WHERE pg_catalog.lower(pg_catalog.split_part(one, '=', 1)) = '{name}'"""
 _SIMILAR: Final = """
 SELECT name FROM pg_catalog.pg_settings WHERE pg_catalog.strpos(name, '{name}') > 0
 ORDER BY pg_catalog.length(name) LIMIT 5"""
+SESSION_SETTINGS: Final = frozenset({*FORCED, "statement_timeout", "application_name"})
+"""Settings that our own session forces: their values here are not the server's."""
+
+_CHANGES: Final = {
+    "internal": "cannot be changed",
+    "postmaster": "restart",
+    "sighup": "reload",
+    "superuser-backend": "reload, for new sessions",
+    "backend": "reload, for new sessions",
+    "superuser": "reload, or SET by a superuser",
+    "user": "reload, or SET",
+}
+"""By pg_settings.context."""
+_OWNERS: Final = {
+    "default": "the default",
+    "override": "the server itself",
+    "environment variable": "the environment of the server",
+    "command line": "the command line of the server",
+    "database": "ALTER DATABASE",
+    "user": "ALTER ROLE",
+    "database user": "ALTER ROLE IN DATABASE",
+    "global": "ALTER ROLE ALL",
+    "client": "this connection",
+    "session": "this session",
+}
+"""By pg_settings.source."""
 
 
-@click.command(epilog=EPILOG, short_help="Show a setting, and whose word it is.")
+class FileLine(msgspec.Struct, frozen=True, kw_only=True):
+    """A line of a configuration file that names the setting."""
+
+    file: str
+    line: int
+    value: str | None
+    owner: str
+    applied: bool
+    error: str | None
+
+
+class Override(msgspec.Struct, frozen=True, kw_only=True):
+    """A value for sessions of one role or database."""
+
+    database: str | None
+    role: str | None
+    value: str
+
+
+class Explanation(msgspec.Struct, frozen=True, kw_only=True):
+    """A setting: value, what sets it, and the lines and overrides that name it."""
+
+    name: str
+    value: str | None
+    """As a new session has it; secrets are masked."""
+    default: str | None
+    owner: str
+    """What sets the value that is used."""
+    file: str | None
+    line: int | None
+    changes_by: str
+    pending_restart: bool
+    lines: tuple[FileLine, ...]
+    overrides: tuple[Override, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SettingRows:
+    """The server's rows about one setting."""
+
+    setting: Row
+    files: Sequence[Row]
+    overrides: Sequence[Row]
+
+
+@click.command(epilog=EPILOG, short_help="Show a setting, and what sets it.")
 @click.argument("setting")
 @click.option("-C", "--connstr", default="", metavar="CONNINFO", help="How to reach the server.")
 @click.option(
@@ -53,68 +131,49 @@ ORDER BY pg_catalog.length(name) LIMIT 5"""
 )
 @as_json
 def explain(setting: str, connstr: str, pgdata: str | None, as_json: bool) -> None:
-    """Show a setting: its value, file and line, whose word it is, what it takes to change it.
+    """Show a setting: its value, what sets it (file and line), what it takes to change it.
 
-    Asks the server over SQL: at -C, else where the data directory says, else where libpq finds it.
+    Asks the server over SQL: at -C, else where the data directory says, else by libpq's defaults.
     """
     name = setting.lower()
     if _NAME.fullmatch(name) is None:
         raise click.BadParameter(f'"{setting}" is no name of a setting')
     try:
-        found = _ask(connstr or conninfo(pgdata), name)
+        rows = _ask(connstr or server_conninfo(pgdata), name)
     except ProbeError as error:
-        raise _not_asked(str(error), name, connstr, pgdata) from error
-    explanation = judge(found)
+        raise _session_error(str(error), name, connstr, pgdata) from error
+    explanation = explain_setting(rows)
     if as_json:
         print_json(msgspec.to_builtins(explanation))
         return
-    from compute_ctl.cli import output
+    from compute_ctl.cli import tables
 
-    output.show(output.explanation(explanation))
+    tables.show(tables.explanation(explanation))
 
 
-def _not_asked(said: str, name: str, connstr: str, pgdata: str | None) -> ClientError:
-    """Return the error where the server could not be asked, because of what libpq *said*."""
-    if not _LOGIN_REFUSED.search(said):
+def _session_error(reason: str, name: str, connstr: str, pgdata: str | None) -> CommandError:
+    """Return the error for a session that failed with libpq's *reason*, with a hint."""
+    if not _LOGIN_REFUSED.search(reason):
         hint = None if connstr else "Name the server with -C, or its data directory with -D."
-        return ClientError(EXIT_UNREACHABLE, said, hint=hint)
-    socket = _SOCKET.search(said)
+        return CommandError(EXIT_UNREACHABLE, reason, hint=hint)
+    socket = _SOCKET.search(reason)
     path = Path(pgdata) if pgdata else Path(socket[1]) if socket else None
     where = ("-C", redact(connstr)) if connstr else ("-D", pgdata or "DATA_DIRECTORY")
     invocation = Invocation.of(path, where)
-    if socket and invocation.owner:  # peer: the user of the operating system has to be the role
+    if socket and invocation.owner:  # peer: the system user has to be the role
         hint = f"{invocation.line('explain', name)}, or name a user and password with -C."
-        return ClientError(EXIT_NOT_PERMITTED, said, hint=hint)
-    return ClientError(EXIT_NOT_PERMITTED, said, hint="Name a user that may log in with -C.")
+        return CommandError(EXIT_NOT_PERMITTED, reason, hint=hint)
+    return CommandError(EXIT_NOT_PERMITTED, reason, hint="Name a user that may log in with -C.")
 
 
-def conninfo(pgdata: str | None) -> str:
-    """Return how to reach the server of a data directory, '' for libpq's own way."""
-    if not pgdata:
-        return "dbname=postgres"
-    try:
-        lines = (Path(pgdata) / "postmaster.pid").read_text(errors="replace").splitlines()
-        port, folder, address = int(lines[3]), lines[4], lines[5]
-    except PermissionError as error:
-        raise may_not_read(Path(pgdata)) from error
-    except (OSError, IndexError, ValueError) as error:
-        missing = missing_data_directory(Path(pgdata), EXIT_UNREACHABLE)
-        raise missing or ClientError(
-            EXIT_UNREACHABLE, f'no server runs in "{pgdata}"', hint="Start it, or name it with -C."
-        ) from error
-    host = folder or ("localhost" if address in ("*", "") else address)
-    quoted = host.replace("\\", "\\\\").replace("'", "\\'")
-    return f"host='{quoted}' port={port} dbname=postgres"
-
-
-def _ask(connstr: str, name: str) -> Found:
+def _ask(connstr: str, name: str) -> SettingRows:
     session = PgSession(connstr, time.monotonic() + TIMEOUT_S)
     try:
         session.connect()
         settings = session.query(_SETTING.format(name=name))
         if not settings:
             similar = ", ".join(str(row[0]) for row in session.query(_SIMILAR.format(name=name)))
-            raise ClientError(
+            raise CommandError(
                 EXIT_FAILED,
                 f'the server knows no setting "{name}"',
                 hint=f"Similar: {similar}." if similar else None,
@@ -126,4 +185,66 @@ def _ask(connstr: str, name: str) -> Found:
         overrides = session.query(_OVERRIDES.format(name=name))
     finally:
         session.close()
-    return Found(setting=settings[0], files=files, overrides=overrides)
+    return SettingRows(setting=settings[0], files=files, overrides=overrides)
+
+
+def explain_setting(rows: SettingRows) -> Explanation:
+    """Return value, origin and history of the setting that *rows* describe."""
+    name, value, context, source, file, line, default, pending, unit = rows.setting
+    name = str(name)
+    ours = {row[2] for row in rows.files if row[0] == MARKER_SETTING}
+    lines = tuple(
+        FileLine(
+            file=str(row[2]),
+            line=int(row[3] or 0),
+            value=_shown(name, row[1]),
+            owner=_owner_of_file(name, row[2], ours),
+            applied=row[4] == "t" and source != "command line",
+            error=row[5],
+        )
+        for row in rows.files
+        if str(row[0]).lower() == name.lower()
+    )
+    owner = _OWNERS.get(str(source), str(source))
+    if source == "client" and name in SESSION_SETTINGS:
+        winner = next((one for one in reversed(lines) if one.applied), None)
+        value = winner.value if winner else default
+        file, line = (winner.file, str(winner.line)) if winner else (None, None)
+        owner = winner.owner if winner else _OWNERS["default"]
+    elif source == "configuration file":
+        owner = _owner_of_file(name, file, ours)
+    return Explanation(
+        name=name,
+        value=_shown(name, value),
+        default=f"{default}{f' ({unit})' if unit else ''}" if default is not None else None,
+        owner=owner,
+        file=file,
+        line=int(line) if line else None,
+        changes_by="restart without it on the command line"
+        if source == "command line"
+        else _CHANGES.get(str(context), str(context)),
+        pending_restart=pending == "t",
+        lines=lines,
+        overrides=tuple(
+            Override(database=row[0], role=row[1], value=_shown(name, row[2]) or "")
+            for row in rows.overrides
+        ),
+    )
+
+
+def _owner_of_file(name: str, file: str | None, ours: set[str | None]) -> str:
+    if file is None:
+        return "a configuration file that only a superuser may see"
+    base = PurePath(file).name
+    if file in ours or base == "compute_ctl.conf":
+        part = "servers" if name.lower() in UPSTREAM_SETTINGS else "settings"
+        return f"compute_ctl: the document's {part}"
+    return "ALTER SYSTEM" if base == "postgresql.auto.conf" else "another file"
+
+
+def _shown(name: str, value: str | None) -> str | None:
+    """Return *value* with secrets masked."""
+    if value is None:
+        return None
+    shown = redact_document({"name": name, "value": value})
+    return str(shown["value"]) if isinstance(shown, dict) else None

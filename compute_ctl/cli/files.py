@@ -1,4 +1,4 @@
-"""The commands for people that need no daemon: they work on files."""
+"""The commands that need no daemon: `validate`, `render` and `history`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,24 @@ from typing import Any
 
 import click
 
-from compute_ctl.cli import document_file
-from compute_ctl.cli.client import ClientError, may_not_read, who_may
-from compute_ctl.cli.common import EPILOG, WATCH_S, as_json, print_json, warn
 from compute_ctl.cli.diff import context_for
-from compute_ctl.cli.ending import EXIT_FAILED, EXIT_NOT_PERMITTED, EXIT_USAGE, complain
-from compute_ctl.cli.pgdata import is_attached, require_data_directory
+from compute_ctl.cli.exit_codes import (
+    EPILOG,
+    EXIT_FAILED,
+    EXIT_NOT_PERMITTED,
+    EXIT_USAGE,
+    CommandError,
+    print_error,
+    print_warning,
+)
+from compute_ctl.cli.local import (
+    is_attached,
+    permission_error,
+    permission_hint,
+    read_document,
+    require_data_directory,
+)
+from compute_ctl.cli.output import WATCH_S, as_json, print_json
 from compute_ctl.document import lint
 from compute_ctl.document.render import Rendered, render
 from compute_ctl.document.spec import decode_document
@@ -24,7 +36,7 @@ from compute_ctl.store import history as past
 
 
 @click.command(epilog=EPILOG)
-@click.argument("file", type=click.Path(), callback=document_file.read)
+@click.argument("file", type=click.Path(), callback=read_document)
 @click.option("-D", "--pgdata", metavar="DIR", help="Also ask the server of this data directory.")
 @click.option("-b", "--pgbin", default="postgres", metavar="FILE", help="With -D: its binary.")
 @click.option("--strict", is_flag=True, help="Refuse a document that has warnings (status 1).")
@@ -47,13 +59,13 @@ def validate(
         rendered = render(document, context_for(attach=attached))
     except SyntaxSpecError as error:
         problem = _problem(error.path, error.reason, line=error.line, column=error.column)
-        return _judgement(name, [problem], (), as_json=as_json)
+        return _report(name, [problem], (), as_json=as_json)
     except SpecError as error:
         problem = _problem(error.path, error.reason, hint=error.hint)
-        return _judgement(name, [problem], (), as_json=as_json)
+        return _report(name, [problem], (), as_json=as_json)
     problems = _refused_by_server(rendered, folder, pgbin, attached) if folder else []
     warnings = (*rendered.warnings, *lint.warnings(document))
-    return _judgement(name, problems, warnings, as_json=as_json, strict=strict)
+    return _report(name, problems, warnings, as_json=as_json, strict=strict)
 
 
 def _problem(
@@ -72,16 +84,16 @@ def _problem(
 def _refused_by_server(
     rendered: Rendered, folder: Path, pgbin: str, attached: bool
 ) -> list[dict[str, Any]]:
-    """Return what the binary *pgbin* has against the file that would be written.
+    """Return what the server binary *pgbin* refuses in the file that would be written.
 
     Raises:
-        ClientError: it could not be asked.
+        CommandError: the binary could not be run.
     """
     from compute_ctl.store.conf_file import ConfFile, NotAskedError
 
     binary = shutil.which(pgbin)
     if binary is None:
-        raise ClientError(
+        raise CommandError(
             EXIT_USAGE, f'server binary "{pgbin}" does not exist', hint="Name it by -b."
         )
     live = folder / ("compute_ctl.conf" if attached else "postgresql.conf")
@@ -90,15 +102,17 @@ def _refused_by_server(
         found = store.judge(rendered.body)
     except NotAskedError as error:
         refused = isinstance(error.__cause__, PermissionError)
-        raise ClientError(
+        raise CommandError(
             EXIT_NOT_PERMITTED if refused else EXIT_FAILED,
             f"could not ask the server's binary: {error}",
-            hint=who_may(folder) if refused else "Without -D the document alone is checked.",
+            hint=permission_hint(folder)
+            if refused
+            else "Without -D the document alone is checked.",
         ) from error
     return [_problem(one.name or one.file or "", one.said) for one in found]
 
 
-def _judgement(
+def _report(
     name: str,
     problems: list[dict[str, Any]],
     warnings: tuple[str, ...],
@@ -106,7 +120,7 @@ def _judgement(
     as_json: bool,
     strict: bool = False,
 ) -> int:
-    """Print what was found; return the exit status. *strict*: a warning is a refusal."""
+    """Print problems and warnings; return the exit status. *strict*: warnings count as errors."""
     valid = not problems and not (strict and warnings)
     if as_json:
         print_json({"valid": valid, "errors": problems, "warnings": list(warnings)})
@@ -116,13 +130,13 @@ def _judgement(
                 place = f"{name}:{problem['line']}:{problem['column']}"
             else:
                 place = ": ".join(filter(None, (name, problem["path"])))
-            complain(f"{place}: {problem['reason']}", problem["hint"])
+            print_error(f"{place}: {problem['reason']}", problem["hint"])
         for warning in warnings:
-            warn(warning)
+            print_warning(warning)
         if valid:
             click.echo(f"{name}: valid")
         elif not problems:
-            complain(f"{name}: refused because of its warnings (--strict)")
+            print_error(f"{name}: refused because of its warnings (--strict)")
     return 0 if valid else EXIT_FAILED
 
 
@@ -143,7 +157,7 @@ def _with_render_options(command: Any) -> Any:
 
 
 @click.command("render", epilog=EPILOG)
-@click.argument("file", type=click.Path(), callback=document_file.read)
+@click.argument("file", type=click.Path(), callback=read_document)
 @_with_render_options
 def render_command(file: tuple[str, bytes], attach: bool, internal_http_port: int | None) -> None:
     """Print the configuration file that the document in FILE asks for."""
@@ -152,7 +166,7 @@ def render_command(file: tuple[str, bytes], attach: bool, internal_http_port: in
     try:
         rendered = render(decode_document(raw), context)
     except SpecError as error:
-        raise ClientError(EXIT_FAILED, f"{name}: {error}", hint=error.hint) from error
+        raise CommandError(EXIT_FAILED, f"{name}: {error}", hint=error.hint) from error
     _warn(rendered)
     click.echo(rendered.body, nl=False)
 
@@ -176,19 +190,19 @@ def history(
         require_data_directory(Path(str(pgdata)))
     try:
         if not folder.is_dir() or not list(folder.iterdir()):
-            raise ClientError(EXIT_FAILED, f'no daemon has used "{folder}" yet')
+            raise CommandError(EXIT_FAILED, f'no daemon has used "{folder}" yet')
     except PermissionError as error:
-        raise may_not_read(folder) from error
+        raise permission_error(folder) from error
     while True:
         entries = past.read(folder, limit)
         if as_json:
             print_json(entries, compact=watch)
         else:
-            from compute_ctl.cli import output
+            from compute_ctl.cli import tables
 
             if watch:
                 click.clear()
-            output.show(output.history(entries))
+            tables.show(tables.history(entries))
         if not watch:
             return
         time.sleep(WATCH_S)
@@ -196,4 +210,4 @@ def history(
 
 def _warn(rendered: Rendered) -> None:
     for warning in rendered.warnings:
-        warn(warning)
+        print_warning(warning)

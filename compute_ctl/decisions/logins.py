@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+SLOW_LOGIN_MS: Final = 1000.0
+"""A login that takes longer is reported as slow."""
 _NO_EVIDENCE: Final = ("08", "28", "3D", "40", "53", "57")
 """SQLSTATE classes that do not implicate settings: connection, authentication, no such database,
 a conflict, no resources (53300: too many connections), a server that stops or starts."""

@@ -7,7 +7,7 @@ import logging
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from compute_ctl.decisions.logins import Logins, is_evidence
+from compute_ctl.decisions.logins import SLOW_LOGIN_MS, Logins, is_evidence
 from compute_ctl.decisions.model import Written
 from compute_ctl.decisions.proof import Proof, SqlReport, Verdict, judge
 from compute_ctl.decisions.reload_errors import judged
@@ -25,7 +25,6 @@ FIRST_WAIT_S = 0.1
 BETWEEN_LOOKS_S = 0.2
 CONFIRM_S = 0.1
 """After a refused login, before the second one that decides."""
-SLOW_LOGIN_MS = 1000.0
 LOADED_JUST_NOW = timedelta(seconds=1)
 """By which the server's clock may seem ahead of ours."""
 

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from compute_ctl.__main__ import main
-from compute_ctl.cli.client import ClientError, Target, ask
+from compute_ctl.cli.client import Target, ask
+from compute_ctl.cli.exit_codes import CommandError
 
 
 def test_a_daemon_that_hangs_is_told_from_none(tmp_path: Path) -> None:
@@ -19,7 +20,7 @@ def test_a_daemon_that_hangs_is_told_from_none(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as silent:
         silent.bind(str(path))
         silent.listen()
-        with pytest.raises(ClientError) as error:
+        with pytest.raises(CommandError) as error:
             ask(Target(socket=path), "GET", "/status", timeout_s=0.2)
     assert str(error.value) == f'compute_ctl at "{path}" does not answer'
     assert (error.value.exit_code, "kill -9" in (error.value.hint or "")) == (3, True)
@@ -56,7 +57,7 @@ def test_another_program_is_no_compute_ctl(
         finally:
             server.shutdown()
             thread.join()
-    door = f"http://127.0.0.1:{server.server_port}"
+    address = f"http://127.0.0.1:{server.server_port}"
     error = capsys.readouterr().err.splitlines()
-    expected = f"compute_ctl: error: {door} is no compute_ctl: its answer is not one of its own"
+    expected = f"compute_ctl: error: {address} is no compute_ctl: its answer is not one of its own"
     assert (status, expected in error) == (3, True)

@@ -8,7 +8,8 @@ import click
 import pytest
 
 from compute_ctl.cli.commands import cli
-from compute_ctl.cli.run import UNUSED, UNUSED_SWITCHES, RunOptions, parse
+from compute_ctl.cli.run import RunOptions, parse
+from compute_ctl.cli.run_flags import UNUSED, UNUSED_SWITCHES
 from compute_ctl.http.api import Listener, Route
 from compute_ctl.http.openapi import document, document_bytes
 from compute_ctl.http.routes import NOT_OURS, ROUTES, find

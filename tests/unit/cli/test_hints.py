@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from compute_ctl.cli.advice import hints, out_of_sync
+from compute_ctl.cli.hints import out_of_sync_reason, status_hints
 
 A, B = {"sha256": "a", "generation": 3}, {"sha256": "b", "generation": None}
 DRIFT = [{"name": "work_mem", "reason": "overridden", "file": None, "line": None}]
@@ -49,7 +49,7 @@ def test_why_it_is_not_in_sync(config: tuple[Any, Any, Any], why: str | None, to
     """The reason, and what runs instead."""
     facts = dict(zip(("desired", "applied", "quarantined"), config, strict=True))
 
-    assert told == out_of_sync(facts | {"not_in_force": why})
+    assert told == out_of_sync_reason(facts | {"not_in_force": why})
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_why_it_is_not_in_sync(config: tuple[Any, Any, Any], why: str | None, to
 )
 def test_hints(changes: dict[str, Any], beginnings: list[str]) -> None:
     """Each trouble has its own; where all is well, or the error says it, there is none."""
-    found = list(hints(status(**changes)))
+    found = list(status_hints(status(**changes)))
 
     assert [hint[: len(start)] for hint, start in zip(found, beginnings, strict=True)] == beginnings
 
@@ -127,7 +127,7 @@ SINCE = "2026-01-01T00:00:00Z"
 def test_a_primary_that_is_reached(text: str, helps: str, outcome: str) -> None:
     """Another address does not help where the primary says what it has against this standby."""
     changes = {"suspected_since": SINCE, "outcome": outcome}
-    [hint] = hints(status(**changes, suspicion={"source": "primary", "text": text}))
+    [hint] = status_hints(status(**changes, suspicion={"source": "primary", "text": text}))
     assert helps in hint
     assert "publish the new ones" not in hint
 
@@ -142,7 +142,7 @@ def test_a_primary_that_is_reached(text: str, helps: str, outcome: str) -> None:
 )
 def test_a_server_that_is_not_reached(suspicion: dict[str, str] | None) -> None:
     """Only another address helps."""
-    [hint] = hints(status(suspected_since=SINCE, outcome="unchanged", suspicion=suspicion))
+    [hint] = status_hints(status(suspected_since=SINCE, outcome="unchanged", suspicion=suspicion))
     assert hint.startswith("The source still names these servers: publish the new ones")
 
 
@@ -166,7 +166,7 @@ def test_a_server_that_is_not_reached(suspicion: dict[str, str] | None) -> None:
 def test_a_server_that_did_not_start(said: str, helps: str) -> None:
     """What the server itself says decides; the last outcome, of the fetch, is beside the point."""
     error = f"postgres did not start: {said}"
-    [hint] = hints(status(error=error, outcome="rejected", pid=None))
+    [hint] = status_hints(status(error=error, outcome="rejected", pid=None))
     assert helps in hint
 
 
@@ -209,7 +209,7 @@ CONTROL_PLANE = 'could not get the configuration from control plane "http://cp":
 )
 def test_the_reason_decides_what_helps(outcome: str, error: str, helps: str) -> None:
     """An outcome has many causes; what is advised is for the one at hand."""
-    [hint] = hints(status(error=error, outcome=outcome))
+    [hint] = status_hints(status(error=error, outcome=outcome))
     assert helps in hint
 
 
@@ -225,5 +225,5 @@ def test_the_reason_decides_what_helps(outcome: str, error: str, helps: str) -> 
 )
 def test_why_the_server_cannot_be_asked(because: str, helps: str) -> None:
     """The server accepts connections, but not the daemon's."""
-    [hint] = hints(status(silent_since=SINCE, silent_because=because))
+    [hint] = status_hints(status(silent_since=SINCE, silent_because=because))
     assert helps in hint

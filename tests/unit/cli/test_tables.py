@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from rich.console import Console, RenderableType
 
-from compute_ctl.cli import output
+from compute_ctl.cli import tables
 
 REASON = (
     "could not fetch the configuration from http://control-plane.example.com:9898/compute/api/v2/"
@@ -43,7 +43,7 @@ def printed(renderable: RenderableType, width: int) -> str:
 
 def test_history_fits_a_terminal_of_80_columns() -> None:
     """One line an attempt, uncut; the reason below it."""
-    lines = [line.rstrip() for line in printed(output.history(ATTEMPTS), 80).splitlines()]
+    lines = [line.rstrip() for line in printed(tables.history(ATTEMPTS), 80).splitlines()]
     assert [
         "when (UTC)           attempt     who               outcome       gen  took",
         "2026-01-02 03:04:05  12345       nothing_in_force  fetch_failed  123  2 min",
@@ -57,7 +57,7 @@ def test_history_fits_a_terminal_of_80_columns() -> None:
 @pytest.mark.parametrize("width", [20, 40, 80, 240])
 def test_history_loses_nothing(width: int) -> None:
     """Whatever the width, all that is known is there."""
-    found = re.sub(r"\s", "", printed(output.history(ATTEMPTS), width))
+    found = re.sub(r"\s", "", printed(tables.history(ATTEMPTS), width))
     for one in (*("03:04:05", "nothing_in_force", "fetch_failed", "9999.9ms"), REASON):
         assert re.sub(r"\s", "", one) in found
 
@@ -70,5 +70,7 @@ def test_versions_that_are_times_fit_80_columns() -> None:
         "version": "2026-01-02T03:04:05.123456+00:00",
         "at": "2026-01-02T03:04:05Z",
     }
-    text = printed(output.facts(dict.fromkeys(("desired", "applied", "last_known_good"), fact)), 80)
+    text = printed(
+        tables.generations(dict.fromkeys(("desired", "applied", "last_known_good"), fact)), 80
+    )
     assert 3 == len(re.findall(r" 1234 +0123456789ab .* days ago", text))

@@ -1,0 +1,292 @@
+"""Tables on a terminal; the only user of rich, imported when a command prints one."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from compute_ctl.cli import hints
+from compute_ctl.cli.explain import Explanation
+from compute_ctl.cli.local import Invocation
+from compute_ctl.cli.output import duration, lasting, time_since, time_until
+
+_GOOD: Final = frozenset({"running", "applied", "unchanged"})
+_BAD: Final = frozenset({"failed", "rejected", "fetch_failed", "write_failed", "blocked"})
+_LONG: Final = frozenset({"reason", "runs with", "wanted", "where", "value", "version", ""})
+"""Columns that may wrap."""
+_NO_LIBRARY: Final = "neon_refresh is not loaded: postgres does not ask by itself"
+_SHORT_HASH: Final = 12
+_OUTCOME_COLUMN: Final = 3
+_PIPE_WIDTH: Final = 240
+
+
+def show(renderable: RenderableType) -> None:
+    """Print to stdout; without colours, and with long lines, if that is no terminal."""
+    width = None if sys.stdout.isatty() else _PIPE_WIDTH
+    Console(highlight=False, width=width).print(renderable)
+
+
+def status(
+    body: Mapping[str, Any],
+    *,
+    address: str,
+    now: datetime | None = None,
+    invocation: Invocation | None = None,
+) -> RenderableType:
+    """Return the whole status as tables; *invocation* completes the commands in hints."""
+    invocation = invocation or Invocation()
+    now = now or datetime.now(UTC)
+    parts: list[RenderableType] = [
+        _summary(body, address, now, invocation),
+        generations(body["config"], now),
+    ]
+    postgres = body["postgres"]
+    if postgres["pending_restart"]:
+        rows = (
+            (one["name"], one["old"], one["new"], _place(one))
+            for one in postgres["pending_restart"]
+        )
+        parts.append(
+            _table("waits for a restart", ("setting", "runs with", "wanted", "where"), rows)
+        )
+    if postgres["drift"]:
+        drift = ((one["name"], one["reason"], _place(one)) for one in postgres["drift"])
+        parts.append(_table("overridden by something else", ("setting", "reason", "where"), drift))
+    if body["config"]["quarantined"]:
+        refused = (
+            (_hash(one["sha256"]), one["version"], time_since(one["at"], now), one["reason"])
+            for one in body["config"]["quarantined"]
+        )
+        parts.append(_table("quarantined", ("document", "version", "since", "reason"), refused))
+    return Group(*parts)
+
+
+def _summary(body: Mapping[str, Any], address: str, now: datetime, invocation: Invocation) -> Table:
+    refresh, postgres = body["refresh"], body["postgres"]
+    grid = Table.grid(padding=(0, 2))
+    grid.add_row("status", _coloured(body["status"]).append(lasting(body.get("status_since"), now)))
+    grid.add_row("in sync", _in_sync(body))
+    if body["error"]:
+        since = lasting(body.get("error_since"), now).strip()
+        grid.add_row("error", Text(f"{since}: {body['error']}".removeprefix(": "), style="red"))
+    grid.add_row("postgres", _server(postgres, now))
+    if postgres.get("silent_since"):
+        silent = f"answers nothing{lasting(postgres['silent_since'], now)}: "
+        grid.add_row("sql", Text(silent + (postgres["silent_because"] or ""), style="red"))
+    if postgres.get("library_loaded") is False:
+        grid.add_row("library", Text(_NO_LIBRARY, style="yellow"))
+    if postgres["drift"]:
+        names = ", ".join(str(one["name"]) for one in postgres["drift"])
+        drift = f"{names} overridden{lasting(postgres.get('drift_since'), now)}, see below"
+        grid.add_row("drift", Text(drift, style="yellow"))
+    if postgres.get("catalog_error"):
+        grid.add_row("catalog", Text(postgres["catalog_error"], style="red"))
+    _add_ports_and_warnings(grid, body)
+    if body["last_active"]:
+        grid.add_row("last active", time_since(body["last_active"], now))
+    if body["tenant"]:
+        grid.add_row("tenant", f"{body['tenant']} timeline {body['timeline']}")
+    if refresh["suspected_since"]:
+        grid.add_row("suspected", lasting(refresh["suspected_since"], now).strip())
+    if refresh["suspicion"]:
+        grid.add_row("suspicion", Text(_suspicion(refresh["suspicion"])))
+    if refresh["last_attempt"]:
+        grid.add_row("last attempt", _attempt(refresh["last_attempt"], now, known=body["error"]))
+    if refresh["next_attempt_at"]:
+        grid.add_row("next attempt", time_until(refresh["next_attempt_at"], now))
+    grid.add_row("asked at", address)
+    for hint in hints.status_hints(body):
+        grid.add_row("hint", Text(invocation.complete(hint), style="bold"))
+    return grid
+
+
+def _add_ports_and_warnings(grid: Table, body: Mapping[str, Any]) -> None:
+    for closed in body.get("closed_ports", ()):
+        grid.add_row("port", Text(f"{closed}; the daemon goes on trying", style="red"))
+    if error := (body.get("report") or {}).get("error"):
+        grid.add_row("report", Text(error, style="yellow"))
+    for warning in body["config"].get("warnings", ()):
+        grid.add_row("warning", Text(warning, style="yellow"))
+
+
+def _in_sync(body: Mapping[str, Any]) -> str:
+    if body["config"]["in_sync"]:
+        servers_only = body["config"].get("proof") == "upstream"
+        return (
+            "yes, as far as the servers go: SQL has not answered since" if servers_only else "yes"
+        )
+    return f"no: {hints.out_of_sync_reason(body['config'])}"
+
+
+def _server(postgres: Mapping[str, Any], now: datetime) -> str:
+    version = f"version {postgres['version']}, " if postgres.get("version") else ""
+    since = lasting(postgres.get("since"), now)
+    if not postgres["pid"]:
+        return f"{version}not running{since}"
+    ready = "accepts connections" if postgres["ready"] else "does not accept connections"
+    return f"{version}{ready}{since}, pid {postgres['pid']}"
+
+
+def generations(config: Mapping[str, Any], now: datetime | None = None) -> Table:
+    """Return desired, applied, started and last known good."""
+    now = now or datetime.now(UTC)
+    rows = []
+    for name in ("desired", "applied", "started", "last_known_good"):
+        fact = config.get(name)
+        if fact is None:
+            rows.append((name.replace("_", " "), "-", "-", "-", "-"))
+        else:
+            rows.append(
+                (
+                    name.replace("_", " "),
+                    fact["generation"],
+                    _hash(fact["sha256"]),
+                    fact["version"],
+                    time_since(fact["at"], now),
+                )
+            )
+    return _table("configuration", ("", "generation", "document", "version", "since"), rows)
+
+
+def refresh(body: Mapping[str, Any]) -> RenderableType:
+    """Return the outcome of a refresh, or the ID of its request where nobody waited for it."""
+    if "outcome" not in body:
+        shared = ", shared with an earlier one" if body["coalesced"] else ""
+        return Text(f"request {body['refresh_id']} is recorded{shared}; status {body['status']}")
+    text = Text("outcome: ").append(_coloured(body["outcome"]))
+    if body.get("in_sync") is False and body["outcome"] in _GOOD:
+        text.append(", but not in sync", style="red")
+    return text.append(f" ({body['reason']})") if body.get("reason") else text
+
+
+def history(entries: Iterable[Mapping[str, Any]]) -> RenderableType:
+    """Return past attempts and work on the catalog, oldest first; each reason below its row.
+
+    Nothing is cut off: long lines wrap.
+    """
+    rows = [
+        (
+            str(one.get("started_at", ""))[:19].replace("T", " "),
+            _cell(one.get("number") or one.get("kind")),
+            _cell(one.get("who")),
+            str(one.get("outcome", "")),
+            _cell(one.get("generation")),
+            _took(float(one.get("duration_ms") or 0)),
+            str(one.get("reason") or ""),
+        )
+        for one in entries
+    ]
+    names = ("when (UTC)", "attempt", "who", "outcome", "gen", "took")
+    widths = [max(len(row[column]) for row in (names, *rows)) for column in range(len(names))]
+    parts: list[RenderableType] = [_row(names, widths, header=True)]
+    for *cells, reason in rows:
+        parts.append(_row(cells, widths))
+        if reason:
+            parts.append(Padding(Text(reason, overflow="fold"), (0, 0, 0, 4)))
+    return Group(*parts)
+
+
+def _took(milliseconds: float) -> str:
+    return f"{milliseconds:.1f} ms" if milliseconds < 10_000 else duration(milliseconds / 1000)
+
+
+def _row(cells: Sequence[str], widths: Sequence[int], *, header: bool = False) -> Text:
+    """Return one line of aligned *cells*; the outcome is coloured."""
+    line = Text(overflow="fold")
+    for column, (cell, width) in enumerate(zip(cells, widths, strict=True)):
+        line.append("  " if column else "")
+        text = Text(cell, style="bold" if header else "")
+        line.append(_coloured(cell) if column == _OUTCOME_COLUMN and not header else text)
+        line.append(" " * (width - len(cell)))
+    line.rstrip()
+    return line
+
+
+def explanation(found: Explanation) -> RenderableType:
+    """Return a setting as a table."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_row("setting", found.name)
+    grid.add_row("value", Text(_cell(found.value)))
+    grid.add_row("default", Text(_cell(found.default)))
+    grid.add_row("set by", found.owner)
+    if found.file:
+        grid.add_row("at", f"{found.file}:{found.line}")
+    grid.add_row("changes by", found.changes_by)
+    if found.pending_restart:
+        grid.add_row("waits", Text("a new value waits for a restart", style="yellow"))
+    parts: list[RenderableType] = [grid]
+    if found.lines:
+        lines = (
+            (
+                f"{one.file}:{one.line}",
+                one.value,
+                one.owner,
+                one.error or ("in force" if one.applied else "overridden"),
+            )
+            for one in found.lines
+        )
+        parts.append(_table("in the files", ("where", "value", "owner", ""), lines))
+    if found.overrides:
+        overrides = (
+            (one.role or "all", one.database or "all", one.value) for one in found.overrides
+        )
+        parts.append(_table("for some sessions", ("role", "database", "value"), overrides))
+    return Group(*parts)
+
+
+def coloured_diff(text: str) -> RenderableType:
+    """Return a unified difference with the usual colours."""
+    styles = {"+": "green", "-": "red", "@": "cyan"}
+    whole = Text()
+    for line in text.splitlines(keepends=True):
+        whole.append(line, style=styles.get(line[:1], ""))
+    whole.right_crop(1)
+    return whole
+
+
+def _table(title: str | None, columns: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> Table:
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column, header_style="bold", overflow="fold", no_wrap=column not in _LONG)
+    for row in rows:
+        table.add_row(*(cell if isinstance(cell, Text) else Text(_cell(cell)) for cell in row))
+    return table
+
+
+def _cell(value: object) -> str:
+    return "-" if value is None or value == "" else str(value)
+
+
+def _coloured(word: str) -> Text:
+    style = "green" if word in _GOOD else "red" if word in _BAD else "yellow"
+    return Text(word, style=style)
+
+
+def _attempt(attempt: Mapping[str, Any], now: datetime, *, known: str | None) -> Text:
+    """Return how an attempt ended; its reason is left out where it is *known*."""
+    text = Text(f"{time_since(attempt['finished_at'], now)}, for {attempt['who']}: ")
+    text.append(_coloured(attempt["outcome"]))
+    text.append(f" in {attempt['duration_ms']:.1f} ms")
+    return text if attempt["reason"] in ("", known) else text.append(f" ({attempt['reason']})")
+
+
+def _suspicion(one: Mapping[str, Any]) -> str:
+    shard = f" shard {one['shard']}" if one["shard"] is not None else ""
+    state = f" {one['sqlstate']}" if one["sqlstate"] else ""
+    times = f", {one['count']} times" if one["count"] > 1 else ""
+    return f"{one['source']}{shard} {one['class']}{state}{times}: {one['text']}"
+
+
+def _place(one: Mapping[str, Any]) -> str:
+    return f"{one['file']}:{one['line']}" if one["file"] else "-"
+
+
+def _hash(sha256: str) -> str:
+    return sha256[:_SHORT_HASH]
