@@ -1,19 +1,19 @@
-"""Every error the daemon raises on purpose.
+"""All errors that the daemon raises on purpose.
 
     ComputeError
      ├── SettingsError        the command line or the environment cannot be used
      ├── SpecError            a document is refused: field, value, reason
-     │    └── SyntaxSpecError   it is no JSON at all: perhaps half written, so worth another try
+     │    └── SyntaxSpecError   it is no JSON: perhaps half written, so it is fetched again
      ├── FetchError           a source did not give a document
      ├── StoreError           a file could not be read, written or replaced
      ├── PostgresError        Postgres could not be started, stopped or signalled
      ├── ProbeError           Postgres did not answer over SQL within the deadline
      │    ├── SqlError          it answered with an error
-     │    └── LoginError        it took the connection, and refused the session
+     │    └── LoginError        it accepted the connection and refused the session
      ├── CatalogError         roles, databases or extensions could not be made as wanted
      │    └── MigrationError    a migration of the cluster failed
-     ├── IllegalTransitionError  the state table has no such row
-     └── RequestError         a caller of the API asked for something it cannot have
+     ├── IllegalTransitionError  the state table has no row for the event
+     └── RequestError         a request to the API is refused
 
 Messages follow PostgreSQL's style: lower case, no full stop, the reason last; `hint` says what
 to do. Foreign exceptions are wrapped at the adapter that met them (`raise ... from`).
@@ -48,7 +48,7 @@ class SpecError(ComputeError):
 
 
 class SyntaxSpecError(SpecError):
-    """The document is no JSON object: perhaps half written, so the next fetch may succeed.
+    """The document is no JSON object; if it was half written, the next fetch succeeds.
 
     `line` and `column`, from 1, say where it is malformed; None where that is not known.
     """
@@ -62,8 +62,8 @@ class SyntaxSpecError(SpecError):
 class FetchError(ComputeError):
     """A source did not give a document.
 
-    `retry_after_s` is what the source asked for. `lasting` is true where asking again soon is
-    pointless (401, 403, 404): the daemon then asks slowly and says so loudly.
+    `retry_after_s` is what the source asked for. `lasting`: asking again soon is pointless (401,
+    403, 404), so the daemon asks slowly and logs an error.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class ProbeError(ComputeError):
 
 
 class SqlError(ProbeError):
-    """Postgres refused a statement; `sqlstate` says why, None where even that is missing."""
+    """Postgres refused a statement; `sqlstate` is None where unknown."""
 
     def __init__(self, message: str, *, sqlstate: str | None = None) -> None:
         super().__init__(f"postgres refused: {message}")
@@ -95,7 +95,7 @@ class SqlError(ProbeError):
 
 
 class LoginError(ProbeError):
-    """Postgres took the connection and refused the session (FATAL).
+    """Postgres accepted the connection and refused the session (FATAL).
 
     `sqlstate` says why; None where it could not be read.
     """
@@ -127,7 +127,7 @@ class IllegalTransitionError(ComputeError):
 
 
 class RequestError(ComputeError):
-    """A caller of the API asked for something it cannot have; `code` is the HTTP status."""
+    """A request to the API is refused; `code` is the HTTP status."""
 
     def __init__(self, code: int, message: str, *, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)

@@ -1,8 +1,7 @@
-"""What the daemon needs from outside, as Protocols, and the values that pass through them.
+"""Protocols for what the daemon needs from outside, and the values that pass through them.
 
-The reconciler sees only these; `app` puts the real adapters in, the simulation its own. Methods
-that are not `async` may block on the disk or a child process for up to their deadline: the
-reconciler calls them in a thread.
+The reconciler knows only these; `app` provides the adapters, the simulation its own. Methods that
+are not `async` may block on the disk or a child process: they are called in a thread.
 """
 
 from __future__ import annotations
@@ -21,17 +20,17 @@ from compute_ctl.document.spec import Document
 
 
 class Clock(Protocol):
-    """Time, so that a simulation can pretend."""
+    """The clock, so that tests can replace it."""
 
     def monotonic(self) -> float:
-        """Seconds that never go backwards."""
+        """Seconds since an arbitrary time, which never decrease."""
 
     def wall(self) -> datetime:
         """The current time, timezone UTC."""
 
 
 class FetchStatus(StrEnum):
-    """What a source says of this compute."""
+    """The kind of answer of a source."""
 
     ATTACHED = "attached"
     EMPTY = "empty"
@@ -92,7 +91,7 @@ class ConfStore(Protocol):
         """Absolute path of that file."""
 
     def ensure_included(self) -> bool:
-        """Make the operator's main file include it, where it does not; whether that was changed.
+        """Make the operator's main file include it; return whether that had to be changed.
 
         Raises:
             SettingsError: the line is missing and cannot be added.
@@ -102,17 +101,17 @@ class ConfStore(Protocol):
         """Return its text, None if there is none. Raises StoreError."""
 
     def changed_at(self) -> datetime | None:
-        """Return when it was last replaced or touched, None if that cannot be told."""
+        """Return when it was last replaced or touched, None if unknown."""
 
     def check(self, text: str) -> list[Complaint]:
         """Ask the server's own binary about a candidate, without touching the live file (<= 5 s).
 
-        Returns what it finds wrong, which includes a check that does not come to an end; an empty
-        list also where it could not be asked.
+        Returns the errors it finds; a check that does not finish is one. Returns none where the
+        binary could not be asked.
         """
 
     def check_referenced_files(self, text: str) -> None:
-        """Refuse a candidate that includes or names what is no regular file. Raises SpecError."""
+        """Refuse a candidate that names a file that is not regular. Raises SpecError."""
 
     def swap(self, text: str) -> None:
         """Replace the file atomically: temp, fsync, rename.
@@ -129,7 +128,7 @@ class StateStore(Protocol):
     """The state folder: generations, state and history."""
 
     def load(self) -> PersistentState:
-        """Return what is known from before; an empty State where nothing usable is."""
+        """Return the state saved last; an empty one where none is usable."""
 
     def save(self, state: PersistentState) -> None:
         """Replace state.json atomically. Raises StoreError."""
@@ -150,10 +149,10 @@ class StateStore(Protocol):
         """Return whether a generation is kept."""
 
     def remake_if_lost(self) -> bool:
-        """Make the folder again if somebody has removed it; return whether that was so.
+        """Make the folder again if it was removed; return whether it was.
 
         Raises:
-            SettingsError: it cannot be made, or is another daemon's by now.
+            SettingsError: it cannot be made, or another daemon has it now.
         """
 
     @property
@@ -167,7 +166,7 @@ class StateStore(Protocol):
         """Replace the storage token atomically (mode 0600), or remove it. Raises StoreError."""
 
     def set_aside(self) -> Path | None:
-        """Move everything away, since it belongs to another cluster. Raises StoreError."""
+        """Move everything away: it belongs to another cluster. Raises StoreError."""
 
     def highest_generation(self) -> int:
         """Return the highest number ever kept in the folder, 0 for none."""
@@ -193,7 +192,7 @@ class Postgres(Protocol):
 
     @property
     def ready(self) -> bool:
-        """Whether it accepts connections, as postmaster.pid says; costs no SQL."""
+        """Whether it accepts connections, according to postmaster.pid."""
 
     @property
     def running(self) -> bool:
@@ -208,36 +207,36 @@ class Postgres(Protocol):
         """Whether the postmaster, if there is one, has read its configuration files."""
 
     def blocked_on(self) -> str | None:
-        """Return the file that the postmaster waits for, as far as the kernel tells; else None."""
+        """Return the file that blocks the postmaster, None if none does or it is unknown."""
 
     def started_after(self, at: datetime) -> bool:
         """Whether the postmaster was certainly started later than *at*; False if in doubt."""
 
     def read_log(self) -> None:
-        """Take in what the server has logged so far, where the daemon has its log."""
+        """Process what the server has logged so far, if the daemon receives its log."""
 
     def reload(self) -> bool:
         """Send SIGHUP to the verified postmaster; False where there is none."""
 
 
 class SqlProbe(Protocol):
-    """One look at the running server over SQL."""
+    """Queries the configuration of the running server over SQL."""
 
     async def look(self, *, deadline_s: float) -> SqlReport:
         """Return what the server says about its configuration files.
 
         Raises:
-            ProbeError: no answer within *deadline_s*, whatever psycopg does.
+            ProbeError: no answer within *deadline_s*.
         """
 
 
 class SettingsTrial(Protocol):
-    """Tries values in the running server, without effect."""
+    """Tries settings in a session of the running server, without lasting effect."""
 
     async def accepts(self, settings: Mapping[str, str], *, within_s: float) -> bool:
-        """Return whether the server certainly takes all of *settings*; never raises.
+        """Return whether the server certainly accepts all of *settings*; never raises.
 
-        False also where it cannot be asked at once: then somebody else has to judge.
+        False also where it cannot be asked at once.
         """
 
 

@@ -1,4 +1,4 @@
-"""What the operator decided: the parsed command line and environment, and the fixed deadlines."""
+"""The settings from command line and environment, and the deadlines."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from compute_ctl.system.unix_path import PATH_LIMIT
 
 @dataclass(frozen=True, kw_only=True)
 class Deadlines:
-    """Times in seconds; the daemon waits for nothing longer than these."""
+    """Longest waits, in seconds."""
 
     fetch_connect: float = 2.0
     fetch_total: float = 10.0
@@ -22,28 +22,28 @@ class Deadlines:
     ack: float = 2.0
     sql_probe: float = 2.0
     apply_total: float = 15.0
-    """All steps of one application together: check, swap, proof, keeping it."""
+    """One application as a whole: check, swap, proof, saving."""
     fallback: float = 5.0
-    """After a refusal, for bringing something good into force."""
+    """The fallback after a refusal."""
     configure: float = 300.0
     """After this `/configure` answers 504; the work goes on."""
     empty_grace: float = 10.0
-    """Between two `empty` answers before the detach is believed."""
+    """Between two `empty` answers of the source, which together mean detached."""
     first_fetch: float = 3.0
-    """At start: then the last known good generation is started."""
+    """The first fetch; after that the last known good generation is started."""
     stop_fast: float = 30.0
-    """A fast stop of Postgres; then SIGQUIT."""
+    """A fast stop of Postgres; after that SIGQUIT."""
     start_postgres: float = 60.0
     catalog: float = 300.0
     """One run of the work on roles, databases and extensions."""
     failed_start: float = 30.0
-    """How long a failed start waits for a refresh or /configure before the daemon exits."""
+    """Waiting for a refresh or /configure after a failed start; then the daemon exits."""
     shutdown: float = 5.0
-    """For the end of the daemon itself, after that of a Postgres that is ours."""
+    """The end of the daemon itself, after Postgres has stopped."""
 
     @property
     def attempt(self) -> float:
-        """One attempt at the most: fetch, application, and the fallback where that is refused."""
+        """One attempt: fetch, application and fallback."""
         return self.fetch_total + self.apply_total + self.fallback
 
 
@@ -52,10 +52,9 @@ SOCKET_NAME: Final = "ctl.sock"
 
 
 def worker_endpoint(state_path: Path) -> str | None:
-    """Return the value of `neon_refresh.endpoint` by which Postgres's worker reaches that socket.
+    """Return the `neon_refresh.endpoint` for that socket.
 
-    None where the path is longer than the kernel lets a client name: the worker then takes the
-    loopback port.
+    None where the path is too long for a socket: the worker then uses the loopback port.
     """
     path = str((state_path / SOCKET_NAME).absolute())
     return f"unix:{path}" if len(os.fsencode(path)) <= PATH_LIMIT and path.isprintable() else None
@@ -63,14 +62,14 @@ def worker_endpoint(state_path: Path) -> str | None:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """How this daemon runs."""
+    """Settings of one daemon."""
 
     pgdata: Path
     connstr: str
     """libpq conninfo or URL of a superuser connection to the managed server."""
     compute_id: str
     attach: bool = False
-    """Postgres is run by somebody else: own `compute_ctl.conf`, start and stop nothing."""
+    """Somebody else starts and stops Postgres; the daemon owns `compute_ctl.conf` only."""
     config_path: Path | None = None
     """`-c`: the document is read from this file at each refresh."""
     control_plane_uri: str | None = None
@@ -86,33 +85,33 @@ class Settings:
     state_dir: Path | None = None
     """Where generations and the socket live; default `<pgdata>/compute_ctl`."""
     external_http_port: int = 3080
-    """The door for callers with a token, on all addresses; 0 keeps it closed."""
+    """The port for callers with a token, on all addresses; 0 disables it."""
     internal_http_port: int = 3081
-    """The loopback door; 0 picks a free port (logged)."""
+    """The loopback port; 0 picks a free one (logged)."""
     tokens_need_exp: bool = True
-    """A token without an end is refused at the external door."""
+    """The external port refuses a token that never expires."""
     extensions_on_loopback: bool = False
     """`/extensions` and `/grants` are served to any local process, as the reference does."""
     socket_group: str | None = None
     """Group that may use the unix socket (then mode 0660)."""
     privileged_role: str = "neon_superuser"
-    """The role that all roles of a document are members of."""
+    """All roles of a document are members of this role."""
     max_settings: int = 1000
     """A document with more settings is refused."""
     max_roles: int = 10_000
     max_databases: int = 10_000
     lakebase_mode: bool = False
-    """That role is made without the right to replicate, as in Neon's mode of this name."""
+    """The privileged role may not replicate, as in Neon's mode of this name."""
     monitor_interval: float = 1.0
-    """Seconds between two looks at whether anybody uses Postgres."""
+    """Seconds between two queries for activity of clients."""
     installed_extensions_interval: float = 3600.0
     """Seconds between two counts of the extensions in all databases."""
     instance_id: str | None = None
-    """INSTANCE_ID: a label of a metric, no more."""
+    """INSTANCE_ID: only a label of a metric."""
     refresh_min_interval: float = 0.02
-    """Seconds between two fetches at least."""
+    """Least seconds between two fetches."""
     reconcile_interval: float = 300.0
-    """Seconds between two unprompted looks at the source."""
+    """Seconds between two periodic fetches."""
     log_format: str = "human"
     """`human` or `json`."""
     log_level: str = "info"

@@ -1,7 +1,7 @@
-"""Reading what `postgres -C` says about a candidate configuration file. Pure.
+"""Parses what `postgres -C` prints about a candidate configuration file. Pure.
 
 The server names file and line for a syntax error or an unknown setting, but only the setting for a
-bad value; whose value it was is then found by looking for the setting in the files.
+bad value; `line_of` then finds the line.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from typing import Final
 
 ARGUMENTS: Final = (
-    # On the command line these beat every file: the output must be ours to read.
+    # The command line overrides every file, so that the format of the output is known.
     "-c", "log_line_prefix=",
     "-c", "log_min_messages=log",
     "-c", "log_destination=stderr",
     "-c", "log_error_verbosity=default",
     "-c", "lc_messages=C",
 )  # fmt: skip
-"""Arguments that make the server's messages readable by `findings`."""
+"""Arguments that give the messages the format that `findings` reads."""
 
 _FIRST = re.compile(r"(LOG|WARNING|ERROR|FATAL):\s+(.*)")
 _MORE = re.compile(r"(DETAIL|HINT):\s+(.*)")
@@ -29,7 +29,7 @@ _HARMLESS = re.compile(r'skipping missing configuration file ".*"')
 
 
 class Finding:
-    """One message of the server, taken apart."""
+    """The parts of one message of the server."""
 
     __slots__ = ("file", "line", "name", "reason")
 
@@ -43,10 +43,10 @@ class Finding:
 
 
 def findings(output: str) -> list[Finding]:
-    """Return the complaints in the server's *output*, details and hints joined to their message.
+    """Return the errors in the server's *output*, each with its detail and hint.
 
-    Without the sentence in which the server refuses its configuration nothing is a complaint: then
-    it failed for a reason of its own.
+    Without the message that the configuration file contains errors there are none: the server
+    failed for another reason.
     """
     messages = list(_messages(output))
     if not any(map(_SUMMARY.search, messages)):

@@ -5,9 +5,9 @@ file includes at its end (`ensure_included` adds that line once). Replacing is `
 symbolic link is kept and its target replaced; mode and owner stay.
 
 A check runs the server's own binary on a staged file beside the live one, so that relative includes
-mean the same. Attached, the staged file first includes the operator's main file, hence also the old
-live file: what is wrong in the old one is no complaint about the new one. Custom settings
-(`neon.*`) are not checked: no library is loaded.
+mean the same. Attached, the staged file first includes the operator's main file, and through it the
+old live file, whose errors are ignored. Custom settings (`neon.*`) are not checked: the binary
+loads no library.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class NotAskedError(StoreError):
 
 
 class UnfinishedError(NotAskedError):
-    """It was asked, and did not come to an end."""
+    """It was asked, and did not finish."""
 
 
 class ConfFile:
@@ -72,7 +72,7 @@ class ConfFile:
     def read(self) -> str | None:
         """Return its text, None if there is none. Raises StoreError.
 
-        Bytes that are no UTF-8 are replaced: such a file is not ours, and must not look intact.
+        Bytes that are not UTF-8 are replaced, so that such a file does not match its marker.
         """
         try:
             raw = _read(self._path)
@@ -83,10 +83,9 @@ class ConfFile:
         return raw.decode(errors="replace")
 
     def changed_at(self) -> datetime | None:
-        """Return when it was last replaced or touched, None if that cannot be told.
+        """Return when it was last replaced or touched, None if unknown.
 
-        A rename changes the ctime of the file, so that one that was written long before the swap
-        is not taken for older than it is.
+        The ctime counts, too: a rename sets it, while the mtime is from before the swap.
         """
         try:
             found = self._path.stat()
@@ -95,7 +94,7 @@ class ConfFile:
         return datetime.fromtimestamp(max(found.st_mtime, found.st_ctime), UTC)
 
     def prepare(self) -> None:
-        """Allocate the blocks of the next swap; a full disk is only worth a warning."""
+        """Allocate the blocks of the next swap; a full disk is only a warning."""
         try:
             self._file.prepare()
         except OSError as error:
@@ -123,10 +122,10 @@ class ConfFile:
     def check(self, text: str) -> list[Complaint]:
         """Ask the server's own binary about a candidate, without touching the live file.
 
-        Returns what it finds wrong; an empty list also where it could not be asked (no such
-        binary, disk full): the proof after the swap then has to tell. A check that does not come
-        to an end is a complaint: the postmaster would hang on the same.
-        A complaint whose `file` is not `path` is about somebody else's file.
+        Returns the errors it finds; none also where it could not be asked (no such binary, disk
+        full), since the proof after the swap finds them, too. A check that does not finish is an
+        error: the postmaster would hang in the same way. An error whose `file` is not `path` is in
+        somebody else's file.
         """
         try:
             return self.judge(text)
@@ -144,10 +143,10 @@ class ConfFile:
         )
 
     def judge(self, text: str) -> list[Complaint]:
-        """Like `check`, for somebody who must know that the binary was asked.
+        """Like `check`, but fail where the binary could not be asked.
 
         Raises:
-            NotAskedError: it was not, or what it said was not about the candidate.
+            NotAskedError: it could not, or its output does not concern the candidate.
         """
         head = f"include '{quote_path(self._main_file())}'\n" if self._attach else ""
         try:
@@ -220,7 +219,7 @@ class ConfFile:
     def _complaint(
         self, finding: Finding, text: str, live: str, candidate: Path, offset: int
     ) -> Complaint | None:
-        """Return the complaint, None where it is about the file that gets replaced."""
+        """Return the complaint, None for one about the file that is replaced."""
         if finding.file == str(candidate):
             return Complaint(
                 name=finding.name,
@@ -241,7 +240,7 @@ class ConfFile:
         return self._foreign(finding)
 
     def _foreign(self, finding: Finding) -> Complaint:
-        """Return the complaint about a file that is not ours, or about none."""
+        """Return the complaint, which is about somebody else's file or about none."""
         file, line = finding.file, finding.line
         if file is None and finding.name is not None:
             for candidate in (self._pgdata / "postgresql.auto.conf", self._main_file()):

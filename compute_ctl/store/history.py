@@ -1,4 +1,7 @@
-"""The advisory history in the state folder: one JSON line an attempt, about 2 MiB in two files."""
+"""The history file in the state folder: one JSON line per attempt, about 2 MiB in two files.
+
+It is advisory: nothing depends on it.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ _log = logging.getLogger(__name__)
 FILE_BYTES: Final = 1024 * 1024
 MAX_READ_BYTES: Final = 16 * 1024 * 1024
 TAIL_BYTES: Final = 64 * 1024
-"""In which the last attempt is looked for; an entry has a few hundred."""
+"""Where `last_attempt` searches; an entry has a few hundred bytes."""
 
 
 def append(folder: Path, entry: Mapping[str, object]) -> None:
@@ -65,7 +68,7 @@ def last_attempt(folder: Path) -> int:
 
 
 class _Numbered(msgspec.Struct):
-    """What is needed of an entry; work on the catalog has no number."""
+    """The part of an entry that is needed; work on the catalog has no number."""
 
     number: int = 0
 

@@ -23,7 +23,7 @@ def main_file(pgdata: Path, config_file: Path | None = None) -> Path:
     except OSError:
         options = ""
     named = config_file_option(options)
-    # A relative name was relative to a working directory that nobody remembers.
+    # A relative name depends on a working directory that is not known any more.
     if named is not None and named.is_absolute():
         return named
     return pgdata / "postgresql.conf"
@@ -64,7 +64,7 @@ def quote_path(path: Path) -> str:
 def includes(text: str, path: Path, *, folder: Path) -> bool:
     """Return whether the main file *text*, which lies in *folder*, includes *path*."""
     if f"\n{include_line(path)}\n" in f"\n{text}\n":
-        return True  # nearly always, and a heal waits for it
+        return True  # the usual case, kept fast as a heal waits for it
     for line in text.split("\n"):
         match = _INCLUDE.match(line)
         if match is None:

@@ -1,6 +1,6 @@
-"""One daemon a data directory, whatever its state directory is: a second one would fight over it.
+"""The lock on the data directory: one daemon manages it, whatever its state directory is.
 
-Postgres itself locks nothing there, so the folder can be locked without a file of its own.
+Postgres does not lock the directory itself, so no file of its own is needed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 @contextmanager
 def lock_pgdata(pgdata: Path) -> Iterator[None]:
-    """Hold *pgdata* as this daemon's. Raises SettingsError: it is another's."""
+    """Lock *pgdata* for this daemon. Raises SettingsError: another daemon has it."""
     fd = os.open(pgdata, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         _lock(fd, pgdata)
@@ -36,5 +36,5 @@ def _lock(fd: int, pgdata: Path) -> None:
             f'another compute_ctl manages data directory "{pgdata}"',
             hint="It has another --state-dir; pgrep -af compute_ctl shows it.",
         ) from None
-    except OSError as error:  # network file systems lock no folders
+    except OSError as error:  # network file systems do not lock folders
         logger.debug('could not lock data directory "%s": %s', pgdata, error)

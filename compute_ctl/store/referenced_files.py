@@ -1,7 +1,7 @@
-"""The files that a configuration makes the postmaster read: they have to be regular.
+"""Checks the files that a configuration makes the postmaster read: they must be regular.
 
-A reload opens them in the postmaster itself. Opening a FIFO that nobody writes to never returns:
-the server then takes no connection and no further reload, not even the one that would heal it.
+A reload opens them in the postmaster. Opening a FIFO without a writer never returns: the server
+then accepts no connection and no further reload, not even the one that would heal it.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ _KINDS: Final = {
 
 
 def check_referenced_files(body: str, *, folder: Path, pgdata: Path, attach: bool) -> None:
-    """Refuse a *body* that names a file which is there and is no regular one.
+    """Refuse a *body* that names an existing file that is not regular.
 
-    Also one that includes a file which sets what the document itself may not set. *folder* is where
-    the configuration file lies. A file that is missing is the server's to judge.
+    It is also refused if it includes a file that sets what a document may not set. *folder* holds
+    the configuration file. Missing files are left to the server.
 
     Raises:
         SpecError: it does.
@@ -51,7 +51,7 @@ def check_referenced_files(body: str, *, folder: Path, pgdata: Path, attach: boo
         field = "spec.cluster.postgresql_conf" if name in DIRECTIVES else "spec.cluster.settings"
         if left < 0:
             raise SpecError(field, f"includes more than {MAX_FILES} files")
-        with suppress(OSError):  # missing, or not ours to see
+        with suppress(OSError):  # missing, or not visible to us
             mode = path.stat().st_mode
             if not stat.S_ISREG(mode):
                 kind = _KINDS.get(stat.S_IFMT(mode), "something else")
@@ -103,7 +103,7 @@ def _refusal(file: Path, what: str) -> SpecError:
 
 
 def _lines(text: str) -> Iterator[Line]:
-    """Yield the lines before the first that the server cannot read either."""
+    """Yield the lines up to the first that the server cannot read either."""
     with suppress(SpecError):
         yield from settings_in(text, "")
 

@@ -1,8 +1,7 @@
-"""A candidate on disk for as long as somebody reads it: beside the live file, under its own name.
+"""A candidate in a temporary file beside the live one, for `postgres -C` to read.
 
-Daemon and commands may check at the same time, each a text of its own. The lock on a staged file
-lives as long as who made it, so what a killed process has left is known, whoever else has its pid,
-and goes with the next one.
+Daemon and commands may check at the same time. Each holds a lock on its file, so that the next one
+recognizes and removes what a killed process has left, even if its pid is in use again.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ def staged(beside: Path, name: str, text: str) -> Iterator[Path]:
 
 
 def _locked(folder: Path, prefix: str) -> tuple[int, Path]:
-    """Return a new file that no sweep takes."""
+    """Return a new file, locked against `_sweep`."""
     while True:
         fd, path = tempfile.mkstemp(prefix=prefix, dir=folder)
         try:
@@ -51,7 +50,7 @@ def _locked(folder: Path, prefix: str) -> tuple[int, Path]:
 
 
 def _sweep(folder: Path, prefix: str) -> None:
-    """Remove what dead processes have left; never raises."""
+    """Remove the files of dead processes; never raises."""
     with suppress(OSError):
         for path in folder.iterdir():
             if path.name.startswith(prefix):

@@ -4,11 +4,11 @@
     g/<G>.json  g/<G>.conf   document and configuration file of a generation; immutable
     state.json               what must survive the daemon (see `PersistentState`)
     history.jsonl  .1        advisory
-    aside-<n>/               what an earlier cluster in this folder has left
+    aside-<n>/               the files of another cluster that used this folder before
 
-The folder is 0700 and every file 0600: documents hold secrets. Only the holder of the lock calls
-anything but `open`. A corrupt state.json is set aside, never fatal: the live configuration file and
-`g/` tell enough to go on.
+The folder is 0700 and every file 0600: documents hold secrets. All methods but `open` need the
+lock. A corrupt state.json is set aside and not fatal: the live configuration file and `g/` are
+enough to go on.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ MAX_FILE_BYTES: Final = 16 * 1024 * 1024
 
 
 class StateDir:
-    """One daemon's memory on disk."""
+    """The state folder of one daemon."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -64,14 +64,14 @@ class StateDir:
             raise SettingsError(
                 f'could not use state directory "{self._folder}": {error.strerror or error}'
             ) from error
-        with suppress(OSError):  # a full disk is no reason not to start
+        with suppress(OSError):  # a full disk must not prevent a start
             self._state.prepare()
 
     def remake_if_lost(self) -> bool:
-        """Make folder and lock again if somebody has removed them; return whether that was so.
+        """Make folder and lock again if they were removed; return whether they were.
 
         Raises:
-            SettingsError: it cannot be made, or is another daemon's by now.
+            SettingsError: it cannot be made, or another daemon has it now.
         """
         if self._lock_fd is not None and self._has_lock_file(os.fstat(self._lock_fd)):
             return False
@@ -93,7 +93,7 @@ class StateDir:
             self._lock_fd = None
 
     def load(self) -> PersistentState:
-        """Return what is known from before; an empty State where nothing usable is."""
+        """Return the state saved last; an empty one where none is usable."""
         path = self._folder / "state.json"
         try:
             raw = _read(path)
@@ -214,13 +214,12 @@ class StateDir:
         return history.last_attempt(self._folder)
 
     def set_aside(self) -> Path | None:
-        """Move everything but the lock into a folder of its own and begin anew.
+        """Move everything but the lock into a new folder: it belongs to another cluster.
 
-        For a state folder that belongs to another cluster than the data directory. Returns that
-        folder, None where there was nothing to move.
+        Returns that folder, None where there was nothing to move.
 
         Raises:
-            StoreError: it could not be moved; nothing may be written then.
+            StoreError: it could not be moved; then nothing may be written.
         """
         names = ("state.json", "storage_token", "g", "history.jsonl", "history.jsonl.1")
         found = [self._folder / name for name in names if os.path.lexists(self._folder / name)]
@@ -240,7 +239,7 @@ class StateDir:
         return aside
 
     def _check_folder(self) -> None:
-        """Refuse a folder in which somebody else could exchange our files."""
+        """Refuse a folder in which another user could replace files."""
         found = self._folder.lstat()
         if not stat.S_ISDIR(found.st_mode):
             raise SettingsError(f'state directory "{self._folder}" is not a directory')
@@ -266,7 +265,7 @@ class StateDir:
                 hint=f'Ask it: "compute_ctl status --state-dir {self._folder}". Stop it first.',
             ) from None
         self._lock_fd = fd
-        with suppress(OSError):  # the pid only serves the message above
+        with suppress(OSError):  # the pid is only for the message above
             os.ftruncate(fd, 0)
             os.pwrite(fd, f"{os.getpid()}\n".encode(), 0)
 

@@ -1,12 +1,12 @@
-"""Replacing a file so that it is always whole, also on a full disk; reading one. A leaf.
+"""Atomic replacement of a file, also on a full disk; and reading one. A leaf.
 
-A `ReplacedFile` keeps the temporary file of its *next* replacement ready beside the live one, with
-its blocks already allocated, so that a disk that fills up meanwhile cannot stop it. Rules:
+A `ReplacedFile` keeps the temporary file of its *next* replacement beside the live one, with its
+blocks already allocated, so that it succeeds on a disk that has become full. Rules:
 
-- one writer at a time (the daemon's lock file sees to that between processes, the owner of the
-  object between threads);
-- a symbolic link is kept and its target replaced: whoever put the configuration elsewhere meant it;
-- the temporary file itself is never followed through a link, nor reused if it has a second name;
+- one writer at a time: the daemon's lock file ensures that between processes, the owner of the
+  object between threads;
+- a symbolic link is kept and its target replaced: an operator may have moved the configuration;
+- the temporary file is never opened through a link, nor reused if it has a second name;
 - mode and owner of the old file are kept; a new file gets `new_mode`.
 """
 
@@ -40,12 +40,12 @@ class ReplacedFile:
         self._new_mode = new_mode
         self._reserve_bytes = reserve_bytes
         self._keep_owner = keep_owner
-        """Fail where the owner cannot be kept, rather than become the owner."""
+        """Fail where the owner of the file cannot be kept."""
 
     @property
     def target(self) -> Path:
-        """The file that is really replaced, links resolved."""
-        # To resolve means to look at each folder above, and a heal waits for it.
+        """The file that is replaced, links resolved."""
+        # resolve() looks at each folder above; a heal should not wait for that.
         return self._path.resolve() if self._path.is_symlink() else self._path
 
     def prepare(self) -> None:
@@ -56,9 +56,8 @@ class ReplacedFile:
     def replace(self, data: bytes, *, durable: bool = True) -> None:
         """Make *data* the content; on an error the old content is still there.
 
-        Returns when the content is on disk and the name points to it; the name itself is durable
-        after `sync`. Without *durable* the content is safe from a crash of ours only, until
-        `sync_file`.
+        Returns when the content is on disk; the rename is durable after `sync`. Without *durable*
+        the content survives a crash of the daemon only, until `sync_file`.
         """
         target = self.target
         temporary = self._temporary(target)
@@ -100,7 +99,7 @@ class ReplacedFile:
 
 
 def read_regular(path: Path, *, max_bytes: int, follow: bool = True) -> bytes:
-    """Return the bytes of a regular file; never waits for a FIFO's writer.
+    """Return the bytes of a regular file; does not block on a FIFO.
 
     Raises:
         OSError: also where it is no regular file, or longer than *max_bytes*.

@@ -1,7 +1,6 @@
-"""Ends the process at a named step, as a crash would; for tests of what is left behind. A leaf.
+"""Kills the process at a named step, for tests of crashes. A leaf.
 
-Off unless COMPUTE_CTL_FAILPOINT names a step. The steps of an application, in order, are in
-`STEPS`; each names the place that is reached next.
+Off unless COMPUTE_CTL_FAILPOINT names a step. `STEPS` has the steps of an application in order.
 """
 
 from __future__ import annotations
@@ -28,6 +27,6 @@ STEPS: Final = (
 
 
 def reach(step: str) -> None:
-    """End here if *step* is the one that is named."""
+    """Kill the process if *step* is the one named."""
     if os.environ.get(VARIABLE) == step:
         os.kill(os.getpid(), signal.SIGKILL)

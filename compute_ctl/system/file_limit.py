@@ -1,4 +1,4 @@
-"""How many files the process may open. A leaf."""
+"""The limit of open files. A leaf."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LEAST: Final = 64
 
 
 def raise_file_limit() -> int:
-    """Raise the soft limit as far as is useful and allowed; return how many files may be open.
+    """Raise the soft limit as far as useful and allowed; return the number of open files allowed.
 
     Raises:
         SettingsError: the daemon cannot work with so few.

@@ -1,9 +1,9 @@
-"""Becoming the owner of the data directory, where the daemon is started as root.
+"""Switches to the owner of the data directory where the daemon is started as root.
 
-Postgres refuses root, and a root daemon in a folder of another user can be led by that user's
-symbolic links: so before anything in the data directory is opened, the whole process becomes its
-owner, for good. What is imported lazily is imported before: the interpreter's folder may be
-unreadable afterwards. To be called once, in the main thread, before the event loop.
+Postgres refuses root, and symbolic links in a folder of another user could mislead a root daemon.
+So the process becomes the owner for good before it opens anything in the data directory. Modules
+that are imported late are imported before that, as the interpreter's folder may be unreadable
+afterwards. To be called once, in the main thread, before the event loop.
 """
 
 from __future__ import annotations
@@ -39,14 +39,14 @@ LATE_IMPORTS: Final = (
     "psycopg_binary.pq",
     "zoneinfo",
 )
-"""What the daemon or its libraries would import only when first used."""
+"""Modules that the daemon or its libraries import when first used."""
 KEY_IMPORTS: Final = ("jwt", "jwt.algorithms", "jwt.api_jwk")
-"""What the first key of a JWKS brings along: 9 MB, so only where it could not be had later."""
+"""Modules for the first key of a JWKS: 9 MB, so only where they cannot be imported later."""
 LATE_CODECS: Final = ("ascii", "idna", "latin-1", "punycode", "utf-8")
 
 
 def prepare(*, keys: bool = True) -> None:
-    """Import what would be imported lazily; what is not installed is not needed."""
+    """Import the modules that are imported late; missing ones are not needed."""
     for name in LATE_IMPORTS + (KEY_IMPORTS if keys else ()):
         try:
             importlib.import_module(name)
@@ -57,11 +57,11 @@ def prepare(*, keys: bool = True) -> None:
 
 
 def hide_memory() -> None:
-    """Let nobody but root read this process's memory, which holds passwords and tokens.
+    """Prevent all but root from reading this process's memory, which holds passwords and tokens.
 
-    Neither by ptrace or /proc, nor as a core dump. Programs that it starts are not affected, so a
-    PostgreSQL of ours still leaves the core dumps that its limit allows. To be called after
-    `become_owner`: a change of user sets it back.
+    It covers ptrace, /proc and core dumps. Child processes are not affected, so PostgreSQL still
+    writes the core dumps that its limit allows. To be called after `become_owner`: a change of user
+    resets it.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
@@ -71,8 +71,7 @@ def hide_memory() -> None:
 def become_owner(pgdata: Path) -> bool:
     """Become the owner of *pgdata*; return whether anything changed (only root can).
 
-    A data directory that is not there yet is fine for anybody but root, who could not know whose
-    it should be.
+    A missing data directory is accepted unless root runs this, who could not know its owner.
 
     Raises:
         SettingsError: the directory belongs to root, to somebody else, or does not exist.
@@ -117,9 +116,9 @@ def _can_import_later(name: str, uid: int, group_of_folder: int) -> bool:
 
 
 def can_read(path: Path, uid: int, group_of_folder: int) -> bool:
-    """Whether a process that becomes user *uid* as we would could read *path*.
+    """Whether *path* is readable after a switch to user *uid*.
 
-    Asked in a child that does become that user, since only the kernel knows what is in the way.
+    A child process switches and tries, since only the kernel knows all rules.
     """
     child = os.fork()
     if child == 0:
@@ -135,7 +134,7 @@ def _become(uid: int, group_of_folder: int) -> None:
     try:
         user: pwd.struct_passwd | None = pwd.getpwuid(uid)
     except KeyError:
-        user = None  # a container may know the number only
+        user = None  # in a container the number may have no name
     if user is None:
         os.setgroups([])
         gid, home = group_of_folder, "/"

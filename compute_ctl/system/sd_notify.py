@@ -1,7 +1,6 @@
-"""Telling systemd how the daemon is (sd_notify(3)): one datagram a message, none if nobody asked.
+"""Notifications to systemd (sd_notify(3)): one datagram each, none without NOTIFY_SOCKET. A leaf.
 
-A leaf. `from_environment` takes the variables out of the environment, so that no child speaks for
-the daemon.
+`from_environment` removes the variables, so that no child process notifies in place of the daemon.
 """
 
 from __future__ import annotations
@@ -21,13 +20,13 @@ class Notifier:
     """A sender of notifications; never blocks, never raises."""
 
     def __init__(self, address: str = "", *, watchdog_s: float | None = None) -> None:
-        """*address* is NOTIFY_SOCKET, empty for nobody; *watchdog_s* what systemd waits for."""
+        """*address* is NOTIFY_SOCKET, empty for none; *watchdog_s* the interval systemd expects."""
         self._address = "\0" + address[1:] if address.startswith("@") else address
         self.watchdog_s = watchdog_s
 
     @classmethod
     def from_environment(cls) -> Notifier:
-        """Make one of NOTIFY_SOCKET and WATCHDOG_USEC, and remove these."""
+        """Make one from NOTIFY_SOCKET and WATCHDOG_USEC, and remove both."""
         address = os.environ.pop("NOTIFY_SOCKET", "")
         microseconds = os.environ.pop("WATCHDOG_USEC", "")
         for_pid = os.environ.pop("WATCHDOG_PID", "")
@@ -37,7 +36,7 @@ class Notifier:
         return cls(address, watchdog_s=watchdog_s)
 
     def send(self, *assignments: str) -> bool:
-        """Send assignments such as `READY`; return whether systemd has them."""
+        """Send assignments such as `READY`; return whether they were sent."""
         if not self._address:
             return False
         with (
@@ -50,9 +49,9 @@ class Notifier:
         return False
 
     def reloading(self) -> bool:
-        """Say that a reload begins (Type=notify-reload wants the time with it)."""
+        """Announce a reload; Type=notify-reload requires its time."""
         return self.send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def status(self, text: str) -> bool:
-        """Set the line that `systemctl status` shows."""
+        """Set the text in `systemctl status`."""
         return self.send(f"STATUS={' '.join(text.split())}")
