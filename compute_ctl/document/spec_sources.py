@@ -49,20 +49,20 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class SpecSetting:
     """A setting of the spec."""
 
     value: str
     path: str
 
 
-def setting(spec: ComputeSpec, name: str) -> Found | None:
+def setting(spec: ComputeSpec, name: str) -> SpecSetting | None:
     """Return the last setting called *name* that has a value; case does not matter."""
     options = spec.cluster.settings or ()
     for index in range(len(options) - 1, -1, -1):
         value = options[index].value
         if options[index].name.lower() == name and value is not None:
-            return Found(value, f"spec.cluster.settings[{index}].value")
+            return SpecSetting(value, f"spec.cluster.settings[{index}].value")
     return None
 
 

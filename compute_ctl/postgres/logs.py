@@ -2,7 +2,7 @@
 
 The pipe is a FIFO in the state folder, of 1 MiB, and Postgres writes to it without blocking: a
 daemon that hangs costs log lines, never a query. Postgres holds it for reading too, so it never
-meets a broken pipe, and a daemon that comes back after a crash goes on reading where the old one
+meets a broken pipe, and a daemon that is restarted after a crash continues where the old one
 stopped.
 
 One record of the server may be several lines; they are joined by U+200B, as the reference does it,
@@ -26,7 +26,7 @@ from typing import Final
 
 PIPE_BYTES: Final = 1024 * 1024
 RECORD_BYTES: Final = 64 * 1024
-"""A longer record is cut in pieces: no server may fill our memory."""
+"""A longer record is split, which bounds the memory used."""
 SILENCE_S: Final = 0.1
 JOINT: Final = "\u200b"
 _READ_BYTES: Final = 64 * 1024
@@ -34,7 +34,7 @@ _TIME_STAMP: Final = re.compile(rb"\d+-\d{2}-\d{2} \d{2}:\d{2}:\d{2}")
 
 
 class RecordJoiner:
-    """Makes records of bytes that come in any pieces. Pure."""
+    """Joins chunks of bytes into records. Pure."""
 
     def __init__(self) -> None:
         self._rest = b""
@@ -57,11 +57,11 @@ class RecordJoiner:
         return records
 
     def flush(self) -> list[str]:
-        """Return the record that nothing followed; a line that has not ended yet stays."""
+        """Return the record without waiting for the next; an unfinished line stays."""
         return [self._take()] if self._lines else []
 
     def finish(self) -> list[str]:
-        """Return all that is left."""
+        """Return the last record, with an unfinished line."""
         if self._rest:
             self._lines.append(self._rest)
             self._rest = b""
@@ -85,10 +85,10 @@ class LogPipe:
         self._on_overflow = on_overflow
         self._joiner = RecordJoiner()
         self._fd = -1
-        self._silence: asyncio.TimerHandle | None = None
+        self._flush_timer: asyncio.TimerHandle | None = None
 
     def open(self) -> None:
-        """Begin to read, with what an earlier daemon left in the pipe. Raises OSError."""
+        """Start reading, also what an earlier daemon left in the pipe. Raises OSError."""
         self.close()
         try:
             os.mkfifo(self._path, 0o600)
@@ -107,15 +107,15 @@ class LogPipe:
         return os.open(self._path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
 
     def drain(self) -> None:
-        """Read what the server has written so far, and take its last record for complete."""
+        """Read what the server has written so far; its last record counts as complete."""
         while self._fd >= 0 and self._read():
             pass
         if self._fd >= 0:
-            self._hush()
+            self._cancel_flush()
             self._flush()
 
     def close(self) -> None:
-        """Read what is there, and stop reading."""
+        """Read the rest, and stop reading."""
         if self._fd < 0:
             return
         while self._read():
@@ -127,7 +127,7 @@ class LogPipe:
         if fd >= 0:
             asyncio.get_running_loop().remove_reader(fd)
             os.close(fd)
-        self._hush()
+        self._cancel_flush()
         self._emit(self._joiner.finish())
 
     def _readable(self) -> None:
@@ -135,35 +135,35 @@ class LogPipe:
             self._end()  # the last writer is gone
 
     def _read(self) -> bytes | None:
-        """Take what fits one read and return it: None if nothing is there, b"" at the end."""
+        """Read once and return the data: None if there is none, b"" at the end of file."""
         if self._is_full():
             self._on_overflow()
         try:
             data = os.read(self._fd, _READ_BYTES)
         except BlockingIOError:
             return None
-        self._hush()
+        self._cancel_flush()
         self._emit(self._joiner.feed(data))
         if data:
             loop = asyncio.get_running_loop()
-            self._silence = loop.call_later(SILENCE_S, self._flush)
+            self._flush_timer = loop.call_later(SILENCE_S, self._flush)
         return data
 
     def _flush(self) -> None:
-        self._silence = None
+        self._flush_timer = None
         self._emit(self._joiner.flush())
 
-    def _hush(self) -> None:
-        if self._silence is not None:
-            self._silence.cancel()
-            self._silence = None
+    def _cancel_flush(self) -> None:
+        if self._flush_timer is not None:
+            self._flush_timer.cancel()
+            self._flush_timer = None
 
     def _emit(self, records: list[str]) -> None:
         for record in records:
             self._on_record(record)
 
     def _is_full(self) -> bool:
-        """Whether a write would have been lost just now."""
+        """Return whether the pipe is full, so that a write would be lost."""
         waiting = struct.unpack("i", fcntl.ioctl(self._fd, termios.FIONREAD, b"\0" * 4))[0]
         if waiting < fcntl.fcntl(self._fd, fcntl.F_GETPIPE_SZ) // 2:
             return False  # a page is never less than half full when the next one is taken

@@ -18,13 +18,51 @@ import re
 import select
 import signal
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from compute_ctl.postgres.postmaster_pid import PostmasterPid
-
 _START_TOLERANCE_S = 5.0
+READY = "ready"
+"""The status of a server that accepts connections (a standby's read-only ones too)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PostmasterPid:
+    """The lines of postmaster.pid that are used here (order: `pidfile.h` of PostgreSQL).
+
+    It is written line by line while the server starts, so its last lines may be missing.
+    """
+
+    pid: int
+    start_time: int | None = None
+    """Seconds since the epoch, by the clock as it was then."""
+    port: int | None = None
+    status: str = ""
+    """``starting``, ``stopping``, ``ready``, ``standby`` (up, accepts nobody), or not yet there."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether the server accepts connections."""
+        return self.status == READY
+
+    @classmethod
+    def parse(cls, text: str) -> PostmasterPid | None:
+        """Return what *text* says; None where it names no postmaster.
+
+        A single-user backend writes its pid as a negative number; it is no postmaster.
+        """
+        lines = text.splitlines()
+        pid = _number(lines, 0)
+        if pid is None or pid <= 1:
+            return None
+        return cls(
+            pid=pid,
+            start_time=_number(lines, 2),
+            port=_number(lines, 3),
+            status=lines[7].strip() if len(lines) > 7 else "",
+        )
 
 
 class Process:
@@ -176,3 +214,10 @@ def _began_as_noted(noted: PostmasterPid) -> bool:
 def _boot_time() -> float:
     """Return what /proc/stat calls btime, which costs the kernel much more to tell."""
     return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def _number(lines: list[str], index: int) -> int | None:
+    try:
+        return int(lines[index])
+    except (IndexError, ValueError):
+        return None

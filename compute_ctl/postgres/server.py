@@ -1,7 +1,7 @@
-"""What can be done to a Postgres whoever started it: look, reload, watch, stop.
+"""A Postgres server, whoever started it: its state, reload, watch, stop.
 
-The process that is watched is known as long as it lives; else each call looks at postmaster.pid and
-verifies anew, so a server restarted behind our back is the one that gets the signal. The methods
+The process being watched is kept while it lives; otherwise each call reads postmaster.pid and
+verifies the process again, so that a server that somebody restarted gets the signal. The methods
 that are not `async` may be called from any thread.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -22,12 +23,12 @@ from compute_ctl.postgres.identity import shutdown_lsn
 from compute_ctl.postgres.postmaster import Process, began_at, find, read_pid_file, works_in
 
 QUICK_POLL_S: Final = 0.1
-"""While the server is expected to become ready ..."""
+"""Polling interval while the server is expected to become ready ..."""
 QUICK_FOR_S: Final = 60.0
-"""... but no longer than this after the last change; then as slow as:"""
+"""... for this long after the last change; then SLOW_POLL_S."""
 SLOW_POLL_S: Final = 1.0
 TICK_S: Final = 0.02
-"""By which the kernel's time stamps of files and processes may be wrong."""
+"""Precision of the kernel's time stamps of files and processes."""
 STOP_FAST_S: Final = 30.0
 STOP_IMMEDIATE_S: Final = 7.0
 """The postmaster itself gives its children 5 s before it kills them."""
@@ -47,18 +48,18 @@ def _nothing_with_status(_status: int | None) -> None:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Events:
-    """Whom `watch` tells; called in the event loop, and must not raise."""
+    """Callbacks of `watch`; called in the event loop, and must not raise."""
 
     on_ready: Callable[[], None] = _nothing
-    """It accepts connections now."""
+    """The server accepts connections now."""
     on_lost: Callable[[], None] = _nothing
-    """It did, and does no more: it is stopping, or gone."""
+    """It no longer accepts connections: it is stopping, or gone."""
     on_exit: Callable[[int | None], None] = _nothing_with_status
     """The process has ended; with its exit status where that is known."""
     on_reload: Callable[[], None] = _nothing
-    """It says that a reload begins."""
+    """A reload begins, as its log says."""
     on_not_reloaded: Callable[[ReloadError], None] = _nothing_with_error
-    """It says that a part of its configuration was not reloaded."""
+    """A part of its configuration was not reloaded, as its log says."""
 
 
 class Server:
@@ -67,12 +68,12 @@ class Server:
     def __init__(self, pgdata: Path) -> None:
         self._pgdata = pgdata
         self._process: Process | None = None
-        """The one that is watched, also after its end."""
+        """The process that `watch` reports on; kept after its end."""
 
     @property
     def ready(self) -> bool:
         """Whether it accepts connections, as postmaster.pid says; costs no SQL."""
-        with self._found() as process:
+        with self._postmaster() as process:
             return process is not None and self._says_ready(process)
 
     @property
@@ -83,12 +84,12 @@ class Server:
     @property
     def pid(self) -> int | None:
         """Pid of the verified postmaster, or None."""
-        with self._found() as process:
+        with self._postmaster() as process:
             return process.pid if process else None
 
     @property
     def shutdown_lsn(self) -> str | None:
-        """Where the log of a primary ended that was shut down in good order; else None."""
+        """LSN of the shutdown checkpoint of a primary that was shut down cleanly; else None."""
         return shutdown_lsn(self._pgdata)
 
     @property
@@ -97,12 +98,12 @@ class Server:
 
         It does so before it changes into its data directory.
         """
-        with self._found() as process:
+        with self._postmaster() as process:
             return process is None or works_in(process.pid, self._pgdata)
 
     def blocked_on(self) -> str | None:
         """Return the file that the postmaster waits for, as far as the kernel tells; else None."""
-        with self._found() as process:
+        with self._postmaster() as process:
             return blocked_on(process.pid) if process else None
 
     def started_after(self, at: datetime) -> bool:
@@ -112,7 +113,7 @@ class Server:
         set in between makes it doubtful at most.
         """
         noted = read_pid_file(self._pgdata)
-        with self._found() as process:
+        with self._postmaster() as process:
             if process is None or noted is None or noted.pid != process.pid:
                 return False
             began = began_at(process.pid)
@@ -122,7 +123,7 @@ class Server:
         return began > moment + TICK_S and noted.start_time >= int(moment)
 
     def read_log(self) -> None:
-        """Take in what the server has logged so far: nothing, where the log is somebody else's."""
+        """Process what the server has logged so far, if the daemon has its log."""
 
     def reload(self) -> bool:
         """Send SIGHUP to the verified postmaster; False where there is none.
@@ -130,7 +131,7 @@ class Server:
         Raises:
             PostgresError: we may not signal it.
         """
-        with self._found() as process:
+        with self._postmaster() as process:
             return process is not None and _send(process, signal.SIGHUP)
 
     async def stop(
@@ -145,7 +146,7 @@ class Server:
         Raises:
             PostgresError: we may not signal it, or it survives even that.
         """
-        with self._found() as process:
+        with self._postmaster() as process:
             if process is None:
                 return
             steps = [(signal.SIGQUIT, kill_after_s), (signal.SIGKILL, STOP_IMMEDIATE_S)]
@@ -172,28 +173,38 @@ class Server:
         if ready:
             events.on_lost()
 
-    def _found(self) -> Found:
-        """Return the postmaster of this moment, to be closed by the caller."""
+    def _postmaster(self) -> AbstractContextManager[Process | None]:
+        """Return the postmaster that runs now, if any; the block that uses it closes it."""
         # One that was started just now is known before it has written postmaster.pid.
-        return Found((self._process.again() if self._process else None) or find(self._pgdata))
+        process = self._process.again() if self._process else None
+        return process or find(self._pgdata) or nullcontext()
 
     def _says_ready(self, process: Process) -> bool:
         noted = read_pid_file(self._pgdata)
         return noted is not None and noted.pid == process.pid and noted.ready and process.alive
 
 
-class Found:
-    """A process that may be there, closed at the end of the block."""
+class Attached(Server):
+    """A server that somebody else starts and stops, such as systemd or pg_ctl."""
 
-    def __init__(self, process: Process | None) -> None:
-        self._process = process
+    async def watch(self, events: Events) -> None:
+        """Report on the server and those started after it, until cancelled.
 
-    def __enter__(self) -> Process | None:
-        return self._process
-
-    def __exit__(self, *_: object) -> None:
-        if self._process is not None:
-            self._process.close()
+        Its exit status is not known, so `on_exit` comes without one.
+        """
+        loop = asyncio.get_running_loop()
+        gone_at = loop.time() - QUICK_FOR_S
+        while True:
+            process = find(self._pgdata)
+            if process is None:
+                quick = loop.time() - gone_at < QUICK_FOR_S
+                await asyncio.sleep(QUICK_POLL_S if quick else SLOW_POLL_S)
+                continue
+            with process:
+                self._process = process
+                await self._follow(process, events)
+            gone_at = loop.time()
+            events.on_exit(None)
 
 
 def _send(process: Process, number: signal.Signals) -> bool:

@@ -32,9 +32,12 @@ from compute_ctl.document.spec import MAX_DOCUMENT_BYTES
 from compute_ctl.errors import FetchError, SettingsError
 from compute_ctl.ports import Fetched, FetchStatus
 from compute_ctl.sources.addresses import base_urls
-from compute_ctl.sources.connection_error import connection_error, system_words
+from compute_ctl.sources.connections import (
+    connection_error,
+    keepalive_socket_factory,
+    system_words,
+)
 from compute_ctl.sources.http_answer import applied_wait, reason_in, retry_after, status_text
-from compute_ctl.sources.sockets import vigilant
 from compute_ctl.system.blocking_worker import beside_loop
 
 MAX_BYTES: Final = MAX_DOCUMENT_BYTES
@@ -201,7 +204,9 @@ class ControlPlane:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
-                    ssl=self._tls(), limit=4, socket_factory=vigilant(self._connect_timeout_s)
+                    ssl=self._tls(),
+                    limit=4,
+                    socket_factory=keepalive_socket_factory(self._connect_timeout_s),
                 ),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,

@@ -1,5 +1,6 @@
 """What `pip install` of this project brings: the daemon, in pure Python, and nothing else."""
 
+import re
 import subprocess
 import sys
 import zipfile
@@ -51,3 +52,13 @@ def test_the_daemon_does_not_ask_for_the_binding(wheel: zipfile.ZipFile) -> None
     runtime = [line for line in required if "extra ==" not in line]
     assert [] == [line for line in runtime if line.startswith("cffi")]
     assert any(line.startswith("aiohttp") for line in runtime)
+
+
+def test_daemon_and_extension_have_one_version(wheel: zipfile.ZipFile) -> None:
+    """`compute_ctl --version` and the extension's version are equal; a script leads to it."""
+    control = (ROOT / "extension" / "neon_refresh.control").read_text()
+    found = re.search(r"^default_version = '(.*)'$", control, re.MULTILINE)
+    assert found is not None
+    (name,) = (name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
+    assert found[1] == Parser().parsestr(wheel.read(name).decode())["Version"]
+    assert list((ROOT / "extension").glob(f"neon_refresh--*{found[1]}.sql"))

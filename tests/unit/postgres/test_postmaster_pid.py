@@ -2,7 +2,7 @@
 
 import pytest
 
-from compute_ctl.postgres.postmaster_pid import PostmasterPid
+from compute_ctl.postgres.postmaster import PostmasterPid
 
 LINES = ["4711", "/d", "1795366800", "5432", "/tmp", "localhost", "  5432001     65538", "ready   "]
 
