@@ -10,16 +10,25 @@ import re
 import socket
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from contextlib import suppress
+from functools import cache
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
 DEFAULT_PG_CONFIG = "/usr/lib/postgresql/15/bin/pg_config"
+PORTS = 100
+"""How many a process has to give."""
 
 
 def pg_config(option: str) -> str:
     """What the pg_config of the server under test (``PG_CONFIG``) says to ``--option``."""
-    command = os.environ.get("PG_CONFIG", DEFAULT_PG_CONFIG)
+    return _ask(os.environ.get("PG_CONFIG", DEFAULT_PG_CONFIG), option)
+
+
+@cache
+def _ask(command: str, option: str) -> str:
     return subprocess.check_output([command, f"--{option}"], text=True).strip()
 
 
@@ -61,17 +70,32 @@ def give_away(path: Path) -> None:
         os.chown(path, record.pw_uid, record.pw_gid)
 
 
-def free_port() -> int:
-    """Return a TCP port of 127.0.0.1 that nobody listens on.
+@cache
+def _own_ports() -> tuple[socket.socket, Iterator[int]]:
+    """Claim a block of ports for this process, by a name that the kernel frees when it ends.
 
     Below the range from which the kernel takes ports for outgoing connections, so that a server
-    that is started again finds it free.
+    that is started again finds its port free.
     """
-    while True:
-        port = random.randint(15_000, 30_000)
+    for first in random.sample(range(15_000, 30_000, PORTS), 15_000 // PORTS):
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind(f"\0compute-refresh-ports-{first}")
+        except OSError:
+            claim.close()
+        else:
+            return claim, cycle(range(first, first + PORTS))
+    raise RuntimeError("other processes have claimed all ports")
+
+
+def free_port() -> int:
+    """Return a TCP port of 127.0.0.1 that nobody listens on, and no other process is given."""
+    _claim, ports = _own_ports()
+    for port in islice(ports, PORTS):
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port
+    raise RuntimeError("no port is free")
 
 
 def make_folder(prefix: str) -> Path:
