@@ -22,7 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from bench.fleet_control import Story
+from bench.fleet_control import Scenario
 from bench.fleet_plot import plot
 from bench.fleet_run import Measured, run
 from bench.outcome import FOLDER, Outcome, add_json_argument
@@ -46,8 +46,8 @@ COLUMNS: Final = (
 )  # fmt: skip
 
 
-def stories(base: Story) -> dict[str, Story]:
-    """Return the stories to tell of a fleet like *base*, and of smaller and larger ones."""
+def scenarios(base: Scenario) -> dict[str, Scenario]:
+    """Return the scenarios of a fleet like *base*, and of smaller and larger ones."""
     told = {name: replace(base, **changes) for name, changes in VARIANTS.items()}
     for computes in GROWTH:
         for name in ("poll", "long poll"):
@@ -56,15 +56,15 @@ def stories(base: Story) -> dict[str, Story]:
     return told
 
 
-def tell(told: Iterable[Story], processes: int) -> Iterator[Measured]:
-    """Tell stories, each in a process of its own; yield in their order."""
+def tell(told: Iterable[Scenario], processes: int) -> Iterator[Measured]:
+    """Run scenarios, each in a process of its own; yield in their order."""
     with multiprocessing.Pool(processes, maxtasksperchild=1) as pool:
         yield from pool.imap(run, told, chunksize=1)
 
 
 def row(name: str, measured: Measured) -> tuple[object, ...]:
     """Return a row of the table; times are seconds after the publication."""
-    late = measured.story.published_after_s
+    late = measured.scenario.published_after_s
     times = [None if at is None else at - late for at in measured.healed_s.values()]
     return (
         name, *times, measured.requests, measured.requests / measured.affected, measured.peak,
@@ -73,7 +73,7 @@ def row(name: str, measured: Measured) -> tuple[object, ...]:
 
 
 def main() -> None:
-    """Tell all stories; print, save and draw them."""
+    """Run all scenarios; print, save and draw them."""
     parser = argparse.ArgumentParser(prog="python -m bench.fleet", description=__doc__)
     parser.add_argument("--computes", type=int, default=WHOLE, help="in the first table")
     parser.add_argument("--capacity", type=float, default=2000.0, help="requests a second served")
@@ -83,35 +83,35 @@ def main() -> None:
     add_json_argument(parser, "fleet")
     arguments = parser.parse_args()
     begun = time.monotonic()
-    base = Story(
+    base = Scenario(
         computes=arguments.computes,
         capacity=arguments.capacity,
         seed=arguments.seed,
         sample=max(1, arguments.computes // WHOLE),
     )
-    told = stories(base)
-    distinct = {repr(story): story for story in told.values()}
+    told = scenarios(base)
+    distinct = {repr(scenario): scenario for scenario in told.values()}
     found = dict(zip(distinct, tell(distinct.values(), arguments.processes), strict=True))
-    measured = {name: found[repr(story)] for name, story in told.items()}
+    measured = {name: found[repr(scenario)] for name, scenario in told.items()}
     report(measured, arguments.json)
     plot(measured, arguments.plot)
     took = time.monotonic() - begun
-    print(f"{len(distinct)} stories in {took:.0f} s; plot: {arguments.plot}")
+    print(f"{len(distinct)} scenarios in {took:.0f} s; plot: {arguments.plot}")
 
 
 def report(measured: dict[str, Measured], file: Path) -> None:
     """Print the two tables, and save them with what the plot shows."""
     outcome = Outcome("fleet")
-    story = next(iter(measured.values())).story
+    scenario = next(iter(measured.values())).scenario
     titles = {
-        "variants": f"{story.computes:,} computes, a third loses its pageserver; published "
-        f"{story.published_after_s:g} s later; {story.capacity:,.0f} requests/s served",
+        "variants": f"{scenario.computes:,} computes, a third loses its pageserver; published "
+        f"{scenario.published_after_s:g} s later; {scenario.capacity:,.0f} requests/s served",
         "growth": "the same, growing",
     }
     for key, title in titles.items():
         names = [name for name in measured if (name in VARIANTS) == (key == "variants")]
         outcome.table(key, title, COLUMNS, [row(name, measured[name]) for name in names])
-    outcome.keep("stories", {name: one.to_json() for name, one in measured.items()})
+    outcome.keep("scenarios", {name: one.to_json() for name, one in measured.items()})
     outcome.save(file)
 
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from bench.fleet_control import DOCUMENTS, ControlPlane, Story, url
+from bench.fleet_control import DOCUMENTS, ControlPlane, Scenario, url
 from bench.fleet_files import CONF, Files
 from compute_ctl.decisions import model
 from compute_ctl.decisions.model import AckMessage, Suspicion
@@ -61,7 +61,7 @@ class Compute:
     def __init__(self, fleet: Fleet, number: int) -> None:
         self._fleet = fleet
         self._loop = fleet.loop
-        self.rng = random.Random(fleet.story.seed * 1_000_003 + number)
+        self.rng = random.Random(fleet.scenario.seed * 1_000_003 + number)
         self.place = 0
         """Index of the document that is published for it."""
         self.published = asyncio.Event()
@@ -70,7 +70,7 @@ class Compute:
         self._lost = 0
         self._files = Files()
         self.node = Node(clock=fleet, postgres=self)
-        jitters = fleet.story.jitter
+        jitters = fleet.scenario.jitter
         self._policy = Policy(seed=self.rng.getrandbits(64) if jitters else 1)
         deadlines = fleet.settings.deadlines
         self._store = GenerationStore(
@@ -244,13 +244,13 @@ class Compute:
 class Fleet:
     """All of them, and their clock."""
 
-    def __init__(self, story: Story) -> None:
-        self.story = story
+    def __init__(self, scenario: Scenario) -> None:
+        self.scenario = scenario
         self.loop = VirtualLoop()
         self.loop.step_s = 1e-9  # thousands act in the same moment
         self.loop.job_time = lambda: FSYNC_S
         self.settings = Settings(pgdata=Path("/pgdata"), connstr="", compute_id="c", attach=True)
-        self.control = ControlPlane(self.loop, story)
+        self.control = ControlPlane(self.loop, scenario)
         self.unhealed = 0
         """How many have lost their pageserver and not found it again."""
         self.all_healed = asyncio.Event()

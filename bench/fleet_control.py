@@ -44,7 +44,7 @@ DOCUMENTS: Final = tuple(_document(place) for place in range(3))
 
 
 @dataclass(kw_only=True)
-class Story:
+class Scenario:
     """What happens to a fleet."""
 
     computes: int
@@ -68,7 +68,7 @@ class ControlPlane:
     """One server for the whole fleet."""
 
     loop: VirtualLoop
-    story: Story
+    scenario: Scenario
     arrivals: Counter[int] = field(default_factory=Counter)
     """Requests by bucket of `BUCKET_S`."""
     turned_away: int = 0
@@ -82,7 +82,7 @@ class ControlPlane:
             self.turned_away += 1
             raise FetchError("503 Service Unavailable", retry_after_s=RETRY_AFTER_S)
         await self._serve()
-        held = wait_s is not None and self.story.long_poll
+        held = wait_s is not None and self.scenario.long_poll
         if held and wait_s is not None and etag == compute.etag:
             try:
                 await asyncio.wait_for(compute.published.wait(), wait_s)
@@ -101,6 +101,6 @@ class ControlPlane:
 
     async def _serve(self) -> None:
         now = self.loop.now
-        self._free_at = max(now, self._free_at) + self.story.sample / self.story.capacity
+        self._free_at = max(now, self._free_at) + self.scenario.sample / self.scenario.capacity
         self.longest_wait_s = max(self.longest_wait_s, self._free_at - now)
         await asyncio.sleep(self._free_at - now)

@@ -16,7 +16,7 @@ SHOWN_S = 10.0
 
 
 def plot(measured: Mapping[str, Measured], file: Path) -> None:
-    """Draw the stories; the same figures give the same file."""
+    """Draw the scenarios; the same figures give the same file."""
     mpl.rcParams.update(
         {"svg.hashsalt": "fleet", "svg.fonttype": "none", "font.size": 9, "axes.grid": True,
          "grid.alpha": 0.3}
@@ -37,12 +37,12 @@ def _rates(axes: Axes, measured: Mapping[str, Measured], names: tuple[str, ...],
         rates = measured[name].rates
         times = [number * BUCKET_S - SHOWN_BEFORE_S for number in range(len(rates))]
         axes.step(times, rates, where="post", label=name.partition(",")[0], linewidth=1.2)
-    story = measured[names[0]].story
-    axes.axvline(story.published_after_s, color="grey", linestyle=":", label="published")
+    scenario = measured[names[0]].scenario
+    axes.axvline(scenario.published_after_s, color="grey", linestyle=":", label="published")
     axes.set_xlim(-1.0, SHOWN_S)
     axes.set_yscale("symlog", linthresh=100)
     axes.set_ylim(bottom=0)
-    axes.set_title(f"{story.computes:,} computes, {how}")
+    axes.set_title(f"{scenario.computes:,} computes, {how}")
     axes.set_xlabel("seconds after the pageserver died")
     axes.set_ylabel("requests a second")
     axes.legend()
@@ -52,11 +52,11 @@ def _growth(axes: Axes, measured: Mapping[str, Measured]) -> None:
     """Draw the time until all but 1 % have healed, over the size of the fleet."""
     for how in ("poll", "long poll"):
         names = [name for name in measured if name.endswith(f"0, {how}")]
-        sizes = [measured[name].story.computes for name in names]
+        sizes = [measured[name].scenario.computes for name in names]
         for share, style in (("50 %", ":"), ("99 %", "-")):
             after = [
                 (measured[name].healed_s[share] or float("nan"))
-                - measured[name].story.published_after_s
+                - measured[name].scenario.published_after_s
                 for name in names
             ]
             colour = "C0" if how == "poll" else "C1"

@@ -1,4 +1,4 @@
-"""One story of a fleet from beginning to end, and what is measured of it."""
+"""One scenario of a fleet from beginning to end, and what is measured of it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Final
 
 from bench.fleet_compute import Compute, Fleet
-from bench.fleet_control import BUCKET_S, Story
+from bench.fleet_control import BUCKET_S, Scenario
 
 GIVE_UP_S: Final = 300.0
 NOTICE_S: Final = 0.05
@@ -27,9 +27,9 @@ SHOWN_AFTER_S: Final = 28.0
 
 @dataclass(kw_only=True)
 class Measured:
-    """One story's figures; seconds from the death of the pageserver."""
+    """One scenario's figures; seconds from the death of the pageserver."""
 
-    story: Story
+    scenario: Scenario
     affected: int
     healed: int
     healed_s: dict[str, float | None]
@@ -51,19 +51,19 @@ class Measured:
         return asdict(self)
 
 
-def run(story: Story) -> Measured:
-    """Tell *story*; leaves thousands of tasks behind, so run it in a process of its own."""
+def run(scenario: Scenario) -> Measured:
+    """Run *scenario*; leaves thousands of tasks behind, so run it in a process of its own."""
     logging.disable(logging.CRITICAL)
     gc.disable()
-    fleet = Fleet(story)
+    fleet = Fleet(scenario)
     return fleet.loop.run_until_complete(_tell(fleet))
 
 
 async def _tell(fleet: Fleet) -> Measured:
-    story, loop = fleet.story, fleet.loop
-    rng = random.Random(story.seed)
+    scenario, loop = fleet.scenario, fleet.loop
+    rng = random.Random(scenario.seed)
     tasks: list[asyncio.Task[None]] = []
-    computes = [Compute(fleet, number) for number in range(story.computes // story.sample)]
+    computes = [Compute(fleet, number) for number in range(scenario.computes // scenario.sample)]
     spread = fleet.settings.reconcile_interval
 
     def start(compute: Compute) -> None:
@@ -72,8 +72,8 @@ async def _tell(fleet: Fleet) -> Measured:
     for compute in computes:  # they have been running for as long as it takes to be spread
         loop.call_later(rng.uniform(0.0, spread), start, compute)
     await asyncio.sleep(spread)
-    affected = computes[: _lost(story)]
-    if story.known and story.long_poll:
+    affected = computes[: _lost(scenario)]
+    if scenario.known and scenario.long_poll:
         for compute in affected:
             at = rng.uniform(0.0, EARLIER_S)
             loop.call_later(at, compute.suffer)
@@ -85,7 +85,7 @@ async def _tell(fleet: Fleet) -> Measured:
     for compute in affected:
         compute.healed_at = 0.0
         loop.call_later(rng.uniform(0.0, NOTICE_S), compute.suffer)
-    await asyncio.sleep(story.published_after_s)
+    await asyncio.sleep(scenario.published_after_s)
     for compute in affected:
         compute.move()
     with suppress(TimeoutError):
@@ -97,14 +97,14 @@ async def _tell(fleet: Fleet) -> Measured:
     return _measure(fleet, affected, died_at)
 
 
-def _lost(story: Story) -> int:
+def _lost(scenario: Scenario) -> int:
     """Return how many of those simulated lose their pageserver."""
-    return max(1, round(story.computes // story.sample * story.share))
+    return max(1, round(scenario.computes // scenario.sample * scenario.share))
 
 
 def _measure(fleet: Fleet, computes: list[Compute], died_at: float) -> Measured:
     healed = sorted(compute.healed_at - died_at for compute in computes if compute.healed_at)
-    affected, times = len(computes), fleet.story.sample
+    affected, times = len(computes), fleet.scenario.sample
     first = int(died_at / BUCKET_S)
     last = int((died_at + (healed[-1] if healed else GIVE_UP_S)) / BUCKET_S)
     counts = [fleet.control.arrivals[bucket] * times for bucket in range(first, last + 1)]
@@ -112,7 +112,7 @@ def _measure(fleet: Fleet, computes: list[Compute], died_at: float) -> Measured:
     seconds = [sum(counts[at : at + per_second]) for at in range(len(counts))]
     shown = range(first - round(SHOWN_BEFORE_S / BUCKET_S), first + round(SHOWN_AFTER_S / BUCKET_S))
     return Measured(
-        story=fleet.story,
+        scenario=fleet.scenario,
         affected=affected * times,
         healed=len(healed) * times,
         healed_s={

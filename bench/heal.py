@@ -20,22 +20,22 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from time import sleep
 
-from bench import patient, reference
+from bench import healing, reference
 from bench.figures import Goal, median, quantile, summary
 from bench.floor import Floor
+from bench.healing import HealingCompute
 from bench.outcome import Outcome, add_json_argument
-from bench.patient import Patient
 from devstack.compute import Compute
 from devstack.postgres import Template
 
 SUSPECT_AFTER_MS = 200.0
 LATE_S = (0.2, 0.5, 1.0)
 CASES = (
-    patient.KILLED,
-    patient.REFUSED_FRESH,
-    patient.RESET,
-    patient.SILENT,
-    patient.WRONG,
+    healing.KILLED,
+    healing.REFUSED_FRESH,
+    healing.RESET,
+    healing.SILENT,
+    healing.WRONG,
 )
 EIGHT = "one of eight shards"
 POLL, LONG_POLL = "published later, poll", "published later, long poll"
@@ -46,13 +46,13 @@ COLUMNS = ("case", "rounds", "median ms", "p99 ms", "worst ms", "x floor")
 Times = dict[str, list[float]]
 
 
-class Ward:
+class Computes:
     """All computes of the benchmark; use it as a context manager."""
 
     def __init__(self) -> None:
         self._stack = ExitStack()
 
-    def __enter__(self) -> "Ward":
+    def __enter__(self) -> "Computes":
         template = Template()
         self._stack.callback(template.remove)
         suspect = {"neon_refresh.response_suspect_after": f"{SUSPECT_AFTER_MS:g}ms"}
@@ -65,7 +65,11 @@ class Ward:
         if polls.control_plane is not None:
             polls.control_plane.admin.set_long_poll(False)
         self.floor = self._stack.enter_context(Floor(empty))
-        self.one, self.held, self.many = Patient(polls), Patient(holds), Patient(many, shards=8)
+        self.one, self.held, self.many = (
+            HealingCompute(polls),
+            HealingCompute(holds),
+            HealingCompute(many, shards=8),
+        )
         self._empty = empty
         self._dead = empty.pageserver("dead")
         self._dead.kill()
@@ -87,22 +91,22 @@ class Ward:
         )
 
 
-def heal_at_once(ward: Ward, rounds: int) -> tuple[Times, Times]:
+def heal_at_once(computes: Computes, rounds: int) -> tuple[Times, Times]:
     """Return the times of each case, and of each step of the floor."""
     cases, steps = defaultdict(list), defaultdict(list)
     for _ in range(rounds):
-        for step, taken in ward.floor.round().items():
+        for step, taken in computes.floor.round().items():
             steps[step].append(taken)
         for trouble in CASES:
-            cases[trouble.name].append(ward.one.heal(trouble))
-        cases[EIGHT].append(ward.many.heal(patient.CUT))
+            cases[trouble.name].append(computes.one.heal(trouble))
+        cases[EIGHT].append(computes.many.heal(healing.CUT))
     return cases, steps
 
 
-def heal_late(ward: Ward, rounds: int, delays: Sequence[float]) -> Times:
+def heal_late(computes: Computes, rounds: int, delays: Sequence[float]) -> Times:
     """Return the times since the publication; two computes wait together, and heal in turns."""
     late = defaultdict(list)
-    waiting = [(POLL, ward.one), (LONG_POLL, ward.held)]
+    waiting = [(POLL, computes.one), (LONG_POLL, computes.held)]
     for number in range(rounds):
         for _, ill in waiting:
             ill.fall_ill()
@@ -113,14 +117,14 @@ def heal_late(ward: Ward, rounds: int, delays: Sequence[float]) -> Times:
     return late
 
 
-def run_reference(ward: Ward, rounds: int) -> dict[str, list[reference.Course]]:
+def run_reference(computes: Computes, rounds: int) -> dict[str, list[reference.Course]]:
     """Return the courses of outages under the reference's policy."""
     if not rounds:
         return {}
     return {
-        FRESH: ward.reference(rounds, stream_open=False, late_s=0),
-        "stream open": ward.reference(rounds, stream_open=True, late_s=0),
-        f"stream open, published {REFERENCE_LATE_S:g} s later": ward.reference(
+        FRESH: computes.reference(rounds, stream_open=False, late_s=0),
+        "stream open": computes.reference(rounds, stream_open=True, late_s=0),
+        f"stream open, published {REFERENCE_LATE_S:g} s later": computes.reference(
             1, stream_open=True, late_s=REFERENCE_LATE_S
         ),
     }
@@ -154,7 +158,7 @@ def goals(cases: Times, late: Times, floor: float, reference_asks: list[float]) 
             in_floors(f"{name}: p99", quantile(taken, 0.99), 10),
         ]
     if reference_asks:
-        ours = median(cases[patient.REFUSED_FRESH.name])
+        ours = median(cases[healing.REFUSED_FRESH.name])
         found.append(
             Goal(
                 what="reference policy until it first asks, beside our heal (no stream open)",
@@ -230,10 +234,10 @@ def main() -> int:
     add_json_argument(parser, "heal")
     given = parser.parse_args()
     outcome = Outcome("heal")
-    with Ward() as ward, ThreadPoolExecutor(1) as beside:
-        cases, steps = heal_at_once(ward, given.rounds)
-        courses = beside.submit(run_reference, ward, given.reference_rounds)
-        late = heal_late(ward, given.rounds, given.late)
+    with Computes() as computes, ThreadPoolExecutor(1) as beside:
+        cases, steps = heal_at_once(computes, given.rounds)
+        courses = beside.submit(run_reference, computes, given.reference_rounds)
+        late = heal_late(computes, given.rounds, given.late)
         report(outcome, cases, steps, late, courses.result())
     outcome.save(given.json)
     return 0

@@ -66,7 +66,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._ready.append(handle)
         return handle
 
-    def call_later(  # type: ignore[override]
+    def call_later(  # type: ignore[override]  # as above
         self,
         delay: float,
         callback: Callable[..., object],
@@ -76,7 +76,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """Run *callback* in *delay* seconds."""
         return self.call_at(self.now + delay, callback, *args, context=context)
 
-    def call_at(  # type: ignore[override]
+    def call_at(  # type: ignore[override]  # as above
         self,
         when: float,
         callback: Callable[..., object],

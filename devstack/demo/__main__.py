@@ -9,8 +9,8 @@ import statistics
 import sys
 import time
 
+from devstack.demo.compute import ROWS, raised
 from devstack.demo.scenarios import SCENARIOS, Result, play
-from devstack.demo.stage import ROWS, raised
 
 
 class Teller:
@@ -70,10 +70,10 @@ def main() -> int:
     arguments = parser.parse_args()
     tell = Teller()
     tell("starting postgres, compute_ctl, a control plane and a pageserver")
-    with raised() as stage:
-        tell(f"postgres is up, {stage.pages} pages with {ROWS} rows are read from the pageserver")
-        moved = [play(stage, SCENARIOS[0], tell) for _ in range(max(1, arguments.rounds))]
-        others = [play(stage, scenario, tell) for scenario in SCENARIOS[1:]]
+    with raised() as demo:
+        tell(f"postgres is up, {demo.pages} pages with {ROWS} rows are read from the pageserver")
+        moved = [play(demo, SCENARIOS[0], tell) for _ in range(max(1, arguments.rounds))]
+        others = [play(demo, scenario, tell) for scenario in SCENARIOS[1:]]
     results = moved + others
     if arguments.json:
         print(json.dumps({"scenarios": [result.as_json() for result in results]}))

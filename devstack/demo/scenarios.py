@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from devstack.demo.compute import ROWS, DemoCompute
 from devstack.demo.sessions import Session
-from devstack.demo.stage import ROWS, Stage
 from devstack.launch import Pageserver
 from devstack.wait import wait_until
 
@@ -45,36 +45,36 @@ class Scenario:
 
     name: str
     story: str
-    act: Callable[[Stage, Pageserver, Pageserver], float]
-    """Gets the stage, the old and the new pageserver; returns when the healing began."""
+    act: Callable[[DemoCompute, Pageserver, Pageserver], float]
+    """Gets the demo, the old and the new pageserver; returns when the healing began."""
     old_dies: bool = True
     """Then every answer to a query that began later comes from the new one."""
 
 
-def move_and_kill(stage: Stage, old: Pageserver, new: Pageserver) -> float:
+def move_and_kill(demo: DemoCompute, old: Pageserver, new: Pageserver) -> float:
     """The control plane knows the new place; the old one dies."""
-    stage.move_to(new)
+    demo.move_to(new)
     begun = time.monotonic()
     old.kill()
     return begun
 
 
-def kill_and_move_late(stage: Stage, old: Pageserver, new: Pageserver) -> float:
+def kill_and_move_late(demo: DemoCompute, old: Pageserver, new: Pageserver) -> float:
     """The old pageserver dies; the control plane learns the new place two seconds later."""
     begun = time.monotonic()
     old.kill()
-    timer = threading.Timer(LATE_S, stage.move_to, [new])
+    timer = threading.Timer(LATE_S, demo.move_to, [new])
     timer.start()
     timer.join()
     return begun
 
 
-def operator_posts(stage: Stage, old: Pageserver, new: Pageserver) -> float:
+def operator_posts(demo: DemoCompute, old: Pageserver, new: Pageserver) -> float:
     """Nothing is broken: the tenant has moved, and an operator says so with curl."""
     del old
-    stage.move_to(new)
+    demo.move_to(new)
     begun = time.monotonic()
-    url = f"http://127.0.0.1:{stage.compute.daemon.port}/refresh_configuration"
+    url = f"http://127.0.0.1:{demo.compute.daemon.port}/refresh_configuration"
     subprocess.run(["curl", "-sS", "-f", "-o", "/dev/null", "-X", "POST", url], check=True)
     return begun
 
@@ -99,26 +99,26 @@ SCENARIOS = (
 )
 
 
-def play(stage: Stage, scenario: Scenario, tell: Callable[[str], None]) -> Result:
+def play(demo: DemoCompute, scenario: Scenario, tell: Callable[[str], None]) -> Result:
     """Play one scenario under load and return its figures."""
-    old = stage.current
-    new = stage.new_pageserver()
+    old = demo.current
+    new = demo.new_pageserver()
     sessions = [
-        Session(stage.compute.postgres.connect, sql=stage.scan, expected=ROWS, pages=stage.pages),
-        Session(stage.compute.postgres.connect, sql=ONE_PAGE, expected=PAGE_BYTES, pages=1),
+        Session(demo.compute.postgres.connect, sql=demo.scan, expected=ROWS, pages=demo.pages),
+        Session(demo.compute.postgres.connect, sql=ONE_PAGE, expected=PAGE_BYTES, pages=1),
     ]
-    fetches, requests = _fetches(stage), _requests(stage)
+    fetches, requests = _fetches(demo), _requests(demo)
     for session in sessions:
         session.start()
     wait_until("both sessions to read", lambda: all(s.answers or s.failures for s in sessions))
     tell(scenario.story.format(old=old.address, new=new.address))
-    begun = scenario.act(stage, old, new)
+    begun = scenario.act(demo, old, new)
     healed_at = _wait_healed(sessions[1], new, begun if scenario.old_dies else None)
     if healed_at is not None:
         tell(f"healed in {(healed_at - begun) * 1000:.1f} ms")
     for session in sessions:
         session.stop(HEAL_LIMIT_S)
-    shown = stage.compute.postgres.value("select current_setting('neon.pageserver_connstring')")
+    shown = demo.compute.postgres.value("select current_setting('neon.pageserver_connstring')")
     failures = tuple(failure for session in sessions for failure in session.failures)
     return Result(
         name=scenario.name,
@@ -126,8 +126,8 @@ def play(stage: Stage, scenario: Scenario, tell: Callable[[str], None]) -> Resul
         heal_ms=None if healed_at is None else round((healed_at - begun) * 1000, 3),
         queries_failed=len(failures),
         pages_read=sum(session.pages_read for session in sessions),
-        refresh_requests=_requests(stage) - requests,
-        config_fetches=_fetches(stage) - fetches,
+        refresh_requests=_requests(demo) - requests,
+        config_fetches=_fetches(demo) - fetches,
         failures=failures,
     )
 
@@ -156,10 +156,10 @@ def _wait_healed(probe: Session, new: Pageserver, begun: float | None) -> float 
     return probe.first_begun_after(begun)
 
 
-def _fetches(stage: Stage) -> int:
-    count: int = stage.control_plane.admin.stats()["fetches"]
+def _fetches(demo: DemoCompute) -> int:
+    count: int = demo.control_plane.admin.stats()["fetches"]
     return count
 
 
-def _requests(stage: Stage) -> int:
-    return int(stage.compute.daemon.metric("pg_cctl_pagestream_request_errors_total"))
+def _requests(demo: DemoCompute) -> int:
+    return int(demo.compute.daemon.metric("pg_cctl_pagestream_request_errors_total"))

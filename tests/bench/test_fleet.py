@@ -5,30 +5,30 @@ from dataclasses import replace
 import pytest
 
 from bench.fleet import row, tell
-from bench.fleet_control import Story
+from bench.fleet_control import Scenario
 from bench.fleet_run import Measured
 
-STORY = Story(computes=90, capacity=2000.0)
-CROWDED = replace(STORY, computes=60, capacity=5.0, published_after_s=0.0)
+SCENARIO = Scenario(computes=90, capacity=2000.0)
+CROWDED = replace(SCENARIO, computes=60, capacity=5.0, published_after_s=0.0)
 """Four seconds of work for the control plane at once: it turns away most of them."""
 
 
 @pytest.fixture(scope="module")
 def told() -> dict[str, Measured]:
     """Return what became of some fleets."""
-    stories = {
-        "poll": replace(STORY, long_poll=False),
-        "long poll": STORY,
-        "again": STORY,
+    scenarios = {
+        "poll": replace(SCENARIO, long_poll=False),
+        "long poll": SCENARIO,
+        "again": SCENARIO,
         "crowded": CROWDED,
     }
-    return dict(zip(stories, tell(stories.values(), 2), strict=True))
+    return dict(zip(scenarios, tell(scenarios.values(), 2), strict=True))
 
 
 def test_everybody_heals(told: dict[str, Measured]) -> None:
     """Whatever the control plane can bear, all computes find their pages again."""
     for name, measured in told.items():
-        assert (name, measured.story.computes // 3) == (name, measured.healed)
+        assert (name, measured.scenario.computes // 3) == (name, measured.healed)
 
 
 def test_a_long_poll_asks_less_and_heals_sooner(told: dict[str, Measured]) -> None:
@@ -38,7 +38,7 @@ def test_a_long_poll_asks_less_and_heals_sooner(told: dict[str, Measured]) -> No
     heal, slow = held.healed_s["99 %"], poll.healed_s["99 %"]
     assert heal is not None
     assert slow is not None
-    assert heal - STORY.published_after_s < 0.1 < slow - STORY.published_after_s
+    assert heal - SCENARIO.published_after_s < 0.1 < slow - SCENARIO.published_after_s
 
 
 def test_a_crowded_control_plane_is_left_alone(told: dict[str, Measured]) -> None:

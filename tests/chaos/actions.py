@@ -6,8 +6,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
+from tests.chaos.cluster import Cluster
 from tests.chaos.schedule import CONTROL_PLANE, DISK, Fault
-from tests.chaos.stage import Stage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,19 +20,19 @@ class Step:
     act: Callable[[], None]
 
 
-def steps(stage: Stage, fault: Fault) -> list[Step]:
+def steps(cluster: Cluster, fault: Fault) -> list[Step]:
     """Return what a fault does, in order; nothing where there is no disk that could be filled."""
-    if fault.role == DISK and stage.disk is None:
+    if fault.role == DISK and cluster.disk is None:
         return []
     begin, end = _ACTIONS[fault.kind]
-    made = [Step(at=fault.at, fault=fault, first=True, act=lambda: begin(stage, fault))]
+    made = [Step(at=fault.at, fault=fault, first=True, act=lambda: begin(cluster, fault))]
     if fault.kind.endswith("_storm"):
         made += [
             Step(
                 at=fault.at + fault.lasts * part / fault.number,
                 fault=fault,
                 first=False,
-                act=lambda: begin(stage, fault),
+                act=lambda: begin(cluster, fault),
             )
             for part in range(1, fault.number)
         ]
@@ -41,56 +41,56 @@ def steps(stage: Stage, fault: Fault) -> list[Step]:
             at=fault.at + fault.lasts,
             fault=fault,
             first=False,
-            act=lambda: end(stage, fault),
+            act=lambda: end(cluster, fault),
         )
     )
     return made
 
 
-def calm(stage: Stage) -> None:
+def calm(cluster: Cluster) -> None:
     """End whatever is in force, start whatever is down, and publish the truth."""
-    if stage.disk is not None:
-        stage.disk.free()
-    stage.resume("worker")
-    names = [f"pageserver-{number}" for number in range(stage.cast.pageservers)]
+    if cluster.disk is not None:
+        cluster.disk.free()
+    cluster.resume("worker")
+    names = [f"pageserver-{number}" for number in range(cluster.topology.pageservers)]
     for target in (*names, CONTROL_PLANE, "daemon"):
-        stage.resume(target)
-        stage.revive(target)
+        cluster.resume(target)
+        cluster.revive(target)
     for name in (*names, CONTROL_PLANE):
-        stage.proxy.clear(name)
-    for pageserver in stage.pageservers:
+        cluster.proxy.clear(name)
+    for pageserver in cluster.pageservers:
         pageserver.admin.clear_faults()
-    stage.control_plane.admin.clear_faults()
-    stage.publish()
+    cluster.control_plane.admin.clear_faults()
+    cluster.publish()
 
 
-def _nothing(stage: Stage, fault: Fault) -> None:
-    del stage, fault
+def _nothing(cluster: Cluster, fault: Fault) -> None:
+    del cluster, fault
 
 
-def _kill(stage: Stage, fault: Fault) -> None:
-    stage.kill(fault.target)
+def _kill(cluster: Cluster, fault: Fault) -> None:
+    cluster.kill(fault.target)
 
 
-def _term(stage: Stage, fault: Fault) -> None:
-    stage.kill(fault.target, signal.SIGTERM)
+def _term(cluster: Cluster, fault: Fault) -> None:
+    cluster.kill(fault.target, signal.SIGTERM)
 
 
-def _revive(stage: Stage, fault: Fault) -> None:
-    stage.revive(fault.target)
+def _revive(cluster: Cluster, fault: Fault) -> None:
+    cluster.revive(fault.target)
 
 
-def _stop(stage: Stage, fault: Fault) -> None:
-    stage.stop(fault.target)
+def _stop(cluster: Cluster, fault: Fault) -> None:
+    cluster.stop(fault.target)
 
 
-def _resume(stage: Stage, fault: Fault) -> None:
-    stage.resume(fault.target)
+def _resume(cluster: Cluster, fault: Fault) -> None:
+    cluster.resume(fault.target)
 
 
-def _network(stage: Stage, fault: Fault) -> None:
+def _network(cluster: Cluster, fault: Fault) -> None:
     half = fault.kind == "half"
-    stage.proxy.strike(
+    cluster.proxy.strike(
         fault.target,
         fault.kind,
         delay_ms=fault.number if fault.kind == "delay" else None,
@@ -99,76 +99,76 @@ def _network(stage: Stage, fault: Fault) -> None:
     )
 
 
-def _network_back(stage: Stage, fault: Fault) -> None:
-    stage.proxy.clear(fault.target, fault.kind)
+def _network_back(cluster: Cluster, fault: Fault) -> None:
+    cluster.proxy.clear(fault.target, fault.kind)
 
 
-def _lie(stage: Stage, fault: Fault) -> None:
-    if fault.target not in stage.held:
-        stage.pageservers[_number(fault)].admin.set_fault(fault.what, count=fault.number)
+def _lie(cluster: Cluster, fault: Fault) -> None:
+    if fault.target not in cluster.held:
+        cluster.pageservers[_number(fault)].admin.set_fault(fault.what, count=fault.number)
 
 
-def _no_lie(stage: Stage, fault: Fault) -> None:
-    if fault.target not in stage.held:
-        stage.pageservers[_number(fault)].admin.clear_faults()
+def _no_lie(cluster: Cluster, fault: Fault) -> None:
+    if fault.target not in cluster.held:
+        cluster.pageservers[_number(fault)].admin.clear_faults()
 
 
-def _nonsense(stage: Stage, fault: Fault) -> None:
-    if CONTROL_PLANE not in stage.held:
-        stage.control_plane.admin.set_fault(fault.what)
+def _nonsense(cluster: Cluster, fault: Fault) -> None:
+    if CONTROL_PLANE not in cluster.held:
+        cluster.control_plane.admin.set_fault(fault.what)
 
 
-def _sense(stage: Stage, fault: Fault) -> None:
+def _sense(cluster: Cluster, fault: Fault) -> None:
     del fault
-    if CONTROL_PLANE not in stage.held:
-        stage.control_plane.admin.clear_faults()
+    if CONTROL_PLANE not in cluster.held:
+        cluster.control_plane.admin.clear_faults()
 
 
-def _fill_disk(stage: Stage, fault: Fault) -> None:
+def _fill_disk(cluster: Cluster, fault: Fault) -> None:
     del fault
-    if stage.disk is not None:
-        stage.disk.fill()
+    if cluster.disk is not None:
+        cluster.disk.fill()
 
 
-def _free_disk(stage: Stage, fault: Fault) -> None:
+def _free_disk(cluster: Cluster, fault: Fault) -> None:
     del fault
-    if stage.disk is not None:
-        stage.disk.free()
+    if cluster.disk is not None:
+        cluster.disk.free()
 
 
-def _reload(stage: Stage, fault: Fault) -> None:
+def _reload(cluster: Cluster, fault: Fault) -> None:
     del fault
-    stage.postgres.reload()
+    cluster.postgres.reload()
 
 
-def _refresh(stage: Stage, fault: Fault) -> None:
+def _refresh(cluster: Cluster, fault: Fault) -> None:
     """Ask once, and do not wait for long: the daemon may be down or stopped.
 
     As an operator. Who asks without a name is taken for Postgres, and only Postgres can say that
     its trouble is over.
     """
     del fault
-    connection = http.client.HTTPConnection("127.0.0.1", stage.port, timeout=0.05)
+    connection = http.client.HTTPConnection("127.0.0.1", cluster.port, timeout=0.05)
     with suppress(OSError, http.client.HTTPException):
         connection.request("POST", "/refresh_configuration", headers={"User-Agent": "chaos"})
         connection.getresponse().read()
     connection.close()
 
 
-def _move(stage: Stage, fault: Fault) -> None:
-    stage.move(_number(fault), fault.to)
+def _move(cluster: Cluster, fault: Fault) -> None:
+    cluster.move(_number(fault), fault.to)
 
 
-def _publish(stage: Stage, fault: Fault) -> None:
+def _publish(cluster: Cluster, fault: Fault) -> None:
     del fault
-    stage.publish()
+    cluster.publish()
 
 
 def _number(fault: Fault) -> int:
     return int(fault.target.partition("-")[2])
 
 
-_ACTIONS: dict[str, tuple[Callable[[Stage, Fault], None], Callable[[Stage, Fault], None]]] = {
+_ACTIONS: dict[str, tuple[Callable[[Cluster, Fault], None], Callable[[Cluster, Fault], None]]] = {
     "kill": (_kill, _revive),
     "term": (_term, _revive),
     "stop": (_stop, _resume),

@@ -8,10 +8,10 @@ import psycopg
 
 from devstack.wait import POLL_SECONDS, wait_until
 from tests.chaos.actions import calm, steps
+from tests.chaos.cluster import CANCEL_AFTER_S, Cluster
 from tests.chaos.figures import Figures
 from tests.chaos.load import Load
 from tests.chaos.schedule import Round
-from tests.chaos.stage import CANCEL_AFTER_S, Stage
 from tests.chaos.watch import Watch
 
 Note = Callable[[str], None]
@@ -23,14 +23,14 @@ QUIET_S: Final = 12 * CANCEL_AFTER_S
 
 
 class Player:
-    """Plays rounds on one stage under load."""
+    """Plays rounds on one cluster under load."""
 
-    def __init__(self, stage: Stage, load: Load, figures: Figures, note: Note) -> None:
-        self._stage = stage
+    def __init__(self, cluster: Cluster, load: Load, figures: Figures, note: Note) -> None:
+        self._cluster = cluster
         self._load = load
         self._figures = figures
         self._note = note
-        self._watch = Watch(stage)
+        self._watch = Watch(cluster)
         self._why = ""
 
     def play(self, planned: Round) -> None:
@@ -38,7 +38,7 @@ class Player:
         self._figures.begin(planned)
         self._trouble(planned)
         try:
-            calm(self._stage)
+            calm(self._cluster)
             wait_until("the daemon to be up", self._daemon_answers, UP_S)
             begun = time.monotonic()
             wait_until("healed", self._healed, planned.heal_bound)
@@ -53,7 +53,7 @@ class Player:
 
     def _trouble(self, planned: Round) -> None:
         due = sorted(
-            (step for fault in planned.faults for step in steps(self._stage, fault)),
+            (step for fault in planned.faults for step in steps(self._cluster, fault)),
             key=lambda step: step.at,
         )
         begun = time.monotonic()
@@ -79,7 +79,7 @@ class Player:
     def _daemon_answers(self) -> bool:
         self._look()
         try:
-            return self._stage.daemon.call("GET", "/livez", timeout=2.0)[0] == 200
+            return self._cluster.daemon.call("GET", "/livez", timeout=2.0)[0] == 200
         except OSError:
             return False
 
@@ -96,33 +96,33 @@ class Player:
         return not self._why
 
     def _daemon_trouble(self) -> str:
-        code, found = self._stage.daemon.call("GET", "/status", timeout=2.0)
+        code, found = self._cluster.daemon.call("GET", "/status", timeout=2.0)
         if code != 200:
             return f"status answers {code}"
         status: dict[str, Any] = found
-        if status["postgres"]["pid"] != self._stage.postgres.pid:
+        if status["postgres"]["pid"] != self._cluster.postgres.pid:
             return f"the daemon knows postgres as {status['postgres']['pid']}"
         if status["status"] != "running" or not status["config"]["in_sync"]:
             return f"status {status['status']}, config {status['config']}, {status['error']}"
         return ""
 
     def _list_trouble(self) -> str:
-        with self._stage.postgres.connect(connect_timeout=2) as session:
+        with self._cluster.postgres.connect(connect_timeout=2) as session:
             row = session.execute(
                 "select setting from pg_settings where name = 'neon.pageserver_connstring'"
             ).fetchone()
         found = row[0] if row else None
-        return "" if found == self._stage.connstring else f"the list is {found}"
+        return "" if found == self._cluster.connstring else f"the list is {found}"
 
     def _read_trouble(self) -> str:
         """Every session reads the whole table, and only from those who have the shards."""
         self._load.quiet(QUIET_S)
-        before = self._stage.pages_sent()
+        before = self._cluster.pages_sent()
         right = self._load.verify()
-        sent = [b - a for a, b in zip(before, self._stage.pages_sent(), strict=True)]
+        sent = [b - a for a, b in zip(before, self._cluster.pages_sent(), strict=True)]
         if not right:
             self._load.go_on()  # what is not healed is found by those who read
             time.sleep(POLL_SECONDS)
             return "a session could not read the whole table"
-        strangers = [n for n, count in enumerate(sent) if count and n not in self._stage.owners]
+        strangers = [n for n, count in enumerate(sent) if count and n not in self._cluster.owners]
         return f"pageservers {strangers} have no shard and served pages" if strangers else ""

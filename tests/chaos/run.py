@@ -1,4 +1,4 @@
-"""One run: a stage, a load, and as many rounds as asked for."""
+"""One run: a cluster, a load, and as many rounds as asked for."""
 
 import shutil
 import tempfile
@@ -9,20 +9,20 @@ from pathlib import Path
 from random import Random
 
 from devstack.postgres import Template
+from tests.chaos.cluster import CANCEL_AFTER_S, Cluster
 from tests.chaos.figures import Figures
 from tests.chaos.load import Expected, Load
 from tests.chaos.play import Note, Player
-from tests.chaos.schedule import Cast, plan
-from tests.chaos.stage import CANCEL_AFTER_S, Stage
+from tests.chaos.schedule import Topology, plan
 from tests.support.small_disk import Disk, small_disk
 
 SESSIONS = 4
 
 
-def cast_of(seed: int, *, disk: bool) -> Cast:
+def cast_of(seed: int, *, disk: bool) -> Topology:
     """Return who plays in a run of this seed."""
-    rng = Random(f"cast {seed}")
-    return Cast(pageservers=rng.choice((2, 3, 3)), shards=rng.choice((2, 4, 4, 8)), disk=disk)
+    rng = Random(f"topology {seed}")
+    return Topology(pageservers=rng.choice((2, 3, 3)), shards=rng.choice((2, 4, 4, 8)), disk=disk)
 
 
 def run(
@@ -46,21 +46,21 @@ def run(
         usable = disk if isinstance(disk, Disk) else None
         if isinstance(disk, str):
             figures.skipped.append(f"disk_full: {disk}")
-        cast = cast_of(seed, disk=True)
-        with Stage(template, cast, usable) as stage:
-            wanted = Expected(pages=stage.fill(), cancel_after=CANCEL_AFTER_S)
+        topology = cast_of(seed, disk=True)
+        with Cluster(template, topology, usable) as cluster:
+            wanted = Expected(pages=cluster.fill(), cancel_after=CANCEL_AFTER_S)
             load = Load(
-                stage.postgres,
+                cluster.postgres,
                 wanted,
                 count=SESSIONS,
                 seed=seed,
-                last_crash=lambda: stage.last_crash,
+                last_crash=lambda: cluster.last_crash,
             )
             load.start()
-            player = Player(stage, load, figures, note)
+            player = Player(cluster, load, figures, note)
             try:
                 for number in rounds if rounds is not None else count(1):
-                    planned = plan(seed, number, cast, seconds=round_seconds, faults=faults)
+                    planned = plan(seed, number, topology, seconds=round_seconds, faults=faults)
                     note(f"round {number}, {len(planned.faults)} faults")
                     player.play(planned)
                     if seconds is not None and time.monotonic() - begun > seconds:
@@ -71,7 +71,7 @@ def run(
                 figures.tally = load.total()
                 figures.seconds = time.monotonic() - begun
                 if figures.failed and keep:
-                    note(f"logs: {_keep_logs(stage.folder, seed)}")
+                    note(f"logs: {_keep_logs(cluster.folder, seed)}")
     return figures
 
 

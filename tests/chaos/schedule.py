@@ -24,7 +24,7 @@ BACK: Final = -1
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cast:
+class Topology:
     """How many of each there are, and whether the daemon's disk can be filled."""
 
     pageservers: int
@@ -33,7 +33,7 @@ class Cast:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Kind:
+class FaultKind:
     """One way to break something."""
 
     name: str
@@ -45,21 +45,21 @@ class Kind:
 
 
 KINDS: Final = (
-    Kind(name="kill", roles=PROCESSES, group="process", lasts=(0.02, 0.8), weight=6),
-    Kind(name="stop", roles=PROCESSES, group="process", lasts=(0.1, 1.2), weight=5),
-    Kind(name="term", roles=(PAGESERVER, WORKER), group="process", lasts=(0.02, 0.8)),
-    Kind(name="reset", roles=ROUTES, group="network", weight=3),
-    Kind(name="half_open", roles=ROUTES, group="network"),
-    Kind(name="refuse", roles=ROUTES, group="network", lasts=(0.05, 1.0)),
-    Kind(name="blackhole", roles=ROUTES, group="network", lasts=(0.05, 1.5), weight=3),
-    Kind(name="delay", roles=ROUTES, group="network", lasts=(0.2, 1.5)),
-    Kind(name="half", roles=ROUTES, group="network", lasts=(0.1, 0.5)),
-    Kind(name="lie", roles=(PAGESERVER,), group="answer", lasts=(0.05, 0.6), weight=4),
-    Kind(name="nonsense", roles=(CONTROL_PLANE,), group="answer", lasts=(0.1, 1.0), weight=3),
-    Kind(name="disk_full", roles=(DISK,), group="disk", lasts=(0.3, 1.5)),
-    Kind(name="reload_storm", roles=(POSTGRES,), group="reload", lasts=(0.1, 0.6)),
-    Kind(name="refresh_storm", roles=(DAEMON,), group="refresh", lasts=(0.1, 0.6)),
-    Kind(name="move", roles=(TENANT,), group="tenant", lasts=(0.0, 0.8), weight=9),
+    FaultKind(name="kill", roles=PROCESSES, group="process", lasts=(0.02, 0.8), weight=6),
+    FaultKind(name="stop", roles=PROCESSES, group="process", lasts=(0.1, 1.2), weight=5),
+    FaultKind(name="term", roles=(PAGESERVER, WORKER), group="process", lasts=(0.02, 0.8)),
+    FaultKind(name="reset", roles=ROUTES, group="network", weight=3),
+    FaultKind(name="half_open", roles=ROUTES, group="network"),
+    FaultKind(name="refuse", roles=ROUTES, group="network", lasts=(0.05, 1.0)),
+    FaultKind(name="blackhole", roles=ROUTES, group="network", lasts=(0.05, 1.5), weight=3),
+    FaultKind(name="delay", roles=ROUTES, group="network", lasts=(0.2, 1.5)),
+    FaultKind(name="half", roles=ROUTES, group="network", lasts=(0.1, 0.5)),
+    FaultKind(name="lie", roles=(PAGESERVER,), group="answer", lasts=(0.05, 0.6), weight=4),
+    FaultKind(name="nonsense", roles=(CONTROL_PLANE,), group="answer", lasts=(0.1, 1.0), weight=3),
+    FaultKind(name="disk_full", roles=(DISK,), group="disk", lasts=(0.3, 1.5)),
+    FaultKind(name="reload_storm", roles=(POSTGRES,), group="reload", lasts=(0.1, 0.6)),
+    FaultKind(name="refresh_storm", roles=(DAEMON,), group="refresh", lasts=(0.1, 0.6)),
+    FaultKind(name="move", roles=(TENANT,), group="tenant", lasts=(0.0, 0.8), weight=9),
 )
 
 
@@ -108,7 +108,7 @@ class Round:
 
 HEAL_S: Final = 15.0
 """The daemon asks a control plane that has failed every 5 s at the latest; a page request that
-meets a dead connection ends after 4 s (`query_cancel_after` of the stage)."""
+meets a dead connection ends after 4 s (`query_cancel_after` of the cluster)."""
 HEAL_LOST_POLL_S: Final = 30.0
 """Beside a long poll that has died unnoticed the control plane is asked after 10 s at the latest,
 and a fetch on another dead connection is given up after 10 s."""
@@ -124,19 +124,21 @@ def heal_bound(faults: tuple[Fault, ...]) -> float:
     return HEAL_LOST_POLL_S if lost else HEAL_S
 
 
-def plan(seed: int, number: int, cast: Cast, *, seconds: float = 4.0, faults: int = 8) -> Round:
+def plan(
+    seed: int, number: int, topology: Topology, *, seconds: float = 4.0, faults: int = 8
+) -> Round:
     """Return round *number* of *seed*: so many faults within so many seconds, in order."""
     rng = random.Random(f"chaos {seed} {number}")
-    kinds = [kind for kind in KINDS if cast.disk or DISK not in kind.roles]
+    kinds = [kind for kind in KINDS if topology.disk or DISK not in kind.roles]
     weights = [kind.weight for kind in kinds]
     chosen: list[Fault] = []
     busy: dict[tuple[str, str], float] = {}
     times = sorted(rng.uniform(0, seconds) for _ in range(faults))
     for at in times:
         kind = rng.choices(kinds, weights)[0]
-        target = _target(rng, kind, cast)
+        target = _target(rng, kind, topology)
         place = (kind.group, target)
-        fault = _fault(rng, kind, cast, at=round(at, 3), target=target, seconds=seconds)
+        fault = _fault(rng, kind, topology, at=round(at, 3), target=target, seconds=seconds)
         if busy.get(place, -1.0) > at:
             continue
         chosen.append(fault)
@@ -148,15 +150,21 @@ def plan(seed: int, number: int, cast: Cast, *, seconds: float = 4.0, faults: in
     return Round(number=number, seconds=seconds, faults=ordered, heal_bound=heal_bound(ordered))
 
 
-def _target(rng: random.Random, kind: Kind, cast: Cast) -> str:
+def _target(rng: random.Random, kind: FaultKind, topology: Topology) -> str:
     role = rng.choice(kind.roles)
     if kind.name == "move":
-        return f"{role}-{rng.randrange(cast.shards)}"
-    return f"{role}-{rng.randrange(cast.pageservers)}" if role == PAGESERVER else role
+        return f"{role}-{rng.randrange(topology.shards)}"
+    return f"{role}-{rng.randrange(topology.pageservers)}" if role == PAGESERVER else role
 
 
 def _fault(
-    rng: random.Random, kind: Kind, cast: Cast, *, at: float, target: str, seconds: float
+    rng: random.Random,
+    kind: FaultKind,
+    topology: Topology,
+    *,
+    at: float,
+    target: str,
+    seconds: float,
 ) -> Fault:
     lasts = round(min(rng.uniform(*kind.lasts), seconds - at), 3)
     what, number, to = "", 0, 0
@@ -172,7 +180,7 @@ def _fault(
         case "reload_storm" | "refresh_storm":
             number = rng.randint(5, 40)
         case "move":
-            to = rng.randrange(1, cast.pageservers)
+            to = rng.randrange(1, topology.pageservers)
             lasts = lasts if rng.random() < 0.6 else 0.0
         case _:
             pass

@@ -9,13 +9,13 @@ from tests.chaos.schedule import (
     HEAL_LOST_POLL_S,
     HEAL_S,
     KINDS,
-    Cast,
     Fault,
+    Topology,
     heal_bound,
     plan,
 )
 
-CAST = Cast(pageservers=3, shards=4, disk=True)
+CAST = Topology(pageservers=3, shards=4, disk=True)
 MANY = range(1, 200)
 
 
@@ -74,9 +74,9 @@ def test_every_kind_comes_and_is_known_to_the_stage() -> None:
 
 def test_a_disk_that_cannot_be_filled_is_left_alone() -> None:
     """Without a small disk no fault strikes it."""
-    cast = Cast(pageservers=3, shards=4, disk=False)
+    topology = Topology(pageservers=3, shards=4, disk=False)
     assert not any(
-        fault.kind == "disk_full" for number in MANY for fault in plan(3, number, cast).faults
+        fault.kind == "disk_full" for number in MANY for fault in plan(3, number, topology).faults
     )
 
 

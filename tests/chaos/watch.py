@@ -1,16 +1,16 @@
 """What must hold at every moment, whatever is broken."""
 
 from compute_ctl.document.generation import LiveFile
+from tests.chaos.cluster import Cluster
 from tests.chaos.schedule import DAEMON
-from tests.chaos.stage import Stage
 
 
 class Watch:
-    """Looks at one stage, and tells each violation once."""
+    """Looks at one cluster, and tells each violation once."""
 
-    def __init__(self, stage: Stage) -> None:
-        self._stage = stage
-        self._pid = stage.postgres.pid
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._pid = cluster.postgres.pid
         self._generation = 0
         self._told: set[str] = set()
 
@@ -22,22 +22,22 @@ class Watch:
         return new
 
     def _postgres(self) -> str:
-        if not self._stage.postgres.running:
+        if not self._cluster.postgres.running:
             return "postgres has ended"
-        return "" if self._stage.postgres.pid == self._pid else "postgres was started again"
+        return "" if self._cluster.postgres.pid == self._pid else "postgres was started again"
 
     def _daemon(self) -> str:
         """The daemon ends only where we end it; it is started again in any case."""
-        child = self._stage.daemon.child
-        if DAEMON in self._stage.held or child is None or child.poll() is None:
+        child = self._cluster.daemon.child
+        if DAEMON in self._cluster.held or child is None or child.poll() is None:
             return ""
-        self._stage.revive(DAEMON)
+        self._cluster.revive(DAEMON)
         return f"the daemon {child.pid} ended by itself with status {child.poll()}"
 
     def _file(self) -> str:
         """The live configuration file is whole at any time, and never an older one."""
         try:
-            live = LiveFile.parse(self._stage.conf.read_text())
+            live = LiveFile.parse(self._cluster.conf.read_text())
         except FileNotFoundError:
             return "the live configuration file is gone"
         if not live.intact or live.marker is None:

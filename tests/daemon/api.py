@@ -6,7 +6,6 @@ import asyncio
 import json
 import secrets
 import socket
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -26,43 +25,10 @@ from compute_ctl.monitoring.metrics import Metrics
 from compute_ctl.node import Node
 from compute_ctl.settings import Settings
 from devstack.wait import until
+from tests.support.clock import RealClock
+from tests.support.fakes import IdlePostgres
 
 DEADLINE_S = 5.0
-
-
-class RealClock:
-    """The time as it is."""
-
-    def monotonic(self) -> float:
-        """Seconds that never go backwards."""
-        return time.monotonic()
-
-    def wall(self) -> datetime:
-        """The current time, UTC."""
-        return datetime.now(UTC)
-
-
-class StillPostgres:
-    """A server that is up and does nothing."""
-
-    ready = True
-    running = True
-    pid: int | None = 4711
-    has_read_files = True
-
-    def read_log(self) -> None:
-        """Have none."""
-
-    def blocked_on(self) -> None:
-        """Wait for no file."""
-
-    def started_after(self, at: datetime) -> bool:
-        """Leave that in doubt."""
-        return False
-
-    def reload(self) -> bool:
-        """Pretend to."""
-        return True
 
 
 @dataclass(kw_only=True)
@@ -85,7 +51,7 @@ class Served:
     """A node and where its listeners are."""
 
     node: Node
-    postgres: StillPostgres
+    postgres: IdlePostgres
     metrics: Metrics
     http: HttpServer
     external_port: int
@@ -258,7 +224,7 @@ async def serve(
     )
     settings = replace(settings, **changes)
     metrics = Metrics()
-    postgres = StillPostgres()
+    postgres = IdlePostgres()
     node = Node(clock=RealClock(), postgres=postgres)
     node.subscribe(metrics)
     node.restored = True

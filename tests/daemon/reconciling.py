@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +19,7 @@ from compute_ctl.node import Node
 from compute_ctl.ports import CatalogResult
 from compute_ctl.postgres import Attached
 from devstack.postgres import Postgres
-
-
-class SystemClock:
-    """The machine's clocks."""
-
-    def monotonic(self) -> float:
-        """Seconds of the loop."""
-        return asyncio.get_running_loop().time()
-
-    def wall(self) -> datetime:
-        """The time of day."""
-        return datetime.now(UTC)
+from tests.support.clock import RealClock
 
 
 def document(*roles: str, settings: dict[str, str] | None = None, **spec: Any) -> Document:
@@ -44,7 +32,7 @@ def document(*roles: str, settings: dict[str, str] | None = None, **spec: Any) -
 
 
 @dataclass
-class Stage:
+class CatalogFixture:
     """A reconciler on a real server, with the node that tells it what is proven."""
 
     node: Node
@@ -88,9 +76,9 @@ class Stage:
 
 
 @asynccontextmanager
-async def staged(server: Postgres, **reconciler: Any) -> AsyncIterator[Stage]:
+async def staged(server: Postgres, **reconciler: Any) -> AsyncIterator[CatalogFixture]:
     """A reconciler at work."""
-    postgres, clock = Attached(server.data), SystemClock()
+    postgres, clock = Attached(server.data), RealClock()
     node = Node(clock=clock, postgres=postgres)
     saved: list[PersistentState] = []
 
@@ -108,7 +96,7 @@ async def staged(server: Postgres, **reconciler: Any) -> AsyncIterator[Stage]:
     )
     task = asyncio.create_task(made.run())
     try:
-        yield Stage(node, made, server, saved)
+        yield CatalogFixture(node, made, server, saved)
         assert not task.done()
     finally:
         task.cancel()

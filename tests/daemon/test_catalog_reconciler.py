@@ -27,46 +27,46 @@ def server(template: Template) -> Iterator[Postgres]:
 
 async def test_not_before_the_proof(server: Postgres) -> None:
     """Nothing is done until Postgres runs with the configuration of the document."""
-    async with staged(server) as stage:
+    async with staged(server) as fixture:
         early, late = document("early"), document("late")
-        stage.desire(early)
-        stage.prove(late)
-        answer = stage.reconciler.request(early)
+        fixture.desire(early)
+        fixture.prove(late)
+        answer = fixture.reconciler.request(early)
         done, _ = await asyncio.wait([answer], timeout=1.5)
-        assert (set(), False) == (done, "early" in stage.roles())
-        stage.prove(early)
+        assert (set(), False) == (done, "early" in fixture.roles())
+        fixture.prove(early)
         assert CatalogOutcome.DONE == (await asyncio.wait_for(answer, 20)).outcome
-        assert "early" in stage.roles()
+        assert "early" in fixture.roles()
 
 
 async def test_once_for_what_is_wanted(server: Postgres) -> None:
     """What was done is remembered on disk and costs no SQL the next time, unless forced."""
-    async with staged(server) as stage:
+    async with staged(server) as fixture:
         target = document("once", pageserver_connstring="postgresql://a")
-        assert CatalogOutcome.DONE == (await stage.apply(target)).outcome
-        assert stage.saved[-1].catalog_sha256 == stage.node.state.catalog_sha256 != ""
+        assert CatalogOutcome.DONE == (await fixture.apply(target)).outcome
+        assert fixture.saved[-1].catalog_sha256 == fixture.node.state.catalog_sha256 != ""
         server.query("DROP ROLE once")
         moved = document("once", pageserver_connstring="postgresql://b")
-        assert CatalogOutcome.UNCHANGED == (await stage.apply(moved)).outcome
-        assert "once" not in stage.roles()
-        assert CatalogOutcome.DONE == (await stage.apply(moved, force=True)).outcome
-        assert "once" in stage.roles()
+        assert CatalogOutcome.UNCHANGED == (await fixture.apply(moved)).outcome
+        assert "once" not in fixture.roles()
+        assert CatalogOutcome.DONE == (await fixture.apply(moved, force=True)).outcome
+        assert "once" in fixture.roles()
 
 
 async def test_delta_runs_once_for_its_operation(server: Postgres) -> None:
     """A role that was deleted by an operation may come back, and that operation leaves it be."""
     deltas = [{"action": "delete_role", "name": "phoenix"}]
-    async with staged(server) as stage:
+    async with staged(server) as fixture:
         server.query("CREATE ROLE phoenix")
         target = document(delta_operations=deltas, operation_uuid="first")
-        await stage.apply(target)
-        assert "phoenix" not in stage.roles()
+        await fixture.apply(target)
+        assert "phoenix" not in fixture.roles()
         server.query("CREATE ROLE phoenix")
-        await stage.apply(target, force=True)
-        assert "phoenix" in stage.roles()
-        await stage.apply(document(delta_operations=deltas, operation_uuid="second"))
-        assert "phoenix" not in stage.roles()
-        assert ("first", "second") == stage.saved[-1].done_operations
+        await fixture.apply(target, force=True)
+        assert "phoenix" in fixture.roles()
+        await fixture.apply(document(delta_operations=deltas, operation_uuid="second"))
+        assert "phoenix" not in fixture.roles()
+        assert ("first", "second") == fixture.saved[-1].done_operations
 
 
 async def test_failure_is_told_and_tried_again(server: Postgres) -> None:
@@ -74,16 +74,16 @@ async def test_failure_is_told_and_tried_again(server: Postgres) -> None:
     database = [{"name": "awaited", "owner": "missing"}]
     cluster = {"roles": [], "databases": database}
     target = decode_document(msgspec.json.encode({"spec": {"cluster": cluster}}))
-    async with staged(server, retry_max_s=0.1) as stage:
-        result = await stage.apply(target)
+    async with staged(server, retry_max_s=0.1) as fixture:
+        result = await fixture.apply(target)
         assert (CatalogOutcome.FAILED, True) == (result.outcome, "missing" in result.reason)
         assert (result.reason, "") == (
-            stage.node.server.catalog_error,
-            stage.node.state.catalog_sha256,
+            fixture.node.server.catalog_error,
+            fixture.node.state.catalog_sha256,
         )
         server.query("CREATE ROLE missing")
         await asyncio.to_thread(
-            wait_until, "the work to be done", lambda: stage.node.state.catalog_sha256
+            wait_until, "the work to be done", lambda: fixture.node.state.catalog_sha256
         )
         assert server.value("SELECT count(*) FROM pg_database WHERE datname = 'awaited'") == 1
 
@@ -95,13 +95,13 @@ async def test_failure_is_forgotten_with_its_wish(
     """Why work failed is no news any more once a document does not want it."""
     cluster = {"databases": [{"name": "never", "owner": "nobody_there"}]}
     target = decode_document(msgspec.json.encode({"spec": {"cluster": cluster}}))
-    async with staged(server) as stage:
-        await stage.apply(document("settled"))
-        await stage.apply(target)
-        assert "nobody_there" in (stage.node.server.catalog_error or "")
-        result = await stage.apply(document("settled", **instead))
+    async with staged(server) as fixture:
+        await fixture.apply(document("settled"))
+        await fixture.apply(target)
+        assert "nobody_there" in (fixture.node.server.catalog_error or "")
+        result = await fixture.apply(document("settled", **instead))
         assert (CatalogOutcome.SKIPPED if instead else CatalogOutcome.UNCHANGED) == result.outcome
-        assert None is stage.node.server.catalog_error
+        assert None is fixture.node.server.catalog_error
 
 
 @pytest.mark.parametrize(
@@ -110,32 +110,32 @@ async def test_failure_is_forgotten_with_its_wish(
 async def test_nothing_wanted(server: Postgres, spec: dict[str, Any]) -> None:
     """A document that leaves the catalog alone is answered at once."""
     target = decode_document(msgspec.json.encode({"spec": {"cluster": {}, **spec}}))
-    async with staged(server) as stage:
-        stage.desire(target)
+    async with staged(server) as fixture:
+        fixture.desire(target)
         assert (
             CatalogOutcome.SKIPPED
-            == (await asyncio.wait_for(stage.reconciler.request(target), 1)).outcome
+            == (await asyncio.wait_for(fixture.reconciler.request(target), 1)).outcome
         )
 
 
 async def test_newer_wish_takes_its_place(server: Postgres) -> None:
     """Whoever waits for an older document hears that it is superseded."""
-    async with staged(server) as stage:
+    async with staged(server) as fixture:
         old, new = document("older"), document("newer")
-        stage.desire(old)
-        answer = stage.reconciler.request(old)
-        assert CatalogOutcome.DONE == (await stage.apply(new)).outcome
+        fixture.desire(old)
+        answer = fixture.reconciler.request(old)
+        assert CatalogOutcome.DONE == (await fixture.apply(new)).outcome
         assert CatalogOutcome.SUPERSEDED == answer.result().outcome
-        assert CatalogOutcome.SUPERSEDED == (await stage.reconciler.request(old)).outcome
-        assert {"newer"} == stage.roles() & {"older", "newer"}
+        assert CatalogOutcome.SUPERSEDED == (await fixture.reconciler.request(old)).outcome
+        assert {"newer"} == fixture.roles() & {"older", "newer"}
 
 
 async def test_hanging_server_is_left_at_the_deadline(server: Postgres) -> None:
     """Work that waits for a lock ends in a failure at the deadline."""
-    async with staged(server, deadline_s=1.0) as stage:
+    async with staged(server, deadline_s=1.0) as fixture:
         with server.connect(autocommit=False) as session:
             session.execute("LOCK TABLE pg_auth_members IN ACCESS EXCLUSIVE MODE")
-            result = await stage.apply(document("stuck"))
+            result = await fixture.apply(document("stuck"))
         assert CatalogOutcome.FAILED == result.outcome
 
 
@@ -146,19 +146,19 @@ PREPARED = "SELECT count(*) FROM pg_namespace WHERE nspname = 'neon_migration'"
 async def test_migrations_come_after_the_roles(make_postgres: PostgresFactory) -> None:
     """They run once the document's own work is done, and the record says what was done when."""
     server = make_postgres({})
-    async with staged(server) as stage:
+    async with staged(server) as fixture:
         skipped = document("unborn", skip_pg_catalog_updates=True)
-        assert CatalogOutcome.SKIPPED == (await stage.apply(skipped)).outcome
+        assert CatalogOutcome.SKIPPED == (await fixture.apply(skipped)).outcome
         assert 0 == server.value(PREPARED)
-        runs = recorded(stage.node)
-        assert CatalogOutcome.DONE == (await stage.apply(document("migrated"))).outcome
+        runs = recorded(fixture.node)
+        assert CatalogOutcome.DONE == (await fixture.apply(document("migrated"))).outcome
         await asyncio.to_thread(wait_until, "the migrations", lambda: len(runs) == 2)
         assert 12 == server.value(REACHED)
         assert [("catalog", "done", True), ("migrations", "done", True)] == [
             (run.kind.value, run.outcome, run.statements > 0) for run in runs
         ]
         assert runs[0].finished_at <= runs[1].started_at <= runs[1].finished_at
-        assert runs[1] == stage.node.snapshot().last_catalog
+        assert runs[1] == fixture.node.snapshot().last_catalog
 
 
 async def test_failed_migration_costs_nobody_the_roles(make_postgres: PostgresFactory) -> None:
@@ -168,18 +168,20 @@ async def test_failed_migration_costs_nobody_the_roles(make_postgres: PostgresFa
     server.query("CREATE TABLE neon_migration.migration_id (key int PRIMARY KEY, id bigint)")
     server.query("INSERT INTO neon_migration.migration_id VALUES (0, 0)")
     server.query("ALTER TABLE neon_migration.migration_id ADD CONSTRAINT stuck CHECK (id < 4)")
-    async with staged(server, retry_max_s=0.1) as stage:
-        runs = recorded(stage.node)
-        assert CatalogOutcome.DONE == (await stage.apply(document("served"))).outcome
-        await asyncio.to_thread(wait_until, "the failure", lambda: stage.node.server.catalog_error)
-        error = stage.node.server.catalog_error or ""
+    async with staged(server, retry_max_s=0.1) as fixture:
+        runs = recorded(fixture.node)
+        assert CatalogOutcome.DONE == (await fixture.apply(document("served"))).outcome
+        await asyncio.to_thread(
+            wait_until, "the failure", lambda: fixture.node.server.catalog_error
+        )
+        error = fixture.node.server.catalog_error or ""
         assert ("could not run migration 4:", 3) == (error[:26], server.value(REACHED))
         assert 4 == runs[1].failed_migration
         server.query("ALTER TABLE neon_migration.migration_id DROP CONSTRAINT stuck")
         await asyncio.to_thread(
             wait_until, "the last migration", lambda: runs[-1].outcome == "done"
         )
-        assert (None, 12) == (stage.node.server.catalog_error, server.value(REACHED))
+        assert (None, 12) == (fixture.node.server.catalog_error, server.value(REACHED))
 
 
 async def test_strange_record_of_migrations(make_postgres: PostgresFactory) -> None:
@@ -188,15 +190,17 @@ async def test_strange_record_of_migrations(make_postgres: PostgresFactory) -> N
     server.query("CREATE SCHEMA neon_migration")
     server.query("CREATE TABLE neon_migration.migration_id (key int PRIMARY KEY, id text)")
     server.query("INSERT INTO neon_migration.migration_id VALUES (0, 'many')")
-    async with staged(server, retry_max_s=0.1) as stage:
-        assert CatalogOutcome.DONE == (await stage.apply(document("served"))).outcome
-        await asyncio.to_thread(wait_until, "the failure", lambda: stage.node.server.catalog_error)
+    async with staged(server, retry_max_s=0.1) as fixture:
+        assert CatalogOutcome.DONE == (await fixture.apply(document("served"))).outcome
+        await asyncio.to_thread(
+            wait_until, "the failure", lambda: fixture.node.server.catalog_error
+        )
         assert 'record "neon_migration.migration_id" is damaged: id "many"' == (
-            stage.node.server.catalog_error
+            fixture.node.server.catalog_error
         )
         server.query("UPDATE neon_migration.migration_id SET id = '12'")
         await asyncio.to_thread(
-            wait_until, "the end of it", lambda: stage.node.server.catalog_error is None
+            wait_until, "the end of it", lambda: fixture.node.server.catalog_error is None
         )
 
 

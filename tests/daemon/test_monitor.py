@@ -14,6 +14,7 @@ from compute_ctl.postgres import Attached
 from compute_ctl.sql.kept_session import KeptSession
 from devstack.postgres import Postgres, Template
 from devstack.wait import until, wait_until
+from tests.support.clock import FakeClock
 from tests.support.fixtures import PostgresFactory
 
 
@@ -26,26 +27,11 @@ def server(template: Template) -> Iterator[Postgres]:
 
 
 @dataclass
-class HandClock:
-    """Monotonic time by hand, wall time by the machine."""
-
-    now: float = 0.0
-
-    def monotonic(self) -> float:
-        """Seconds as set."""
-        return self.now
-
-    def wall(self) -> datetime:
-        """The machine's time."""
-        return datetime.now(UTC)
-
-
-@dataclass
 class Watched:
     """A monitor and what it told."""
 
     monitor: Monitor
-    clock: HandClock
+    clock: FakeClock
     active: list[datetime] = field(default_factory=list)
     downtime: list[tuple[float, float]] = field(default_factory=list)
 
@@ -53,7 +39,7 @@ class Watched:
 @asynccontextmanager
 async def watching(server: Postgres, *, by_statistics: bool = False) -> AsyncIterator[Watched]:
     """Watch *server*, looking only when told to."""
-    clock = HandClock()
+    clock = FakeClock(now=0.0, wall=lambda: datetime.now(UTC))
     active: list[datetime] = []
     downtime: list[tuple[float, float]] = []
     session = KeptSession(server.dsn(), application_name=APPLICATION)

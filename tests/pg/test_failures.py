@@ -38,7 +38,7 @@ IN_FLIGHT = "SELECT request_in_flight FROM neon_refresh.stat"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rig:
+class Setup:
     """A server, its pageserver and the stand-in for the daemon."""
 
     server: Postgres
@@ -107,7 +107,7 @@ class Rig:
 
 
 @pytest.fixture(scope="module")
-def shared_rig(neon_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+def shared_rig(neon_template: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Setup]:
     """One server and pageserver for all rows."""
     with (
         DaemonStub() as daemon,
@@ -130,49 +130,49 @@ def shared_rig(neon_template: Path, tmp_path_factory: pytest.TempPathFactory) ->
                 "neon_refresh.request_timeout": "20s",
             }
         )
-        yield Rig(server=server.start(), pageserver=pageserver, daemon=daemon)
+        yield Setup(server=server.start(), pageserver=pageserver, daemon=daemon)
 
 
 @pytest.fixture
-def rig(shared_rig: Rig) -> Rig:
-    """Return the rig, healthy."""
+def setup(shared_rig: Setup) -> Setup:
+    """Return the setup, healthy."""
     shared_rig.heal()
     return shared_rig
 
 
-def outage(rig: Rig, kind: str, seen: Seen, *, end: Callable[[], object]) -> None:
+def outage(setup: Setup, kind: str, seen: Seen, *, end: Callable[[], object]) -> None:
     """Run a request into the trouble that has begun, *end* it once the daemon is asked.
 
     The daemon answers late, so that one request must do for the whole outage.
     """
-    mark = rig.mark()
-    rig.daemon.hang()
-    before = rig.requests_total()
-    with Blocked(rig.server, rig.sql(kind)) as query:
-        post = rig.daemon.wait_for(REFRESH)[0]
+    mark = setup.mark()
+    setup.daemon.hang()
+    before = setup.requests_total()
+    with Blocked(setup.server, setup.sql(kind)) as query:
+        post = setup.daemon.wait_for(REFRESH)[0]
         if seen.error is None:
             assert not query.done
             if seen.kept:
-                assert rig.open_connections() == 1
+                assert setup.open_connections() == 1
         else:
             with pytest.raises(psycopg.Error, match=seen.error_text) as caught:
                 query.join()
             assert caught.value.sqlstate == seen.error
-            wait_until("the drop of the connection", lambda: rig.open_connections() == 0)
+            wait_until("the drop of the connection", lambda: setup.open_connections() == 0)
         end()
         if seen.error is None:
             assert query.join() == [(True,)]
         else:
-            again = query.connection.execute(rig.sql(kind).encode()).fetchall()
+            again = query.connection.execute(setup.sql(kind).encode()).fetchall()
             assert again == [(True,)]
-        assert rig.open_connections() == 1
-        rig.wait_healthy()
-    rig.daemon.answer()
-    wait_until("the worker to be idle", lambda: not rig.server.value(IN_FLIGHT))
-    assert rig.requests_total() == before + 1
-    assert len(rig.daemon.of(REFRESH)) == 1
+        assert setup.open_connections() == 1
+        setup.wait_healthy()
+    setup.daemon.answer()
+    wait_until("the worker to be idle", lambda: not setup.server.value(IN_FLIGHT))
+    assert setup.requests_total() == before + 1
+    assert len(setup.daemon.of(REFRESH)) == 1
 
-    events = rig.events_after(mark)
+    events = setup.events_after(mark)
     assert events[0][:1] + events[0][2:4] == (seen.trouble, seen.sqlstate, seen.certainty), events
     assert events[0][1] in seen.phase.split("|")
     assert re.fullmatch(seen.text, events[0][4])
@@ -189,128 +189,130 @@ def outage(rig: Rig, kind: str, seen: Seen, *, end: Callable[[], object]) -> Non
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("situation", HANDSHAKE + RESPONSE, ids=str)
-def test_trouble_in_every_phase(rig: Rig, situation: Situation, kind: str) -> None:
+def test_trouble_in_every_phase(setup: Setup, situation: Situation, kind: str) -> None:
     """Dead, silent, wrong and nonsense, before the request and in place of its answer."""
-    rig.pageserver.admin.set_fault(situation.kind, phase=situation.phase, **situation.more)
-    outage(rig, kind, situation.seen, end=rig.pageserver.admin.clear_faults)
+    setup.pageserver.admin.set_fault(situation.kind, phase=situation.phase, **situation.more)
+    outage(setup, kind, situation.seen, end=setup.pageserver.admin.clear_faults)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("state", TENANTS)
-def test_a_tenant_that_is_elsewhere(rig: Rig, state: str, kind: str) -> None:
+def test_a_tenant_that_is_elsewhere(setup: Setup, state: str, kind: str) -> None:
     """What a real pageserver says in each state of a tenant that moves."""
-    rig.pageserver.admin.set_tenant(state)
+    setup.pageserver.admin.set_tenant(state)
     seen = TENANTS[state][0 if kind == "getpage" else 1]
-    outage(rig, kind, seen, end=lambda: rig.pageserver.admin.set_tenant("active"))
+    outage(setup, kind, seen, end=lambda: setup.pageserver.admin.set_tenant("active"))
 
 
 @pytest.mark.parametrize("text", ["Read error", "Bad request: tried to read a page at 0/1"])
-def test_an_error_of_its_own_right_goes_to_the_client(rig: Rig, text: str) -> None:
+def test_an_error_of_its_own_right_goes_to_the_client(setup: Setup, text: str) -> None:
     """A page that cannot be read is an error of class 58: no suspicion, the connection stays."""
-    mark = rig.mark()
-    with rig.server.connect() as connection:
-        connection.execute(rig.sql("getpage").encode())
-        before = rig.pageserver.admin.stats()["connections"]["total"]
-        rig.pageserver.admin.set_fault("error", text=text, count=1)
+    mark = setup.mark()
+    with setup.server.connect() as connection:
+        connection.execute(setup.sql("getpage").encode())
+        before = setup.pageserver.admin.stats()["connections"]["total"]
+        setup.pageserver.admin.set_fault("error", text=text, count=1)
         with pytest.raises(psycopg.errors.IoError) as caught:
-            connection.execute(rig.sql("getpage").encode())
-        connection.execute(rig.sql("getpage").encode())
+            connection.execute(setup.sql("getpage").encode())
+        connection.execute(setup.sql("getpage").encode())
     assert caught.value.diag.message_detail == f"page server returned error: {text}"
-    assert rig.events_after(mark) == []
-    assert rig.requests_so_far() == ["manual"]
-    assert rig.pageserver.admin.stats()["connections"]["total"] == before
+    assert setup.events_after(mark) == []
+    assert setup.requests_so_far() == ["manual"]
+    assert setup.pageserver.admin.stats()["connections"]["total"] == before
 
 
-def test_a_slow_answer_is_no_trouble(rig: Rig) -> None:
+def test_a_slow_answer_is_no_trouble(setup: Setup) -> None:
     """An answer within response_suspect_after is waited for and nothing more."""
-    mark = rig.mark()
-    rig.pageserver.admin.set_fault("slow", delay_ms=100)
-    assert rig.server.value(rig.sql("getpage")) is True
-    assert rig.events_after(mark) == []
-    assert rig.requests_so_far() == ["manual"]
+    mark = setup.mark()
+    setup.pageserver.admin.set_fault("slow", delay_ms=100)
+    assert setup.server.value(setup.sql("getpage")) is True
+    assert setup.events_after(mark) == []
+    assert setup.requests_so_far() == ["manual"]
 
 
 @pytest.mark.parametrize("how", ["fin", "rst", "timed_out", "shutdown"])
-def test_an_idle_connection_that_ends_is_no_trouble(rig: Rig, how: Farewell) -> None:
+def test_an_idle_connection_that_ends_is_no_trouble(setup: Setup, how: Farewell) -> None:
     """A peer that closes an idle connection, and takes the next one, raises no alarm."""
-    mark = rig.mark()
-    with rig.server.connect() as connection:
-        connection.execute(rig.sql("getpage").encode())
-        assert rig.pageserver.admin.disconnect(how, idle_only=True) >= 1
-        wait_until("the end", lambda: rig.open_connections() == 0)
-        assert connection.execute(rig.sql("getpage").encode()).fetchone() == (True,)
-    assert rig.events_after(mark) == []
-    assert rig.requests_so_far() == ["manual"]
+    mark = setup.mark()
+    with setup.server.connect() as connection:
+        connection.execute(setup.sql("getpage").encode())
+        assert setup.pageserver.admin.disconnect(how, idle_only=True) >= 1
+        wait_until("the end", lambda: setup.open_connections() == 0)
+        assert connection.execute(setup.sql("getpage").encode()).fetchone() == (True,)
+    assert setup.events_after(mark) == []
+    assert setup.requests_so_far() == ["manual"]
 
 
 @pytest.mark.parametrize("how", ["fin", "rst", "timed_out", "shutdown"])
-def test_an_idle_connection_that_cannot_be_made_again_is_trouble(rig: Rig, how: Farewell) -> None:
+def test_an_idle_connection_that_cannot_be_made_again_is_trouble(
+    setup: Setup, how: Farewell
+) -> None:
     """A request that finds its connection gone, and no server behind it, asks the daemon."""
-    mark = rig.mark()
-    with rig.server.connect() as connection:
-        connection.execute(rig.sql("getpage").encode())
-        rig.pageserver.admin.set_fault("refuse")
-        rig.pageserver.admin.disconnect(how, idle_only=True)
-        wait_until("the end", lambda: rig.open_connections() == 0)
-        with Blocked(rig.server, rig.sql("getpage"), connection=connection) as query:
-            body = rig.daemon.wait_for(REFRESH)[0].body
+    mark = setup.mark()
+    with setup.server.connect() as connection:
+        connection.execute(setup.sql("getpage").encode())
+        setup.pageserver.admin.set_fault("refuse")
+        setup.pageserver.admin.disconnect(how, idle_only=True)
+        wait_until("the end", lambda: setup.open_connections() == 0)
+        with Blocked(setup.server, setup.sql("getpage"), connection=connection) as query:
+            body = setup.daemon.wait_for(REFRESH)[0].body
             assert (body["class"], body["shard"]) == ("dead", 0)
-            rig.pageserver.admin.clear_faults()
+            setup.pageserver.admin.clear_faults()
             assert query.join() == [(True,)]
-    assert rig.events_after(mark)[0][:2] == ("dead", "connect")
+    assert setup.events_after(mark)[0][:2] == ("dead", "connect")
 
 
-def test_a_stream_in_use_that_is_cut_off_in_mid_request_is_trouble(rig: Rig) -> None:
+def test_a_stream_in_use_that_is_cut_off_in_mid_request_is_trouble(setup: Setup) -> None:
     """The daemon is asked, before a reconnect has failed as well."""
-    mark = rig.mark()
-    with rig.server.connect() as connection:
-        connection.execute(rig.sql("getpage").encode())
-        rig.pageserver.admin.set_fault("reset", phase="response")
-        with Blocked(rig.server, rig.sql("getpage"), connection=connection) as query:
-            body = rig.daemon.wait_for(REFRESH)[0].body
-            rig.pageserver.admin.clear_faults()
+    mark = setup.mark()
+    with setup.server.connect() as connection:
+        connection.execute(setup.sql("getpage").encode())
+        setup.pageserver.admin.set_fault("reset", phase="response")
+        with Blocked(setup.server, setup.sql("getpage"), connection=connection) as query:
+            body = setup.daemon.wait_for(REFRESH)[0].body
+            setup.pageserver.admin.clear_faults()
             assert query.join() == [(True,)]
     assert (body["class"], body["shard"]) == ("dead", 0)
-    assert rig.events_after(mark)[0][:2] == ("dead", "response")
+    assert setup.events_after(mark)[0][:2] == ("dead", "response")
 
 
-def test_a_stream_that_rested_may_be_cut_off_in_mid_request(rig: Rig) -> None:
+def test_a_stream_that_rested_may_be_cut_off_in_mid_request(setup: Setup) -> None:
     """One that nobody has used for a second may have met its end as idle: it is made anew first."""
-    mark = rig.mark()
-    with rig.server.connect() as connection:
-        connection.execute(rig.sql("getpage").encode())
+    mark = setup.mark()
+    with setup.server.connect() as connection:
+        connection.execute(setup.sql("getpage").encode())
         since = "SELECT last_useful < clock_timestamp() - '1.1 s'::interval "
-        wait_until("a rest", lambda: rig.server.value(since + "FROM neon_refresh.shards"))
-        rig.pageserver.admin.set_fault("reset", phase="response", count=1)
-        assert connection.execute(rig.sql("getpage").encode()).fetchone() == (True,)
-    assert [] == rig.events_after(mark)
-    assert ["manual"] == rig.requests_so_far()
+        wait_until("a rest", lambda: setup.server.value(since + "FROM neon_refresh.shards"))
+        setup.pageserver.admin.set_fault("reset", phase="response", count=1)
+        assert connection.execute(setup.sql("getpage").encode()).fetchone() == (True,)
+    assert [] == setup.events_after(mark)
+    assert ["manual"] == setup.requests_so_far()
 
 
 @pytest.mark.parametrize("kind", ["shutdown", "timed_out"])
-def test_one_orderly_end_in_mid_request_is_no_trouble(rig: Rig, kind: str) -> None:
+def test_one_orderly_end_in_mid_request_is_no_trouble(setup: Setup, kind: str) -> None:
     """A pageserver that restarts while a request is out is given one free reconnect."""
-    mark = rig.mark()
-    with rig.server.connect() as connection:
-        connection.execute(rig.sql("getpage").encode())
-        rig.pageserver.admin.set_fault(kind, count=1)
-        assert connection.execute(rig.sql("getpage").encode()).fetchone() == (True,)
-    assert rig.events_after(mark) == []
-    assert rig.requests_so_far() == ["manual"]
+    mark = setup.mark()
+    with setup.server.connect() as connection:
+        connection.execute(setup.sql("getpage").encode())
+        setup.pageserver.admin.set_fault(kind, count=1)
+        assert connection.execute(setup.sql("getpage").encode()).fetchone() == (True,)
+    assert setup.events_after(mark) == []
+    assert setup.requests_so_far() == ["manual"]
 
 
 @pytest.mark.parametrize("no", ["refuse_query", "reconnect", "not_found"])
-def test_a_server_that_logs_us_in_and_says_no_is_asked_with_pauses(rig: Rig, no: str) -> None:
+def test_a_server_that_logs_us_in_and_says_no_is_asked_with_pauses(setup: Setup, no: str) -> None:
     """A login that succeeds does not make the next attempt come at once."""
-    rig.pageserver.admin.set_fault(no)
-    before = rig.pageserver.admin.stats()["connections"]["total"]
-    with Blocked(rig.server, rig.sql("getpage")) as query:
+    setup.pageserver.admin.set_fault(no)
+    before = setup.pageserver.admin.stats()["connections"]["total"]
+    with Blocked(setup.server, setup.sql("getpage")) as query:
         wait_until(
             "8 attempts",
-            lambda: rig.pageserver.admin.stats()["connections"]["total"] >= before + 8,
+            lambda: setup.pageserver.admin.stats()["connections"]["total"] >= before + 8,
         )
         attempts = "SELECT consecutive_failures FROM neon_refresh.shards"
-        first = rig.server.value(attempts)
+        first = setup.server.value(attempts)
         query.cancel()
         with pytest.raises(psycopg.errors.QueryCanceled):
             query.join()

@@ -21,7 +21,7 @@ MANY = 10**9
 """More seeds than anybody waits for."""
 
 
-class Story(NamedTuple):
+class Outcome(NamedTuple):
     """What has become of one seed."""
 
     failure: str
@@ -32,7 +32,7 @@ class Story(NamedTuple):
     """How often something was held against an invariant."""
 
 
-def run(seed: int, *, tell: bool = False) -> Story:
+def run(seed: int, *, tell: bool = False) -> Outcome:
     """Run one seed."""
     world = World(seed, note=print if tell else None)
     failure = ""
@@ -40,7 +40,7 @@ def run(seed: int, *, tell: bool = False) -> Story:
         world.run()
     except AssertionError as error:
         failure = str(error)
-    return Story(failure, world.loop.now - START, world.invariants.checked)
+    return Outcome(failure, world.loop.now - START, world.invariants.checked)
 
 
 def main() -> int:
@@ -65,7 +65,7 @@ def _many(arguments: argparse.Namespace) -> int:
     begun, first = time.monotonic(), arguments.first
     end = begun + arguments.seconds if arguments.seconds else None
     seeds = range(first, first + (arguments.seeds or (MANY if end else 1000)))
-    processes = Processes(run, Story, seeds, count=arguments.processes, end=end)
+    processes = Processes(run, Outcome, seeds, count=arguments.processes, end=end)
     done, failed, died, seconds, checked = 0, 0, "", 0.0, 0
     try:
         for seed, story in processes.told():

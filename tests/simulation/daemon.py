@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 RECONCILE_S = 60.0
-CURRENT: ContextVar[Life | None] = ContextVar("life", default=None)
+CURRENT: ContextVar[SimDaemon | None] = ContextVar("daemon", default=None)
 """The daemon that a task belongs to."""
 
 
@@ -141,7 +141,7 @@ class WatchedApplier(Applier):
         return result
 
 
-class Life:
+class SimDaemon:
     """One process; `tasks` are all that run in it."""
 
     def __init__(self, world: World) -> None:
@@ -196,7 +196,7 @@ class Life:
             deadlines=world.settings.deadlines,
         )
 
-    # Life and death
+    # Start and crash
 
     def spawn(self, work: Coroutine[object, object, None], name: str) -> asyncio.Task[None]:
         """Start a task that dies with this process."""

@@ -93,15 +93,15 @@ class Invariants:
 
     def check(self) -> None:
         """Look at the facts, where they have changed."""
-        life = self._world.life
-        if life is None or not life.serving:
+        daemon = self._world.daemon
+        if daemon is None or not daemon.serving:
             return
-        since = life.node.requests.suspected_since
+        since = daemon.node.requests.suspected_since
         if since != self._suspected:
             self._suspected = since
             self.allow(A_SUSPICION if since is not None else 0)
-        self._check_locked(life.node)
-        state = life.node.state
+        self._check_locked(daemon.node)
+        state = daemon.node.state
         if state.quarantine is not self._quarantine:
             # What is desired was refused, or was known no more: then what is applied is the floor.
             self._quarantine = state.quarantine
@@ -109,20 +109,20 @@ class Invariants:
                 self.highest = state.applied.version or self.highest
         if state.applied is not self._applied:
             before, self._applied = self._applied, state.applied
-            if state.applied is not None and life.restored:
+            if state.applied is not None and daemon.restored:
                 self._check_applied(state.applied, before)
         if state.last_known_good is not self._good:
             self._good = state.last_known_good
-            if self._good is not None and life.restored:
+            if self._good is not None and daemon.restored:
                 self._check_proven(self._good)
                 self._check_started(self._good)
         if state.fallback is not self._proven:
             self._proven = state.fallback
-            if self._proven is not None and life.restored:
+            if self._proven is not None and daemon.restored:
                 self._check_proven(self._proven)
         if state.started is not self._started:
             self._started = state.started
-            if self._started is not None and life.restored:
+            if self._started is not None and daemon.restored:
                 self._check_started(self._started)
 
     def _check_locked(self, node: Node) -> None:
@@ -246,8 +246,8 @@ class Invariants:
 
     def answered(self, *, retry_after_s: float = 0.0) -> None:
         """Note what the source has said: nothing but force may ask it again before that."""
-        life = self._world.life
-        if life is None or life.node.requests.forced_at is None:
+        daemon = self._world.daemon
+        if daemon is None or daemon.node.requests.forced_at is None:
             self._leave_alone_until = self._world.loop.now + retry_after_s
 
     def forced(self) -> None:
@@ -263,10 +263,10 @@ class Invariants:
 
     def converged(self, document: bytes) -> str:
         """Return what is missing to *document* being in force; '' if all is well."""
-        world, life = self._world, self._world.life
-        if life is None:
+        world, daemon = self._world, self._world.daemon
+        if daemon is None:
             return "there is no daemon"
-        node, wanted = life.node, _content(document)
+        node, wanted = daemon.node, _content(document)
         applied, good = node.state.applied, node.state.fallback
         live = LiveFile.parse(world.disk.files.get(CONF) or "")
         not_good = good is None or good.content_sha256 != wanted
@@ -284,8 +284,8 @@ class Invariants:
     @property
     def can_fall_back(self) -> bool:
         """Whether there is something to go back to."""
-        life = self._world.life
-        good = life.node.state.fallback if life is not None else None
+        daemon = self._world.daemon
+        good = daemon.node.state.fallback if daemon is not None else None
         if good is None or not self._world.postgres.ready:
             return False
         kept = self._world.disk.files.get(f"{GENERATIONS}{good.generation}.conf", "")
@@ -302,10 +302,10 @@ class Invariants:
         return any(values.get(name, rules.DEFAULTS[name]) != old for name, old in started.items())
 
     def _at_rest(self) -> str:
-        world, life = self._world, self._world.life
-        if life is None:
+        world, daemon = self._world, self._world.daemon
+        if daemon is None:
             return "there is no daemon"
-        node, postgres = life.node, world.postgres
+        node, postgres = daemon.node, world.postgres
         live = LiveFile.parse(world.disk.files.get(CONF) or "")
         missing = {
             f"status {node.status}": node.status is not Status.RUNNING,

@@ -14,7 +14,7 @@ from tests.simulation.documents import OMISSIONS, Kind, url
 from tests.simulation.rules import SESSION_LIBRARIES
 
 if TYPE_CHECKING:
-    from tests.simulation.daemon import Life
+    from tests.simulation.daemon import SimDaemon
     from tests.simulation.world import World
 
 
@@ -80,38 +80,38 @@ def push(world: World) -> None:
 
 def _pushed(world: World, raw: bytes) -> None:
     """A push comes through: late, so that another overtakes it, or for a second time."""
-    life = world.life
-    if life is not None and life.serving and not world.quiet:
-        _ = life.spawn(_push(world, life, raw), "push")
+    daemon = world.daemon
+    if daemon is not None and daemon.serving and not world.quiet:
+        _ = daemon.spawn(_push(world, daemon, raw), "push")
 
 
-async def _push(world: World, life: Life, raw: bytes) -> None:
+async def _push(world: World, daemon: SimDaemon, raw: bytes) -> None:
     world.invariants.allow(1)
     with suppress(ComputeError):
-        await life.node.configure(raw, who="a test")
+        await daemon.node.configure(raw, who="a test")
 
 
 def ask(world: World) -> None:
     """Ask as an operator does, perhaps for one refresh by force, perhaps in haste."""
     for _ in range(world.rng.choice([1, 1, 5])):
-        life = world.life
-        if life is None or not life.serving:
+        daemon = world.daemon
+        if daemon is None or not daemon.serving:
             return
         world.invariants.allow(1)
         force = world.forces and world.rng.random() < 0.3
         if force:
             world.invariants.forced()
         with suppress(ComputeError):
-            life.node.request_refresh(who="operator", source=RequestOrigin.OPERATOR, force=force)
+            daemon.node.request_refresh(who="operator", source=RequestOrigin.OPERATOR, force=force)
 
 
 def terminate(world: World) -> None:
     """An operator ends the compute; whoever keeps the processes starts them again."""
-    life = world.life
-    if life is not None and life.serving and life.restored:
+    daemon = world.daemon
+    if daemon is not None and daemon.serving and daemon.restored:
         mode = world.rng.choice(["fast", "fast", "immediate"])
         with suppress(ComputeError):
-            life.node.terminate(mode, who="operator")
+            daemon.node.terminate(mode, who="operator")
 
 
 def interrupt(world: World) -> None:
@@ -135,12 +135,14 @@ def report_late(world: World) -> None:
 
 
 def _reported(world: World, source: str) -> None:
-    life = world.life
-    if life is None or not life.serving or world.quiet or not world.postgres.ready:
+    daemon = world.daemon
+    if daemon is None or not daemon.serving or world.quiet or not world.postgres.ready:
         return
     suspicion = Suspicion(source=source, trouble=world.rng.choice(["dead", "wrong", "silent"]))
     with suppress(ComputeError):
-        life.node.request_refresh(who="postgres", source=RequestOrigin.WORKER, suspicion=suspicion)
+        daemon.node.request_refresh(
+            who="postgres", source=RequestOrigin.WORKER, suspicion=suspicion
+        )
 
 
 def crash(world: World) -> None:
@@ -262,12 +264,12 @@ def clock(world: World) -> None:
 
 def forge(world: World) -> None:
     """Somebody who does not know the marker acknowledges it."""
-    life = world.life
-    if life is None or not life.serving:
+    daemon = world.daemon
+    if daemon is None or not daemon.serving:
         return
     forged = f"1.{world.rng.getrandbits(128):032x}.{'0' * 64}"
     message = AckMessage(marker=forged, map_sha256="0" * 64, shard_count=1)
-    if life.node.acknowledge(message) is not AckAnswer.UNKNOWN:
+    if daemon.node.acknowledge(message) is not AckAnswer.UNKNOWN:
         world.fail("a forged acknowledgement was believed")
 
 

@@ -76,7 +76,7 @@ class SimPostgres:
         text = f"{self.marker}\n{self.conf.get(rules.STRIPE, '2048')}\n{self.pageserver}"
         return hashlib.sha256(text.encode()).hexdigest()
 
-    # Life
+    # SimDaemon
 
     def start(self) -> bool:
         """Start, if the configuration lets it."""

@@ -17,44 +17,15 @@ from compute_ctl.reconciler.verifier import Verifier
 from compute_ctl.settings import Deadlines
 from tests.simulation.disk import Disk, Fence, SimConfStore, SimStateStore
 from tests.simulation.documents import Ordering, Writer
+from tests.support.clock import FakeClock
+from tests.support.fakes import IdlePostgres
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 BODY = "work_mem = '1MB'\n"
 
 
-class Clock:
-    """A clock that stands still."""
-
-    def monotonic(self) -> float:
-        """Return the only moment there is."""
-        return 1.0
-
-    def wall(self) -> datetime:
-        """Return the same as a date."""
-        return NOW
-
-
-class Mute:
-    """A server that runs and reloads, and answers nothing over SQL."""
-
-    ready = running = True
-    pid = 1
-    shutdown_lsn = None
-    has_read_files = True
-
-    def read_log(self) -> None:
-        """Have none."""
-
-    def blocked_on(self) -> None:
-        """Wait for no file."""
-
-    def started_after(self, at: datetime) -> bool:
-        """Leave that in doubt."""
-        return False
-
-    def reload(self) -> bool:
-        """Take a SIGHUP."""
-        return True
+class MutePostgres(IdlePostgres):
+    """A server that answers nothing over SQL."""
 
     async def look(self, *, deadline_s: float) -> SqlReport:
         """Say nothing."""
@@ -131,7 +102,7 @@ async def test_a_write_that_ended_while_the_loop_stood_still_is_not_late() -> No
 
 async def _proof(*, refused: bool) -> Proof:
     """Return what an acknowledgement proves of a generation while SQL is mute."""
-    node = Node(clock=Clock(), postgres=Mute())
+    node = Node(clock=FakeClock(), postgres=MutePostgres())
     entry = Quarantined(content_sha256="content", reason="bad", at=NOW)
     node.state = PersistentState(quarantine=(entry,) if refused else ())
     marker = Marker.of(generation=1, nonce="0" * 32, body=BODY)
@@ -139,7 +110,7 @@ async def _proof(*, refused: bool) -> Proof:
         Written(marker=marker, rest=BODY, upstream="", at=NOW, content_sha256="content")
     )
     verifier = Verifier(
-        node=node, postgres=Mute(), probe=Mute(), clock=Clock(),
+        node=node, postgres=MutePostgres(), probe=MutePostgres(), clock=FakeClock(),
         conf_path=str(Path("/pgdata/compute_ctl.conf")), deadlines=Deadlines(ack=0.05),
     )  # fmt: skip
     node.acknowledge(AckMessage(marker=str(marker), map_sha256="", shard_count=1))

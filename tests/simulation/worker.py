@@ -106,9 +106,9 @@ class SimWorker:
         return not late and self._arrives(message)
 
     def _arrives(self, message: Callable[[Node], object]) -> bool:
-        life = self._world.life
-        if life is None or not life.serving:
+        daemon = self._world.daemon
+        if daemon is None or not daemon.serving:
             return False
         with suppress(RequestError):
-            message(life.node)
+            message(daemon.node)
         return True

@@ -12,7 +12,7 @@ from typing import Any
 from compute_ctl.decisions.pacing import SUSPICION_LASTS_S
 from devstack.virtual_loop import START, Crash, VirtualLoop
 from tests.simulation import moves
-from tests.simulation.daemon import CURRENT, Life, settings
+from tests.simulation.daemon import CURRENT, SimDaemon, settings
 from tests.simulation.disk import CONF, Disk
 from tests.simulation.documents import Kind, Ordering, Writer, url
 from tests.simulation.faults import Faults
@@ -69,7 +69,7 @@ class World:
         self.place = 0
         """Where the pages are; a server that names another place is in trouble."""
         self.worker_looks = asyncio.Event()
-        self.life: Life | None = None
+        self.daemon: SimDaemon | None = None
         self.crashes = 0
         self.crash_at_step: int | None = None
         self.interruptions = Interruptions(self)
@@ -126,7 +126,7 @@ class World:
 
     @property
     def _daemon_answers(self) -> bool:
-        return self.life is not None and self.life.serving
+        return self.daemon is not None and self.daemon.serving
 
     def choose_kind(self) -> Kind:
         """Return what shall be the matter with the next document."""
@@ -221,16 +221,16 @@ class World:
 
     async def _keep_daemon(self) -> None:
         while True:
-            self.life = life = Life(self)
+            self.daemon = daemon = SimDaemon(self)
             self.invariants.new_life()
             self.note("the daemon starts")
-            main = life.spawn(life.run(), "daemon")
+            main = daemon.spawn(daemon.run(), "daemon")
             await asyncio.wait({main})
             if not main.cancelled() and main.exception() is not None:
                 self._died(main.exception())
-            life.kill()
+            daemon.kill()
             self.loop.kill_threads(finish_call=True)
-            self.life = None
+            self.daemon = None
             await asyncio.sleep(self.rng.uniform(0.05, 3.0))
 
     def _died(self, error: BaseException | None) -> None:
@@ -242,12 +242,12 @@ class World:
     def crash(self, *, finish_call: bool = False) -> None:
         """Kill the daemon, wherever it is."""
         self.crash_at_step = self.disk.crash_in = None
-        if self.life is None:
+        if self.daemon is None:
             return
         self.note("the daemon is killed")
         self.crashes += 1
         self.loop.kill_threads(finish_call=finish_call)
-        self.life.kill()
+        self.daemon.kill()
 
     # The end
 
@@ -306,8 +306,8 @@ def _task_factory(
     loop: asyncio.AbstractEventLoop, work: Any, *, context: Context | None = None
 ) -> asyncio.Task[Any]:
     task: asyncio.Task[Any] = asyncio.Task(work, loop=loop, context=context)
-    life = (context or copy_context()).get(CURRENT)
-    if life is not None:
-        life.tasks.add(task)
-        task.add_done_callback(life.tasks.discard)
+    daemon = (context or copy_context()).get(CURRENT)
+    if daemon is not None:
+        daemon.tasks.add(task)
+        task.add_done_callback(daemon.tasks.discard)
     return task

@@ -10,7 +10,8 @@ from compute_ctl.document.spec import Document, decode_document
 from compute_ctl.node import Node
 from compute_ctl.node.config_state import ConfigState
 from devstack.document import attached
-from tests.support.by_hand import HandClock, NoPostgres
+from tests.support.clock import FakeClock
+from tests.support.fakes import AbsentPostgres
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -29,8 +30,8 @@ def document(version: int, **settings: str) -> Document:
 
 def config_state() -> tuple[Node, ConfigState]:
     """Return a node that knows nothing yet, and its `ConfigState`."""
-    clock = HandClock()
-    node = Node(clock=clock, postgres=NoPostgres())
+    clock = FakeClock()
+    node = Node(clock=clock, postgres=AbsentPostgres())
     return node, ConfigState(node=node, clock=clock)
 
 

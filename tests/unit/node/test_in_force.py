@@ -7,7 +7,8 @@ from compute_ctl.decisions.model import AckMessage, Desired, Written
 from compute_ctl.decisions.proof import Complaint, Proof, Verdict
 from compute_ctl.document.generation import Marker
 from compute_ctl.node import Node
-from tests.support.by_hand import HandClock, NoPostgres
+from tests.support.clock import FakeClock
+from tests.support.fakes import AbsentPostgres
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 FULL, UPSTREAM = Verdict(proof=Proof.FULL), Verdict(proof=Proof.UPSTREAM, blind=True)
@@ -38,7 +39,7 @@ def shown(node: Node) -> tuple[bool, Proof]:
 
 def make_node() -> Node:
     """Return a node of which the first generation is proven in full."""
-    node = Node(clock=HandClock(), postgres=NoPostgres())
+    node = Node(clock=FakeClock(), postgres=AbsentPostgres())
     write(node, 1, "a")
     acknowledge(node)
     node.proved(FULL)
@@ -104,4 +105,4 @@ async def test_who_reloads_beside_us_is_looked_at() -> None:
     node = make_node()
     assert node.drift_checks.due_at > 1e9, "the one that we asked for"
     acknowledge(node)
-    assert HandClock.now == node.drift_checks.due_at
+    assert FakeClock.now == node.drift_checks.due_at

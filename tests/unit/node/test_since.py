@@ -2,15 +2,16 @@
 
 from compute_ctl.decisions.proof import Complaint, Proof, Verdict
 from compute_ctl.node import Node
-from tests.support.by_hand import HandClock, NoPostgres
+from tests.support.clock import FakeClock
+from tests.support.fakes import AbsentPostgres
 
 DRIFT = Verdict(proof=Proof.NONE, shadowed=(Complaint(name="work_mem", reason="overridden"),))
 
 
 def test_error() -> None:
     """The same error again is as old as it was; another one is new, none has no age."""
-    clock = HandClock()
-    node = Node(clock=clock, postgres=NoPostgres())
+    clock = FakeClock()
+    node = Node(clock=clock, postgres=AbsentPostgres())
     found = []
     for clock.now, error in ((1.0, "a"), (2.0, "a"), (3.0, "b"), (4.0, None), (5.0, "b")):
         node.error = error
@@ -21,8 +22,8 @@ def test_error() -> None:
 
 def test_drift() -> None:
     """It lasts from the first look that finds any."""
-    clock = HandClock()
-    node = Node(clock=clock, postgres=NoPostgres())
+    clock = FakeClock()
+    node = Node(clock=clock, postgres=AbsentPostgres())
     for clock.now in (7.0, 8.0):
         node.looked(DRIFT)
 

@@ -1,29 +1,14 @@
 """The status, and since when it is so."""
 
-from datetime import UTC, datetime
-
 from compute_ctl.decisions.transitions import Event, Status
 from compute_ctl.node.observer import Observers
 from compute_ctl.node.status_machine import StatusMachine
-
-
-class HandClock:
-    """Time by hand."""
-
-    now = 0.0
-
-    def monotonic(self) -> float:
-        """Seconds as set."""
-        return self.now
-
-    def wall(self) -> datetime:
-        """A date."""
-        return datetime(2026, 1, 1, tzinfo=UTC)
+from tests.support.clock import FakeClock
 
 
 def test_a_look_that_finds_nothing_is_no_news() -> None:
     """A periodic look leaves the time of the status alone, a complaint does not."""
-    clock = HandClock()
+    clock = FakeClock(now=0.0)
     life = StatusMachine(clock=clock, observer=Observers())
     clock.now = 1.0
     life.move(Event.PG_READY, "")
@@ -43,7 +28,7 @@ def test_a_look_that_finds_nothing_is_no_news() -> None:
 
 def test_the_end_is_told() -> None:
     """Who waits for the end is woken, once for its beginning and once for the end itself."""
-    life = StatusMachine(clock=HandClock(), observer=Observers())
+    life = StatusMachine(clock=FakeClock(now=0.0), observer=Observers())
     life.move(Event.PG_READY, "")
     life.move(Event.TERMINATE_FAST, "")
     assert (True, False) == (life.terminating_event.is_set(), life.stopped.is_set())

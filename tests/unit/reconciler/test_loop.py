@@ -23,7 +23,8 @@ from compute_ctl.ports import Fetched, FetchStatus
 from compute_ctl.reconciler import Reconciler
 from compute_ctl.reconciler.fetcher import Fetcher
 from compute_ctl.settings import Settings
-from tests.support.by_hand import HandClock, NoPostgres
+from tests.support.clock import FakeClock
+from tests.support.fakes import AbsentPostgres, IdlePostgres
 from tests.unit.reconciler.test_fetcher import DOCUMENT
 
 TURNS = range(-3, 4)
@@ -78,12 +79,6 @@ class GoodApplier:
         """Have nothing to do about it."""
 
 
-class RunningPostgres(NoPostgres):
-    """A server that accepts connections."""
-
-    ready = running = True
-
-
 class Observed(SilentObserver):
     """What is not allowed, and how attempts ended."""
 
@@ -105,16 +100,16 @@ class Observed(SilentObserver):
 class Running:
     """A reconciler that runs, suspects its servers, and has a document."""
 
-    def __init__(self, postgres: NoPostgres) -> None:
+    def __init__(self, postgres: AbsentPostgres) -> None:
         self.source, self.applier, self.observed = HeldSource(), GoodApplier(), Observed()
-        self.clock = HandClock()
+        self.clock = FakeClock()
         self.node = Node(clock=self.clock, postgres=postgres)
         self.node.subscribe(self.observed)
         rng = random.Random(0)
         rng.random = lambda: 0.0  # type: ignore[method-assign]  # no pause before a long poll
         self.reconciler = Reconciler(
             node=self.node,
-            applier=self.applier,  # type: ignore[arg-type]
+            applier=self.applier,  # type: ignore[arg-type]  # of it only what the loop calls
             fetcher=Fetcher(self.source),
             postgres=postgres,
             clock=self.clock,
@@ -136,7 +131,7 @@ class Running:
 
 
 @asynccontextmanager
-async def running(postgres: NoPostgres) -> AsyncIterator[Running]:
+async def running(postgres: AbsentPostgres) -> AsyncIterator[Running]:
     """Run a reconciler until its first document is in force."""
     stage = Running(postgres)
     if postgres.ready:
@@ -184,7 +179,7 @@ async def test_push_meets_the_end_of_a_fetch(
     turns: int, status: FetchStatus | None, long_poll: bool
 ) -> None:
     """It is applied and answered; the daemon goes on."""
-    async with running(RunningPostgres()) as stage:
+    async with running(IdlePostgres()) as stage:
         await held(stage, long_poll=long_poll)
         pushes: list[asyncio.Task[None]] = []
 
@@ -204,7 +199,7 @@ async def test_termination_meets_the_end_of_a_fetch(
     turns: int, status: FetchStatus | None, long_poll: bool
 ) -> None:
     """The reconciler ends in order."""
-    async with running(RunningPostgres()) as stage:
+    async with running(IdlePostgres()) as stage:
         await held(stage, long_poll=long_poll)
 
         await together(
@@ -222,7 +217,7 @@ async def test_termination_meets_the_end_of_a_fetch(
 @pytest.mark.parametrize("turns", TURNS)
 async def test_push_meets_a_confirmed_detach(turns: int) -> None:
     """Without a server the second `empty` ends the attempt, not the push and not the daemon."""
-    async with running(NoPostgres()) as stage:
+    async with running(AbsentPostgres()) as stage:
         for _ in range(2):
             stage.clock.now += 11.0
             await held(stage, long_poll=False)
@@ -266,7 +261,7 @@ async def ended_with(stage: Running, outcome: Outcome) -> None:
 
 async def test_an_illegal_event_is_dropped() -> None:
     """It is told, changes nothing, and raises nothing."""
-    node, observed = Node(clock=HandClock(), postgres=NoPostgres()), Observed()
+    node, observed = Node(clock=FakeClock(), postgres=AbsentPostgres()), Observed()
     node.subscribe(observed)
 
     node.move(Event.FETCH_STARTED)

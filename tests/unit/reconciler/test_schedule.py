@@ -12,13 +12,14 @@ from compute_ctl.errors import FetchError
 from compute_ctl.node import Node
 from compute_ctl.reconciler.schedule import Schedule
 from compute_ctl.settings import Settings
-from tests.support.by_hand import HandClock, NoPostgres
+from tests.support.clock import FakeClock
+from tests.support.fakes import AbsentPostgres
 
 
-def made(seed: int = 0) -> tuple[HandClock, Node, Schedule]:
+def made(seed: int = 0) -> tuple[FakeClock, Node, Schedule]:
     """A schedule at its beginning."""
-    clock = HandClock()
-    node = Node(clock=clock, postgres=NoPostgres())
+    clock = FakeClock()
+    node = Node(clock=clock, postgres=AbsentPostgres())
     settings = Settings(pgdata=Path("/"), connstr="", compute_id="c", attach=True)
     rng = random.Random(seed)
     return clock, node, Schedule(node=node, clock=clock, settings=settings, rng=rng)

@@ -64,7 +64,7 @@ SILENT = Trouble(name="silent", prepare=lambda it: it.admin.set_fault("silent", 
 WRONG = Trouble(name="wrong (reconnect)", prepare=lambda it: it.admin.set_fault("reconnect"))
 
 
-class Patient:
+class HealingCompute:
     """A running compute behind a control plane; its pageservers and daemon are started here."""
 
     def __init__(self, compute: Compute, *, shards: int = 1) -> None:

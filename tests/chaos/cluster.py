@@ -1,8 +1,8 @@
 """The processes of one run, and what can be done to each: end, start again, stop, go on, move.
 
-The stage knows the truth: which pageserver has which shard. A process that is down or stopped hears
-of a change when it is back, as in life. Everything is called from the main thread: children die
-with the thread that started them.
+The cluster knows the truth: which pageserver has which shard. A process that is down or stopped
+is told of a change when it is back. Everything is called from the main thread: children die with
+the thread that started them.
 """
 
 import os
@@ -20,7 +20,7 @@ from devstack.installation import binary, free_port
 from devstack.launch import ControlPlane, Pageserver, start_control_plane, start_pageserver
 from devstack.postgres import Postgres, Template
 from devstack.proxy.client import Proxy
-from tests.chaos.schedule import BACK, CONTROL_PLANE, DAEMON, WORKER, Cast
+from tests.chaos.schedule import BACK, CONTROL_PLANE, DAEMON, WORKER, Topology
 from tests.support.small_disk import Disk
 
 STRIPE: Final = 4
@@ -36,13 +36,13 @@ SETTINGS: Final = {
 """Shorter than the defaults, so that a round is short."""
 
 
-class Stage:
+class Cluster:
     """Use it as a context manager; on entry all run, and the table is there."""
 
-    def __init__(self, template: Template, cast: Cast, disk: Disk | None) -> None:
-        self.cast = cast
+    def __init__(self, template: Template, topology: Topology, disk: Disk | None) -> None:
+        self.topology = topology
         self.disk = disk
-        self.owners = [shard % cast.pageservers for shard in range(cast.shards)]
+        self.owners = [shard % topology.pageservers for shard in range(topology.shards)]
         self.generation = 0
         self.last_crash: float | None = None
         self.held: set[str] = set()
@@ -75,7 +75,7 @@ class Stage:
             self.postgres.start()
             self.proxy = stack.enter_context(Proxy(self.folder))
             self.control_plane = self._start_control_plane()
-            for number in range(self.cast.pageservers):
+            for number in range(self.topology.pageservers):
                 self.pageservers.append(self._start_pageserver(number))
             stack.callback(self._kill_standins)
             self.publish()
@@ -172,7 +172,7 @@ class Stage:
     def move(self, shard: int, to: int) -> None:
         """Let the pageserver *to* numbers further on have a shard; nobody is told where it is."""
         old = self.owners[shard]
-        new = self._before[shard] if to == BACK else (old + to) % self.cast.pageservers
+        new = self._before[shard] if to == BACK else (old + to) % self.topology.pageservers
         self._before[shard], self.owners[shard] = old, new
         for number in range(len(self.pageservers)):
             self._tell_shards(number)
@@ -228,7 +228,7 @@ class Stage:
             self.pageservers[number].admin.set_shards(self._shards(number), STRIPE)
 
     def _shards(self, number: int) -> list[str]:
-        count = self.cast.shards
+        count = self.topology.shards
         mine = [shard for shard, owner in enumerate(self.owners) if owner == number]
         return [f"{shard:02x}{count:02x}" for shard in mine] or ["none"]
 

@@ -10,7 +10,7 @@ from devstack.postgres import Template
 ROWS = 100_000
 
 
-class Stage:
+class DemoCompute:
     """A running compute with a table of ROWS rows."""
 
     def __init__(self, compute: Compute, control_plane: ControlPlane) -> None:
@@ -34,16 +34,16 @@ class Stage:
 
 
 @contextmanager
-def raised() -> Iterator[Stage]:
+def raised() -> Iterator[DemoCompute]:
     """Start everything; stop and remove it at the end."""
     template = Template()
     try:
         with Compute(template, name="demo", source="control_plane") as compute:
             if compute.control_plane is None:
                 raise RuntimeError("there is no control plane")
-            stage = Stage(compute, compute.control_plane)
-            compute.publish(stage.current)
+            demo = DemoCompute(compute, compute.control_plane)
+            compute.publish(demo.current)
             compute.start_daemon()
-            yield stage
+            yield demo
     finally:
         template.remove()
