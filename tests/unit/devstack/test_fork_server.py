@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import pytest
 
 from devstack import fork_server
 from devstack.fork_server import DieWithParent, ForkServer, Popen
+from devstack.installation import make_folder, os_user, run_as
 
 PROGRAM = """
 import os, pathlib, signal, sys
@@ -27,20 +29,20 @@ if __name__ == "__main__":
 
 
 @pytest.fixture(autouse=True)
-def _forking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _forking(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Let a server fork the program `forked`, which is no part of the product."""
-    package = tmp_path / "forked"
+    folder = make_folder("fork-")  # Postgres's user may read it
+    package = folder / "forked"
     package.mkdir()
     (package / "__init__.py").touch()
     (package / "__main__.py").write_text(PROGRAM)
-    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        folder.chmod(0o755)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", str(folder))
     before = fork_server.server()
     with closing(ForkServer("forked")) as server:
         fork_server.use(server)
         yield
     fork_server.use(before)
+    shutil.rmtree(folder)
 
 
 def command(*words: str) -> list[str]:
@@ -85,18 +87,12 @@ def test_what_cannot_start_is_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
-def test_another_user(tmp_path: Path) -> None:
+def test_another_user() -> None:
     """It runs as whom it should."""
-    nobody = pwd.getpwnam("nobody")
-    done = fork_server.run(
-        command("0"),
-        timeout=10,
-        cwd=tmp_path,
-        user=nobody.pw_uid,
-        group=nobody.pw_gid,
-        extra_groups=[],
-    )
-    assert str(nobody.pw_uid) == done.stdout.split()[-1]
+    done = fork_server.run(command("0"), timeout=10, cwd="/", **run_as())
+    expected = pwd.getpwnam(str(os_user())).pw_uid
+
+    assert str(expected) == done.stdout.split()[-1]
 
 
 def test_it_dies_with_its_parent() -> None:
