@@ -1,4 +1,7 @@
-"""The values that the node keeps and shows. Pure data."""
+"""The values that the node keeps and shows. Pure data.
+
+A `Struct` is also the JSON of the API, in which its texts are redacted.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
+
+import msgspec
+from msgspec import Struct
 
 from compute_ctl.decisions.persistent_state import GenerationRef, Quarantined
 from compute_ctl.decisions.proof import Complaint, PendingRestart, Proof
@@ -58,14 +64,13 @@ class RequestOrigin(StrEnum):
     """The periodic reconcile, or the daemon's own start."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Suspicion:
+class Suspicion(Struct, frozen=True, kw_only=True):
     """What Postgres says is wrong."""
 
     source: str
     """``pageserver``, ``safekeeper`` or ``primary``."""
     shard: int | None = None
-    trouble: str = ""
+    trouble: str = msgspec.field(default="", name="class")
     """``dead``, ``silent``, ``wrong`` or ``nonsense``."""
     sqlstate: str = ""
     text: str = ""
@@ -88,8 +93,7 @@ class Suspected:
     """``host:port`` in the live file; None where that cannot be told."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ReportStatus:
+class ReportStatus(Struct, frozen=True, kw_only=True):
     """What the control plane last took of what this daemon reports."""
 
     accepted_at: datetime | None = None
@@ -134,11 +138,10 @@ class AckAnswer(StrEnum):
     """It is for no generation of this daemon."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Attempt:
+class Attempt(Struct, frozen=True, kw_only=True):
     """One attempt to bring Postgres up to date."""
 
-    number: int
+    number: int = msgspec.field(name="id")
     who: str
     started_at: datetime
     finished_at: datetime
@@ -164,8 +167,7 @@ class CatalogKind(StrEnum):
     MIGRATIONS = "migrations"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CatalogRun:
+class CatalogRun(Struct, frozen=True, kw_only=True):
     """One run of work on the catalog, after the configuration was proven."""
 
     kind: CatalogKind
@@ -311,4 +313,4 @@ class Snapshot:
     """Why what is applied is not, or not for certain, what a new session runs with; '' if it is."""
     login_ms: float | None = None
     """How long the last login took; None: there was none."""
-    report: ReportStatus = ReportStatus()
+    report: ReportStatus = field(default_factory=ReportStatus)

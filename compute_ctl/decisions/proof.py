@@ -14,6 +14,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
+from msgspec import Struct
+
 from compute_ctl.decisions.running import Running, differs
 from compute_ctl.document.generation import MARKER_SETTING
 from compute_ctl.document.spec_sources import UPSTREAM_SETTINGS
@@ -61,8 +63,7 @@ class FileSetting:
     error: str | None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PendingRestart:
+class PendingRestart(Struct, frozen=True, kw_only=True):
     """A setting whose new value waits for a restart."""
 
     name: str

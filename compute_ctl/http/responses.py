@@ -10,8 +10,8 @@ from datetime import datetime
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from compute_ctl.decisions.model import CatalogKind, Outcome
-from compute_ctl.decisions.proof import Proof
+from compute_ctl.decisions.model import Attempt, CatalogRun, Outcome, ReportStatus, Suspicion
+from compute_ctl.decisions.proof import PendingRestart, Proof
 from compute_ctl.decisions.transitions import Status
 
 
@@ -69,49 +69,15 @@ class ConfigView(Struct, frozen=True, kw_only=True):
     """What is odd in the newest document: misspelt names, secrets in plain sight."""
 
 
-class SuspicionView(Struct, frozen=True, kw_only=True):
-    """What Postgres says is wrong."""
-
-    source: str
-    shard: int | None
-    trouble: str = msgspec.field(name="class")
-    sqlstate: str
-    text: str
-    count: int
-
-
-class AttemptView(Struct, frozen=True, kw_only=True):
-    """One attempt to bring Postgres up to date."""
-
-    id: int
-    started_at: datetime
-    finished_at: datetime
-    duration_ms: float
-    outcome: Outcome
-    reason: str
-    generation: int | None
-    who: str
-
-
 class RefreshView(Struct, frozen=True, kw_only=True):
     """Whether somebody suspects that the configuration is out of date, and what is done."""
 
     pending: bool
     suspected_since: datetime | None
-    suspicion: SuspicionView | None
-    last_attempt: AttemptView | None
+    suspicion: Suspicion | None
+    last_attempt: Attempt | None
     next_attempt_at: datetime | None
     requests_total: int
-
-
-class PendingRestartView(Struct, frozen=True, kw_only=True):
-    """A setting whose new value waits for a restart."""
-
-    name: str
-    old: str
-    new: str
-    file: str | None
-    line: int | None
 
 
 class DriftView(Struct, frozen=True, kw_only=True):
@@ -121,18 +87,6 @@ class DriftView(Struct, frozen=True, kw_only=True):
     reason: str
     file: str | None
     line: int | None
-
-
-class CatalogRunView(Struct, frozen=True, kw_only=True):
-    """One run of work on roles, databases and extensions, or of the cluster's migrations."""
-
-    kind: CatalogKind
-    started_at: datetime
-    finished_at: datetime
-    duration_ms: float
-    outcome: str
-    reason: str
-    statements: int
 
 
 class PostgresView(Struct, frozen=True, kw_only=True):
@@ -151,24 +105,13 @@ class PostgresView(Struct, frozen=True, kw_only=True):
     """How long the last login took; null where there was none."""
     library_loaded: bool | None
     """Whether it has loaded `neon_refresh`, so that it asks by itself; null: unknown yet."""
-    pending_restart: list[PendingRestartView]
+    pending_restart: list[PendingRestart]
     drift: list[DriftView]
     catalog_error: str | None
     """Why roles, databases and extensions are not as wanted."""
-    last_catalog: CatalogRunView | None
+    last_catalog: CatalogRun | None
     drift_since: datetime | None
     """When `drift` was first seen; null while there is none."""
-
-
-class ReportView(Struct, frozen=True, kw_only=True):
-    """What the control plane last took of what this daemon reports of itself."""
-
-    accepted_at: datetime | None
-    """Null: nothing yet, or it does not ask for reports."""
-    desired_sha256: str | None
-    applied_sha256: str | None
-    error: str | None
-    """Why the last report was not taken; null where it was."""
 
 
 class StatusBody(Struct, frozen=True, kw_only=True):
@@ -189,7 +132,7 @@ class StatusBody(Struct, frozen=True, kw_only=True):
     """When `error` became what it is; null while there is none."""
     closed_ports: list[str]
     """Why ports of the API are not open; the daemon goes on trying."""
-    report: ReportView
+    report: ReportStatus
 
 
 class RefreshBody(Struct, frozen=True, kw_only=True):

@@ -7,8 +7,9 @@ outside are redacted.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TypeVar
 
-from msgspec import UNSET
+from msgspec import UNSET, structs
 
 from compute_ctl.decisions.model import (
     GOOD_OUTCOMES,
@@ -17,30 +18,26 @@ from compute_ctl.decisions.model import (
     Desired,
     Outcome,
     Snapshot,
-    Suspicion,
     Ticket,
 )
 from compute_ctl.decisions.persistent_state import GenerationRef, Quarantined
-from compute_ctl.decisions.proof import Complaint, PendingRestart
+from compute_ctl.decisions.proof import Complaint
 from compute_ctl.decisions.transitions import Status
 from compute_ctl.http.responses import (
-    AttemptView,
-    CatalogRunView,
     ConfigView,
     DesiredView,
     DriftView,
     ErrorBody,
     FactView,
-    PendingRestartView,
     PostgresView,
     QuarantinedView,
     RefreshBody,
     RefreshView,
-    ReportView,
     StatusBody,
-    SuspicionView,
 )
 from compute_ctl.redact import redact
+
+Run = TypeVar("Run", Attempt, CatalogRun)
 
 
 def error_body(message: str, hint: str | None = None) -> ErrorBody:
@@ -90,19 +87,20 @@ def status_body(snapshot: Snapshot) -> StatusBody:
             silent_because=redact(snapshot.postgres_silent_because) or None,
             login_ms=None if snapshot.login_ms is None else round(snapshot.login_ms, 1),
             library_loaded=snapshot.library_loaded,
-            pending_restart=_pending_restart(snapshot.pending_restart),
+            pending_restart=[
+                structs.replace(one, old=redact(one.old), new=redact(one.new))
+                for one in snapshot.pending_restart
+            ],
             drift=_drift(snapshot.drift),
             catalog_error=redact(snapshot.catalog_error) if snapshot.catalog_error else None,
-            last_catalog=_catalog_run(snapshot.last_catalog),
+            last_catalog=_ended(snapshot.last_catalog),
             drift_since=snapshot.drift_since,
         ),
         status_since=snapshot.status_since,
         error_since=snapshot.error_since,
         closed_ports=list(snapshot.closed_ports),
-        report=ReportView(
-            accepted_at=snapshot.report.accepted_at,
-            desired_sha256=snapshot.report.desired_sha256,
-            applied_sha256=snapshot.report.applied_sha256,
+        report=structs.replace(
+            snapshot.report,
             error=redact(snapshot.report.error) if snapshot.report.error else None,
         ),
     )
@@ -157,69 +155,22 @@ def _quarantined(one: Quarantined) -> QuarantinedView:
 
 
 def _refresh(snapshot: Snapshot) -> RefreshView:
+    suspicion = snapshot.suspicion
     return RefreshView(
         pending=snapshot.pending,
         suspected_since=snapshot.suspected_since,
-        suspicion=_suspicion(snapshot.suspicion),
-        last_attempt=_attempt(snapshot.last_attempt),
+        suspicion=structs.replace(suspicion, text=redact(suspicion.text)) if suspicion else None,
+        last_attempt=_ended(snapshot.last_attempt),
         next_attempt_at=snapshot.next_attempt_at,
         requests_total=snapshot.requests_total,
     )
 
 
-def _suspicion(suspicion: Suspicion | None) -> SuspicionView | None:
-    if suspicion is None:
-        return None
-    return SuspicionView(
-        source=suspicion.source,
-        shard=suspicion.shard,
-        trouble=suspicion.trouble,
-        sqlstate=suspicion.sqlstate,
-        text=redact(suspicion.text),
-        count=suspicion.count,
-    )
-
-
-def _attempt(attempt: Attempt | None) -> AttemptView | None:
-    if attempt is None:
-        return None
-    return AttemptView(
-        id=attempt.number,
-        started_at=attempt.started_at,
-        finished_at=attempt.finished_at,
-        duration_ms=round(attempt.duration_ms, 3),
-        outcome=attempt.outcome,
-        reason=redact(attempt.reason),
-        generation=attempt.generation,
-        who=attempt.who,
-    )
-
-
-def _catalog_run(run: CatalogRun | None) -> CatalogRunView | None:
+def _ended(run: Run | None) -> Run | None:
+    """Return an attempt or work on the catalog as it is shown."""
     if run is None:
         return None
-    return CatalogRunView(
-        kind=run.kind,
-        started_at=run.started_at,
-        finished_at=run.finished_at,
-        duration_ms=round(run.duration_ms, 3),
-        outcome=run.outcome,
-        reason=redact(run.reason),
-        statements=run.statements,
-    )
-
-
-def _pending_restart(settings: Iterable[PendingRestart]) -> list[PendingRestartView]:
-    return [
-        PendingRestartView(
-            name=one.name,
-            old=redact(one.old),
-            new=redact(one.new),
-            file=one.file,
-            line=one.line,
-        )
-        for one in settings
-    ]
+    return structs.replace(run, reason=redact(run.reason), duration_ms=round(run.duration_ms, 3))
 
 
 def _drift(complaints: Iterable[Complaint]) -> list[DriftView]:

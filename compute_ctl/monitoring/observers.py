@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import msgspec
+from msgspec import structs
 
 from compute_ctl.decisions.model import AckAnswer, Attempt, CatalogRun, RequestOrigin
 from compute_ctl.decisions.transitions import Event, Status
@@ -48,13 +49,13 @@ class History(SilentObserver):
     def on_attempt(self, attempt: Attempt) -> None:
         """Append *attempt*."""
         if not attempt.repeats(self._last):
-            self._add(msgspec.to_builtins(attempt))
+            self._add(msgspec.to_builtins(structs.asdict(attempt)))
         self._last = attempt
 
     def on_catalog(self, run: CatalogRun) -> None:
         """Append *run*."""
         if not run.repeats(self._last_run):
-            self._add(msgspec.to_builtins(run))
+            self._add(msgspec.to_builtins(structs.asdict(run)))
         self._last_run = run
 
 

@@ -369,7 +369,7 @@ class Node:
 
     def report_failed(self, reason: str) -> None:
         """Record why the control plane did not take the last report."""
-        self.report = replace(self.report, error=reason)
+        self.report = msgspec.structs.replace(self.report, error=reason)
 
     def catalog_ran(self, run: CatalogRun) -> None:
         """Record a run of work on the catalog."""

@@ -4,6 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import msgspec
+from msgspec import structs
 
 from compute_ctl.decisions.model import (
     Attempt,
@@ -108,8 +109,8 @@ def test_a_repeated_complaint_is_no_news() -> None:
     """A higher count of the same trouble says nothing new; another trouble, or its end, does."""
     first = report(TROUBLED)
     later = AT + timedelta(days=1)
-    repeated = replace(SUSPECTED, suspicion=replace(DEAD, count=9), since=later)
-    other = replace(SUSPECTED, suspicion=replace(DEAD, trouble="silent"))
+    repeated = replace(SUSPECTED, suspicion=structs.replace(DEAD, count=9), since=later)
+    other = replace(SUSPECTED, suspicion=structs.replace(DEAD, trouble="silent"))
 
     assert first.says_more_than(None)
     assert not report(replace(NOTHING, suspicions=(repeated,))).says_more_than(first)

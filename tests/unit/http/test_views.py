@@ -267,6 +267,8 @@ def test_postgres() -> None:
             "outcome": "failed",
             "reason": "could not create role: password=********",
             "statements": 2,
+            "timeouts": 0,
+            "failed_migration": None,
         },
         "drift_since": SHOWN_AT,
     }

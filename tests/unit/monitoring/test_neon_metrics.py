@@ -3,6 +3,8 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from msgspec import structs
+
 from compute_ctl.decisions.model import CatalogKind, CatalogRun
 from compute_ctl.monitoring.metrics import Metrics
 from tests.unit.monitoring.test_metrics import scrape
@@ -20,9 +22,9 @@ def test_failures_of_catalog_work() -> None:
     before = scrape(metrics)
     assert 0 == before["pg_cctl_configure_statement_timeout_errors_total"]
     assert not [name for name in before if name.startswith("compute_ctl_db_migration")]
-    metrics.on_catalog(replace(RUN, timeouts=2))
-    metrics.on_catalog(replace(RUN, timeouts=1))
-    metrics.on_catalog(replace(RUN, kind=CatalogKind.MIGRATIONS, failed_migration=4))
+    metrics.on_catalog(structs.replace(RUN, timeouts=2))
+    metrics.on_catalog(structs.replace(RUN, timeouts=1))
+    metrics.on_catalog(structs.replace(RUN, kind=CatalogKind.MIGRATIONS, failed_migration=4))
     after = scrape(metrics)
     assert 3 == after["pg_cctl_configure_statement_timeout_errors_total"]
     assert 1 == after['compute_ctl_db_migration_failed_total{migration_id="4"}']

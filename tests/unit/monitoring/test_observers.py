@@ -1,10 +1,11 @@
 """What history and systemd are told."""
 
 import socket
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from msgspec import structs
 
 from compute_ctl.decisions.model import Attempt, CatalogKind, CatalogRun, Outcome
 from compute_ctl.decisions.transitions import Status
@@ -27,8 +28,8 @@ def test_history_leaves_out_repetitions() -> None:
     """The same failure again is no news; another reason is, and so is every success."""
     kept: list[dict[str, Any]] = []
     history = History(kept.append)
-    applied = replace(ATTEMPT, outcome=Outcome.APPLIED, reason="")
-    for attempt in (ATTEMPT, ATTEMPT, replace(ATTEMPT, reason="other"), applied, applied):
+    applied = structs.replace(ATTEMPT, outcome=Outcome.APPLIED, reason="")
+    for attempt in (ATTEMPT, ATTEMPT, structs.replace(ATTEMPT, reason="other"), applied, applied):
         history.on_attempt(attempt)
 
     assert [(entry["outcome"], entry["reason"]) for entry in kept] == [
@@ -52,7 +53,7 @@ def test_history_has_work_on_the_catalog() -> None:
         reason="migration 4",
         failed_migration=4,
     )
-    done = replace(failed, outcome="done", reason="", statements=9, failed_migration=None)
+    done = structs.replace(failed, outcome="done", reason="", statements=9, failed_migration=None)
     for run in (failed, failed, done):
         history.on_catalog(run)
 
