@@ -1,12 +1,12 @@
 /*
  * The pageserver client of one process: a page request is a task, which waits, connects and
- * exchanges until it has an answer, is cancelled, or has suffered for query_cancel_after.
+ * exchanges until it has an answer, is cancelled, or query_cancel_after has passed.
  * One task at a time; connections outlive it, one a shard.
  *
  *   request.c     the loop of a task, and what to do after a failure
  *   map.c         this process's copy of the shard map
  *   wait.c        every wait: latch, socket, deadline, new map
- *   failure.c     what failed, in whose words
+ *   failure.c     records what failed
  *   resolve.c     a host name to addresses, in a thread
  *   conninfo.c    an entry of the list to libpq's parameters
  *   connection.c  resolve, connect, log in, enter pagestream; drop
@@ -57,8 +57,8 @@ typedef struct NrTask
 typedef enum NrOutcome
 {
 	NR_DONE,   /* go on, or: there is an answer */
-	NR_FAILED, /* see task->failure; the connection is of no use any more */
-	NR_MOVED   /* the map gives the request another place: begin anew */
+	NR_FAILED, /* see task->failure; drop the connection */
+	NR_MOVED   /* the map names another endpoint for the request: begin again there */
 } NrOutcome;
 
 typedef enum NrWaitResult
@@ -114,8 +114,8 @@ void nr_connections_prune(void);
 NrOutcome nr_exchange(NrTask *task);
 NrOutcome nr_stream_ended(NrTask *task, enum pgh_phase phase);
 
-/* length.c: a read has not completed a message. May no more of it be read, since it is too long?
- * *length is all zero when a message begins. */
+/* length.c: asked when a read has not completed a message. True if more than max bytes of it have
+ * come, so that no more may be read. *length is all zero when a message begins. */
 typedef struct NrMessageLength
 {
 	bool begun;

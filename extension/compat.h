@@ -11,7 +11,7 @@
 #endif
 #include "common/sha2.h"
 
-/* Before 16 it is empty, and nothing could be hidden but by hiding all. */
+/* Before 16 it is empty, but we compile with -fvisibility=hidden. */
 #undef PGDLLEXPORT
 #define PGDLLEXPORT __attribute__((visibility("default")))
 #define NR_SQL_FUNCTION(name)                                                                      \

@@ -1,7 +1,7 @@
 /*
- * An entry of the list as libpq's parameters. Ours come first, so that the entry overrides
- * them; host address, token and mode come last, so that it does not. The parsed options are
- * libpq's memory: nothing between parsing and freeing may raise an error.
+ * An entry of the list as libpq's parameters. Our defaults come first, so that the entry overrides
+ * them; host address, token and mode come last, so that they override the entry. The parsed options
+ * are libpq's memory: nothing between parsing and freeing may raise an error.
  */
 #include "prelude.h"
 
@@ -127,7 +127,7 @@ nr_conninfo_start(const char *conninfo, const char *address)
 	snprintf(mode, sizeof(mode), "-c neon.compute_mode=%s", nr_compute_mode_text());
 	add(&parameters, "application_name", pid);
 	add(&parameters, "gssencmode", "disable");
-	/* a vanished host becomes dead instead of silent */
+	/* so that the loss of a host ends the connection instead of leaving it silent */
 	add(&parameters, "keepalives_idle", "5");
 	add(&parameters, "keepalives_interval", "2");
 	add(&parameters, "keepalives_count", "3");

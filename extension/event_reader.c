@@ -1,7 +1,7 @@
 /*
- * From what others left in shared memory to the core's policy, which decides when to ask.
- * Shards and sources are counters, so nothing is lost however many events there were; only
- * safekeepers are read from the ring, since it matters which of them fails.
+ * Reads what other processes left in shared memory and passes it to the core's policy, which
+ * decides when to ask the daemon. Shards and sources have counters, so nothing is lost however many
+ * events there were; safekeepers are read from the ring, since it matters which of them fails.
  */
 #include "prelude.h"
 
@@ -10,13 +10,13 @@
 #include "worker.h"
 
 #define EVENTS_AT_ONCE 1000
-#define UNREADABLE_AGE 16 /* an event this many behind the newest will not become readable */
+#define UNREADABLE_AGE 16 /* an event this much older than the newest stays unreadable */
 
 /*
- * Who still needs a shard fails again and again, at most this far apart: the longest pause, a
- * connection that is not made, an answer that does not come. Twice as long without a failure
- * means that nobody waits any more. Nothing is lost by asking no more: the next failure raises
- * suspicion anew, and then the daemon is asked at once.
+ * A session that waits for a failing shard reports a failure at least this often: after the
+ * longest pause, connect_timeout and response_suspect_after. Twice that time without a failure
+ * means that no session waits any more, so the daemon need not be asked: the next failure raises
+ * suspicion again, and then it is asked at once.
  */
 uint64
 nr_quiet_of_our_client_us(void)
@@ -48,7 +48,7 @@ nr_event_reader_init(NrEventReader *reader, uint64 seed)
 		NrSuspect *suspect = &nr_shared->suspects[i];
 		uint64 raised = pg_atomic_read_u64(&suspect->raised);
 
-		/* what a predecessor left is one event */
+		/* a suspicion that an earlier worker left counts as one event */
 		reader->raised_seen[i] = raised - (pg_atomic_read_u32(&suspect->suspected) ? 1 : 0);
 		reader->renewals_seen[i] = pg_atomic_read_u32(&suspect->renewals);
 	}
@@ -67,9 +67,9 @@ shard_of(int index)
 }
 
 /*
- * Read in the order raised, suspected, renewals: who raises counts last, and who renews counts
- * first. So a cleared `suspected` is never seen without the renewal that cleared it, and a
- * failure of the new endpoint never before it.
+ * Read in the order raised, suspected, renewals: raising a suspicion writes `raised` last, and a
+ * renewal writes `renewals` first. So a cleared `suspected` is never seen without the renewal that
+ * cleared it, nor a failure of the new endpoint before the renewal.
  */
 static void
 take_suspect(NrEventReader *reader, int index, uint64 now_us)
@@ -189,8 +189,9 @@ nr_event_reader_read(NrEventReader *reader, uint64 now_us)
 }
 
 /*
- * Nothing was heard of it for long. What others reported is taken for over; our own client knows
- * only that nobody asks any more, so its failures stay counted until the next useful answer.
+ * There was no failure for a long time. If others had reported it, it is taken for over. If our
+ * own client had failed, nobody has tried since, so the failures stay counted until the next
+ * useful answer.
  */
 static void
 suspect_expired(NrSuspect *suspect)

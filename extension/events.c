@@ -159,7 +159,7 @@ append(NrEventData *data, uint64 what, uint64 success)
 	data->at = GetCurrentTimestamp();
 	data->pid = MyProcPid;
 	slot = &ring->slots[data->number % NR_EVENTS];
-	pg_atomic_write_u64(&slot->what, 0); /* nobody repeats what is about to go */
+	pg_atomic_write_u64(&slot->what, 0); /* no repeats are counted here from now on */
 	pg_atomic_write_u64(&slot->success, success);
 	pg_atomic_write_u64(&slot->repeats, 0);
 	pg_atomic_write_u64(&slot->last_at, 0);

@@ -1,7 +1,7 @@
 /*
  * The last events, for the views, and for the worker where it needs more than a count.
- * A slot is claimed by compare-and-swap and given up if another process is at it, so writing
- * never waits, never allocates and may happen in a signal handler.
+ * A slot is claimed by compare-and-swap; if another process is writing there, the event is dropped.
+ * So writing never waits, never allocates and may happen in a signal handler.
  */
 #ifndef NR_EVENTS_H
 #define NR_EVENTS_H
@@ -61,11 +61,12 @@ typedef struct NrEventRing
 void nr_event_init(NrEvent *event);
 void nr_event_ring_init(NrEventRing *ring);
 
-/* What others say may be of any encoding, cut in a character, or no text at all. Shared memory
- * holds UTF-8 of one line only: what is neither becomes '?' or a blank. */
+/* Text from elsewhere may have any encoding, be cut inside a character or hold control characters.
+ * Shared memory holds one line of valid UTF-8: other bytes become '?', control characters ' '. */
 void nr_text_clean(char *text);
 
-/* UTF-8 as this process's database may show it: its encoding is another one's '?'. */
+/* Make UTF-8 valid in the encoding of this database: where that is not UTF-8, all bytes that are
+ * not ASCII become '?'. */
 void nr_text_to_server(char *text);
 
 /* Five letters or digits, else "". from may be NULL. */

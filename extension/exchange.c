@@ -1,7 +1,7 @@
 /*
  * One request and its answer on a connection that is in pagestream. Healthy, that is send,
- * wait, receive: no lock, no other system call. (A connection that nobody used for IDLE_US is
- * looked at first, so that a stream the peer has closed meanwhile is not a failure.)
+ * wait, receive: no lock, no other system call. (A connection that was idle for IDLE_US is
+ * checked first, so that a stream which the peer has closed meanwhile does not count as a failure.)
  */
 #include "prelude.h"
 
@@ -14,9 +14,9 @@
 #include "report.h"
 #include "shmem.h"
 
-#define IDLE_US        200     /* so the look, a third of a microsecond, costs nothing */
-#define LONG_IDLE_US   1000000 /* nobody ends a stream for want of use that soon */
-#define LOOKED_AT      8192    /* bytes of a page error */
+#define IDLE_US        200     /* the check takes a third of a microsecond */
+#define LONG_IDLE_US   1000000 /* no peer closes an idle stream sooner */
+#define PAGE_ERROR_MAX 8192    /* bytes of a page error */
 #define REASON_WAIT_US 200000  /* for the rest of an error that has begun to arrive */
 
 static uint32 wait_name = 0;
@@ -108,7 +108,7 @@ nr_stream_ended(NrTask *task, enum pgh_phase phase)
 
 /* Has the peer ended a stream on which nothing is outstanding? */
 static NrOutcome
-look_at_idle(NrTask *task)
+check_idle(NrTask *task)
 {
 	NrConnection *connection = task->connection;
 	char byte;
@@ -165,11 +165,11 @@ send_request(NrTask *task)
 	return nr_stream_ended(task, PGH_PHASE_RESPONSE);
 }
 
-/* Bookkeeping of a wait for an answer: the next moment something must be done about silence. */
+/* A wait for an answer: when to log it, to raise suspicion and to give up. */
 typedef struct Silence
 {
 	uint64 begin_us;
-	uint64 suspect_since_us; /* the limit counts from here: again and again while it lasts */
+	uint64 suspect_since_us; /* the limit counts from here; moved on each time it has passed */
 	uint64 log_us;
 } Silence;
 
@@ -268,7 +268,7 @@ take_answer(NrTask *task, const char *message, int length)
 		               pgh_result_text(result));
 	if (response->type == PGH_RESPONSE_ERROR)
 	{
-		(void) pgh_redact(response->text, Min(response->text_len, LOOKED_AT), task->page_error,
+		(void) pgh_redact(response->text, Min(response->text_len, PAGE_ERROR_MAX), task->page_error,
 		                  sizeof(task->page_error));
 		return nr_fail(task, PGH_PHASE_RESPONSE, PGH_CAUSE_PAGE_ERROR, NULL, task->page_error);
 	}
@@ -285,7 +285,7 @@ nr_exchange(NrTask *task)
 	uint64 idle_us = nr_now_us() - connection->last_used_us;
 	char *message = NULL;
 	int length = 0;
-	NrOutcome outcome = idle_us > IDLE_US ? look_at_idle(task) : NR_DONE;
+	NrOutcome outcome = idle_us > IDLE_US ? check_idle(task) : NR_DONE;
 
 	if (outcome != NR_DONE)
 		return outcome;

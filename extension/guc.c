@@ -68,7 +68,7 @@ check_config_generation(char **newval, void **extra pg_attribute_unused(),
 	bool valid = marker_valid(*newval);
 
 	if (!valid)
-		nr_publish_waiting_map(); /* the assign hook will not do it */
+		nr_publish_waiting_map(); /* the assign hook will not run */
 	return valid;
 }
 
@@ -233,7 +233,7 @@ define_times(void)
 	          "Silence of a connected pageserver that raises suspicion.", NULL,
 	          &nr_response_suspect_after_ms, 10000, 10, INT_MAX, assign_response_suspect_after);
 	define_ms("neon_refresh.query_cancel_after",
-	          "How long a page request may suffer before it ends in an error.",
+	          "How long a page request may wait before it ends in an error.",
 	          "If zero, it waits for ever.", &nr_query_cancel_after_ms, 60000, 0, INT_MAX,
 	          assign_query_cancel_after);
 }

@@ -1,7 +1,7 @@
 /*
  * Settings. neon_refresh.* are ours; neon.* are defined by us only where Neon's own library has
- * not (nr_beside_neon). A process's own value may be older than what the server runs with: what
- * a blocked request must see change is read from shared memory instead (published.h).
+ * not (nr_beside_neon). A process's own value may be older than what the server runs with, so
+ * values that must reach a blocked request are read from shared memory instead (published.h).
  */
 #ifndef NR_GUC_H
 #define NR_GUC_H

@@ -90,7 +90,7 @@ check_connstring(char **newval, void **extra pg_attribute_unused(),
 	uint32 bad_entry = 0;
 	enum pgh_result result;
 
-	/* Every process reads the file at a reload; what it has already was checked before. */
+	/* Every process reads the file at a reload; a value that it has already was checked then. */
 	if (nr_pageserver_connstring != NULL && strcmp(*newval, nr_pageserver_connstring) == 0)
 		return true;
 	result = pgh_shard_map_parse(*newval, PGH_DEFAULT_STRIPE_SIZE, &map, &bad_entry);

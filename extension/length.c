@@ -1,14 +1,14 @@
 /*
  * How much a pageserver may send in one message. libpq reads a message whole, however long its
- * header says it is (up to 2 GB), and tells nobody how much it has. Its first read takes what
- * fits into its buffer of 16 kB; only once it holds more than 32 kB does a read go on for as
- * long as there is something to read. So where a message is still not complete after a read, the
- * kernel is asked how much has come meanwhile, read or not, and it is refused before the next
+ * header says it is (up to 2 GB), and no function of it says how much it has read. Its first read
+ * takes what fits into its buffer of 16 kB; only once it holds more than 32 kB does a read go on
+ * for as long as there is something to read. So where a message is still not complete after a read,
+ * the kernel is asked how much has come meanwhile, read or not, and it is refused before the next
  * read if it is more than a valid message has: a page is 8 kB, the text of an error a few lines.
- * While all is well messages are complete after the first read, and nobody is asked.
+ * While all is well messages are complete after the first read, and the kernel is not asked.
  *
- * The small receive buffer bounds what comes between the question and the read. Nobody counts
- * the bytes of a unix socket; who listens there is on this machine.
+ * The small receive buffer bounds what comes between the question and the read. The
+ * bytes of a unix socket are not counted; its listener is on this machine.
  */
 #include "prelude.h"
 

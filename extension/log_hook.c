@@ -2,11 +2,11 @@
  * Trouble that other parts of the server report in their own words: the walreceiver, and beside
  * Neon's library its pageserver client and walproposer.
  *
- * The postmaster is heard too: only its own report tells that a part of a reload failed.
+ * The postmaster's reports are read too: nothing else tells that a part of a reload failed.
  *
  * emit_log_hook runs in every process, with locks held or inside a signal handler, and in the
- * syslogger, which has no shared memory (touching it there would end the server). So: leave
- * unless this kind of process is on the list; then atomics and SetLatch only.
+ * syslogger, which has no shared memory (touching it there would end the server). So:
+ * return at once unless this kind of process is on the list, and use atomics and SetLatch only.
  */
 #include "prelude.h"
 
@@ -17,7 +17,7 @@
 
 static emit_log_hook_type previous_hook = NULL;
 
-/* Does this process speak of the primary in the words of the walreceiver? */
+/* Does this process report errors of the primary with the walreceiver's messages? */
 static bool
 follows_primary(void)
 {
@@ -50,7 +50,7 @@ listens_here(void)
 	}
 }
 
-/* What a report of Neon's client about a shard is worth after this process's earlier ones. */
+/* What to do with a report of Neon's client about a shard, given this process's earlier ones. */
 static enum pgh_report_value
 weigh(const struct pgh_verdict *verdict, const char *message)
 {

@@ -3,12 +3,14 @@
  *
  *   settings        guc.c guc_neon.c
  *   shared memory   shmem.c published.c events.c
- *   suspicion       trouble.c log_hook.c rendezvous.c walreceiver.c
- *   the worker      worker.c event_reader.c post.c payload.c
- *   the client      request.c map.c wait.c failure.c resolve.c conninfo.c connection.c exchange.c length.c
+ *   suspicion       trouble.c log_hook.c rendezvous.c
+ *   the worker      worker.c event_reader.c refresh.c ack.c post.c payload.c walreceiver.c
+ *   the client      request.c map.c wait.c failure.c resolve.c conninfo.c connection.c exchange.c
+ *                   length.c
  *   reports, SQL    report.c sql_pages.c sql_views.c
  *
- * The decisions are in pg_hook/, which knows nothing of the server.
+ * The decisions are in pg_hook/, which knows nothing of the server; http_client.c is a library of
+ * its own, which only the worker loads.
  */
 #include "prelude.h"
 

@@ -11,13 +11,26 @@
  * at SIGHUP like everybody and publishes GetConfigOption's bytes and the marker it read with
  * them (nr_publish_from_neon). The limits are single words, always written by the postmaster.
  *
- * List and stripe size are one, but assign hooks run one by one in the order of the file, and
- * nothing is called at the end of a reload. So where the marker's line is still to come, list
+ * List and stripe size belong together, but assign hooks run one by one in the order of the file,
+ * and nothing is called at the end of a reload. So where the marker's line is still to come, list
  * and stripe size wait for it, and its hooks publish both. Without a marker the list's hook
  * publishes at once, with the stripe size read so far; the stripe's hook publishes only if the
  * list's came before it in this same reload, or cannot come in any, since the list stands on the
  * postmaster's command line. "This same reload" is told by PgReloadTime, which changes at the end
  * of a reload only.
+ *
+ * This bends a rule of PostgreSQL: after it has set up shared memory the postmaster keeps away from
+ * it, so that it survives a backend that has damaged it, and can restart the server. The purpose of
+ * the rule is met all the same, because these hooks
+ *   - take no lock or spinlock and allocate nothing there, so they cannot wait for a process that
+ *     has died holding one; the writer of a seqlock never waits, and parsing is done before;
+ *   - follow no pointer that lies in our area, and copy a struct of fixed size to a fixed place, so
+ *     damaged contents lead nowhere. The one index that they read there, the worker's, is compared
+ *     with the number of processes before its latch is set, which is a store and a signal;
+ *   - leave nothing that must survive: after a crash the area is initialised and nr_publish_all
+ *     fills it from the postmaster's own settings.
+ * Without it a process would see a new list only after it has handled the signal itself, which one
+ * in the middle of a statement does not.
  */
 #include "prelude.h"
 
@@ -87,7 +100,7 @@ publish_map(const char *list, int stripe_size)
 	pg_atomic_fetch_add_u64(&published->generation, 1);
 	write_end(published);
 
-	/* After the publication: who fails now on an old endpoint finds that it is old. */
+	/* after the publication, so that who fails now on an old endpoint sees that it is old */
 	for (uint32 shard = 0; shard < PGH_MAX_SHARDS; shard++)
 	{
 		if (changed[shard])
@@ -157,7 +170,7 @@ publish_marker(const char *marker)
 void
 nr_publish_marker(const char *marker)
 {
-	nr_publish_waiting_map(); /* first: who sees the marker sees the map that it belongs to */
+	nr_publish_waiting_map(); /* first, so that who sees the marker sees its map */
 	if (hooks_publish())
 		publish_marker(marker);
 }
@@ -188,8 +201,8 @@ nr_publish_reload_begin(void)
 	pg_atomic_write_u32(&nr_shared->published.not_reloaded, 0);
 }
 
-/* Said after the marker was published and the children were signalled: the worker, which may
- * have acknowledged the marker already, is to say so. */
+/* The marker is published and the children are signalled by now, so the worker may have
+ * acknowledged the marker already: it is woken to send an ack that tells this too. */
 void
 nr_publish_not_reloaded(uint32 flag)
 {
@@ -297,7 +310,7 @@ nr_published_read(struct pgh_shard_map *map, uint64 *generation, char *marker)
 			if (pg_atomic_read_u64(&published->sequence) == before)
 				return;
 		}
-		/* The writer was preempted in its few microseconds: let it run. */
+		/* the writer was preempted within its few microseconds: let it run */
 		if (spins % READ_SPINS == 0)
 			(void) WaitLatch(NULL, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, 1, PG_WAIT_EXTENSION);
 	}

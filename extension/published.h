@@ -18,15 +18,15 @@ typedef enum NrLimit
 	NR_LIMIT_COUNT
 } NrLimit;
 
-/* What the postmaster said it "was not reloaded": it goes on with what it had, and would not start
- * with what the files say. Flags. */
+/* Flags: what the postmaster has logged as "was not reloaded". It goes on with the old contents,
+ * and would not start with what the files say now. */
 #define NR_NOT_RELOADED_SSL   1
 #define NR_NOT_RELOADED_HBA   2
 #define NR_NOT_RELOADED_IDENT 4
 
 typedef struct NrPublished
 {
-	pg_atomic_uint64 sequence;   /* odd while the writer is at it */
+	pg_atomic_uint64 sequence;   /* odd while it is being written */
 	pg_atomic_uint64 generation; /* of the map, from 1; a change of the marker does not count */
 	pg_atomic_uint32 limits[NR_LIMIT_COUNT];
 	pg_atomic_uint32 log_level;    /* log_min_messages of the configuration files */
@@ -40,7 +40,7 @@ void nr_publish_all(void);
 void nr_publish_list(const char *list);
 void nr_publish_stripe(int stripe_size);
 void nr_publish_marker(const char *marker);
-void nr_publish_waiting_map(void); /* the marker's line is reached, but it is refused */
+void nr_publish_waiting_map(void); /* the marker in the file is refused: do not wait for it */
 void nr_publish_limit(NrLimit limit, int value);
 
 /* The postmaster at a reload: it begins, and something was not reloaded. */

@@ -7,12 +7,12 @@
 #include "client.h"
 #include "events.h"
 
-/* The state of a shard changed. LOG. again: it serves some and fails others, and no more is said
- * until it has not failed for quiet_ms. */
+/* The state of a shard changed. LOG. again: it serves some requests and fails others; nothing more
+ * is logged until none has failed for quiet_ms. */
 void nr_log_shard_failed(const NrEventData *failure, bool again, uint64 quiet_ms);
 void nr_log_shard_recovered(uint32 shard, TimestampTz failing_since);
 
-/* A wait that lasts: once a shard, see nr_silence_claimed. LOG. */
+/* A long wait for an answer; once a shard, see nr_silence_claimed. LOG. */
 void nr_log_no_response(uint32 shard, uint64 waited_us);
 
 /* ERROR: they do not return. */

@@ -1,7 +1,8 @@
 /*
- * The loop of a page request. A failure is judged by the core; unless it is an error of its own
- * right, the request is tried again, at the pace of the backoff that all processes share, until
- * there is an answer, a cancel, or the end of query_cancel_after. Nothing here asks the daemon.
+ * The loop of a page request. The core decides what a failure means; unless it concerns this
+ * page only, the request is tried again, after the backoff that all processes share, until
+ * there is an answer, a cancel, or query_cancel_after has passed. The daemon is asked by the
+ * worker.
  */
 #include "prelude.h"
 
@@ -35,7 +36,7 @@ wait_turn(NrTask *task)
 	}
 	while (waited != NR_WAIT_MOVED && !nr_reconnect_allowed(task->shard, now_us, &wait_us))
 	{
-		/* who gets a useful answer sets next_attempt_us to 0 and wakes all */
+		/* the process that gets a useful answer sets next_attempt_us to 0 and wakes all */
 		ConditionVariablePrepareToSleep(&suspect->healed);
 		what.value = now_us + wait_us;
 		waited = nr_wait(task, &what, now_us + wait_us);
@@ -77,9 +78,9 @@ judge(const NrTask *task, struct pgh_verdict *verdict)
 }
 
 /*
- * The shared backoff begins anew with each useful answer. A request that fails although others
- * were served since it failed last keeps a pace of its own, which nothing resets but a new
- * endpoint. (Where nobody is served the shared backoff is enough, and its end is met at once.)
+ * Each useful answer resets the shared backoff. So a request that fails while others are served
+ * has a backoff of its own, which only a new endpoint resets. (While nobody is served the shared
+ * one is enough, and everybody goes on as soon as it ends.)
  */
 static void
 set_own_backoff(NrTask *task)
@@ -94,15 +95,15 @@ set_own_backoff(NrTask *task)
 	task->own_attempts++;
 }
 
-/* Another endpoint: how the old one paced the request does not count. */
+/* For another endpoint. */
 static void
-begin_anew(NrTask *task)
+reset_own_backoff(NrTask *task)
 {
 	task->own_attempts = 0;
 	task->next_try_us = 0;
 }
 
-/* Returns if the request is to be tried again. */
+/* Returns if the request is to be tried again, else raises its error. */
 static void
 after_failure(NrTask *task)
 {
@@ -112,12 +113,12 @@ after_failure(NrTask *task)
 	judge(task, &verdict);
 	if (cause == PGH_CAUSE_PAGE_ERROR && verdict.certainty == PGH_CERTAINTY_NONE)
 	{
-		nr_shard_recovered(task->shard); /* it serves us, if not this page */
+		nr_shard_recovered(task->shard); /* it works, and refuses this page only */
 		nr_error_page(task);
 	}
 	if (nr_map_moved(task))
 	{
-		begin_anew(task); /* an endpoint that is no longer in the map may fail */
+		reset_own_backoff(task); /* the endpoint that failed is not in the map any more */
 		return;
 	}
 	nr_connection_drop(task->connection);
@@ -149,7 +150,7 @@ run(NrTask *task)
 			case NR_DONE: nr_shard_recovered(task->shard); return;
 			case NR_FAILED: after_failure(task); break;
 			case NR_MOVED:
-				begin_anew(task);
+				reset_own_backoff(task);
 				if (!task->connection->ready)
 					nr_connection_drop(task->connection);
 				break;
@@ -167,7 +168,7 @@ nr_run_task(NrTask *task)
 	}
 	PG_CATCH();
 	{
-		/* cancelled in mid-exchange: what comes next on this stream is not for us */
+		/* cancelled in mid-exchange: the next answer on this stream would be to this request */
 		if (task->connection != NULL && !task->connection->ready)
 			nr_connection_drop(task->connection);
 		PG_RE_THROW();

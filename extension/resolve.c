@@ -6,7 +6,7 @@
  * next attempt waits for the same thread and there is at most one a shard. The descriptor is
  * counted as the server's for as long as the backend has it (a thread that was abandoned closes
  * it at its end). The thread has a stack of the default size: getaddrinfo calls the NSS modules
- * of the system, whose needs nobody knows, and an overflow would restart the whole server.
+ * of the system, which may need any amount, and an overflow would restart the whole server.
  */
 #include "prelude.h"
 
@@ -37,7 +37,7 @@ struct NrResolution
 static uint32 wait_name = 0;
 
 static void
-dispose(NrResolution *resolution)
+free_resolution(NrResolution *resolution)
 {
 	if (resolution->done >= 0)
 		close(resolution->done);
@@ -45,10 +45,10 @@ dispose(NrResolution *resolution)
 }
 
 static void
-leave(NrResolution *resolution)
+release(NrResolution *resolution)
 {
 	if (atomic_fetch_sub(&resolution->owners, 1) == 1)
-		dispose(resolution);
+		free_resolution(resolution);
 }
 
 static void
@@ -77,8 +77,8 @@ resolve_in_thread(void *argument)
 		keep_addresses(resolution, list);
 		freeaddrinfo(list);
 	}
-	(void) eventfd_write(resolution->done, 1); /* whoever sees it sees all above */
-	leave(resolution);
+	(void) eventfd_write(resolution->done, 1); /* a barrier: who reads it sees all the above */
+	release(resolution);
 	return NULL;
 }
 
@@ -117,7 +117,7 @@ start(const char *host)
 		resolution->done = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 		if (resolution->done >= 0 && start_thread(resolution))
 			return resolution;
-		dispose(resolution);
+		free_resolution(resolution);
 	}
 	ReleaseExternalFD();
 	return NULL;
@@ -132,7 +132,7 @@ nr_resolution_abandon(NrConnection *connection)
 		return;
 	connection->resolution = NULL;
 	ReleaseExternalFD();
-	leave(resolution);
+	release(resolution);
 }
 
 static bool

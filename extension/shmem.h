@@ -1,7 +1,8 @@
 /*
  * The one area of shared memory. Nothing in it points into a process; nothing in it is locked
  * (but the condition variables, which hold a spinlock of their own): atomics with one meaning
- * each, so that any process may write at any moment, an error report in a signal handler too.
+ * each, so that any process may write at any moment, also in an error report inside a signal
+ * handler.
  */
 #ifndef NR_SHMEM_H
 #define NR_SHMEM_H
@@ -13,7 +14,7 @@
 /* Suspects: the shards of the pageserver, then each source as a whole (shard unknown). */
 #define NR_SUSPECTS (PGH_MAX_SHARDS + PGH_SOURCE_COUNT)
 
-/* What the server log says of a shard: one line for each change, whoever notices it first. */
+/* What the server log says of a shard. Whoever notices a change first logs it, once. */
 typedef enum NrLogged
 {
 	NR_LOGGED_WELL,    /* nothing, or that it answers again */
@@ -42,7 +43,7 @@ typedef struct NrSuspect
 	pg_atomic_uint64 failing_since;   /* TimestampTz of the first of these failures */
 	pg_atomic_uint64 last_success;    /* TimestampTz; 0 = never */
 	NrEvent last_failure;
-	ConditionVariable healed; /* who waits for next_attempt_us is woken by a useful answer */
+	ConditionVariable healed; /* a useful answer wakes those who wait for next_attempt_us */
 } NrSuspect;
 
 /* What the worker did; written by it alone, read by the views. */
@@ -69,8 +70,8 @@ typedef struct NrShared
 {
 	pg_atomic_uint32 wake;           /* 1 = the worker has something to look at */
 	pg_atomic_uint32 manual_request; /* 1 = somebody called request(): */
-	NrEvent manual;                  /* the last who did */
-	pg_atomic_uint32 after_crash;    /* 1 = made anew after a crash: what was suspected is lost */
+	NrEvent manual;                  /* the last such request */
+	pg_atomic_uint32 after_crash;    /* 1 = initialised after a crash, so suspicions are lost */
 	pg_atomic_uint64 token_file;     /* what the log says of the token file: see conninfo.c */
 	NrPublished published;
 	NrWorkerState worker;
@@ -93,10 +94,10 @@ nr_suspect_index(enum pgh_source source, int32 shard)
 	return shard >= 0 && shard < PGH_MAX_SHARDS ? (uint32) shard : PGH_MAX_SHARDS + source;
 }
 
-/* The endpoint of a shard changed: its past does not count. */
+/* The endpoint of a shard changed: forget its failures. */
 void nr_shard_renewed(uint32 shard);
 
-/* Let the worker look; any process, any moment. */
+/* Wake the worker, so that it looks here. Any process may call it at any moment. */
 void nr_wake_worker(void);
 
 /* CLOCK_MONOTONIC, the same in all processes. Never 0. */

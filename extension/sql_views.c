@@ -247,7 +247,7 @@ is_hidden(int level)
 	return level < logged;
 }
 
-/* Are there sources that are known by reports only, which do not reach us? */
+/* Does log_min_messages hide reports that are our only news of a source? */
 static bool
 is_blind(void)
 {

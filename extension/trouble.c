@@ -1,9 +1,9 @@
 /*
  * Suspicion: what happened is counted per shard (or per source, where no shard is known) in
  * shared memory. A log line is written when a shard's state changes, not for each attempt and
- * not by each session: who claims the change in shared memory writes it. A shard that serves
- * some requests and fails others would change all the time; that is one more state, of which
- * the log speaks once, until nobody has failed for a while.
+ * not by each session: the process that claims the change in shared memory writes it. A shard that
+ * serves some requests and fails others would change all the time; that is a state of its own,
+ * which is logged once, until nobody has failed for a while.
  */
 #include "prelude.h"
 
@@ -19,7 +19,8 @@
 /* Neon's client reconnects at least once a second while it fails. */
 #define SETTLED_US 1500000
 
-/* Failures further apart than this are not a row: who needs a shard fails more often. */
+/* Failures further apart than this are not consecutive: a session that needs the shard fails more
+ * often. */
 static uint64
 row_us(bool reported)
 {
@@ -56,7 +57,7 @@ raise_suspicion(NrSuspect *suspect, bool reported)
 	nr_wake_worker();
 }
 
-/* Forget the failures. */
+/* A success: forget the failures. */
 static void
 end_suspicion(NrSuspect *suspect)
 {
@@ -69,7 +70,7 @@ end_suspicion(NrSuspect *suspect)
 		nr_wake_worker();
 }
 
-/* Trouble that comes again sooner than this after it ended is the same trouble. */
+/* Trouble that returns within this time after its end is the same trouble. */
 static uint64
 healthy_gap_us(void)
 {
@@ -124,7 +125,7 @@ nr_silence_claimed(uint32 shard)
 	return claim(&suspect->silence_logged, 0, 1);
 }
 
-/* Some sessions may still wait in vain: the next silence is news only when none has for long. */
+/* Other sessions may still wait: log the next silence only if none has waited for a while. */
 static void
 end_silence(NrSuspect *suspect)
 {
@@ -218,7 +219,7 @@ nr_trouble_reported(const struct pgh_verdict *verdict, const char *sqlstate, con
 	pg_atomic_write_u64(&suspect->ended_us, 0);
 	failures = count_failure(suspect, &data);
 	if (by_peer)
-		nr_wake_worker(); /* which of them fails, and for how long, is the worker's to judge */
+		nr_wake_worker(); /* it judges which of the safekeepers fails, and for how long */
 	else if (pgh_verdict_raises(verdict, failures, nr_failure_threshold))
 		raise_suspicion(suspect, true);
 }
@@ -258,7 +259,7 @@ settled_at(NrSuspect *suspect)
 	    pg_atomic_read_u32(&suspect->reported) == 0 ||
 	    connected_us <= pg_atomic_read_u64(&suspect->last_failed_us))
 		return PG_UINT64_MAX;
-	/* a silent server takes connections; its next word ends the suspicion */
+	/* a silent server accepts connections, so only an answer ends this suspicion */
 	if (!nr_event_read(&suspect->last_failure, &last) || last.trouble == PGH_TROUBLE_SILENT)
 		return PG_UINT64_MAX;
 	return connected_us + SETTLED_US;
@@ -302,8 +303,8 @@ nr_reports_settle(uint64 now_us)
 }
 
 /*
- * The backoff is shared: while a shard fails, one process of all may try at a time of its own,
- * and each attempt moves the next further away. A shard that does not fail is open to all.
+ * The backoff is shared: while a shard fails, one process at a time may try to reconnect, and
+ * each attempt makes the next pause longer. A shard that does not fail is open to all.
  */
 bool
 nr_reconnect_allowed(uint32 shard, uint64 now_us, uint64 *wait_us)

@@ -20,10 +20,10 @@ typedef struct NrFailure
 /* Record a failure of a shard, judged already; raises suspicion if that is due. */
 void nr_trouble_of_shard(uint32 shard, const NrFailure *failure, const struct pgh_verdict *verdict);
 
-/* After so long without a failure nobody waits for a shard of our own client any more. */
+/* After this time without a failure no session of our client waits for a shard any more. */
 uint64 nr_quiet_of_our_client_us(void);
 
-/* Silence of a shard is worth a line in the log: true for one process, until the shard has
+/* May this process log that a shard is silent? True for one process only, until the shard has
  * answered everybody for a while. */
 bool nr_silence_claimed(uint32 shard);
 
@@ -42,9 +42,9 @@ void nr_stream_end_reported(const struct pgh_verdict *verdict, const char *sqlst
 /* Neon's client reports a connection to the shard's current endpoint. */
 void nr_connection_reported(uint32 shard);
 
-/* The worker: count the ends of streams that nothing followed, and end what was suspected by
- * reports where connections are made again and nobody fails. Returns when to look again
- * (monotonic), PG_UINT64_MAX = never. */
+/* The worker: count the ends of streams that no report followed, and end suspicions by reports
+ * where connections are made again without failures. Returns when to look again (monotonic),
+ * PG_UINT64_MAX = never. */
 uint64 nr_reports_settle(uint64 now_us);
 
 /* Take the right to reconnect to a shard now; else how long to wait in *wait_us. */

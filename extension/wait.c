@@ -1,8 +1,8 @@
 /*
  * The only place where a page request sleeps. Every sleep ends by query cancel, termination, a
- * reload that moves the request (the reload sets the latch), the suffering limit, or its own
- * deadline. Background processes that ignore SIGHUP get no latch at a reload: they look again
- * every IGNORANT_LOOK_MS.
+ * reload that moves the request (the reload sets the latch), query_cancel_after, or its own
+ * deadline. In background workers, which may ignore SIGHUP, a reload need not set the latch: they
+ * look again every BG_WORKER_LOOK_MS.
  */
 #include "prelude.h"
 
@@ -11,7 +11,7 @@
 #include "report.h"
 #include "shmem.h"
 
-#define IGNORANT_LOOK_MS 100
+#define BG_WORKER_LOOK_MS 100
 
 /* Milliseconds to sleep now, rounded up; -1 = for ever. */
 static long
@@ -24,8 +24,8 @@ sleep_ms(uint64 now_us, uint64 deadline_us, uint64 limit_us)
 		until = limit_us;
 	if (until != 0)
 		ms = until <= now_us ? 0 : (long) Min((until - now_us + 999) / 1000, INT_MAX);
-	if (MyBackendType == B_BG_WORKER && (ms < 0 || ms > IGNORANT_LOOK_MS))
-		ms = IGNORANT_LOOK_MS;
+	if (MyBackendType == B_BG_WORKER && (ms < 0 || ms > BG_WORKER_LOOK_MS))
+		ms = BG_WORKER_LOOK_MS;
 	return ms;
 }
 

@@ -1,10 +1,10 @@
 /*
- * A primary that is silent is reported by nobody: libpq waits for a connection without end, and
- * the walreceiver speaks only after wal_receiver_timeout. So in recovery the worker looks at
+ * Notices a silent primary. Nothing else reports it: libpq waits for a connection without end, and
+ * the walreceiver logs nothing before wal_receiver_timeout. So in recovery the worker looks at
  * the walreceiver's state once a second.
  *
  * A healthy idle stream may be silent for half of wal_receiver_timeout, when the walreceiver
- * asks for a sign of life; so that is the earliest moment at which silence means something.
+ * requests a reply; silence before that means nothing.
  */
 #include "prelude.h"
 
@@ -14,7 +14,7 @@
 #include "worker.h"
 
 #define LOOK_MS   1000
-#define REPEAT_US 10000000 /* shorter than the quiet that ends a reported suspicion */
+#define REPEAT_US 10000000 /* shorter than the time after which a reported suspicion ends */
 
 typedef struct Receiver
 {
@@ -65,7 +65,7 @@ silent_ms(const Receiver *receiver, const char **what)
 	return silent > allowed ? silent : 0;
 }
 
-/* A server that was promoted follows nobody: what it thought of its primary does not matter. */
+/* A promoted server has no primary any more: end the suspicion of it. */
 static void
 forget_primary(void)
 {
@@ -98,7 +98,7 @@ nr_primary_watch(void)
 		return -1;
 	}
 	look(&receiver);
-	/* a primary is in recovery too while it starts, but asks nobody for a stream */
+	/* a primary is in recovery too while it starts, but has no walreceiver */
 	followed = followed || receiver.started != 0;
 	silent = silent_ms(&receiver, &what);
 	if (silent > 0 && now_us >= repeat_us)

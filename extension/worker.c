@@ -19,7 +19,7 @@
 #define WITHOUT_CLIENT_MS     60000 /* before it looks for the HTTP client again */
 #define ACK_AFTER_REQUEST_MS  100
 #define RELOAD_AFTER_PAGES_MS 20   /* so long the processors belong to the queries that heal */
-#define NO_DAEMON_LOOK_MS     1000 /* while something is suspected, but nobody can be asked */
+#define NO_DAEMON_LOOK_MS     1000 /* while something is suspected and no daemon is set */
 #define SOCKETS_RESERVED      2
 
 typedef struct Worker
@@ -40,7 +40,7 @@ nr_worker_register(void)
 {
 	BackgroundWorker worker;
 
-	/* a single-user server starts none, and children that load the libraries anew need not */
+	/* a single-user server has no workers; only the postmaster registers one */
 	if (IsUnderPostmaster || !IsPostmasterEnvironment)
 		return;
 	memset(&worker, 0, sizeof(worker));
@@ -78,12 +78,12 @@ attach(void)
 }
 
 /*
- * Is it time to read the files anew? While queries heal the worker waits with that, so that it
- * does not take the processor from them: the postmaster has published the new map already, so
- * nobody needs the worker's own reload. Beside Neon's library it does: there the worker publishes.
+ * Is it time for our own reload? The postmaster has already published the new map, so it is
+ * deferred while queries heal, which then have the processor to themselves. Beside Neon's library
+ * it is not: there the worker publishes.
  *
- * Queries heal while a request has been sent and the end of the trouble not been acknowledged
- * yet. (Publishing ends the suspicion before the signal for the reload arrives here.)
+ * Queries heal from the first request until the acknowledgement that the trouble is over.
+ * (Publishing ends the suspicion before the signal for the reload arrives here.)
  */
 static bool
 reload_due(Worker *worker, uint64 now_us)
@@ -99,7 +99,7 @@ reload_due(Worker *worker, uint64 now_us)
 	return worker->reload_due_us <= now_us;
 }
 
-/* When an ack is due: a deferred reload will want one anyway, so it waits for that. */
+/* When to send an ack: after a deferred reload, which needs one in any case. */
 static uint64
 ack_due_us(const Worker *worker)
 {
@@ -148,7 +148,7 @@ may_ask(const Worker *worker)
 }
 
 static void
-want_ack_if_news(Worker *worker)
+want_ack_if_changed(Worker *worker)
 {
 	/* this ack says that the trouble is over, so it must not overtake a request */
 	if (worker->refresh.sent_since_healthy && !pgh_policy_suspects(&worker->reader.policy) &&
@@ -157,9 +157,9 @@ want_ack_if_news(Worker *worker)
 		worker->refresh.sent_since_healthy = false;
 		nr_ack_want(&worker->ack, RELOAD_AFTER_PAGES_MS);
 	}
-	/* What the postmaster has not reloaded it tells after it has signalled us; if our own reload is
-	 * still to come, that wants an ack anyway. Flags that were cleared are no news: a reload has
-	 * begun, and the marker is still the last one's. */
+	/* The postmaster publishes what it could not reload after it has signalled us. If our own
+	 * reload is still to come, an ack follows that. Only new flags count: flags are cleared when a
+	 * reload begins, while the marker is still the last one's. */
 	if (!ConfigReloadPending && (nr_published_not_reloaded() & ~worker->ack.not_reloaded_told) != 0)
 		nr_ack_want(&worker->ack, 0);
 }
@@ -179,7 +179,7 @@ send_due(Worker *worker, uint64 now_us)
 		return;
 	}
 	worker->no_daemon_logged = false;
-	want_ack_if_news(worker);
+	want_ack_if_changed(worker);
 	if (due && !nr_post_in_flight(&worker->refresh.post))
 		nr_refresh_send(&worker->refresh, &worker->reader, now_us);
 	if (ack_due_us(worker) <= now_us)
@@ -271,8 +271,8 @@ wait_and_step(Worker *worker, long timeout_ms)
 	wait_for_all(fds, count, shorter(timeout_ms, shorter(refresh_ms, ack_ms)));
 	if (ShutdownRequestPending)
 		return;
-	/* a daemon that takes a request may be a new one, which does not know what the server runs
-	 * with; mostly a reload tells it sooner, and an ack at once would only delay the heal */
+	/* the daemon may have been restarted and not know what the server runs with. Usually a reload
+	 * follows, whose ack tells it; one at once would only delay the heal */
 	if (nr_post_step(&worker->refresh.post, fds, count, &outcome) &&
 	    nr_refresh_ended(&worker->refresh, &worker->reader, &outcome) && !worker->ack.wanted)
 		nr_ack_want(&worker->ack, ACK_AFTER_REQUEST_MS);
@@ -280,8 +280,8 @@ wait_and_step(Worker *worker, long timeout_ms)
 		nr_ack_ended(&worker->ack, &worker->reader, &outcome);
 }
 
-/* Without the HTTP client there is nothing to do. The exit has the postmaster start the worker
- * again, which looks for the client again: so not at once, unless somebody reloads. */
+/* Without the HTTP client there is nothing to do. After the exit the postmaster starts the worker
+ * again, which looks for the client again: so wait for a minute or a reload first. */
 static void
 exit_without_client(void)
 {

@@ -7,7 +7,7 @@
  *   ack.c           the acknowledgement of the one in force
  *   post.c          what both are: an HTTP POST by the client of neon_refresh_http.so
  *   payload.c       their bodies
- *   walreceiver.c   a primary that is silent, which nobody reports
+ *   walreceiver.c   notices a silent primary
  */
 #ifndef NR_WORKER_H
 #define NR_WORKER_H
@@ -31,7 +31,7 @@ typedef struct NrEventReader
 
 void nr_event_reader_init(NrEventReader *reader, uint64 seed);
 void nr_event_reader_configure(NrEventReader *reader);
-/* Returns when to read again though nobody wakes us (monotonic), PG_UINT64_MAX = never. */
+/* Returns when to read again without being woken (monotonic), PG_UINT64_MAX = never. */
 uint64 nr_event_reader_read(NrEventReader *reader, uint64 now_us);
 /* Is a request due? */
 bool nr_event_reader_due(NrEventReader *reader, uint64 now_us);
@@ -95,8 +95,8 @@ typedef struct NrAck
 	uint64 due_us; /* wanted only */
 	uint32 attempt;
 	uint32 not_reloaded_told; /* NR_NOT_RELOADED_*, as the last one said */
-	bool wanted;              /* not yet answered for good */
-	bool wanted_again;        /* anew, while one is in flight */
+	bool wanted;              /* not yet answered with 2xx or 4xx */
+	bool wanted_again;        /* while one is in flight */
 } NrAck;
 
 void nr_ack_want(NrAck *ack, int delay_ms);
@@ -111,7 +111,7 @@ void nr_payload_refresh(StringInfo body, const NrEventData *event, uint32 count,
 /* False if there is no marker to acknowledge. */
 bool nr_payload_ack(StringInfo body, bool suspects, uint32 *not_reloaded);
 
-/* How long until it wants to look again, -1 = not in recovery. */
+/* Milliseconds until the next look, -1 = not in recovery. */
 long nr_primary_watch(void);
 
 void nr_worker_register(void);

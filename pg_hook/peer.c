@@ -39,7 +39,7 @@ pgh_peer_failed(struct pgh_peer_watch *watch, uint64_t peer, uint64_t now_us,
 	bool known = slot != NULL && now_us - slot->last_failure_us < quiet_us;
 
 	if (slot == NULL)
-		slot = longest_quiet(watch); /* a free slot has been quiet for ever */
+		slot = longest_quiet(watch); /* free slots count as the oldest */
 	if (!known)
 		*slot = (struct pgh_peer){ .peer = key, .failing_since_us = now_us };
 	slot->last_failure_us = now_us;

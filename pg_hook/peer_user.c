@@ -1,11 +1,11 @@
 /*
- * Whose process is at the other end of a connection to the daemon? What only the daemon may see
- * is sent to processes of our own user and of root; anybody else may have taken its port.
+ * Whose process is at the other end of a connection to the daemon? Secret requests are sent only
+ * to a process of our own user or of root, since any user may listen at a free port.
  *
  * A unix socket tells the user who called listen(). Over TCP the kernel lists the listening
- * sockets with their owners in /proc/net/tcp. The look is taken before connecting and after:
+ * sockets with their owners in /proc/net/tcp. They are read before connecting and after:
  * the same socket (inode) listening at both times is the one that took the connection, since
- * nobody else can listen at the same address and port meanwhile.
+ * no other process can listen at the same address and port meanwhile.
  */
 #define _GNU_SOURCE /* struct ucred */
 #include <inttypes.h>

@@ -7,19 +7,19 @@
  * New is the suspicion of a shard (or source) that has not been suspected at this endpoint in
  * the last 2 * retry_max; whatever else is in trouble does not hold it up. A shard that comes
  * and goes (some sessions are served, others are refused) is not new: it is the same trouble,
- * and goes on at the pace that this has reached. The pace is forgotten when nothing has been
+ * and goes on with the backoff that this has reached. The backoff is reset when nothing has been
  * suspected for 2 * retry_max, or when new endpoints have ended all trouble: then the requests
  * have done their work.
  *
- * Three limits hold whatever the dice say:
+ * Three limits hold in any case:
  *   - retry_min between two requests. A new suspicion need not keep it, but waits until the last
  *     request is PGH_POLICY_HEAL_MS old: what that brings usually ends it, so that a pageserver
  *     with many shards costs one request. And there are at most PGH_POLICY_EARLY requests in any
  *     PGH_POLICY_EARLY * retry_min;
- *   - PGH_POLICY_BURST requests in any 2 * retry_max, counted anew when a new endpoint ends the
- *     suspicion of a shard, or the pace is forgotten;
+ *   - PGH_POLICY_BURST requests in any 2 * retry_max, counted from zero when a new endpoint ends
+ *     the suspicion of a shard, or the backoff is reset;
  *   - one request at a time.
- * An explicit wish (pgh_policy_ask) is held to retry_min only.
+ * A request that somebody asks for (pgh_policy_ask) is subject to retry_min only.
  */
 #include <string.h>
 
@@ -72,22 +72,22 @@ sooner(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
-/* A healthy time shorter than this is a pause within the same trouble. */
+/* Trouble that returns after a shorter time without any is the same trouble. */
 static uint64_t
 healthy_gap_us(const struct pgh_policy_config *config)
 {
 	return 2 * config->retry_max_us;
 }
 
-/* Did it end, without a new endpoint, so recently that it counts as going on? */
+/* Did it end so recently, and without a new endpoint, that a return is the same trouble? */
 static bool
-ended_lately(uint64_t ended_us, const struct pgh_policy_config *config, uint64_t now_us)
+ended_recently(uint64_t ended_us, const struct pgh_policy_config *config, uint64_t now_us)
 {
 	return ended_us != 0 && now_us - ended_us < healthy_gap_us(config);
 }
 
 static void
-forget_pace(struct pgh_policy *policy, uint64_t now_us)
+reset_backoff(struct pgh_policy *policy, uint64_t now_us)
 {
 	policy->attempt = 0;
 	policy->not_before_us = 0;
@@ -142,9 +142,9 @@ plan(struct pgh_policy *policy, const struct pgh_policy_config *config, uint64_t
 	policy->state = PGH_POLICY_WAITING;
 }
 
-/* What no longer has a reason does not go out. */
+/* Drop the planned request if nothing is suspected any more. */
 static void
-settle(struct pgh_policy *policy)
+drop_unneeded(struct pgh_policy *policy)
 {
 	if (pgh_policy_suspects(policy))
 		return;
@@ -206,7 +206,7 @@ expire(struct pgh_policy *policy, const struct pgh_policy_config *config, uint64
 	for (int i = 0; i < PGH_MAX_SHARDS; i++)
 		if (quiet_for(policy->shard_seen_us[i], shard_quiet_us(policy, config, i), now_us))
 			end_shard(policy, i, now_us);
-	settle(policy);
+	drop_unneeded(policy);
 }
 
 static void
@@ -218,12 +218,12 @@ queue_request(struct pgh_policy *policy, const struct pgh_policy_config *config,
 		plan(policy, config, now_us);
 }
 
-/* Note when it was seen; a new one is to be asked about at once. */
+/* Note when it was seen; for a new one a request is due at once. */
 static void
 suspect(struct pgh_policy *policy, const struct pgh_policy_config *config, uint64_t *seen_us,
         uint64_t ended_us, uint64_t now_us)
 {
-	if (*seen_us == 0 && !ended_lately(ended_us, config, now_us))
+	if (*seen_us == 0 && !ended_recently(ended_us, config, now_us))
 	{
 		policy->fresh = true;
 		if (policy->state == PGH_POLICY_WAITING)
@@ -242,12 +242,12 @@ pgh_policy_event(struct pgh_policy *policy, const struct pgh_policy_config *conf
 	if (!pgh_policy_suspects(policy))
 	{
 		policy->suspected_since_us = now_us;
-		if (!ended_lately(policy->ended_us, config, now_us))
-			forget_pace(policy, now_us);
+		if (!ended_recently(policy->ended_us, config, now_us))
+			reset_backoff(policy, now_us);
 	}
 	if (is_shard(source, shard))
 	{
-		/* what our own client suffers, silence of others does not end */
+		/* a failure of our own client outweighs a report: it ends by own_quiet_us */
 		bool own = policy->shard_seen_us[shard] != 0 && !policy->shard_reported[shard];
 
 		suspect(policy, config, &policy->shard_seen_us[shard], policy->shard_ended_us[shard],
@@ -280,7 +280,7 @@ pgh_policy_end(struct pgh_policy *policy, enum pgh_source source, int32_t shard,
 		end_source(policy, source, now_us);
 	for (int i = 0; source == PGH_SOURCE_PAGESERVER && shard < 0 && i < PGH_MAX_SHARDS; i++)
 		end_shard(policy, i, now_us);
-	settle(policy);
+	drop_unneeded(policy);
 }
 
 void
@@ -297,10 +297,10 @@ pgh_policy_renewed(struct pgh_policy *policy, const struct pgh_policy_config *co
 	if (suspected)
 	{
 		policy->counted_from_us = now_us;
-		if (!pgh_policy_suspects(policy) && !ended_lately(policy->ended_us, config, now_us))
-			forget_pace(policy, now_us);
+		if (!pgh_policy_suspects(policy) && !ended_recently(policy->ended_us, config, now_us))
+			reset_backoff(policy, now_us);
 	}
-	settle(policy);
+	drop_unneeded(policy);
 }
 
 bool
@@ -336,7 +336,7 @@ pgh_policy_finished(struct pgh_policy *policy, const struct pgh_policy_config *c
 
 	policy->state = PGH_POLICY_IDLE;
 	/* fixed now, so that trouble that comes and goes neither hastens nor delays it; if new
-	 * endpoints ended all trouble meanwhile, no pace is left */
+	 * endpoints ended all trouble meanwhile, there is no backoff */
 	if (policy->attempt > 0)
 		policy->not_before_us = now_us + pgh_jitter_us(config->retry_min_us, config->retry_max_us,
 		                                               repeats, pgh_random(&policy->seed));

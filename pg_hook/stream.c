@@ -1,14 +1,14 @@
 /*
- * What a report of Neon's pageserver client is worth, given what the same process has reported
- * of the same shard before.
+ * Which reports of Neon's pageserver client count as trouble, given the earlier reports of the same
+ * process about the same shard.
  *
- * Its reports tell of single attempts, so one alone can mislead in three ways:
+ * Each report is about a single attempt, so one alone can mislead in three ways:
  *   - A stream that ends is routine: the pageserver closes idle ones, and the client reconnects
- *     within milliseconds. Only what follows tells: a connection that cannot be made, or a second
+ *     within milliseconds. Trouble is what follows: a connection that cannot be made, or a second
  *     end right after the reconnect. (If nothing follows, the caller counts it after
  *     PGH_STREAM_WAIT_MS: the reconnect hangs.)
- *   - One end may be reported twice or three times. A stream cannot end twice without having
- *     been made anew in between.
+ *   - One end may be reported twice or three times. A stream cannot end twice without a
+ *     reconnect in between.
  *   - After a reload the client makes one more attempt at the old endpoint, and reports it late.
  */
 #include <string.h>
@@ -99,7 +99,7 @@ pgh_report_names(const char *message, const char *endpoint)
 	return PGH_REPORT_ENDPOINT_OTHER;
 }
 
-/* ---- what it is worth ----------------------------------------------------------------------- */
+/* ---- does it count -------------------------------------------------------------------------- */
 
 static enum pgh_report_value
 value_of_end(struct pgh_stream *stream, uint64_t now_us)

@@ -1,10 +1,10 @@
 /*
  * What an event of our own pageserver client means.
  *
- * Certain is only what a server says in words about its own place: it does not have the tenant.
- * Everything else may be a restart or a bad network and is suspect. Two endings are no failure
- * when first seen: a connection that died while nobody used it, and an orderly shutdown; one
- * immediate reconnect tells whether the server is back.
+ * A failure is certain only if a server says itself that it does not have the tenant or shard.
+ * Everything else may be a restart or a bad network and is suspect. Two ends of a connection are
+ * not counted the first time: one while it was idle, and an orderly shutdown. An immediate
+ * reconnect tells whether the server is back.
  */
 #include <string.h>
 

@@ -128,7 +128,7 @@ set_url(struct pgh_trigger *trigger, const struct pgh_endpoint *endpoint, const 
 	       curl_easy_setopt(trigger->easy, CURLOPT_UNIX_SOCKET_PATH, unix_path) == CURLE_OK;
 }
 
-/* libcurl takes a connection that it keeps, unless it is another endpoint's, or unchecked. */
+/* libcurl reuses its connection unless that is another endpoint's, or its peer was not checked. */
 static bool
 set_connection(struct pgh_trigger *trigger, const struct pgh_endpoint *endpoint)
 {

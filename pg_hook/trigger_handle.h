@@ -18,7 +18,7 @@ struct pgh_trigger
 	bool answer_too_long;
 	enum pgh_result result;
 	int64_t deadline_ms;
-	int64_t timer_ms; /* when libcurl wants to be called; -1 = not */
+	int64_t timer_ms; /* when to call libcurl; -1 = not by time */
 	size_t fd_count;
 	struct pgh_wait_fd fds[PGH_TRIGGER_FDS_MAX];
 	int32_t http_status;

@@ -34,7 +34,7 @@ enum pgh_result
 	/* trigger */
 	PGH_ERR_BUSY,        /* the handle already carries a request */
 	PGH_ERR_NOT_DONE,    /* the request has not ended yet */
-	PGH_ERR_CONNECT,     /* nobody listens */
+	PGH_ERR_CONNECT,     /* refused */
 	PGH_ERR_TIMEOUT,     /* timeout_ms passed */
 	PGH_ERR_LOST,        /* the connection broke, or the answer is not HTTP */
 	PGH_ERR_ANSWER_SIZE, /* the answer is larger than PGH_ANSWER_MAX */

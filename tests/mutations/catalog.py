@@ -434,10 +434,10 @@ MUTATIONS: Final = (
         tests=("tests/core/test_policy.py",),
     ),
     Mutation(
-        name="a success forgets the pace",
+        name="a success resets the backoff",
         file="pg_hook/policy.c",
-        old="		if (!ended_lately(policy->ended_us, config, now_us))\n			forget_pace",
-        new="		if (policy->ended_us != now_us)\n			forget_pace",
+        old="		if (!ended_recently(policy->ended_us, config, now_us))\n			reset_backoff",
+        new="		if (policy->ended_us != now_us)\n			reset_backoff",
         tests=("tests/core/test_policy.py",),
     ),
     Mutation(

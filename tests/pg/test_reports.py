@@ -230,6 +230,22 @@ def test_a_walsender_that_runs_queries_is_heard(beside: Postgres, daemon: Daemon
     assert daemon.wait_for(REFRESH)[0].body["shard"] == 1
 
 
+@pytest.mark.parametrize("kind", ["autovacuum launcher", "background writer", "checkpointer"])
+def test_processes_without_a_session_are_heard(
+    beside: Postgres, daemon: DaemonStub, kind: str
+) -> None:
+    """They read pages too, for instance of the catalogs, and their reports raise suspicion."""
+    beside.configure({"autovacuum": True})
+    beside.reload()
+    process = "SELECT pid FROM pg_stat_activity WHERE backend_type = %s"
+    pid = wait_until("the process", lambda: beside.value(process, kind))
+    beside.configure({"fake_neon.report_in": kind})
+    beside.reload()
+
+    assert daemon.wait_for(REFRESH)[0].body["shard"] == 1
+    assert [(pid,)] == beside.query("SELECT pid FROM neon_refresh.events WHERE shard = 1")
+
+
 def test_after_a_crash_the_daemon_is_asked_once(beside: Postgres, daemon: DaemonStub) -> None:
     """A PANIC takes shared memory and all suspicion with it."""
     with beside.connect() as session, suppress(psycopg.Error):

@@ -18,17 +18,7 @@ void _PG_init(void);
 static char *connstring;
 static int stripe_size;
 static int port;
-
-void
-_PG_init(void)
-{
-	DefineCustomStringVariable("neon.pageserver_connstring", "", NULL, &connstring, "", PGC_SIGHUP,
-	                           0, NULL, NULL, NULL);
-	DefineCustomIntVariable("neon.stripe_size", "", NULL, &stripe_size, 2048, 1, INT_MAX,
-	                        PGC_SIGHUP, GUC_UNIT_BLOCKS, NULL, NULL, NULL);
-	DefineCustomIntVariable("neon.extension_server_port", "", NULL, &port, 0, 0, 65535,
-	                        PGC_POSTMASTER, 0, NULL, NULL, NULL);
-}
+static char *report_in;
 
 /* The forms that Neon's client was seen to use, with the values of that time: prefix, "shard". */
 #define TAG "[NEON_SMGR] [shard %d] "
@@ -75,6 +65,27 @@ report_stream(const char *form, int shard, const char *value)
 		                              shard, -3)));
 	else if (strcmp(form, "panic") == 0)
 		ereport(PANIC, (errmsg_internal(TAG "Broken connection state: %s", shard, value)));
+}
+
+/* After a reload: a report by a process that runs no SQL; its kind as in pg_stat_activity. */
+static void
+report_if_we_are_named(const char *newval, void *extra)
+{
+	if (IsUnderPostmaster && strcmp(newval, GetBackendTypeDesc(MyBackendType)) == 0)
+		report_attempt("refused", 1, "in a background process");
+}
+
+void
+_PG_init(void)
+{
+	DefineCustomStringVariable("neon.pageserver_connstring", "", NULL, &connstring, "", PGC_SIGHUP,
+	                           0, NULL, NULL, NULL);
+	DefineCustomIntVariable("neon.stripe_size", "", NULL, &stripe_size, 2048, 1, INT_MAX,
+	                        PGC_SIGHUP, GUC_UNIT_BLOCKS, NULL, NULL, NULL);
+	DefineCustomIntVariable("neon.extension_server_port", "", NULL, &port, 0, 0, 65535,
+	                        PGC_POSTMASTER, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable("fake_neon.report_in", "", NULL, &report_in, "", PGC_SIGHUP, 0, NULL,
+	                           report_if_we_are_named, NULL);
 }
 
 PG_FUNCTION_INFO_V1(fake_neon_shard);
