@@ -70,7 +70,7 @@ class BlockingWorker(ThreadPoolExecutor):
         """
         if self.busy and not queue:
             raise TimeoutError("an earlier run has not ended yet")
-        job = asyncio.wrap_future(self.submit(work))
+        job = asyncio.get_running_loop().run_in_executor(self, work)  # a simulated loop has its own
         try:
             async with asyncio.timeout(within_s):
                 return await job

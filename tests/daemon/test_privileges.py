@@ -36,7 +36,7 @@ sys.meta_path.insert(0, Refuse())
 
 async def use():
     plane = compute_ctl.sources.control_plane.ControlPlane("http://127.0.0.1:9", compute_id="c")
-    probe = compute_ctl.sql.probe.SqlProbe("host=127.0.0.1 port=9 user=u")
+    probe = compute_ctl.sql.probe.PgSqlProbe("host=127.0.0.1 port=9 user=u")
     for attempt in (plane.fetch(), probe.look(deadline_s=5)):
         try:
             await attempt
