@@ -1,4 +1,4 @@
-"""What the daemon writes to stderr: one line a record, for people or as JSON. A leaf.
+"""Log records on stderr: one line each, as text or as JSON. A leaf.
 
 Fields beside the message go in `extra=`; both formats show all of them. Values may come from
 strangers (a request's path, the text of a suspicion), so control characters are escaped and nothing
@@ -32,7 +32,7 @@ def escape(text: str) -> str:
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, Any]:
-    """Return what the caller gave as `extra`."""
+    """Return the fields that the caller passed as `extra`."""
     return {name: value for name, value in vars(record).items() if name not in _OWN}
 
 

@@ -1,4 +1,4 @@
-"""The daemon from start to end: every object and every task, ended in order.
+"""The daemon from start to end: it owns every object and task, and stops them in order.
 
 Order of the start: become the owner of the data directory ▸ lock it and the state folder ▸ open the
 HTTP listeners ▸ reconciler. Order of the end: no new requests ▸ Postgres, where it is ours ▸ tasks
@@ -48,11 +48,11 @@ from compute_ctl.system.sd_notify import READY, STOPPING, Notifier
 logger = logging.getLogger(__name__)
 
 THREADS: Final = 8
-"""For name lookups and other short work of which asyncio has no other way."""
+"""Threads for name lookups and other short work that asyncio itself runs in threads."""
 FILES_KEPT: Final = 40
-"""From the connections of the three listeners, for all else that the daemon opens."""
+"""Descriptors kept from the listeners' connections for everything else that the daemon opens."""
 STOPPED_WITHIN_S: Final = 1.0
-"""After the server's end, until the supervisor has told the node."""
+"""How long the supervisor may take to report the server's exit to the node."""
 
 
 def run(settings: Settings) -> int:
@@ -68,7 +68,7 @@ def run(settings: Settings) -> int:
 
 
 class _App:
-    """Everything there is, in one place."""
+    """The running daemon."""
 
     def __init__(self, settings: Settings, *, files: int) -> None:
         """*files*: how many may be open."""
@@ -81,7 +81,7 @@ class _App:
         self._signalled = asyncio.Event()
 
     async def main(self) -> int:
-        """Start, wait for the end, end."""
+        """Start everything, wait for a reason to stop, stop everything."""
         settings = self._settings
         postgres = self._make.postgres()
         if isinstance(postgres, Supervised):
@@ -164,7 +164,7 @@ class _App:
         return self._exit_code(node)
 
     def _end(self, node: Node) -> Callable[[float], float]:
-        """Begin the end; return what tells how many seconds a share of the time left is."""
+        """Start to shut down; return a function that gives a share of the seconds left."""
         clock, limit = asyncio.get_running_loop().time, self._settings.deadlines.shutdown
         end = clock() + limit
         exit_within(limit, lambda: self._exit_code(node))
@@ -205,7 +205,7 @@ class _App:
             waiter.cancel()
 
     async def _stop_postgres(self, node: Node, postgres: Attached | Supervised) -> None:
-        """Stop Postgres if somebody asked for that, or if a signal ends us and it is ours."""
+        """Stop Postgres if that was requested, or if a signal stops us and we started it."""
         if self._signalled.is_set() and not node.terminating and not self._settings.attach:
             node.terminate("fast", who="a signal")
         if not node.terminating or node.stopped.is_set():
@@ -222,7 +222,7 @@ class _App:
                 await asyncio.wait_for(node.stopped.wait(), STOPPED_WITHIN_S)
 
     async def _stop_once(self, node: Node, postgres: Attached | Supervised) -> None:
-        """Stop what runs: fast, and at once from when somebody is in a hurry."""
+        """Stop the server: fast, and immediately as soon as that is requested."""
         if not node.immediate_stop.is_set():
             fast = asyncio.create_task(postgres.stop(deadline_s=self._settings.deadlines.stop_fast))
             hurry = asyncio.create_task(node.immediate_stop.wait())

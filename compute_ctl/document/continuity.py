@@ -1,4 +1,4 @@
-"""What a document may not do to a live compute. Pure.
+"""Changes that a document may not make to a running compute. Pure.
 
 A document that is half written, or misspelt, looks like one that wants less. So what a live compute
 has (its identity and the servers it depends on) is never taken away because a document does not

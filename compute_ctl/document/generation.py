@@ -65,7 +65,7 @@ class LiveFile:
     """A configuration file as found on disk."""
 
     marker: Marker | None
-    """None: not written by us, or its end is missing."""
+    """None if the file was not written by us, or is truncated."""
     body: str
     floor: Version | None = None
     """No document older than this was to be taken when it was written."""

@@ -1,4 +1,4 @@
-"""How much a document may hold. Pure.
+"""Limits on the size of a document. Pure.
 
 The server's own check of its settings takes time that grows with the square of their number (0.5 s
 at 500, 12 s at 5,000), and so does every process that reads them.

@@ -1,4 +1,4 @@
-"""What is odd in a document that can be applied: misspelt names, and secrets that others will see.
+"""Warnings about a document that can be applied: misspelt names, and exposed secrets.
 
 Unknown fields are ignored, as the reference does it, so a misspelt one is never missed by anybody:
 what it was to say does not happen. Each is named with the nearest name that is known. Pure.
@@ -23,11 +23,11 @@ from compute_ctl.errors import SpecError
 from compute_ctl.redact import is_secret, redact
 
 MAX_WARNINGS: Final = 20
-"""No more are told."""
+"""At most so many warnings."""
 _LOOKED_AT: Final = 4096
 """Characters of a value in which a secret is looked for."""
 _ALIKE: Final = 0.85
-"""How alike two names of settings are if one is a misspelling of the other."""
+"""Similarity of two names from which one counts as a misspelling of the other."""
 _DEDICATED: Final = (*sorted(UPSTREAM_SETTINGS), "neon.tenant_id", "neon.timeline_id")
 
 
@@ -54,7 +54,7 @@ def _unknown_members(document: Document) -> Iterator[str]:
 
 
 def _unknown_fields(value: Any, model: type, path: str) -> Iterator[str]:
-    """Yield what of the JSON *value* the struct *model* does not know."""
+    """Yield the fields of the JSON *value* that the struct *model* does not have."""
     known = _fields(model)
     for name, item in value.items():
         where = f"{path}.{name}" if path else name

@@ -56,14 +56,14 @@ def forbidden_settings(*, attach: bool) -> frozenset[str]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RenderContext:
-    """What besides the document decides the file."""
+    """What the file depends on besides the document."""
 
     attach: bool
-    """Postgres is somebody else's: only what the document asks for is written."""
+    """Postgres is run by somebody else: only what the document asks for is written."""
     internal_port: int
-    """The loopback door, where Postgres asks for a refresh."""
+    """Port of the loopback listener, where Postgres asks for a refresh."""
     endpoint: str | None = None
-    """Where Postgres's worker shall ask and acknowledge; None: at the loopback door."""
+    """Where Postgres's worker asks and acknowledges; None: at the loopback listener."""
     overcommit_never: bool = False
     """The kernel refuses to overcommit memory, which large shared segments need."""
     privileged_role: str = "neon_superuser"

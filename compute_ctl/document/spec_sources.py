@@ -1,4 +1,4 @@
-"""What a spec says of its servers, whichever of its fields says it. Pure.
+"""The servers that a spec names, in whichever of its fields. Pure.
 
 The reference lets three fields name the pageservers, and settings stand in for most dedicated
 fields. Here each question has one answer, already checked; a dedicated field wins over a setting.
@@ -42,7 +42,7 @@ class Pageservers:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Which database this is; it never changes while a compute lives."""
+    """Tenant and timeline of a compute; they never change."""
 
     tenant_id: str | None
     timeline_id: str | None

@@ -1,4 +1,4 @@
-"""The part of a configuration that says which other servers this one depends on. Pure.
+"""The upstream part of a configuration: the servers this one depends on. Pure.
 
 It stands last in the file, so that nothing before it overrides it, and stripe size before list,
 since the server publishes both when it meets the list. Postgres logs changed values, so passwords
@@ -31,7 +31,7 @@ class Upstream:
     stripe_size: int
     """In pages."""
     storage_token: str | None
-    """What logs Postgres in to its pageservers; a secret."""
+    """Token with which Postgres logs in to its pageservers; a secret."""
     warnings: tuple[str, ...]
 
     @classmethod

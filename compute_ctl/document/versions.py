@@ -1,4 +1,4 @@
-"""Which of two documents is newer, and whether two say the same. Pure.
+"""Versions of documents: which of two is newer, and whether two are equal. Pure.
 
 A document's version is `spec.generation` (integer), else `spec.timestamp` (RFC 3339), else none;
 the kinds do not compare.
@@ -25,7 +25,7 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def parse(cls, text: str) -> Version | None:
-        """Return the version that `str` has made *text* of, None where it has not."""
+        """Parse what `str` returns for a version; None if *text* is something else."""
         if text.isascii() and text.isdigit() and len(text) < 20:
             return cls(generation=int(text))
         try:
@@ -36,7 +36,7 @@ class Version(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Versioned(Protocol):
-    """What of a spec tells its version."""
+    """The fields of a spec that give its version."""
 
     @property
     def generation(self) -> int | None:
@@ -72,7 +72,7 @@ def _timestamp(text: str) -> datetime:
 
 
 def is_older(version: Version | None, floor: Version | None) -> bool:
-    """Return whether *version* is known to be older than *floor*; unlike kinds never are."""
+    """Return whether *version* is known to be older than *floor*; other kinds do not compare."""
     if version is None or floor is None:
         return False
     if version.generation is not None and floor.generation is not None:

@@ -1,1 +1,1 @@
-"""How Postgres and the daemon itself are: activity, metrics, an event loop that hangs."""
+"""Monitoring of Postgres and of the daemon itself: activity, metrics, watchdog, reports."""

@@ -1,4 +1,4 @@
-"""Measures how much room the audit log takes, now and then."""
+"""Measures the size of the audit log at intervals."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class AuditLog:
 
     folder: Path
     kept: Callable[[], bool]
-    """Whether there is to be one."""
+    """Whether there should be an audit log."""
     on_size: Callable[[int], None]
     interval_s: float = INTERVAL_S
     _worker: BlockingWorker = field(default_factory=lambda: BlockingWorker("audit-log"))
 
     async def run(self) -> None:
-        """Measure again and again."""
+        """Measure at intervals, until cancelled."""
         while True:
             if self.kept():
                 await self._measure()
@@ -41,7 +41,7 @@ class AuditLog:
             size = await self._worker.run(self.size, within_s=INTERVAL_S)
         except TimeoutError:
             logger.warning('could not measure "%s" in time', self.folder)
-        except Exception:  # no thread to be had, say: it must not cost a heal
+        except Exception:  # for example no thread: this must not stop the daemon
             logger.exception('could not measure "%s"', self.folder)
         else:
             self.on_size(size)

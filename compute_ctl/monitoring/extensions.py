@@ -1,4 +1,4 @@
-"""Counts in how many databases each extension is, now and then.
+"""Counts at intervals in how many databases each extension is installed.
 
 Never in the way of anything: one connection at a time, each with a deadline, and none while a
 refresh is wanted or the server is suspected of waiting for its storage.
@@ -48,14 +48,14 @@ class ExtensionCount:
     """Whether nothing more important goes on, and the server can be asked; called in the event
     loop's thread."""
     on_extensions: Callable[[Mapping[Installed, int]], None]
-    """Told of every count that was complete."""
+    """Called with each complete count."""
     interval_s: Callable[[], float]
     """Seconds between two counts, as wanted now."""
     total_s: float = TOTAL_S
     _worker: BlockingWorker = field(default_factory=lambda: BlockingWorker("extensions"))
 
     async def run(self) -> None:
-        """Count, and count again after the interval."""
+        """Count at intervals, until cancelled."""
         clock = asyncio.get_running_loop().time
         counted_at = -math.inf
         while True:
@@ -69,19 +69,19 @@ class ExtensionCount:
                 await asyncio.sleep(QUIET_POLL_S)
 
     async def count(self) -> None:
-        """Count once; what cannot be counted leaves the last count as it is. Never raises."""
+        """Count once; on a failure the last count stays. Never raises."""
         try:
             found = await self._count()
         except (ProbeError, TimeoutError) as error:
             logger.debug("could not count the extensions: %s", error)
-        except Exception:  # a mistake of ours here must not cost a heal
+        except Exception:  # a bug here must not stop the daemon
             logger.exception("could not count the extensions")
         else:
             if found is not None:
                 self.on_extensions(found)
 
     async def _count(self) -> Mapping[Installed, int] | None:
-        """Count in all databases; None where something more important came up."""
+        """Count in all databases; None if it was given up for something more important."""
         deadline = time.monotonic() + self.total_s
         counts: Counter[Installed] = Counter()
         for (database,) in await self._ask(_DATABASES, None, deadline):
@@ -92,7 +92,7 @@ class ExtensionCount:
             except ProbeError:
                 if time.monotonic() >= deadline:
                     raise
-                continue  # it was dropped meanwhile, or lets nobody in
+                continue  # dropped in the meantime, or it refuses connections
             counts.update((name or "", version or "", su == "t") for name, version, su in rows)
         return counts
 

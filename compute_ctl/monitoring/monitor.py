@@ -1,4 +1,4 @@
-"""Watches whether anybody uses Postgres, and whether it answers.
+"""Watches whether Postgres is used, and whether it answers SQL.
 
 One connection, kept; every look ends within two seconds, and no error and no status ends the loop.
 `last_active` is when a client last did something, and only moves forward; times cross SQL as
@@ -45,7 +45,7 @@ SELECT
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Activity:
-    """What one look has seen."""
+    """The result of one query."""
 
     busy: bool
     """A client is in a query or a transaction."""
@@ -65,10 +65,10 @@ class Monitor:
     postgres: Postgres
     clock: Clock
     on_active: Callable[[datetime], None]
-    """Told whenever `last_active` moves."""
+    """Called when `last_active` changes."""
     on_downtime: Callable[[float, float, str], None]
-    """Told at every look: ms since Postgres last answered (0: it does), ms to add to the total,
-    and why it does not."""
+    """Called after each query: ms since Postgres last answered (0: it does), ms to add to the
+    total, and why it does not."""
     by_statistics: Callable[[], bool] = lambda: False
     """Whether a change of the statistics counts as activity."""
     interval_s: float = 1.0
@@ -79,7 +79,7 @@ class Monitor:
     _checked_at: float = 0.0
 
     async def run(self) -> None:
-        """Look again and again."""
+        """Query at intervals, until cancelled."""
         try:
             while True:
                 await self.check()
@@ -88,7 +88,7 @@ class Monitor:
             self.session.close()
 
     async def check(self) -> None:
-        """Look once; never raises."""
+        """Query once; never raises."""
         if not self.postgres.ready:
             self._is_up(why="it does not accept connections")
             return
@@ -100,14 +100,14 @@ class Monitor:
             logger.debug("the monitor got no answer: %s", error)
             self._is_up(why=str(error) or "no answer in time")
             return
-        except Exception:  # a mistake of ours here must not cost a heal
+        except Exception:  # a bug here must not stop the daemon
             logger.exception("the monitor could not look")
             return
         self._is_up()
         self._take(activity)
 
     def _is_up(self, *, why: str = "") -> None:
-        """Keep the books of downtime; *why* Postgres is not up, empty where it is."""
+        """Record downtime; *why* says why Postgres does not answer, empty if it does."""
         up = not why
         if self._up_at is None:
             return
@@ -126,7 +126,7 @@ class Monitor:
         if activity.busy or activity.background or counted:
             active = now
         elif activity.changed_at is not None:
-            active = min(activity.changed_at, now)  # a clock that was ahead must not last
+            active = min(activity.changed_at, now)  # the clock may have been ahead
         else:
             return
         if self.last_active is None or active > self.last_active:

@@ -40,7 +40,7 @@ class NeonMetrics:
         self._downtime_ms_total = 0.0
 
     def on_catalog(self, run: CatalogRun) -> None:
-        """Count what has failed in work on the catalog."""
+        """Count failed work on the catalog."""
         self._timeouts += run.timeouts
         if run.failed_migration is not None:
             self._failed_migrations[run.failed_migration] += 1
@@ -50,16 +50,16 @@ class NeonMetrics:
         self._fetches[rpc, status] += 1
 
     def on_downtime(self, current_ms: float, added_ms: float) -> None:
-        """Take how long Postgres has not answered, and what that adds to the total."""
+        """Record how long Postgres has not answered, and what that adds to the total."""
         self._downtime_ms = current_ms
         self._downtime_ms_total += added_ms
 
     def on_extensions(self, found: Mapping[Installed, int]) -> None:
-        """Take in how many databases each extension is."""
+        """Record in how many databases each extension is installed."""
         self._extensions = dict(found)
 
     def on_audit_log(self, size: int) -> None:
-        """Take how many bytes the audit log has."""
+        """Record the size of the audit log in bytes."""
         self._audit_log_bytes = size
 
     def families(self, snapshot: Snapshot, requests: int) -> Iterator[Metric]:

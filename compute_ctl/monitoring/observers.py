@@ -1,4 +1,4 @@
-"""Those who are told what happens to the node: the history file, and systemd."""
+"""Observers of the node: the history file and systemd."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _CHANGING: Final = frozenset({Status.CONFIGURATION, Status.REFRESH_CONFIGURATION
 
 
 class SilentObserver:
-    """Takes everything and does nothing: what an observer is not interested in."""
+    """Base class that ignores all events."""
 
     def on_move(self, old: Status, new: Status, why: str) -> None:
         """Ignore a change of status."""
@@ -39,7 +39,7 @@ class SilentObserver:
 
 
 class History(SilentObserver):
-    """Writes attempts and work on the catalog down; a repetition is no history."""
+    """Appends attempts and work on the catalog to the history; repetitions are left out."""
 
     def __init__(self, add: Callable[[dict[str, Any]], None]) -> None:
         self._add = add
@@ -60,13 +60,13 @@ class History(SilentObserver):
 
 
 class SystemdStatus(SilentObserver):
-    """Keeps `systemctl status` true: the status in words, and when something is changed."""
+    """Tells systemd the status, for `systemctl status`, and when a reload begins and ends."""
 
     def __init__(self, notifier: Notifier) -> None:
         self._notifier = notifier
 
     def on_move(self, old: Status, new: Status, why: str) -> None:
-        """Tell systemd of a change; READY follows each RELOADING, since an attempt always ends."""
+        """Tell systemd of a change; READY follows each RELOADING, as each attempt ends."""
         if new in _CHANGING:
             self._notifier.reloading()
         elif old in _CHANGING:

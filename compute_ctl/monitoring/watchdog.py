@@ -1,4 +1,4 @@
-"""Notices an event loop that hangs, and tells systemd while it does not.
+"""Detects an event loop that hangs, and notifies systemd while it runs.
 
 A thread of its own, since what hangs cannot notice. It asks the loop for a sign of life; without
 one within `blocked_after_s` it logs where the loop's thread stands, once for each time, and counts.
@@ -46,7 +46,7 @@ class Watchdog:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begin; call it in the loop's thread."""
+        """Start; call it in the loop's thread."""
         self._thread = threading.Thread(
             target=self._run,
             args=(asyncio.get_running_loop(), threading.get_ident()),
@@ -56,7 +56,7 @@ class Watchdog:
         self._thread.start()
 
     def close(self) -> None:
-        """End; does not wait longer than two seconds."""
+        """Stop; waits at most two seconds."""
         self._stop.set()
         if self._thread is not None:
             self._thread.join(CLOSE_TIMEOUT_S)

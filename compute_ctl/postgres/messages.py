@@ -1,4 +1,4 @@
-"""What the server's own log says of its start and of reloads. Pure.
+"""Messages of the server's log about its start and about reloads. Pure.
 
 The texts are those of PostgreSQL 13 to 18, untranslated: the daemon sets ``lc_messages``. Whatever
 is in another language is not recognised.
@@ -28,7 +28,7 @@ def message_of(record: str) -> tuple[str, str] | None:
 
 
 class StartLog:
-    """Listens to one start of the server for the reason of its end."""
+    """Collects the messages of one start that say why it failed."""
 
     def __init__(self) -> None:
         self._cause = ""
@@ -47,7 +47,7 @@ class StartLog:
 
     @property
     def failure(self) -> str:
-        """Return the FATAL message, and the complaint before it that may say more; '' for none."""
+        """Return the FATAL message, with the message before it that may say more; '' for none."""
         if self._fatal and self._cause:
             return f"{self._fatal} ({self._cause})"
         return self._fatal
@@ -59,7 +59,7 @@ _NOT_RELOADED: Final = re.compile(r"(.*) was not reloaded")
 
 
 class ReloadLog:
-    """Listens to reloads: which generation was read, and what was not reloaded with it."""
+    """Follows reloads: which generation was read, and what was not reloaded with it."""
 
     def __init__(
         self, *, on_reload: Callable[[], None], on_error: Callable[[ReloadError], None]

@@ -66,7 +66,7 @@ class PostmasterPid:
 
 
 class Process:
-    """A process of which the identity is certain; close it, or use it as a context manager."""
+    """A process held by a pidfd; close it, or use it as a context manager."""
 
     def __init__(self, pid: int, pidfd: int) -> None:
         self.pid = pid
@@ -74,7 +74,7 @@ class Process:
 
     @classmethod
     def open(cls, pid: int) -> Self | None:
-        """Take hold of the process that has *pid* now; None if there is none."""
+        """Open the process that has *pid* now; None if there is none."""
         try:
             return cls(pid, os.pidfd_open(pid))
         except (OSError, ValueError):
@@ -110,7 +110,7 @@ class Process:
         return True
 
     def again(self) -> Self | None:
-        """Return a second hold on the same process; None if it has ended or was let go of."""
+        """Open the same process a second time; None if it has ended or was closed."""
         held = self._pidfd
         try:
             other = type(self)(self.pid, os.dup(held))
@@ -123,7 +123,7 @@ class Process:
         return None
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close the pidfd."""
         held, self._pidfd = self._pidfd, -1
         if held >= 0:
             os.close(held)

@@ -1,4 +1,4 @@
-"""A server that the daemon runs: made, started, adopted after a crash of the daemon, stopped."""
+"""A server that the daemon runs: created, started, adopted after the daemon crashed, stopped."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Supervised(Server):
         self._reload_log = ReloadLog(on_reload=self._reload_begins, on_error=self._not_reloaded)
         self._child: subprocess.Popen[bytes] | None = None
         self._begins = False
-        """It was started, and is not known yet to handle SIGHUP."""
+        """It was started, and may not have installed its SIGHUP handler yet."""
         self._started = asyncio.Event()
 
     @property
@@ -63,7 +63,7 @@ class Supervised(Server):
         return self._start_log.failure
 
     def read_log(self) -> None:
-        """Take in what the server has logged so far."""
+        """Process what the server has logged so far."""
         self._logs.drain()
 
     def _reload_begins(self) -> None:
@@ -78,7 +78,7 @@ class Supervised(Server):
         self._on_record(record)
 
     async def make_if_empty(self) -> bool:
-        """Make a cluster where the data directory is empty or missing; return whether it did.
+        """Create a cluster if the data directory is empty or missing; return whether it did.
 
         Raises:
             PostgresError: it could not, or something else is in the directory.
@@ -182,7 +182,7 @@ class Supervised(Server):
     def _status(self, process: Process) -> int:
         if self._child is None or self._child.pid != process.pid:
             return 0 if was_shut_down(self._pgdata) else 1
-        code = self._child.wait()  # it has ended: this only reaps
+        code = self._child.wait()  # it has ended: this only collects its status
         if code < 0:
             _log.warning("postgres was ended by %s", signal.Signals(-code).name)
             return 128 - code

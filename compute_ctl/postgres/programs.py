@@ -16,7 +16,7 @@ _NOT_FOR_POSTGRES: Final = frozenset(
     {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "NEON_CONTROL_PLANE_TOKEN"}
     | {"LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"}
 )
-"""Ours alone: any superuser could read them out of the server's environment."""
+"""Variables that the server does not get: a superuser could read them from its environment."""
 
 
 def child_environment(more: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -44,7 +44,7 @@ def beside(pgbin: str, name: str) -> Path | str:
 
 
 def holds_cluster(pgdata: Path) -> bool:
-    """Return whether a cluster is in *pgdata*; False if it is empty or not there.
+    """Return whether *pgdata* holds a cluster; False if it is empty or missing.
 
     Raises:
         PostgresError: something else is in it.

@@ -1,4 +1,4 @@
-"""Looks host names up before libpq does.
+"""Resolves host names before libpq does.
 
 psycopg calls libpq with Python's global lock held, so a name server that does not answer would stop
 the whole daemon. Python's own lookup lets go of the lock: only the thread that asks has to wait.
@@ -13,7 +13,7 @@ from compute_ctl.errors import ProbeError
 
 
 def resolve(given: Mapping[str, object], environment: Mapping[str, str]) -> dict[str, str]:
-    """Return what to add to the connection parameters *given* so that libpq looks nothing up.
+    """Return what to add to the connection parameters *given* so that libpq resolves no name.
 
     A name with several addresses becomes several hosts, which libpq tries in this order.
 

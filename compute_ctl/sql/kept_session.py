@@ -1,7 +1,7 @@
 """A session with Postgres that is kept open between questions. Used from one event loop.
 
 Each question is asked in a thread, one at a time, and ends at its deadline. After an error, or no
-answer in time, the session is closed: what it was left in is not known.
+answer in time, the session is closed, since its state is unknown.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ class KeptSession:
         self._turn = asyncio.Lock()
 
     def close(self) -> None:
-        """Close the connection, unless a question that hangs has it."""
+        """Close the connection, unless a query that hangs still uses it."""
         if not self._worker.busy:
             self._close()
 
     async def ask(self, sql: str, *, within_s: float) -> list[Row]:
-        """Run *sql*, over a new connection where there is none, or none any more.
+        """Run *sql*, over a new connection if there is none or it was lost.
 
         Raises:
             ProbeError: the server refused, or did not answer within *within_s*.
-            TimeoutError: an earlier question has not ended.
+            TimeoutError: an earlier query has not ended.
         """
         deadline = time.monotonic() + within_s
         async with asyncio.timeout(within_s + THREAD_MARGIN_S), self._turn:
@@ -52,7 +52,7 @@ class KeptSession:
             )
 
     async def ask_at_once(self, sql: str, *, within_s: float) -> list[Row] | None:
-        """Run *sql* if the session is open and nobody uses it; None: it is not, or somebody does.
+        """Run *sql* if the session is open and nobody uses it; else return None.
 
         Raises:
             ProbeError: the server refused, or did not answer within *within_s*.
@@ -74,7 +74,7 @@ class KeptSession:
             except SqlError:
                 raise
             except ProbeError:
-                pass  # Postgres was started anew, perhaps
+                pass  # Postgres may have restarted
         self._session = PgSession(
             self._connstr,
             deadline,

@@ -1,4 +1,4 @@
-"""One look at the running server over SQL, which cannot hang the daemon.
+"""Queries about the configuration of the running server, which cannot hang the daemon.
 
 The session is bounded by itself, and the caller waits no longer than the deadline even where its
 thread is stuck in a name lookup; a second look is refused until the first has ended.
@@ -39,7 +39,7 @@ WHERE pending_restart OR source <> 'default' OR name = ANY (UPSTREAM) ORDER BY n
 PLACEHOLDERS: Final = """
 SELECT one, pg_catalog.current_setting(one, true) FROM pg_catalog.unnest(UPSTREAM) AS one
 WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_settings WHERE name = one)"""
-"""Of the settings that name other servers those that no library has defined."""
+"""Those settings that name other servers and that no loaded library defines."""
 SERVER: Final = """
 SELECT (extract(epoch FROM pg_catalog.pg_conf_load_time()) * 1000000)::bigint,
        pg_catalog.current_setting('neon_refresh.config_generation', true),
@@ -54,7 +54,7 @@ class PgSqlProbe:
     """Looks at the server of one connection string; used from one event loop."""
 
     def __init__(self, connstr: str) -> None:
-        """*connstr* is a superuser's conninfo or URL; it is not looked at before the first use."""
+        """*connstr* is a superuser's conninfo or URL; it is parsed at the first use."""
         self._connstr = connstr
         self._worker = BlockingWorker("sql-probe")
 
@@ -67,7 +67,7 @@ class PgSqlProbe:
         """
         if self._worker.busy:
             raise ProbeError("an earlier look at postgres has not ended yet")
-        # The thread ends a little earlier than its caller's patience, and can say where it was.
+        # The thread ends a little before its caller gives up, so that its error tells the reason.
         deadline = time.monotonic() + deadline_s * 0.95
         try:
             return await self._worker.run(
@@ -127,7 +127,7 @@ def _file_setting(row: Row) -> FileSetting:
 
 
 def _pending(row: Row, settings: tuple[FileSetting, ...]) -> PendingRestart:
-    """Join a waiting setting with the line that has its new value: the last one counts."""
+    """Join a setting that waits for a restart with the last line that sets it."""
     name, old, default = row[8] or "", row[5] or "", row[6] or ""
     new, file, line = default, None, None  # no line at all: it was removed
     for setting in settings:

@@ -1,4 +1,4 @@
-"""How names and texts stand in an SQL statement. Pure.
+"""Quoting of names and texts in SQL statements. Pure.
 
 For statements that take no parameters (CREATE ROLE and the like). The result means the same
 whatever `standard_conforming_strings` and `backslash_quote` say.
@@ -12,11 +12,11 @@ from compute_ctl.document.quoting import printable
 from compute_ctl.errors import CatalogError
 
 MAX_NAME_BYTES: Final = 63
-"""NAMEDATALEN - 1: the server cuts longer names silently, and would never find them again."""
+"""NAMEDATALEN - 1: the server truncates longer names silently."""
 
 
 def check_object_name(name: str, what: str) -> None:
-    """Refuse what cannot be the name of an object; *what* says of which.
+    """Refuse what cannot be the name of an object; *what* names the object in the error.
 
     Raises:
         CatalogError: empty, with a NUL, or too long.

@@ -46,17 +46,17 @@ class PgSession:
     """A connection in non-blocking mode, with autocommit; for one thread."""
 
     connstr: str = field(repr=False)
-    """A conninfo or URL; it is not looked at before `connect`."""
+    """A conninfo or URL; parsed by `connect`."""
     deadline: float
-    """Monotonic seconds; may be moved between two queries."""
+    """Monotonic seconds; may be changed between two queries."""
     application_name: str = "compute_ctl"
     dbname: str | None = None
-    """In place of the one that *connstr* names."""
+    """Database to use instead of that of *connstr*."""
     options: Mapping[str, str] = field(default_factory=dict)
     """Further options to force."""
     notices: list[str] = field(default_factory=list)
     login_s: float = 0.0
-    """How many seconds it took until the session was there."""
+    """Duration of the login in seconds."""
     _connection: pq.abc.PGconn | None = None
 
     def connect(self) -> None:

@@ -38,7 +38,11 @@ class SqlTrial:
         """
         try:
             rows = await self._session.ask_at_once(statement(settings), within_s=within_s)
-        except (ProbeError, TimeoutError, RuntimeError) as error:  # the last: no thread to be had
+        except (
+            ProbeError,
+            TimeoutError,
+            RuntimeError,
+        ) as error:  # RuntimeError: no thread could be started
             logger.debug("the server did not take new settings in a trial: %s", error)
             return False
         return rows == [("t",)]

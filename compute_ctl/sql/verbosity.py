@@ -1,4 +1,4 @@
-"""The SQLSTATE of a refused login, which libpq keeps in the text of its message only.
+"""The SQLSTATE of a refused login, which libpq gives only in the text of its message.
 
 psycopg has no way to ask libpq for messages that name it, so `PQsetErrorVerbosity` is called by
 ctypes, through the `pgconn_ptr` that psycopg offers for that. Where it cannot be found, the
@@ -26,7 +26,7 @@ VERBOSE: Final = 2
 _FATAL: Final = re.compile(r"(?m)(?<=: )(\S+:  )([0-9A-Z]{5}): ")
 """Severity (perhaps translated) and SQLSTATE, as libpq puts them before the server's message."""
 _LOCATION: Final = re.compile(r"(?m)^LOCATION:.*\n?")
-"""Which line of which source file of the server has said it."""
+"""Source file and line of the server that reported it."""
 
 
 def set_verbosity(connection: pq.abc.PGconn, level: int) -> None:
@@ -38,7 +38,7 @@ def set_verbosity(connection: pq.abc.PGconn, level: int) -> None:
 
 
 def split(message: str) -> tuple[str, str | None]:
-    """Return a verbose *message* as it usually is, and the SQLSTATE that the server gave, if any.
+    """Return a verbose *message* in its usual form, and the SQLSTATE of the server, if any.
 
     Of several servers that were tried the last one counts.
     """
@@ -49,7 +49,7 @@ def split(message: str) -> tuple[str, str | None]:
 
 @cache
 def _function() -> Callable[[int, int], int] | None:
-    """Return the `PQsetErrorVerbosity` of the libpq that psycopg uses; None: not to be had."""
+    """Return the `PQsetErrorVerbosity` of the libpq that psycopg uses; None if not found."""
     ctypes, pq = import_module("ctypes"), import_module("psycopg.pq")
     try:
         # A library's symbols can be reached through what is linked to it.
