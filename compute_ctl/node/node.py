@@ -39,14 +39,12 @@ from compute_ctl.document.spec import ComputeCtlConfig, decode_document
 from compute_ctl.document.versions import Version
 from compute_ctl.errors import IllegalTransitionError, RequestError
 from compute_ctl.node import snapshot
-from compute_ctl.node.acks import Acks
 from compute_ctl.node.drift_checks import DriftChecks
 from compute_ctl.node.observer import Observer, Observers
 from compute_ctl.node.push import Push
 from compute_ctl.node.refresh_requests import RefreshRequests
-from compute_ctl.node.reload_errors import ReloadErrors
-from compute_ctl.node.server_start import ServerStart
-from compute_ctl.node.server_status import ServerStatus
+from compute_ctl.node.reload_reports import Acks, ReloadErrors
+from compute_ctl.node.server_status import ServerStart, ServerStatus
 from compute_ctl.node.status_machine import StatusMachine
 from compute_ctl.ports import Clock, Postgres
 from compute_ctl.system.blocking_worker import beside_loop

@@ -1,4 +1,4 @@
-"""Who is told what happens to the compute."""
+"""Observers of what happens to the compute."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from compute_ctl.decisions.transitions import Event, Status
 
 
 class Observer(Protocol):
-    """Somebody who is told, and may not fail: metrics, sd_notify, a test."""
+    """Is told of events, and must not raise: metrics, sd_notify, a test."""
 
     def on_move(self, old: Status, new: Status, why: str) -> None:
         """The status changed."""
 
     def on_illegal_event(self, status: Status, event: Event) -> None:
-        """An event was dropped that is not allowed in this status: a mistake in the daemon."""
+        """An event was dropped that this status does not allow: a bug."""
 
     def on_refresh_request(self, source: RequestOrigin) -> None:
         """A refresh was requested."""
@@ -31,7 +31,7 @@ class Observer(Protocol):
 
 
 class Observers:
-    """An observer that tells all others, in the order in which they came."""
+    """An observer that tells all added ones, in order."""
 
     def __init__(self) -> None:
         self._observers: list[Observer] = []

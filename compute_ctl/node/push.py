@@ -1,4 +1,4 @@
-"""What a caller wants in force, and the caller who waits for it."""
+"""A pushed document or a rollback, and the caller who waits for it."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from compute_ctl.ports import CatalogOutcome, CatalogResult
 
 
 class Push:
-    """A document, or a step back; ends once, by whoever comes first."""
+    """A pushed document or a rollback; its first result counts."""
 
     def __init__(self, *, document: Document | None, who: str, old_upstream: bool = False) -> None:
         self.document = document
-        """None: the generation before the one applied."""
+        """None: roll back to the generation before the one applied."""
         self.who = who
         self.old_upstream = old_upstream
-        """With a step back: take its servers too, and not the newest."""
+        """With a rollback: take the servers of that generation, not the newest."""
         self.catalog: asyncio.Future[CatalogResult] | None = None
-        """The end of the work on roles and databases that belongs to it; None: there is none."""
+        """The result of its work on roles and databases; None: there is none."""
         self._done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     @property
@@ -34,7 +34,7 @@ class Push:
             self._done.set_result(None)
 
     def succeed_with_catalog(self) -> None:
-        """Tell the caller the end as soon as its catalog work has ended too."""
+        """Answer the caller when its catalog work has ended, too."""
         if self.catalog is None:
             self.succeed()
         else:
@@ -55,7 +55,7 @@ class Push:
             self._done.set_exception(error)
 
     def supersede(self) -> None:
-        """Tell the caller that something newer took its place."""
+        """Tell the caller that a newer push took its place."""
         self.fail(RequestError(409, "the configuration was superseded"))
 
     async def wait(self, timeout_s: float) -> None:
@@ -71,4 +71,4 @@ class Push:
         finally:
             if self._done.done():
                 with suppress(ComputeError):
-                    self._done.result()  # an error nobody waits for any more is not unheard of
+                    self._done.result()  # retrieve the exception, so that asyncio does not log it

@@ -2,7 +2,7 @@
 
 Two counters make a signal impossible to lose: `requested` counts requests, an attempt *takes* the
 count when its fetch starts, and a request is served when an attempt that began after it has ended.
-Suspicion is what keeps the daemon asking: it lasts for 30 s after the last complaint.
+The daemon keeps fetching while a suspicion lasts: 30 s after the last report of the worker.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class RefreshRequests:
         self.taken = 0
         self.served = 0
         self.asked_at: float | None = None
-        """When somebody asked whose request no attempt has taken; a worker only complains."""
+        """When the oldest request was made that no attempt has taken, but for the worker's."""
         self.by_operator = False
         """One of those requests is an operator's, not the daemon's own."""
         self.forced_at: float | None = None

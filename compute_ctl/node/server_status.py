@@ -1,37 +1,35 @@
-"""What the daemon has noticed of Postgres, beside what the process itself says.
-
-Written by whoever notices it: the watcher of the process, the monitor, the verifier, the catalog.
-"""
+"""What the daemon knows of Postgres beside its process, and which generation it started with."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
 
-from compute_ctl.decisions.model import CatalogRun
+from compute_ctl.decisions.model import CatalogRun, Written
+from compute_ctl.ports import Postgres
 
 
 @dataclass(kw_only=True, slots=True)
 class ServerStatus:
-    """Notes about one server; times without a date are monotonic seconds."""
+    """What is known of one server; times that are floats are monotonic seconds."""
 
     version: str | None = None
     """Of the data directory: the major version."""
     changed_at: float | None = None
-    """When it began to accept connections, or ceased to; None: not since the daemon started."""
+    """When it last began or ceased to accept connections; None: not since the daemon started."""
     silent_since: float | None = None
-    """Since when nobody could ask it over SQL; None while it answers."""
+    """Since when it has not answered over SQL; None while it does."""
     silent_because: str = ""
     probe_error: str = ""
-    """Why the first of the looks over SQL that fail now did; empty where the last did not."""
+    """Why the first of the current row of failed probes failed; empty after a good one."""
     login_refused: str = ""
-    """Why a new session was refused, where settings may be the reason; empty: none was."""
+    """Why a new session was refused, if settings may be the reason; empty: none was."""
     login_ms: float | None = None
     """How long the last login took; None: there was none."""
     drift_since: float | None = None
-    """Since when something has been seen to override managed settings; None while nothing does."""
+    """Since when something overrides managed settings; None while nothing does."""
     library_loaded: bool | None = None
-    """Whether it has loaded ours, so that it asks by itself; None: it could not be asked yet."""
+    """Whether it has loaded neon_refresh; None: unknown yet."""
     last_active: datetime | None = None
     """When a client last did something."""
     catalog_error: str | None = None
@@ -39,7 +37,7 @@ class ServerStatus:
     last_catalog: CatalogRun | None = None
     """The last work on them."""
     lsn: str | None = None
-    """Where the write-ahead log of a primary ended, once it has."""
+    """Where the write-ahead log of a stopped primary ended."""
 
     def silent(self, since: float | None, because: str = "") -> None:
         """Note whether it answers over SQL; None: it does."""
@@ -48,3 +46,44 @@ class ServerStatus:
     def drifts(self, now: float | None) -> None:
         """Note whether something overrides managed settings; None: nothing does."""
         self.drift_since = None if now is None else self.drift_since or now
+
+
+class ServerStart:
+    """Finds out with which generation the server was started.
+
+    Where this daemon starts it, that is the generation in the file at that time, unless the file is
+    replaced before the server has read it. Otherwise the server must have been started later than
+    the file was replaced. An uncertain result counts as not started.
+    """
+
+    def __init__(self, postgres: Postgres) -> None:
+        self._postgres = postgres
+        self._reads: Written | None = None
+        """What a server that is being started reads."""
+
+    def begin(self, written: Written | None) -> None:
+        """The server is about to be started with *written* in the file."""
+        self._reads = written
+
+    def file_changes(self) -> None:
+        """The file is about to be replaced: a server that has not read it yet reads the new one."""
+        if self._reads is not None and not self._postgres.has_read_files:
+            self._reads = None
+
+    def end(self) -> None:
+        """The server has ended."""
+        self._reads = None
+
+    def came_up(self, written: Written | None, changed_at: datetime | None) -> Written | None:
+        """Return what the server was started with, None if uncertain.
+
+        *written* is what is in the file now, and has been since *changed_at*; None if unknown.
+        """
+        if not self._postgres.ready:
+            return None  # another one has been started while the file was read
+        read, self._reads = self._reads, None
+        if read is not None:
+            return read
+        if written is not None and changed_at and self._postgres.started_after(changed_at):
+            return written
+        return None

@@ -1,4 +1,4 @@
-"""The node at one moment, as it is shown."""
+"""Builds the snapshot of a node: everything that is shown of it."""
 
 from __future__ import annotations
 

@@ -17,16 +17,16 @@ REPEATING: Final = {Status.REFRESH_CONFIGURATION_PENDING, Status.REFRESH_CONFIGU
 
 
 class StatusMachine:
-    """Where the compute is on its way from `empty` to `terminated`."""
+    """The status of the compute, changed by the table of `decisions.transitions`."""
 
     def __init__(self, *, clock: Clock, observer: Observer) -> None:
         self._clock = clock
         self._observer = observer
         self._periodic_from: Status | None = None
-        """Where a look that nobody asked for began; to return there is no news."""
+        """The status before a periodic fetch; the return to it is logged at DEBUG."""
         self.status = Status.EMPTY
         self.since = clock.monotonic()
-        """When it became so, in monotonic seconds; a look that finds nothing does not count."""
+        """Since when, in monotonic seconds; a periodic fetch that finds nothing does not count."""
         self.terminating_event = asyncio.Event()
         """Set with the terminating statuses."""
         self.immediate_stop = asyncio.Event()
@@ -44,7 +44,7 @@ class StatusMachine:
         if new is old:
             return False
         self.status = new
-        own = event is Event.REFRESH and not why  # a look that nobody asked for
+        own = event is Event.REFRESH and not why  # a periodic fetch
         quiet = own or new is self._periodic_from or {old, new} == REPEATING
         if own or new in RESTING:
             self._periodic_from = old if own else None

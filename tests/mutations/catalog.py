@@ -232,17 +232,17 @@ MUTATIONS: Final = (
     ),
     Mutation(
         name="forged acknowledgement taken",
-        file="compute_ctl/node/acks.py",
+        file="compute_ctl/node/reload_reports.py",
         old="        if current is None or message.marker != str(current.marker):\n",
         new="        if current is None:\n",
-        tests=("tests/unit/node/test_acks.py",),
+        tests=("tests/unit/node/test_reload_reports.py",),
     ),
     Mutation(
         name="another shard map acknowledged",
-        file="compute_ctl/node/acks.py",
+        file="compute_ctl/node/reload_reports.py",
         old='current.map_sha256 in ("", message.map_sha256)',
         new="True",
-        tests=("tests/unit/node/test_acks.py",),
+        tests=("tests/unit/node/test_reload_reports.py",),
     ),
     Mutation(
         name="no signal after the swap",

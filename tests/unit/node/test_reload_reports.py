@@ -8,7 +8,7 @@ import pytest
 from compute_ctl.decisions.model import AckAnswer, AckMessage, Written
 from compute_ctl.decisions.proof import Ack
 from compute_ctl.document.generation import Marker
-from compute_ctl.node.acks import Acks
+from compute_ctl.node.reload_reports import Acks
 
 
 def generation(number: int, map_sha256: str = "") -> Written:
