@@ -32,7 +32,7 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 class Daemon:
-    """One compute_ctl for one data directory; `port` is its loopback door.
+    """One compute_ctl for one data directory; `port` is its loopback listener.
 
     Use it as a context manager (it is started on entry), or call `start` and `stop`.
     """

@@ -8,12 +8,20 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from compute_ctl.catalog import CatalogReconciler
+from compute_ctl.catalog import CatalogQueries, CatalogReconciler
+from compute_ctl.catalog.overrides import SizeLimitOverride, SubscriberOverride
+from compute_ctl.catalog.pg_dump import PgDump
+from compute_ctl.catalog.runner import CatalogRunner
 from compute_ctl.decisions.persistent_state import ClusterIdentity
 from compute_ctl.document.conninfo import parse as parse_conninfo
 from compute_ctl.document.limits import Limits
 from compute_ctl.document.render import RenderContext
 from compute_ctl.errors import SettingsError
+from compute_ctl.http import HttpServer
+from compute_ctl.http.api import Api
+from compute_ctl.http.auth import TokenAuthenticator
+from compute_ctl.http.limits import ConnectionLimits
+from compute_ctl.http.startup import Startup
 from compute_ctl.monitoring.audit_log import AuditLog
 from compute_ctl.monitoring.extensions import ExtensionCount
 from compute_ctl.monitoring.metrics import Metrics
@@ -21,6 +29,7 @@ from compute_ctl.monitoring.monitor import APPLICATION, Monitor
 from compute_ctl.node import Node
 from compute_ctl.postgres import Attached, Supervised
 from compute_ctl.postgres.identity import data_dir_inode, system_identifier
+from compute_ctl.postgres.programs import beside
 from compute_ctl.reconciler.applier import Applier
 from compute_ctl.reconciler.generations import GenerationStore
 from compute_ctl.reconciler.verifier import Verifier
@@ -168,6 +177,26 @@ class Assembly:
             trial=SqlTrial(self._session),
         )
 
+    def http_server(self, node: Node, metrics: Metrics, limits: ConnectionLimits) -> HttpServer:
+        """Return the HTTP API of *node*, and let it observe the start."""
+        settings = self._settings
+        startup = Startup()
+        node.subscribe(startup)
+        pg_dump = PgDump(settings.connstr, program=beside(settings.pgbin, "pg_dump"))
+        api = Api(
+            node=node,
+            metrics=metrics,
+            deadlines=settings.deadlines,
+            startup=startup,
+            catalog=CatalogQueries(settings.connstr, pg_dump=pg_dump),
+        )
+        return HttpServer(
+            api=api,
+            settings=settings,
+            authenticate_external=TokenAuthenticator(node=node, settings=settings),
+            limits=limits,
+        )
+
     def catalog(
         self,
         node: Node,
@@ -175,19 +204,27 @@ class Assembly:
         postgres: Attached | Supervised,
         clock: SystemClock,
     ) -> CatalogReconciler:
-        """Return what makes roles, databases and extensions."""
+        """Return what updates roles, databases and extensions."""
         settings = self._settings
+        size_limit = SizeLimitOverride(settings.pgdata, reload=postgres.reload)
+        runner = CatalogRunner(
+            node=node,
+            clock=clock,
+            connstr=settings.connstr,
+            save=lambda: store.save(node.state),
+            size_limit=size_limit,
+            privileged=settings.privileged_role,
+            may_replicate=not settings.lakebase_mode,
+            deadline_s=settings.deadlines.catalog,
+        )
         return CatalogReconciler(
             node=node,
             postgres=postgres,
             clock=clock,
-            connstr=settings.connstr,
-            pgdata=settings.pgdata,
-            save=lambda: store.save(node.state),
-            privileged=settings.privileged_role,
-            may_replicate=not settings.lakebase_mode,
+            runner=runner,
+            size_limit=size_limit,
+            subscribers=SubscriberOverride(settings.pgdata, reload=postgres.reload),
             always=not settings.attach,
-            deadline_s=settings.deadlines.catalog,
             retry_max_s=settings.reconcile_interval,
         )
 

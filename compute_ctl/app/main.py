@@ -21,10 +21,9 @@ from compute_ctl.app.assembly import Assembly, SystemClock
 from compute_ctl.app.folder_watch import FolderWatch
 from compute_ctl.app.supervisor import Supervisor
 from compute_ctl.app.tasks import Tasks
-from compute_ctl.catalog import CatalogQueries, CatalogReconciler
+from compute_ctl.catalog import CatalogReconciler
 from compute_ctl.decisions.transitions import Event
 from compute_ctl.document.body import log_is_elsewhere
-from compute_ctl.http import HttpServer
 from compute_ctl.http.limits import ConnectionLimits
 from compute_ctl.monitoring.metrics import Metrics
 from compute_ctl.monitoring.observers import History, SystemdStatus
@@ -33,7 +32,6 @@ from compute_ctl.monitoring.watchdog import Watchdog
 from compute_ctl.node import Node
 from compute_ctl.postgres import Attached, Events, Supervised
 from compute_ctl.postgres.identity import major_version
-from compute_ctl.postgres.programs import beside
 from compute_ctl.reconciler import Reconciler
 from compute_ctl.reconciler.fetcher import Fetcher
 from compute_ctl.settings import Settings
@@ -105,10 +103,7 @@ class _App:
         node.server.version = major_version(settings.pgdata)
         node.subscribe(metrics)
         source = self._make.source(metrics)
-        queries = CatalogQueries(settings.connstr, pg_dump=beside(settings.pgbin, "pg_dump"))
-        http_server = HttpServer(
-            node=node, settings=settings, metrics=metrics, catalog=queries, limits=self._limits
-        )
+        http_server = self._make.http_server(node, metrics, self._limits)
         await http_server.start()
         generations = self._make.generations(store)
         node.subscribe(History(generations.add_history))

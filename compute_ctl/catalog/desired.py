@@ -1,6 +1,6 @@
-"""The part of a document that is about roles, databases and extensions. Pure.
+"""The part of a document that concerns roles, databases and extensions. Pure.
 
-It has a hash of its own, so that a refresh that only moves the pageservers does no catalog work.
+It has its own hash, so a refresh that only moves the pageservers causes no catalog work.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from compute_ctl.sql.quoting import check_object_name
 PRELOAD: Final = "shared_preload_libraries"
 DELTA_ACTIONS: Final = frozenset({"delete_db", "rename_db", "delete_role", "rename_role"})
 NO_TIMELINE: Final = "none"
-"""The timeline of a document that names none."""
+"""Stands for the timeline of a document that names none."""
 _RENAMES: Final = frozenset({"rename_db", "rename_role"})
 _AUDIT_EXTENSIONS: Final = {
     "Base": ("pgaudit",),
@@ -32,32 +32,32 @@ _AUDIT_EXTENSIONS: Final = {
 
 
 class DesiredCatalog(msgspec.Struct, frozen=True, kw_only=True):
-    """What the catalog shall hold, and what shall change once."""
+    """The desired content of the catalog, and changes to be made once."""
 
     roles: tuple[Role, ...] = ()
     databases: tuple[Database, ...] = ()
     deltas: tuple[DeltaOp, ...] = ()
     operation: str = ""
-    """What the deltas belong to: they run once for it."""
+    """Identifies the deltas, which run once for each operation."""
     extensions: tuple[str, ...] = ()
-    """For the system database, where the server has them."""
+    """For the system database, as far as the server has them."""
     audit: bool = False
     plain_roles: frozenset[str] = frozenset()
-    """Roles for the users of local_proxy: they get no privileges of their own."""
+    """Roles of local_proxy users, created without extra privileges."""
     drop_subscriptions_for: str | None = None
-    """The timeline in which the subscriptions that its parent had must not run."""
+    """The timeline in which the inherited subscriptions are to be dropped."""
 
     @classmethod
     def of(cls, document: Document) -> DesiredCatalog | None:
-        """Return what *document* wants of the catalog; None where it is not to be touched.
+        """Return what *document* asks for; None if the catalog must not be changed.
 
         Raises:
-            CatalogError: a name that no object can have.
+            CatalogError: a name is not valid.
         """
         spec = document.spec
         if spec.skip_pg_catalog_updates or spec.mode != "Primary":
             return None
-        wanted = cls(
+        desired = cls(
             roles=spec.cluster.roles,
             databases=spec.cluster.databases,
             deltas=tuple(
@@ -70,14 +70,14 @@ class DesiredCatalog(msgspec.Struct, frozen=True, kw_only=True):
             if spec.drop_subscriptions_before_start
             else None,
         )
-        wanted.check()
-        if wanted.deltas:
-            operation = spec.operation_uuid or f"sha256:{wanted.sha256}"
-            wanted = msgspec.structs.replace(wanted, operation=operation)
-        return wanted
+        desired.check()
+        if desired.deltas:
+            operation = spec.operation_uuid or f"sha256:{desired.sha256}"
+            desired = msgspec.structs.replace(desired, operation=operation)
+        return desired
 
     def check(self) -> None:
-        """Refuse names that no object can have. Raises CatalogError."""
+        """Check all names. Raises CatalogError."""
         for role in self.roles:
             check_object_name(role.name, "role")
         for database in self.databases:
@@ -89,12 +89,12 @@ class DesiredCatalog(msgspec.Struct, frozen=True, kw_only=True):
                 check_object_name(delta.new_name or "", f"the target of {delta.action}")
 
     def without(self, done: tuple[str, ...]) -> DesiredCatalog:
-        """Return this without the deltas of an operation that is among those *done*."""
+        """Return this without its deltas if their operation is in *done*."""
         return msgspec.structs.replace(self, deltas=()) if self.operation in done else self
 
     @property
-    def nothing(self) -> bool:
-        """Whether it asks for nothing at all."""
+    def empty(self) -> bool:
+        """Whether it asks for nothing."""
         return not (
             self.roles
             or self.databases
@@ -106,13 +106,13 @@ class DesiredCatalog(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def sha256(self) -> str:
-        """Equal for documents that want the same of the catalog."""
+        """Equal for documents that ask for the same catalog."""
         content = msgspec.to_builtins(self, order="sorted")
         return hashlib.sha256(msgspec.json.encode(content, order="sorted")).hexdigest()
 
 
 def has_size_limit(spec: ComputeSpec) -> bool:
-    """Whether the document limits the size of the cluster, which catalog work may exceed."""
+    """Whether the document sets the size limit, which catalog work may exceed."""
     if setting(spec, SIZE_LIMIT) is not None:
         return True
     try:

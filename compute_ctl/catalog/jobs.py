@@ -17,7 +17,7 @@ RETRY_MIN_S: Final = 5.0
 
 @dataclass(kw_only=True, slots=True)
 class Job:
-    """Something to do once the configuration of *document* is proven."""
+    """Work to do once the configuration of *document* is proven."""
 
     document: Document
     failures: int = 0
@@ -25,7 +25,7 @@ class Job:
     """Monotonic seconds."""
 
     def failed(self, now: float, *, at_most_s: float) -> None:
-        """Wait longer with every failure, and not in step with others."""
+        """Set the next retry: exponential backoff with jitter."""
         self.failures += 1
         pause = min(RETRY_MIN_S * 2 ** min(self.failures - 1, 16), at_most_s)
         self.retry_at = now + pause * random.uniform(0.5, 1.0)  # noqa: S311 (no secret)
@@ -33,45 +33,45 @@ class Job:
 
 @dataclass(kw_only=True, slots=True)
 class CatalogJob(Job):
-    """The catalog made as a document wants it."""
+    """A change of the catalog to what a document asks for."""
 
-    wanted: DesiredCatalog
+    desired: DesiredCatalog
     sha256: str
     answer: asyncio.Future[CatalogResult]
 
     def end(self, result: CatalogResult) -> None:
-        """Tell those who wait, once."""
+        """Resolve the future, once."""
         if not self.answer.done():
             self.answer.set_result(result)
 
 
 class Stopwatch:
-    """Runs from its making to the end of a run."""
+    """Measures one run, from construction to `record`."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._at = clock.wall()
         self._begun = clock.monotonic()
 
-    def run(self, kind: CatalogKind, outcome: CatalogOutcome, **found: Any) -> CatalogRun:
-        """Return the record of a run that ends now; *found* are its further fields."""
+    def record(self, kind: CatalogKind, outcome: CatalogOutcome, **fields: Any) -> CatalogRun:
+        """Return the record of a run that ends now; *fields* are its further fields."""
         return CatalogRun(
             kind=kind,
             started_at=self._at,
             finished_at=self._clock.wall(),
             duration_ms=(self._clock.monotonic() - self._begun) * 1000,
             outcome=outcome.value,
-            **found,
+            **fields,
         )
 
 
-def unanswered() -> asyncio.Future[CatalogResult]:
-    """Return an answer that is yet to come."""
+def new_result() -> asyncio.Future[CatalogResult]:
+    """Return a future for the result of a new job."""
     return asyncio.get_running_loop().create_future()
 
 
-def resolved(outcome: CatalogOutcome, reason: str = "") -> asyncio.Future[CatalogResult]:
-    """Return an answer that is known at once."""
-    answer = unanswered()
+def known_result(outcome: CatalogOutcome, reason: str = "") -> asyncio.Future[CatalogResult]:
+    """Return a future that has its result already."""
+    answer = new_result()
     answer.set_result(CatalogResult(outcome=outcome, reason=reason))
     return answer

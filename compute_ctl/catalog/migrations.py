@@ -1,11 +1,11 @@
-"""Neon's migrations of a cluster's own catalog: what roles that are older than it must be given.
+"""Neon's migrations of a cluster's catalog: privileges that older roles lack.
 
-How far a cluster is stands in it, in ``neon_migration.migration_id``, as Neon's compute_ctl has it:
-a cluster that either has migrated is left alone by the other. Each migration commits together with
-its number, so each takes effect once, and the first that fails ends the run.
+The cluster records the last one in ``neon_migration.migration_id``, as Neon's compute_ctl does, so
+either program skips what the other has done. Each migration commits together with its number, so
+it takes effect once; the first that fails ends the run.
 
-Number and effect of each are Neon's (compute_tools/src/migrations); 5 to 9 do nothing any more.
-Blocking: for a thread of its own.
+Numbers and effects are Neon's (compute_tools/src/migrations); 5 to 9 do nothing any more.
+Blocking, so it needs a thread of its own.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ UNION ALL
 SELECT format('ALTER ROLE %I NOBYPASSRLS', rolname) FROM pg_roles
 WHERE NOT pg_has_role(oid, {{role}}, 'member') AND rolbypassrls AND NOT starts_with(rolname, 'pg_')
     AND EXISTS (SELECT FROM pg_roles WHERE oid = 10 AND rolname = '{OWN_ADMIN}')"""  # noqa: S608 (a constant)
-"""The second part in a cluster of Neon's alone (10 is the role that initdb made): elsewhere roles
-that no document has made are somebody else's."""
+"""The second part is for Neon's clusters only (10 is the role that initdb created): in others,
+roles that no document created are not ours to change."""
 
 _MEMBERSHIP: Final = """\
 SELECT format('GRANT %I TO %I{option}', rolname, {{role}}) FROM pg_roles
@@ -55,7 +55,7 @@ MIGRATIONS: Final[tuple[str | None, ...]] = (
     _EXECUTE.format(functions="'pg_show_replication_origin_status'", since=0),
     _MEMBERSHIP.format(predefined="pg_signal_backend", option=" WITH ADMIN OPTION"),
 )
-"""Queries that return the statements to run, none where there is nothing to do. The first is 1."""
+"""Queries that return the statements to run, if any. The first has number 1."""
 
 _SERVER: Final = """\
 SELECT pg_is_in_recovery(), EXISTS (SELECT FROM pg_roles WHERE rolname = {role}),
@@ -70,12 +70,12 @@ _REACHED: Final = "SELECT id FROM neon_migration.migration_id WHERE key = 0"
 
 
 def migrate(connstr: str, *, deadline: float, privileged: str) -> int:
-    """Run the migrations that the cluster has not had; return how many. Ends by *deadline*.
+    """Run the migrations that the cluster lacks; return how many. Ends by *deadline*.
 
-    None run on a standby, and none where role *privileged* is missing: they are about that role.
+    None run on a standby, or without role *privileged*, which they are about.
 
     Raises:
-        MigrationError: one failed, or the server did not answer; those before it stay done.
+        MigrationError: one failed, or the server did not answer; earlier ones are kept.
     """
     number = 0
     try:
@@ -96,7 +96,7 @@ def migrate(connstr: str, *, deadline: float, privileged: str) -> int:
 
 
 def _reached(session: PgSession, privileged: str) -> int | None:
-    """Return the number of the last migration the cluster had, None where it is to have none."""
+    """Return the number of the cluster's last migration, None if none may run."""
     ((standby, has_role, prepared),) = session.query(_SERVER.format(role=literal(privileged)))
     if standby == "t" or has_role != "t":
         return None
@@ -112,8 +112,8 @@ def _reached(session: PgSession, privileged: str) -> int | None:
 
 
 def _run(session: PgSession, number: int, privileged: str) -> None:
-    wanted = MIGRATIONS[number - 1]
-    rows = [] if wanted is None else session.query(wanted.format(role=literal(privileged)))
+    query = MIGRATIONS[number - 1]
+    rows = [] if query is None else session.query(query.format(role=literal(privileged)))
     statements = [statement or "" for (statement,) in rows]
     statements.append(f"UPDATE neon_migration.migration_id SET id = {number} WHERE key = 0")  # noqa: S608 (a number)
     session.query(";\n".join(statements))  # one transaction

@@ -1,4 +1,7 @@
-"""What the catalog of a running server holds. Pure data."""
+"""The catalog of a running server, and the plan that changes it. Pure data.
+
+A plan is a sequence of phases; a phase is work on some connections; work is a list of statements.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +25,9 @@ class CatalogDatabase:
     name: str
     owner: str
     restrict_conn: bool = False
-    """Nobody may connect."""
+    """Connections are not allowed."""
     invalid: bool = False
-    """What an interrupted DROP DATABASE has left: it can only be dropped."""
+    """Left by an interrupted DROP DATABASE: it can only be dropped."""
     is_template: bool = False
 
     @property
@@ -35,15 +38,44 @@ class CatalogDatabase:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Catalog:
-    """Roles and databases, by name, and what else decides what can be done with them."""
+    """Roles and databases by name, and the facts that a plan depends on."""
 
     roles: Mapping[str, CatalogRole]
     databases: Mapping[str, CatalogDatabase]
     system_database: str = "postgres"
-    """Where the daemon is connected."""
+    """The database that the daemon is connected to."""
     superuser: str = "postgres"
-    """As whom it acts."""
+    """The role that it acts as."""
     in_recovery: bool = False
     available_extensions: frozenset[str] = frozenset()
     subscriptions_dropped_for: str | None = None
-    """The timeline in which the subscriptions of its parent were dropped last."""
+    """The timeline in which the parent's subscriptions were last dropped."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Statement:
+    """One simple query."""
+
+    label: str
+    """Its name in log and errors."""
+    sql: str = field(repr=False)
+    """May hold a password verifier."""
+    expand: bool = False
+    """The query returns further statements, which are then run."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Work:
+    """Statements to run in order on one connection."""
+
+    statements: tuple[Statement, ...]
+    database: str | None = None
+    """None: the database that the daemon is connected to."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Phase:
+    """Work that requires all earlier phases."""
+
+    name: str
+    work: tuple[Work, ...]

@@ -1,7 +1,7 @@
-"""The schema of a database as SQL, by a pg_dump of its own.
+"""Dumps the schema of a database as SQL, by running pg_dump.
 
-Its output is passed on in pieces as it comes and as fast as the reader takes it; nothing is kept.
-The program ends with the reader, and after five minutes whatever happens.
+The output is streamed at the speed of the reader and never held in memory as a whole. The program
+ends with the reader, and after five minutes in any case.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ PIECE_BYTES: Final = 64 * 1024
 TOTAL_S: Final = 300.0
 AT_ONCE: Final = 2
 _END_S: Final = 5.0
-_OURS: Final = ("public.health_check", "public.health_check_id_seq")
+_OWN_TABLES: Final = ("public.health_check", "public.health_check_id_seq")
 _ENVIRONMENT: Final = ("HOME", "LANG", "LC_ALL", "PATH", "PGPASSFILE", "PGSSLMODE", "TMPDIR")
-"""All that pg_dump gets of ours: no token, no notification socket."""
+"""The environment variables passed to pg_dump: no token, no notification socket."""
 
 
 class PgDump:
-    """Dumps of one server."""
+    """Runs pg_dump against one server."""
 
     def __init__(self, connstr: str, *, program: Path | str) -> None:
-        """*connstr* is a superuser's conninfo; its password is not shown in the process list."""
+        """*connstr* is a superuser's conninfo; its password does not appear in the process list."""
         self._connstr = connstr
         self._program = str(program)
         self._running = 0
 
     async def schema(self, database: str) -> AsyncGenerator[bytes, None]:
-        """Yield the output of pg_dump; to close the generator ends the program.
+        """Yield the output of pg_dump; closing the generator ends the program.
 
         Raises:
-            RequestError: 503 too many run.
-            CatalogError: it failed, perhaps in the middle.
+            RequestError: 503 too many dumps are running.
+            CatalogError: it failed, perhaps after some output.
         """
         if self._running >= AT_ONCE:
             raise RequestError(503, "too many schema dumps at once")
@@ -79,7 +79,7 @@ class PgDump:
             return await asyncio.create_subprocess_exec(
                 self._program,
                 *("--schema-only", "--no-password", "--lock-wait-timeout=10s"),
-                *(f"--exclude-table={name}" for name in _OURS),
+                *(f"--exclude-table={name}" for name in _OWN_TABLES),
                 *("--exclude-schema=neon_migration", "--dbname", conninfo),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,

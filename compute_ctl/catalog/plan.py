@@ -1,8 +1,8 @@
-"""From what a document wants and what the catalog holds to the statements that lead there. Pure.
+"""Plans the statements that change a catalog to what a document asks for. Pure.
 
-A plan is a list of phases; one that fails ends it, but only after all its steps were tried. The
-work for different databases within a phase may be done at once. Every step may be run again after
-a failure: those that are done already are not planned a second time.
+A phase that fails ends the plan, but only after all of its statements were tried. The work of one
+phase in different databases may run concurrently. After a failure a new plan is made, which leaves
+out what has been done; so every statement may be run again.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from typing import Final
 
 from compute_ctl.catalog import statements as sql
 from compute_ctl.catalog.desired import DesiredCatalog
-from compute_ctl.catalog.model import Catalog, CatalogRole
-from compute_ctl.catalog.steps import Phase, Statement, Work
+from compute_ctl.catalog.model import Catalog, CatalogRole, Phase, Statement, Work
 from compute_ctl.document.spec import DeltaOp
 from compute_ctl.errors import CatalogError
 from compute_ctl.sql.quoting import identifier, literal
@@ -23,20 +22,20 @@ PRIVILEGED_ROLE: Final = "neon_superuser"
 
 
 def plan(
-    wanted: DesiredCatalog,
+    desired: DesiredCatalog,
     catalog: Catalog,
     *,
     privileged: str = PRIVILEGED_ROLE,
     may_replicate: bool = True,
 ) -> tuple[Phase, ...]:
-    """Return the phases that are needed; none where all is as wanted.
+    """Return the phases that are needed; none if nothing differs.
 
-    *privileged* is the role that all others join; *may_replicate* is for where it is made.
+    All other roles become members of role *privileged*; *may_replicate* is an option of that role.
 
     Raises:
-        CatalogError: it cannot be done, or must not.
+        CatalogError: the change is impossible or not allowed.
     """
-    planner = _Planner(wanted, catalog, privileged, may_replicate=may_replicate)
+    planner = _Planner(desired, catalog, privileged, may_replicate=may_replicate)
     phases = (
         Phase(name="subscriptions", work=tuple(planner.subscriptions_of_dropped())),
         _single("privileged role", planner.privileged_role()),
@@ -51,53 +50,53 @@ def plan(
         _single("role drops", planner.drop_roles()),
         _single("subscriptions done", planner.subscriptions_done()),
     )
-    return tuple(phase for phase in phases if any(work.steps for work in phase.work))
+    return tuple(phase for phase in phases if any(work.statements for work in phase.work))
 
 
-def _single(name: str, steps: Iterable[Statement]) -> Phase:
-    return Phase(name=name, work=(Work(steps=tuple(steps)),))
+def _single(name: str, statements: Iterable[Statement]) -> Phase:
+    return Phase(name=name, work=(Work(statements=tuple(statements)),))
 
 
 class _Planner:
-    """Plans phase after phase, on the catalog as the earlier ones leave it."""
+    """Plans one phase after the other, each on the catalog that the earlier ones produce."""
 
     def __init__(
-        self, wanted: DesiredCatalog, catalog: Catalog, privileged: str, *, may_replicate: bool
+        self, desired: DesiredCatalog, catalog: Catalog, privileged: str, *, may_replicate: bool
     ) -> None:
         self._may_replicate = may_replicate
-        self._wanted = wanted
+        self._desired = desired
         self._catalog = catalog
         self._privileged = privileged
         self._roles = dict(catalog.roles)
         self._databases = dict(catalog.databases)
 
     def _deltas(self, action: str) -> Iterator[DeltaOp]:
-        return (delta for delta in self._wanted.deltas if delta.action == action)
+        return (delta for delta in self._desired.deltas if delta.action == action)
 
     def subscriptions_of_dropped(self) -> Iterator[Work]:
-        """A database with a subscription cannot be dropped."""
+        """Drop subscriptions first: a database that has one cannot be dropped."""
         for delta in self._deltas("delete_db"):
             database = self._databases.get(delta.name)
             if database is not None and database.usable:
-                yield Work(database=delta.name, steps=(_drop_subscriptions(delta.name),))
+                yield Work(database=delta.name, statements=(_drop_subscriptions(delta.name),))
 
     def privileged_role(self) -> Iterator[Statement]:
-        """The role that all others are members of."""
+        """Create the role that all others are members of."""
         if self._privileged not in self._roles:
             statement = sql.create_privileged_role(
                 self._privileged, may_replicate=self._may_replicate, known=self._roles
             )
-            yield Statement(what=f'create role "{self._privileged}"', sql=statement)
+            yield Statement(label=f'create role "{self._privileged}"', sql=statement)
 
     def invalid_databases(self) -> Iterator[Statement]:
-        """What an interrupted DROP DATABASE has left."""
+        """Drop databases left by an interrupted DROP DATABASE."""
         for name, database in list(self._databases.items()):
             if database.invalid:
                 yield _drop_database(name)
                 del self._databases[name]
 
     def rename_roles(self) -> Iterator[Statement]:
-        """Done already where only the new name exists."""
+        """Rename roles; a role that only has its new name has been renamed before."""
         for delta in self._deltas("rename_role"):
             new = delta.new_name or ""
             old = self._roles.get(delta.name)
@@ -106,10 +105,10 @@ class _Planner:
             if new in self._roles:
                 raise CatalogError(f'could not rename role "{delta.name}": "{new}" exists')
             yield Statement(
-                what=f'rename role "{delta.name}" to "{new}"',
+                label=f'rename role "{delta.name}" to "{new}"',
                 sql=f"ALTER ROLE {identifier(delta.name)} RENAME TO {identifier(new)}",
             )
-            # The server forgets an md5 password then: the name is its salt.
+            # A rename clears an md5 password, whose salt is the name.
             kept = old.encrypted_password
             forgotten = kept is not None and kept.startswith("md5")
             del self._roles[delta.name]
@@ -119,19 +118,19 @@ class _Planner:
                     self._databases[name] = replace(database, owner=new)
 
     def make_roles(self) -> Iterator[Statement]:
-        """An existing role is only touched where its password differs."""
-        for role in self._wanted.roles:
+        """Create missing roles; alter an existing one only if its password differs."""
+        for role in self._desired.roles:
             known = self._roles.get(role.name)
             if known is None:
-                plain = role.name in self._wanted.plain_roles
+                plain = role.name in self._desired.plain_roles
                 statement = sql.create_role(role, privileged=None if plain else self._privileged)
-                yield Statement(what=f'create role "{role.name}"', sql=statement)
+                yield Statement(label=f'create role "{role.name}"', sql=statement)
             elif known.encrypted_password != sql.stored_password(role):
-                yield Statement(what=f'alter role "{role.name}"', sql=sql.alter_role(role))
+                yield Statement(label=f'alter role "{role.name}"', sql=sql.alter_role(role))
 
     def rename_and_drop_databases(self) -> Iterator[Statement]:
-        """In the order of the document."""
-        for delta in self._wanted.deltas:
+        """Rename and drop databases in the order of the document."""
+        for delta in self._desired.deltas:
             if delta.action == "delete_db" and delta.name in self._databases:
                 self._refuse_system(delta.name, "drop")
                 yield from self._drop(delta.name)
@@ -147,7 +146,7 @@ class _Planner:
         database = self._databases.pop(name)
         if database.is_template:
             yield Statement(
-                what=f'make "{name}" no template',
+                label=f'unmark "{name}" as a template',
                 sql=f"ALTER DATABASE {identifier(name)} IS_TEMPLATE false",
             )
         yield _drop_database(name)
@@ -156,83 +155,83 @@ class _Planner:
         if new in self._databases:
             raise CatalogError(f'could not rename database "{old}": "{new}" exists')
         yield Statement(
-            what=f'end the sessions of database "{old}"',
+            label=f'end the sessions of database "{old}"',
             sql=sql.END_SESSIONS.format(database=literal(old)),
         )
         yield Statement(
-            what=f'rename database "{old}" to "{new}"',
+            label=f'rename database "{old}" to "{new}"',
             sql=f"ALTER DATABASE {identifier(old)} RENAME TO {identifier(new)}",
         )
         self._databases[new] = replace(self._databases.pop(old), name=new)
 
     def make_databases(self) -> Iterator[Statement]:
-        """Of an existing database only the owner is looked at."""
-        for database in self._wanted.databases:
+        """Create missing databases; of an existing one only the owner is changed."""
+        for database in self._desired.databases:
             known, name = self._databases.get(database.name), identifier(database.name)
             if known is None:
                 statement = sql.create_database(database)
-                yield Statement(what=f'create database "{database.name}"', sql=statement)
+                yield Statement(label=f'create database "{database.name}"', sql=statement)
                 grant = f"GRANT ALL PRIVILEGES ON DATABASE {name} TO {identifier(self._privileged)}"
-                yield Statement(what=f'grant privileges on database "{database.name}"', sql=grant)
+                yield Statement(label=f'grant privileges on database "{database.name}"', sql=grant)
             elif known.owner != database.owner:
                 yield Statement(
-                    what=f'give database "{database.name}" to "{database.owner}"',
+                    label=f'give database "{database.name}" to "{database.owner}"',
                     sql=f"ALTER DATABASE {name} OWNER TO {identifier(database.owner)}",
                 )
 
     def inside_databases(self) -> Iterator[Work]:
-        """What needs a connection to each database."""
+        """Work that needs a connection to each database."""
         roles_to_drop = self._roles_to_drop()
         owners = {one.name: one.owner for one in self._databases.values() if one.usable}
         owners |= {
             one.name: one.owner
-            for one in self._wanted.databases
+            for one in self._desired.databases
             if one.name not in self._databases or self._databases[one.name].usable
         }
-        ours = {one.name for one in self._wanted.databases}
+        ours = {one.name for one in self._desired.databases}
         system = self._catalog.system_database
         for name, owner in owners.items():
-            steps = [step for role in roles_to_drop for step in self._forget_role(role, owner)]
+            statements = [one for role in roles_to_drop for one in self._forget_role(role, owner)]
             if name in ours and name != system:
-                steps += self._schema_permissions(owner)
+                statements += self._schema_permissions(owner)
             if self._drops_subscriptions:
-                steps.append(_drop_subscriptions(name))
-            if steps:
-                yield Work(database=name, steps=tuple(steps))
+                statements.append(_drop_subscriptions(name))
+            if statements:
+                yield Work(database=name, statements=tuple(statements))
 
     def _roles_to_drop(self) -> list[str]:
-        """The roles to drop; what the daemon's own roles own is never given away."""
+        """Return the existing roles to drop. Raises CatalogError for the daemon's own roles."""
         for delta in self._deltas("delete_role"):
             if delta.name in (self._catalog.superuser, self._privileged):
                 raise CatalogError(f'cannot drop role "{delta.name}": the daemon needs it')
         return [delta.name for delta in self._deltas("delete_role") if delta.name in self._roles]
 
     def _forget_role(self, role: str, owner: str) -> Iterator[Statement]:
-        """Give away what *role* owns in one database, and take back what it was granted."""
+        """Reassign what *role* owns in one database, and revoke what it was granted."""
         new_owner = owner if owner != role else self._catalog.superuser
         name = identifier(role)
         yield Statement(
-            what=f'revoke what others granted to role "{role}"',
+            label=f'revoke what others granted to role "{role}"',
             sql=sql.REVOKE_FOREIGN_GRANTS.format(role=literal(role), quoted=literal(name)),
             expand=True,
         )
         yield Statement(
-            what=f'reassign what role "{role}" owns',
+            label=f'reassign what role "{role}" owns',
             sql=sql.REASSIGN_OWNED.format(role=name, to=identifier(new_owner)),
         )
 
     def _schema_permissions(self, owner: str) -> Iterator[Statement]:
         privileged = literal(self._privileged)
-        for what, statement in (
+        for label, statement in (
             ("give schema public away", sql.OWN_SCHEMA_PUBLIC.format(owner=literal(owner))),
             ("grant schema public to web_access", sql.GRANT_WEB_ACCESS),
             ("default privileges", sql.DEFAULT_PRIVILEGES.format(privileged=privileged)),
         ):
-            yield Statement(what=what, sql=statement, expand=True)
+            yield Statement(label=label, sql=statement, expand=True)
 
     def extensions(self) -> Iterator[Statement]:
-        """Those that the server has; the rest is not ours to install."""
-        for name in self._wanted.extensions:
+        """Create the extensions that are available on the server."""
+        for name in self._desired.extensions:
             if name not in self._catalog.available_extensions:
                 continue
             statement = f"CREATE EXTENSION IF NOT EXISTS {identifier(name)}"
@@ -240,43 +239,43 @@ class _Planner:
                 statement = sql.NEON_EXTENSION
             elif name == "pg_stat_statements":
                 statement += " WITH SCHEMA public"
-            yield Statement(what=f'create extension "{name}"', sql=statement)
-        if self._wanted.audit:
+            yield Statement(label=f'create extension "{name}"', sql=statement)
+        if self._desired.audit:
             system = identifier(self._catalog.system_database)
             yield Statement(
-                what="do not audit the system database",
+                label="do not audit the system database",
                 sql=f"ALTER DATABASE {system} SET pgaudit.log TO 'none'",
             )
 
     def health_check(self) -> Iterator[Statement]:
-        """The table that `check_writability` writes to."""
-        yield Statement(what="create the health check", sql=sql.HEALTH_CHECK, expand=True)
+        """Create the table that `check_writability` writes to."""
+        yield Statement(label="create the health check", sql=sql.HEALTH_CHECK, expand=True)
 
     def drop_roles(self) -> Iterator[Statement]:
-        """Last: by now nothing depends on them."""
+        """Drop roles last, when nothing depends on them."""
         for role in self._roles_to_drop():
             yield Statement(
-                what=f'drop role "{role}"', sql=f"DROP ROLE IF EXISTS {identifier(role)}"
+                label=f'drop role "{role}"', sql=f"DROP ROLE IF EXISTS {identifier(role)}"
             )
 
     @property
     def _drops_subscriptions(self) -> bool:
-        timeline = self._wanted.drop_subscriptions_for
+        timeline = self._desired.drop_subscriptions_for
         return timeline is not None and timeline != self._catalog.subscriptions_dropped_for
 
     def subscriptions_done(self) -> Iterator[Statement]:
-        """Remember it in the cluster itself: a branch of it is another timeline."""
-        if self._drops_subscriptions and self._wanted.drop_subscriptions_for is not None:
-            timeline = literal(self._wanted.drop_subscriptions_for)
+        """Record it in the cluster itself, with the timeline: a branch has another one."""
+        if self._drops_subscriptions and self._desired.drop_subscriptions_for is not None:
+            timeline = literal(self._desired.drop_subscriptions_for)
             statement = sql.SUBSCRIPTIONS_DROPPED.format(timeline=timeline)
-            yield Statement(what="remember that subscriptions are dropped", sql=statement)
+            yield Statement(label="remember that subscriptions are dropped", sql=statement)
 
 
 def _drop_subscriptions(database: str) -> Statement:
-    what = f'drop the subscriptions of database "{database}"'
-    return Statement(what=what, sql=sql.DROP_SUBSCRIPTIONS, expand=True)
+    label = f'drop the subscriptions of database "{database}"'
+    return Statement(label=label, sql=sql.DROP_SUBSCRIPTIONS, expand=True)
 
 
 def _drop_database(name: str) -> Statement:
     statement = f"DROP DATABASE IF EXISTS {identifier(name)} WITH (FORCE)"
-    return Statement(what=f'drop database "{name}"', sql=statement)
+    return Statement(label=f'drop database "{name}"', sql=statement)

@@ -1,7 +1,7 @@
-"""Answers what callers of the API ask of the running server over SQL.
+"""The queries behind the HTTP routes that need SQL.
 
-Each question has a connection of its own, in a thread, for ten seconds at most. Few are answered at
-once, so that callers cannot use up the connection slots.
+Each query has its own connection, in a thread, for at most ten seconds. Only a few run at once, so
+that callers of the API cannot use up the connection slots.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
-from pathlib import Path
 from typing import Final, TypeVar
 
 import msgspec
@@ -23,7 +22,7 @@ from compute_ctl.sql.quoting import check_object_name, identifier, literal
 from compute_ctl.sql.session import PgSession
 from compute_ctl.system.blocking_worker import in_thread
 
-ANSWER_S: Final = 10.0
+QUERY_S: Final = 10.0
 INSTALL_S: Final = 60.0
 AT_ONCE: Final = 4
 NO_DATABASE: Final = "database does not exist"
@@ -56,17 +55,17 @@ T = TypeVar("T")
 
 
 class CatalogQueries:
-    """One server, asked; raises ComputeError, as RequestError where the status matters."""
+    """Queries one server. Raises ComputeError, or RequestError to choose the status."""
 
-    def __init__(self, connstr: str, *, pg_dump: Path | str) -> None:
-        """*connstr* is a superuser's; *pg_dump* is a program of the server's major version."""
+    def __init__(self, connstr: str, *, pg_dump: PgDump) -> None:
+        """*connstr* is a superuser's."""
         self._connstr = connstr
-        self._dump = PgDump(connstr, program=pg_dump)
+        self._pg_dump = pg_dump
         self._free = asyncio.Semaphore(AT_ONCE)
 
     async def dbs_and_roles(self) -> Mapping[str, object]:
-        """Return all `roles` and `databases`; the roles with their password verifiers."""
-        catalog = await self._ask(read_catalog)
+        """Return all `roles`, with their password verifiers, and all `databases`."""
+        catalog = await self._query(read_catalog)
         return {
             "roles": [
                 {
@@ -89,27 +88,27 @@ class CatalogQueries:
         }
 
     async def check_writability(self) -> None:
-        """Write a row; a disk that is full is no error: that is a limit the user has reached."""
-        await self._ask(_write)
+        """Write a row. A full disk is not an error: the user has reached a limit."""
+        await self._query(_write)
 
     async def insights(self) -> Mapping[str, object]:
-        """Return the hundred statements that took longest as `pg_stat_statements`."""
-        return await self._ask(_insights)
+        """Return the hundred slowest statements as `pg_stat_statements`."""
+        return await self._query(_insights)
 
     async def database_schema(self, database: str) -> AsyncGenerator[bytes, None]:
-        """Yield the schema of *database* as SQL; what is wrong comes before the first piece."""
-        catalog = await self._ask(read_catalog)
+        """Yield the schema of *database* as SQL; most errors come before the first piece."""
+        catalog = await self._query(read_catalog)
         known = catalog.databases.get(database)
         if known is None or not known.usable:
             raise RequestError(404, NO_DATABASE)
-        async with aclosing(self._dump.schema(database)) as pieces:
+        async with aclosing(self._pg_dump.schema(database)) as pieces:
             async for piece in pieces:
                 yield piece
 
     async def install_extension(self, *, extension: str, database: str, version: str) -> None:
-        """Make the extension in *database*, or bring it to *version*."""
+        """Create the extension in *database*, or update it to *version*."""
         _check(extension=extension, database=database)
-        await self._ask(
+        await self._query(
             lambda session: _install(session, extension, version),
             database=database,
             within_s=INSTALL_S,
@@ -118,37 +117,37 @@ class CatalogQueries:
     async def grant(
         self, *, database: str, schema: str, role: str, privileges: Sequence[str]
     ) -> None:
-        """Grant what *role* does not have yet on *schema*; nothing is written for nothing."""
+        """Grant the privileges on *schema* that *role* lacks; write nothing if it has all."""
         _check(database=database, schema=schema, role=role)
         unknown = sorted(set(privileges) - PRIVILEGES)
         if unknown:
             raise RequestError(422, f'unknown privilege "{unknown[0][:40]}"')
-        await self._ask(
+        await self._query(
             lambda session: _grant(session, schema, role, privileges), database=database
         )
 
-    async def _ask(
+    async def _query(
         self,
-        question: Callable[[PgSession], T],
+        query: Callable[[PgSession], T],
         *,
         database: str | None = None,
-        within_s: float = ANSWER_S,
+        within_s: float = QUERY_S,
     ) -> T:
-        """Return the answer to *question*. Raises ProbeError, RequestError."""
+        """Return the result of *query*. Raises ProbeError, RequestError."""
         deadline = time.monotonic() + within_s
 
-        def ask() -> T:
+        def run() -> T:
             session = self._open(deadline, database)
             try:
-                return question(session)
+                return query(session)
             finally:
                 session.close()
 
         if self._free.locked():
-            raise RequestError(503, "too many questions to postgres at once")
+            raise RequestError(503, "too many queries at once")
         async with self._free:
             try:
-                return await in_thread(ask, name="desk", within_s=within_s)
+                return await in_thread(run, name="catalog query", within_s=within_s)
             except TimeoutError as error:
                 raise ProbeError(f"postgres did not answer within {within_s:g} s") from error
 
@@ -159,7 +158,7 @@ class CatalogQueries:
             if database is None:
                 raise
             session = open_session(self._connstr, deadline)
-        # libpq does not tell why a connection was refused, except in prose.
+        # libpq gives the reason of a refused connection only as text.
         try:
             if not session.query(_DATABASE.format(name=literal(database))):
                 raise RequestError(404, NO_DATABASE)
@@ -186,7 +185,7 @@ def _write(session: PgSession) -> None:
             for (statement,) in session.query(HEALTH_CHECK):
                 session.query(statement or "")
     except SqlError as error:
-        if error.sqlstate != _DISK_FULL:  # a limit that the user reached is no trouble of ours
+        if error.sqlstate != _DISK_FULL:
             raise
 
 

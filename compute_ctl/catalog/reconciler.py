@@ -1,25 +1,21 @@
-"""Decides when catalog work is done: after the heal, once for what is wanted, again if it failed.
+"""Decides when catalog work runs: after the configuration is proven, and again after a failure.
 
-A wish waits until the configuration of its document is proven, and what `runs` remembers as done
-is not done again. The cluster's migrations come after that, once in the life of a daemon; nobody
-waits for them. Nothing here holds up the reconciler.
+A job waits until the configuration of its document is proven; work that `runner` remembers as done
+is not repeated. The cluster's migrations run after the first job that succeeds, once in the
+lifetime of the daemon, and nothing waits for them. None of this delays the configuration.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
 from compute_ctl.catalog.desired import NO_TIMELINE, DesiredCatalog
-from compute_ctl.catalog.jobs import CatalogJob, Job, resolved, unanswered
-from compute_ctl.catalog.overrides import SizeLimitOverride
+from compute_ctl.catalog.jobs import CatalogJob, Job, known_result, new_result
+from compute_ctl.catalog.overrides import SizeLimitOverride, SubscriberOverride
 from compute_ctl.catalog.runner import CatalogRunner
-from compute_ctl.catalog.subscribers import SubscriberOverride
 from compute_ctl.document.render import SUBSCRIBERS_HOLD
 from compute_ctl.document.spec import Document
 from compute_ctl.errors import CatalogError
@@ -28,109 +24,106 @@ from compute_ctl.ports import CatalogOutcome, CatalogResult, Clock, Postgres
 
 logger = logging.getLogger(__name__)
 
-LOOK_S: Final = 1.0
-"""How often to look whether the configuration is proven, where nobody says so."""
+POLL_S: Final = 1.0
+"""Between two checks whether a job can begin, where nothing calls `wake`."""
 
 
-@dataclass(kw_only=True)
 class CatalogReconciler:
-    """Keeps the catalog of one node as documents want it; `run` is its task."""
+    """Updates the catalog of one node as documents ask for it; `run` is its task."""
 
-    node: Node
-    postgres: Postgres
-    clock: Clock
-    connstr: str = field(repr=False)
-    pgdata: Path
-    save: Callable[[], Awaitable[None]]
-    """Keeps the node's state on disk."""
-    privileged: str = "neon_superuser"
-    may_replicate: bool = True
-    always: bool = True
-    """Also where a document lists nothing: the privileged role and the health check."""
-    deadline_s: float = 300.0
-    retry_max_s: float = 300.0
-    _job: CatalogJob | None = None
-    _migrations: Job | None = None
-    _migrated: bool = False
-    _as_wanted: bool = False
-    _poke: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def __post_init__(self) -> None:
-        self._size_limit = SizeLimitOverride(self.pgdata, reload=self.postgres.reload)
-        self._subscribers = SubscriberOverride(self.pgdata, reload=self.postgres.reload)
-        self._runner = CatalogRunner(
-            node=self.node,
-            clock=self.clock,
-            connstr=self.connstr,
-            save=self.save,
-            size_limit=self._size_limit,
-            privileged=self.privileged,
-            may_replicate=self.may_replicate,
-            deadline_s=self.deadline_s,
-        )
+    def __init__(
+        self,
+        *,
+        node: Node,
+        postgres: Postgres,
+        clock: Clock,
+        runner: CatalogRunner,
+        size_limit: SizeLimitOverride,
+        subscribers: SubscriberOverride,
+        always: bool,
+        retry_max_s: float,
+    ) -> None:
+        """*always*: also for a document that lists nothing, since the privileged role and the
+        health check are needed anyway. *retry_max_s*: the longest delay before a retry.
+        """
+        self._node = node
+        self._postgres = postgres
+        self._clock = clock
+        self._runner = runner
+        self._size_limit = size_limit
+        self._subscribers = subscribers
+        self._always = always
+        self._retry_max_s = retry_max_s
+        self._job: CatalogJob | None = None
+        self._migrations: Job | None = None
+        self._migrated = False
+        self._up_to_date = False
+        self._wakeup = asyncio.Event()
 
     def before_start(self) -> None:
-        """Prepare the start of a server that is ours, with what is written."""
-        node = self.node
+        """Disable subscribers, where the server about to start is to drop its subscriptions."""
+        node = self._node
         dropped = node.state.subscriptions_dropped_for == (node.timeline or NO_TIMELINE)
         if node.written is not None and SUBSCRIBERS_HOLD in node.written.body and not dropped:
-            self._subscribers.hold()
+            self._subscribers.write()
 
-    # What the reconciler asks for
+    # Requests
 
     def request(self, document: Document, *, force: bool = False) -> asyncio.Future[CatalogResult]:
-        """Have the catalog made as *document* wants it, once its configuration is proven.
+        """Update the catalog to match *document* once its configuration is proven.
 
-        The result comes after the first attempt; one that failed is tried again. *force*: also
-        where it was done before, except for delta operations.
+        The future holds the result of the first attempt; a failed one is retried. *force* repeats
+        work that was done before, except delta operations.
         """
-        desired = self.node.desired
-        if desired is None or desired.content_sha256 != document.content_sha256:
-            return resolved(CatalogOutcome.SUPERSEDED)
-        self._as_wanted = False
+        newest = self._node.desired
+        if newest is None or newest.content_sha256 != document.content_sha256:
+            return known_result(CatalogOutcome.SUPERSEDED)
+        self._up_to_date = False
         try:
-            wanted = DesiredCatalog.of(document)
+            desired = DesiredCatalog.of(document)
         except CatalogError as error:
             self._drop_job()
-            self.node.server.catalog_error = str(error)
+            self._node.server.catalog_error = str(error)
             logger.error("catalog: %s", error)
-            return resolved(CatalogOutcome.FAILED, str(error))
-        if wanted is None or (wanted.nothing and not self.always):
+            return known_result(CatalogOutcome.FAILED, str(error))
+        if desired is None or (desired.empty and not self._always):
             self._migrations = None
-            self._nothing_to_do()
-            return resolved(CatalogOutcome.SKIPPED)
-        sha256 = wanted.sha256
+            self._set_up_to_date()
+            return known_result(CatalogOutcome.SKIPPED)
+        sha256 = desired.sha256
         if not force:
             if self._job is not None and self._job.sha256 == sha256:
-                self._job.document = document  # its configuration may be another
+                self._job.document = document  # may differ in its configuration
                 return self._job.answer
-            if self.node.state.catalog_sha256 == sha256:
-                self._then_migrate(document)
-                self._nothing_to_do()
-                return resolved(CatalogOutcome.UNCHANGED)
+            if self._node.state.catalog_sha256 == sha256:
+                self._request_migrations(document)
+                self._set_up_to_date()
+                return known_result(CatalogOutcome.UNCHANGED)
         self._drop_job()
-        self._job = CatalogJob(document=document, wanted=wanted, sha256=sha256, answer=unanswered())
+        self._job = CatalogJob(
+            document=document, desired=desired, sha256=sha256, answer=new_result()
+        )
         self.wake()
         return self._job.answer
 
     def wake(self) -> None:
-        """Look again whether work can begin."""
-        self._poke.set()
+        """Check again whether work can begin."""
+        self._wakeup.set()
 
-    def _then_migrate(self, document: Document) -> None:
+    def _request_migrations(self, document: Document) -> None:
         if self._migrated:
             return
         if self._migrations is None:
             self._migrations = Job(document=document)
-        self._migrations.document = document  # its configuration may be another
+        self._migrations.document = document  # may differ in its configuration
         self.wake()
 
-    def _nothing_to_do(self) -> None:
-        """Forget an earlier wish and why it failed; the migrations' own failure stays."""
+    def _set_up_to_date(self) -> None:
+        """Drop the pending job and its error; an error of the migrations stays."""
         self._drop_job()
-        self._as_wanted = True
+        self._up_to_date = True
         if self._migrations is None or not self._migrations.failures:
-            self.node.server.catalog_error = None
+            self._node.server.catalog_error = None
 
     def _drop_job(self) -> None:
         if self._job is not None:
@@ -138,33 +131,33 @@ class CatalogReconciler:
             self._job = None
             self._runner.stop()
 
-    # The loop
+    # The task
 
     async def run(self) -> None:
-        """Work for as long as the daemon lives."""
+        """Run jobs until cancelled."""
         if await asyncio.to_thread(self._size_limit.remove):
-            logger.warning("an earlier daemon had left the size limit lifted: removed")
+            logger.warning("removed the size limit override of an earlier daemon")
         try:
             while True:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(self._pause()):
-                        await self._poke.wait()
-                self._poke.clear()
+                        await self._wakeup.wait()
+                self._wakeup.clear()
                 await self._turn()
         finally:
             self._runner.stop()
 
     def _pause(self) -> float | None:
-        if self._size_limit.doubtful or self._subscribers.held:
-            return LOOK_S
+        if self._size_limit.needs_verify or self._subscribers.active:
+            return POLL_S
         job = self._job or self._migrations
-        return max(job.retry_at - self.clock.monotonic(), LOOK_S) if job else None
+        return max(job.retry_at - self._clock.monotonic(), POLL_S) if job else None
 
     async def _turn(self) -> None:
-        if self._size_limit.doubtful and self.postgres.ready:
+        if self._size_limit.needs_verify and self._postgres.ready:
             await self._runner.verify_size_limit()
-        if self._subscribers.held and self._as_wanted and self.postgres.ready:
-            await asyncio.to_thread(self._subscribers.release)
+        if self._subscribers.active and self._up_to_date and self._postgres.ready:
+            await asyncio.to_thread(self._subscribers.remove)
         job, migrations = self._job, self._migrations
         if job is not None:
             if self._may_begin(job):
@@ -179,21 +172,21 @@ class CatalogReconciler:
             return
         if result.good:
             self._job = None
-            self._as_wanted = True
-            self.node.server.catalog_error = None
+            self._up_to_date = True
+            self._node.server.catalog_error = None
             if result.outcome is CatalogOutcome.DONE:
-                self._then_migrate(job.document)
+                self._request_migrations(job.document)
             return
-        self.node.server.catalog_error = result.reason
-        job.failed(self.clock.monotonic(), at_most_s=self.retry_max_s)
+        self._node.server.catalog_error = result.reason
+        job.failed(self._clock.monotonic(), at_most_s=self._retry_max_s)
 
     def _may_begin(self, job: Job) -> bool:
-        applied = self.node.state.applied
+        applied = self._node.state.applied
         return (
-            self.postgres.ready
-            and not self.node.terminating
-            and job.retry_at <= self.clock.monotonic()
-            and self.node.proven
+            self._postgres.ready
+            and not self._node.terminating
+            and job.retry_at <= self._clock.monotonic()
+            and self._node.proven
             and applied is not None
             and applied.content_sha256 == job.document.content_sha256
         )
@@ -202,10 +195,10 @@ class CatalogReconciler:
         try:
             await self._runner.migrate()
         except CatalogError as error:
-            self.node.server.catalog_error = str(error)
-            job.failed(self.clock.monotonic(), at_most_s=self.retry_max_s)
+            self._node.server.catalog_error = str(error)
+            job.failed(self._clock.monotonic(), at_most_s=self._retry_max_s)
             return
         self._migrated = True
         if self._migrations is job:
             self._migrations = None
-            self.node.server.catalog_error = None
+            self._node.server.catalog_error = None

@@ -1,8 +1,8 @@
-"""Carries out catalog work, a piece at a time, and keeps the record of each run.
+"""Runs catalog jobs, one at a time, and records each run.
 
-Work that is done is remembered by the hash of the wish in state.json, so a refresh that moves
-pageservers costs no SQL; a delta operation is remembered by its operation, so it never runs again
-for another reason. When work is done is the reconciler's business.
+Completed work is remembered in state.json by the hash of the desired catalog, so a refresh that
+moves pageservers costs no SQL; delta operations are remembered by their operation, so they never
+run twice. `reconciler` decides when a job runs.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -22,34 +22,36 @@ from compute_ctl.catalog.jobs import CatalogJob, Stopwatch
 from compute_ctl.catalog.migrations import migrate
 from compute_ctl.catalog.overrides import SizeLimitOverride
 from compute_ctl.catalog.sessions import open_session
-from compute_ctl.catalog.workroom import Workroom
 from compute_ctl.decisions.model import CatalogKind
-from compute_ctl.errors import CatalogError, MigrationError, StoreError
+from compute_ctl.errors import CatalogError, MigrationError, ProbeError, StoreError
 from compute_ctl.node import Node
 from compute_ctl.ports import CatalogOutcome, CatalogResult, Clock
+from compute_ctl.system.blocking_worker import BlockingWorker
 
 logger = logging.getLogger(__name__)
 
 KEPT_OPERATIONS: Final = 100
 THREAD_MARGIN_S: Final = 5.0
 
+T = TypeVar("T")
+
 
 @dataclass(kw_only=True)
 class CatalogRunner:
-    """Work on the catalog of one server, for its reconciler."""
+    """Runs work on the catalog of one server."""
 
     node: Node
     clock: Clock
     connstr: str = field(repr=False)
     save: Callable[[], Awaitable[None]]
-    """Keeps the node's state on disk."""
+    """Writes the node's state to disk."""
     size_limit: SizeLimitOverride
     privileged: str
     may_replicate: bool
     deadline_s: float
-    """Of each run."""
+    """Time limit of each run."""
     _stopped: threading.Event = field(default_factory=threading.Event)
-    _room: Workroom = field(default_factory=Workroom)
+    _worker: BlockingWorker = field(default_factory=lambda: BlockingWorker("catalog"))
 
     def stop(self) -> None:
         """Stop the running job after its current statement."""
@@ -73,7 +75,7 @@ class CatalogRunner:
             outcome = await self._execute(executor, job)
         except CatalogError as error:
             reason = str(error)
-        run = watch.run(
+        run = watch.record(
             CatalogKind.CATALOG,
             outcome,
             reason=reason,
@@ -91,10 +93,10 @@ class CatalogRunner:
         return result
 
     async def _execute(self, executor: PlanExecutor, job: CatalogJob) -> CatalogOutcome:
-        wanted = job.wanted.without(self.node.state.done_operations)
+        desired = job.desired.without(self.node.state.done_operations)
         limit = self.deadline_s + THREAD_MARGIN_S
-        possible = await self._room.run(
-            lambda: executor.run(wanted), name="catalog", within_s=limit
+        possible = await self._in_thread(
+            lambda: executor.run(desired), name="catalog", within_s=limit
         )
         if not possible:
             return CatalogOutcome.SKIPPED
@@ -104,13 +106,13 @@ class CatalogRunner:
     async def _remember(self, job: CatalogJob) -> None:
         state = self.node.state
         done = state.done_operations
-        if job.wanted.operation and job.wanted.operation not in done:
-            done = (*done, job.wanted.operation)[-KEPT_OPERATIONS:]
+        if job.desired.operation and job.desired.operation not in done:
+            done = (*done, job.desired.operation)[-KEPT_OPERATIONS:]
         self.node.state = msgspec.structs.replace(
             state,
             catalog_sha256=job.sha256,
             done_operations=done,
-            subscriptions_dropped_for=job.wanted.drop_subscriptions_for
+            subscriptions_dropped_for=job.desired.drop_subscriptions_for
             or state.subscriptions_dropped_for,
         )
         try:
@@ -119,14 +121,14 @@ class CatalogRunner:
             logger.warning("%s", error)
 
     async def migrate(self) -> None:
-        """Bring the cluster to the last migration, unless it is there; record it if it was not.
+        """Run the migrations that the cluster lacks, and record the run if there were any.
 
         Raises:
-            CatalogError: it failed, which is recorded and logged.
+            CatalogError: one failed; this is recorded and logged.
         """
         watch, deadline = Stopwatch(self.clock), time.monotonic() + self.deadline_s
         try:
-            count = await self._room.run(
+            count = await self._in_thread(
                 lambda: migrate(self.connstr, deadline=deadline, privileged=self.privileged),
                 name="migrations",
                 within_s=self.deadline_s + THREAD_MARGIN_S,
@@ -134,16 +136,16 @@ class CatalogRunner:
         except CatalogError as error:
             number = error.number if isinstance(error, MigrationError) else None
             kind, outcome = CatalogKind.MIGRATIONS, CatalogOutcome.FAILED
-            run = watch.run(kind, outcome, reason=str(error), failed_migration=number)
+            run = watch.record(kind, outcome, reason=str(error), failed_migration=number)
             self.node.catalog_ran(run)
             logger.error("%s", error)
             raise
         if count:
-            run = watch.run(CatalogKind.MIGRATIONS, CatalogOutcome.DONE, statements=count)
+            run = watch.record(CatalogKind.MIGRATIONS, CatalogOutcome.DONE, statements=count)
             self.node.catalog_ran(run)
 
     async def verify_size_limit(self) -> None:
-        """See to it that the server has its size limit back. Never raises."""
+        """Restore the size limit of the server. Never raises."""
 
         def verify() -> None:
             self.size_limit.remove()
@@ -154,6 +156,25 @@ class CatalogRunner:
                 session.close()
 
         try:
-            await self._room.run(verify, name="catalog-limit", within_s=3 * THREAD_MARGIN_S)
+            await self._in_thread(verify, name="catalog-limit", within_s=3 * THREAD_MARGIN_S)
         except CatalogError as error:
-            logger.error("could not see the size limit put back: %s", error)
+            logger.error("could not verify that the size limit is restored: %s", error)
+
+    async def _in_thread(self, work: Callable[[], T], *, name: str, within_s: float) -> T:
+        """Return the result of blocking *work*.
+
+        Raises:
+            CatalogError: it failed, exceeded *within_s*, or earlier work is still running.
+        """
+        try:
+            return await self._worker.run(work, within_s=within_s)
+        except CatalogError:
+            raise
+        except TimeoutError as error:
+            reason = str(error) or f"it has not ended within {within_s:g} s"
+            raise CatalogError(reason) from None
+        except ProbeError as error:
+            raise CatalogError(str(error)) from None
+        except Exception as error:  # a bug here must not prevent a refresh
+            logger.exception("unhandled exception in %s", name)
+            raise CatalogError(f"unexpected {type(error).__name__}") from error

@@ -1,7 +1,7 @@
-"""Sessions for catalog work, and what they read first.
+"""Opens sessions for catalog work, and reads the catalog.
 
-Beside the options that every session of the daemon forces, these keep statements with password
-verifiers out of the server's log and statistics.
+Besides the options of all sessions of the daemon, these keep statements with password verifiers
+out of the server's log and statistics.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from compute_ctl.sql.session import PgSession
 
 APPLICATION: Final = "compute_ctl:apply_config"
 OWN_ADMIN: Final = "cloud_admin"
-"""Where this superuser exists, what is made belongs to it, whoever connects."""
+"""If this superuser exists, it owns what is created, whoever connects."""
 
 OPTIONS: Final = {
     "role": "none",
@@ -37,7 +37,7 @@ WHERE rolname = '{OWN_ADMIN}' AND rolsuper AND rolname <> current_user"""  # noq
 _FORWARD_NOTHING: Final = (
     "SELECT set_config(name, 'false', false) FROM pg_settings WHERE name = 'neon.forward_ddl'"
 )
-"""The control plane knows already: the wish is its own."""
+"""The control plane need not be told: the document came from it."""
 _ROLES: Final = "SELECT rolname, rolpassword FROM pg_authid ORDER BY rolname"
 _DATABASES: Final = """\
 SELECT datname, pg_get_userbyid(datdba), NOT datallowconn, datconnlimit = -2, datistemplate
@@ -53,7 +53,7 @@ def open_session(connstr: str, deadline: float, *, dbname: str | None = None) ->
     """Return a connected session that acts as the daemon's superuser.
 
     Raises:
-        ProbeError: there is none by *deadline* (monotonic seconds).
+        ProbeError: not connected by *deadline* (monotonic seconds).
     """
     session = PgSession(
         connstr, deadline, application_name=APPLICATION, dbname=dbname, options=OPTIONS
@@ -69,7 +69,7 @@ def open_session(connstr: str, deadline: float, *, dbname: str | None = None) ->
 
 
 def read_catalog(session: PgSession) -> Catalog:
-    """Return what the server holds. Raises ProbeError."""
+    """Return the catalog of the server. Raises ProbeError."""
     ((system, user, in_recovery, has_record),) = session.query(_SERVER)
     roles = [
         CatalogRole(name=name or "", encrypted_password=password)
@@ -96,7 +96,7 @@ def read_catalog(session: PgSession) -> Catalog:
 
 
 def with_extensions(session: PgSession, catalog: Catalog) -> Catalog:
-    """Return *catalog* with the extensions that could be created. Raises ProbeError."""
+    """Return *catalog* with its available extensions. Raises ProbeError."""
     names = frozenset(name or "" for (name,) in session.query(_EXTENSIONS))
     return replace(catalog, available_extensions=names)
 

@@ -1,12 +1,13 @@
-"""What the parts of the HTTP API agree on: listeners, routes, calls and answers."""
+"""The types that all parts of the HTTP API share: listeners, routes, calls and responses."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
+import msgspec
 from msgspec import Struct
 
 from compute_ctl.decisions.model import Snapshot
@@ -19,43 +20,45 @@ from compute_ctl.settings import Deadlines
 JSON: Final = "application/json"
 KIB: Final = 1024
 
+T = TypeVar("T", bound=Struct)
+
 
 class Listener(StrEnum):
-    """Where a request came in."""
+    """Where requests come in. Metrics, log fields and the OpenAPI document call it a door."""
 
     LOOPBACK = "loopback"
-    """127.0.0.1 and ::1: any local process, so "please look again" and reads only."""
+    """127.0.0.1 and ::1, open to any local process: refresh requests and reads only."""
     SOCKET = "socket"
-    """The unix socket: root and the owner of the data directory; everything."""
+    """The unix socket, open to root and the owner of the data directory: all routes."""
     EXTERNAL = "external"
-    """Callers from outside, with a token."""
+    """All addresses, for callers with a token."""
 
     @property
     def label(self) -> str:
-        """How messages call it."""
+        """Its name in messages."""
         return {"loopback": "the loopback port", "socket": "the unix socket"}.get(
             self.value, "the external port"
         )
 
 
 class HttpMetrics(Protocol):
-    """What the API tells the metrics, and what it shows of them."""
+    """Counts requests and renders all metrics."""
 
     def exposition(self, snapshot: Snapshot) -> bytes:
         """Return all metrics in the text format 0.0.4."""
 
     def on_http(self, listener: str, code: int) -> None:
-        """An answer was given."""
+        """Count an answered request."""
 
     def on_dropped(self, listener: str, reason: str) -> None:
-        """A connection was closed by the guard."""
+        """Count a connection that `ConnectionLimiter` closed."""
 
 
 class CatalogService(Protocol):
-    """What is asked of Postgres over SQL.
+    """The routes that need SQL.
 
-    Every method raises ComputeError where it cannot be done, and RequestError where the caller is
-    to get a certain status (404 for a database that is not there).
+    Every method raises ComputeError on failure, or RequestError to choose the status (404 for a
+    database that does not exist).
     """
 
     async def dbs_and_roles(self) -> Mapping[str, object]:
@@ -67,42 +70,42 @@ class CatalogService(Protocol):
         """Return `pg_stat_statements`: a list of its rows."""
 
     async def check_writability(self) -> None:
-        """Write a row; a disk that is full is no error."""
+        """Write a row; a full disk is not an error."""
 
     def database_schema(self, database: str) -> AsyncGenerator[bytes, None]:
-        """Yield the output of `pg_dump --schema-only`; the first piece raises what is wrong."""
+        """Yield the output of `pg_dump --schema-only`; errors come before the first piece."""
 
     async def install_extension(self, *, extension: str, database: str, version: str) -> None:
-        """Make the extension in *database*, or bring it to *version*."""
+        """Create the extension in *database*, or update it to *version*."""
 
     async def grant(
         self, *, database: str, schema: str, role: str, privileges: Sequence[str]
     ) -> None:
-        """Grant what *role* does not have yet."""
+        """Grant the privileges that *role* does not have yet."""
 
 
 @dataclass(kw_only=True)
 class Api:
-    """What the routes work on."""
+    """The objects that the route functions use."""
 
     node: Node
     metrics: HttpMetrics
     deadlines: Deadlines
     startup: Startup
     catalog: CatalogService | None = None
-    """None: the routes that need it answer 501."""
+    """None: the routes that need SQL answer 501."""
     waiting: int = 0
-    """Callers that wait for an outcome right now."""
+    """Callers that wait for the outcome of a refresh."""
 
 
 @dataclass(kw_only=True, slots=True)
 class Call:
-    """One request, read and allowed."""
+    """One request after authentication, with its body read."""
 
     api: Api
     listener: Listener
     who: str
-    """Who asks, for log and history."""
+    """The caller, for log and history."""
     query: Mapping[str, str]
     headers: Mapping[str, str]
     """Case-insensitive."""
@@ -111,30 +114,30 @@ class Call:
 
 @dataclass(kw_only=True, slots=True)
 class ApiResponse:
-    """What to send back."""
+    """A response, independent of the HTTP library."""
 
     body: bytes = b""
     code: int = 200
     content_type: str = JSON
     headers: dict[str, str] = field(default_factory=dict)
     stream: AsyncGenerator[bytes, None] | None = None
-    """The rest of the body, where it may be long; always closed."""
+    """The rest of a long body; the pipeline always closes it."""
 
 
 def json_response(body: Struct, code: int = 200) -> ApiResponse:
-    """Return *body* as a JSON answer."""
+    """Return *body* as a JSON response."""
     return ApiResponse(body=encode(body), code=code)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RequestBody:
-    """What a route takes as request body."""
+    """The request body that a route accepts."""
 
     limit: int
     """Bytes."""
     required: bool = False
     model: type[Struct] | None = None
-    """Its shape, for the OpenAPI document; None: any JSON object."""
+    """Its schema in the OpenAPI document; None: any JSON object."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -157,29 +160,29 @@ class Route:
     run: Callable[[Call], Awaitable[ApiResponse]]
     text: str
     answers: Mapping[int, type[Struct] | str]
-    """Bodies by code: a JSON shape, or the content type of something else."""
+    """By status code: the JSON schema, or the content type of something else."""
     body: RequestBody | None = None
     query: tuple[Parameter, ...] = ()
     quiet: bool = False
-    """Asked all the time by machines: logged at DEBUG."""
+    """Polled by machines, so logged at DEBUG."""
     by_worker: bool = False
-    """Repeated by Postgres's worker while trouble lasts: logged at DEBUG then."""
+    """Repeated by the worker in Postgres during an outage, and logged at DEBUG then."""
     open: bool = False
-    """Served at the external listener without a token: probes and scrapers have none."""
+    """The external listener asks for no token: probes and scrapers have none."""
     opens: bool = False
-    """Served at the loopback listener too where the operator wants that."""
+    """An option of the operator adds it to the loopback listener."""
 
 
 def user_name(uid: int) -> str:
-    """Return how a caller at the unix socket is named in log and history."""
+    """Return the name of a unix socket caller in log and history."""
     return f"uid {uid}"
 
 
 def flag(call: Call, name: str) -> bool:
-    """Return a yes-or-no parameter of the query string.
+    """Return a boolean parameter of the query string.
 
     Raises:
-        RequestError: 400, it is neither.
+        RequestError: 400, it is not a boolean.
     """
     value = call.query.get(name, "false").lower()
     if value in ("", "1", "true", "yes", "on"):
@@ -187,3 +190,21 @@ def flag(call: Call, name: str) -> bool:
     if value in ("0", "false", "no", "off"):
         return False
     raise RequestError(400, f'parameter "{name}" must be true or false')
+
+
+def decode(body: bytes, model: type[T]) -> T:
+    """Decode *body* from JSON into a *model*.
+
+    Invalid UTF-8 is replaced: an error text of Postgres may be in any encoding, which must not make
+    the refresh request fail.
+
+    Raises:
+        RequestError: 400 not JSON, 422 not a *model*.
+    """
+    text = body.decode(errors="replace")
+    try:
+        return msgspec.json.decode(text, type=model)
+    except msgspec.ValidationError as error:
+        raise RequestError(422, f"the request body has the wrong shape: {error}") from error
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise RequestError(400, f"the request body is not JSON: {error}") from error

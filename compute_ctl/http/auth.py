@@ -1,4 +1,4 @@
-"""Who may come in at a listener; each gate returns how the caller is named in log and history."""
+"""Authenticates the callers of each listener, and names them for log and history."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ _CREDENTIALS: Final = struct.Struct("3i")
 
 
 class Authenticator(Protocol):
-    """Raises RequestError where the caller may not come in."""
+    """Authenticates the caller of a request."""
 
     async def __call__(self, request: web.BaseRequest, found: Route | ApiResponse) -> str:
-        """Let *request*, which asks for *found*, in."""
+        """Return the caller's name. Raises RequestError; *found* is what the request asks for."""
 
 
 async def authenticate_loopback(request: web.BaseRequest, found: Route | ApiResponse) -> str:
-    """Let local programs in, but no browser: neither by a foreign page nor by DNS rebinding."""
+    """Accept local programs, but no web page in a browser, also not by DNS rebinding."""
     if "Origin" in request.headers:
         raise RequestError(403, "requests with an Origin header are refused")
     hosts = request.headers.getall("Host", [])
@@ -50,7 +50,7 @@ async def authenticate_loopback(request: web.BaseRequest, found: Route | ApiResp
 
 
 async def authenticate_socket(request: web.BaseRequest, found: Route | ApiResponse) -> str:
-    """Let everybody in who could open the socket; the kernel says who that is."""
+    """Accept everybody who could open the socket; the kernel knows the user."""
     transport = request.transport
     peer: socket.socket | None = transport.get_extra_info("socket") if transport else None
     if peer is None:
@@ -61,7 +61,7 @@ async def authenticate_socket(request: web.BaseRequest, found: Route | ApiRespon
 
 
 class TokenAuthenticator:
-    """Lets those in who have a token signed by a key of the newest accepted document."""
+    """Accepts callers with a token that a key of the newest accepted document has signed."""
 
     def __init__(self, *, node: Node, settings: Settings) -> None:
         self._node = node
@@ -71,10 +71,10 @@ class TokenAuthenticator:
         self._read_from: Jwks | None = None
 
     async def __call__(self, request: web.BaseRequest, found: Route | ApiResponse) -> str:
-        """Let *request* in; what is open, or not there, needs no token."""
+        """Check the token of *request*; open and unknown routes need none."""
         if isinstance(found, ApiResponse) or found.open:
             return "external"
-        if not self._node.restored:  # the keys are not known yet: a good token is no wrong one
+        if not self._node.restored:  # the keys are not known yet, so no token is wrong
             raise RequestError(503, "the daemon is starting", hint="Try again.")
         claims = authorize(
             bearer(request.headers.getall("Authorization", [])),
@@ -86,7 +86,7 @@ class TokenAuthenticator:
         return "external, for all computes" if claims.scope else "external"
 
     async def _current_keys(self) -> KeySet:
-        """Return the keys in force; the first ones bring a library along, so in a thread."""
+        """Return the current keys; in a thread, since the first ones import PyJWT."""
         jwks = self._node.ctl_config.jwks
         if jwks is not self._read_from:
             keys = await asyncio.to_thread(KeySet.of, jwks.keys) if jwks.keys else KeySet()

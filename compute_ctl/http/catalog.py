@@ -1,4 +1,4 @@
-"""The routes that ask Postgres itself, through a port: databases, roles, schema, extensions."""
+"""The routes that need SQL: databases, roles, schema, extensions, grants."""
 
 from __future__ import annotations
 
@@ -11,12 +11,11 @@ from msgspec import Meta, Struct
 
 from compute_ctl.decisions.transitions import TERMINATING, Status
 from compute_ctl.errors import ComputeError, RequestError
-from compute_ctl.http.api import ApiResponse, Call, CatalogService, json_response
-from compute_ctl.http.body import decode
+from compute_ctl.http.api import ApiResponse, Call, CatalogService, decode, json_response
 from compute_ctl.http.responses import ExtensionBody, GrantBody
 
 DEADLINE_S: Final = 70.0
-"""Beyond what the port itself waits for; of a dump, for its first piece."""
+"""Longer than the limits of `CatalogService`; for a dump, until its first piece."""
 T = TypeVar("T")
 
 Name = Annotated[str, Meta(min_length=1, max_length=1024)]
@@ -54,53 +53,53 @@ class GrantRequest(Struct, frozen=True, kw_only=True):
 
 
 async def dbs_and_roles(call: Call) -> ApiResponse:
-    """Show databases and roles, with the verifiers of their passwords."""
-    found = await _ask(_catalog(call).dbs_and_roles(), "could not list databases and roles")
+    """Return databases and roles, with their password verifiers."""
+    found = await _run(_service(call).dbs_and_roles(), "could not list databases and roles")
     return ApiResponse(body=msgspec.json.encode(found))
 
 
 async def insights(call: Call) -> ApiResponse:
-    """Show pg_stat_statements, as the reference does: JSON in a JSON string."""
-    found = await _ask(_catalog(call).insights(), "could not read pg_stat_statements")
+    """Return pg_stat_statements as Neon does: JSON in a JSON string."""
+    found = await _run(_service(call).insights(), "could not read pg_stat_statements")
     return ApiResponse(body=msgspec.json.encode(msgspec.json.encode(found).decode()))
 
 
 async def check_writability(call: Call) -> ApiResponse:
-    """Write a row, and say true."""
-    await _ask(_catalog(call).check_writability(), "could not write")
+    """Write a row and return true."""
+    await _run(_service(call).check_writability(), "could not write")
     return ApiResponse(body=b"true")
 
 
 async def database_schema(call: Call) -> ApiResponse:
-    """Send what pg_dump says of one database, as it comes."""
+    """Stream the output of pg_dump for one database."""
     database = call.query.get("database")
     if not database or "\0" in database:
         raise RequestError(400, 'parameter "database" is missing')
-    dump = _catalog(call).database_schema(database)
-    first = await _ask(anext(dump, b""), "failed to execute pg_dump")
+    dump = _service(call).database_schema(database)
+    first = await _run(anext(dump, b""), "failed to execute pg_dump")
     return ApiResponse(body=first, stream=dump)
 
 
 async def extensions(call: Call) -> ApiResponse:
-    """Make or update an extension."""
+    """Create or update an extension."""
     wanted = decode(call.body, ExtensionRequest)
-    made = _catalog(call).install_extension(
+    made = _service(call).install_extension(
         extension=wanted.extension, database=wanted.database, version=wanted.version
     )
-    await _ask(made, "failed to install extension")
+    await _run(made, "failed to install extension")
     return json_response(ExtensionBody(extension=wanted.extension, version=wanted.version), 201)
 
 
 async def grants(call: Call) -> ApiResponse:
     """Grant privileges on a schema."""
     wanted = decode(call.body, GrantRequest)
-    granted = _catalog(call).grant(
+    granted = _service(call).grant(
         database=wanted.database,
         schema=wanted.schema,
         role=wanted.role,
         privileges=wanted.privileges,
     )
-    await _ask(granted, "failed to grant role privileges to the schema")
+    await _run(granted, "failed to grant role privileges to the schema")
     body = GrantBody(
         database=wanted.database,
         schema=wanted.schema,
@@ -110,8 +109,8 @@ async def grants(call: Call) -> ApiResponse:
     return json_response(body, 201)
 
 
-def _catalog(call: Call) -> CatalogService:
-    """Return the port to Postgres, if Postgres can be asked."""
+def _service(call: Call) -> CatalogService:
+    """Return the catalog service if Postgres accepts connections."""
     node, catalog = call.api.node, call.api.catalog
     if catalog is None:
         raise RequestError(501, "this is not implemented here")
@@ -122,11 +121,11 @@ def _catalog(call: Call) -> CatalogService:
     return catalog
 
 
-async def _ask(asked: Awaitable[T], failed: str) -> T:
-    """Await Postgres's answer; an error of its own begins with *failed*."""
+async def _run(query: Awaitable[T], failed: str) -> T:
+    """Await a query; the message of its error begins with *failed*."""
     try:
         async with asyncio.timeout(DEADLINE_S):
-            return await asked
+            return await query
     except TimeoutError:
         raise RequestError(504, f"{failed}: no answer within {DEADLINE_S:g} s") from None
     except RequestError:

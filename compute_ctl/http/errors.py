@@ -1,4 +1,4 @@
-"""Turns what went wrong into an answer: always `{"error": "..."}`, perhaps with a hint."""
+"""Turns exceptions into responses: `{"error": "..."}`, with a `hint` where there is one."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ SERVER: Final = "compute_ctl"
 _CODES: Final = ((SyntaxSpecError, 400), (SpecError, 422))
 
 
-def answer_to(error: Exception) -> ApiResponse:
-    """Return the answer to a request that ended in *error*."""
+def error_response(error: Exception) -> ApiResponse:
+    """Return the response to a request that raised *error*."""
     if isinstance(error, RequestError):
         answer = json_response(error_body(str(error), error.hint), error.code)
         if error.code == 401:
@@ -35,12 +35,12 @@ def answer_to(error: Exception) -> ApiResponse:
             return json_response(error_body(str(error), error.hint), code)
     if isinstance(error, ComputeError):
         return json_response(error_body(str(error), error.hint), 500)
-    logger.error("a request failed for no reason that was foreseen", exc_info=error)
+    logger.error("unhandled exception in request", exc_info=error)
     return json_response(error_body("internal error"), 500)
 
 
-def refusal(code: int, message: str) -> web.Response:
-    """Return a response that ends the connection."""
+def closing_response(code: int, message: str) -> web.Response:
+    """Return an error response that closes the connection."""
     response = web.Response(
         body=encode(error_body(message)),
         status=code,

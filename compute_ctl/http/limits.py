@@ -22,32 +22,34 @@ from typing import Final
 
 from aiohttp import web
 
-from compute_ctl.http.errors import refusal
+from compute_ctl.http.errors import closing_response
 
 logger = logging.getLogger(__name__)
 
 _NO_ACCESS_LOG: Final = logging.getLogger(f"{__name__}.access")
-_NO_ACCESS_LOG.disabled = True  # the pipeline writes one
+_NO_ACCESS_LOG.disabled = True  # the pipeline writes its own
 
+PATH_SHOWN: Final = 200
+"""Characters of a path that are logged."""
 SILENT_S: Final = 0.05
-"""After which a connection without a request may be closed, where the room is needed."""
+"""After which a connection without a request may be closed to make room."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ConnectionLimits:
-    """Of one listener; times in seconds."""
+    """Limits of one listener; times in seconds."""
 
     connections: int = 128
     header: float = 5.0
-    """From connecting, or the first byte of a further request, to the end of the header."""
+    """From the connect, or the first byte of a later request, to the end of the header."""
     body: float = 10.0
     """From the end of the header to the end of the body."""
     idle: float = 30.0
-    """Between an answer and the next request; also for taking the answer."""
+    """Between an answer and the next request; the client also has to take the answer in it."""
 
 
 class ConnectionLimiter:
-    """The connections of one listener. Used as the protocol factory of its listening sockets."""
+    """Limits the connections of one listener; the protocol factory of its sockets."""
 
     def __init__(
         self, server: web.Server, *, limits: ConnectionLimits, on_dropped: Callable[[str], None]
@@ -56,17 +58,17 @@ class ConnectionLimiter:
         self._on_dropped = on_dropped
         self._connections: dict[Connection, None] = {}
         self._left = asyncio.Event()
-        """Set when a connection has ended."""
+        """Set when a connection ends."""
         self.limits = limits
 
     def __call__(self) -> Connection:
-        """Make the protocol of a new connection."""
+        """Return the protocol of a new connection."""
         return Connection(self._server, self, asyncio.get_running_loop())
 
     async def room(self) -> bool:
-        """Wait for room for one more connection, made by closing a silent one if need be.
+        """Wait until one more connection fits, closing a silent one if necessary.
 
-        Returns False where all have been at work for as long as a header may take.
+        Return False if all are still busy after the time limit of a header.
         """
         clock = asyncio.get_running_loop().time
         end = clock() + self.limits.header
@@ -87,11 +89,11 @@ class ConnectionLimiter:
         return True
 
     def admit(self, connection: Connection) -> None:
-        """Count *connection* in."""
+        """Add *connection*."""
         self._connections[connection] = None
 
     def forget(self, connection: Connection) -> None:
-        """Count *connection* out."""
+        """Remove *connection*."""
         self._connections.pop(connection, None)
         self._left.set()
 
@@ -103,7 +105,7 @@ class ConnectionLimiter:
 
 
 class Connection(web.RequestHandler):
-    """One connection with its deadline."""
+    """One connection and its deadline."""
 
     def __init__(
         self, server: web.Server, limiter: ConnectionLimiter, loop: asyncio.AbstractEventLoop
@@ -112,7 +114,7 @@ class Connection(web.RequestHandler):
             server,
             loop=loop,
             access_log=_NO_ACCESS_LOG,
-            keepalive_timeout=2 * limiter.limits.idle,  # ours comes first
+            keepalive_timeout=2 * limiter.limits.idle,  # our own timer fires first
             lingering_time=2.0,
             auto_decompress=False,
         )
@@ -122,11 +124,11 @@ class Connection(web.RequestHandler):
         self._wire: asyncio.Transport | None = None
         self._idle = False
         self.quiet = True
-        """Whether there is no whole request to work on."""
+        """Whether no complete request is being handled."""
         self._quiet_since = loop.time()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Count the connection in, and start its clock."""
+        """Add the connection and start its timer."""
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 -- narrows the type
         self._wire = transport
         super().connection_made(transport)
@@ -134,14 +136,14 @@ class Connection(web.RequestHandler):
         self._expire_in(self._limiter.limits.header)
 
     def data_received(self, data: bytes) -> None:
-        """Pass bytes on; the first of a further request start its clock."""
+        """Pass bytes on; the first bytes of a later request start its timer."""
         if self._idle:
             self._idle = False
             self._expire_in(self._limiter.limits.header)
         super().data_received(data)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        """Forget the connection."""
+        """Remove the connection."""
         self._wire = None
         self._expire_in(None)
         self._limiter.forget(self)
@@ -154,36 +156,38 @@ class Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Answer what is no HTTP, in the form of all our errors."""
+        """Answer malformed HTTP in the format of all errors."""
         logger.debug("malformed request from %s", request.remote, exc_info=exc)
-        return refusal(status, "malformed HTTP request" if status < 500 else "internal error")
+        return closing_response(
+            status, "malformed HTTP request" if status < 500 else "internal error"
+        )
 
     def body_expected(self) -> float:
-        """The header is there, the body is yet to come; return how many seconds it may take."""
+        """Stop the header timer; return the seconds that the body may take."""
         self._idle = False
         self._expire_in(None)
         return self._limiter.limits.body
 
     def request_begins(self) -> None:
-        """The request is worked on; whoever does that limits the time."""
+        """Stop the timer: the handler limits its own time."""
         self.quiet = self._idle = False
         self._expire_in(None)
 
     def request_ends(self) -> None:
-        """The answer can be sent; after that the connection is idle."""
+        """Start the idle timer: the answer can be sent."""
         self.quiet = self._idle = True
         self._quiet_since = self._clock.time()
         self._expire_in(self._limiter.limits.idle)
 
     def silent(self, now: float) -> bool:
-        """Whether it has had time to ask for something, and has not."""
+        """Whether it had time to send a request, and has not."""
         if not self.quiet or now - self._quiet_since < SILENT_S or self._wire is None:
             return False
         sock: socket.socket | None = self._wire.get_extra_info("socket")
         return sock is None or sock.fileno() < 0 or _unread(sock.fileno()) == 0
 
     def drop(self) -> None:
-        """Close at once: waiting for a client to take its last bytes would be a hold of its own."""
+        """Abort: a graceful close would wait for the client."""
         self._expire_in(None)
         if self._wire is not None:
             self._wire.abort()
@@ -197,7 +201,42 @@ class Connection(web.RequestHandler):
 
 
 def _unread(descriptor: int) -> int:
-    """Return how many bytes wait to be read."""
+    """Return the number of unread bytes."""
     count = array.array("i", [0])
     fcntl.ioctl(descriptor, termios.FIONREAD, count)
     return count[0]
+
+
+@dataclass(kw_only=True)
+class LogLimit:
+    """A token bucket for log lines, so that a flood of requests cannot fill the disk."""
+
+    burst: int = 50
+    per_second: float = 5.0
+    left_out: int = 0
+    """Requests not logged since the last `told`."""
+    _filled: float = 0.0
+    _at: float | None = None
+
+    def take(self, now: float) -> bool:
+        """Whether a request at *now* (monotonic seconds) may be logged; count it if not."""
+        if self._at is None:
+            self._filled = self.burst
+        else:
+            self._filled = min(self.burst, self._filled + (now - self._at) * self.per_second)
+        self._at = now
+        if self._filled < 1.0:
+            self.left_out += 1
+            return False
+        self._filled -= 1.0
+        return True
+
+    def told(self) -> int:
+        """Return how many requests were not logged since the last call."""
+        count, self.left_out = self.left_out, 0
+        return count
+
+
+def shown_path(path: str) -> str:
+    """Return *path* for the log, cut where it is long."""
+    return path if len(path) <= PATH_SHOWN else f"{path[:PATH_SHOWN]}... ({len(path)} characters)"

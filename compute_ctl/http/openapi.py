@@ -1,4 +1,4 @@
-"""The OpenAPI document, made from the table of routes and the shapes of the bodies."""
+"""Generates the OpenAPI document from the table of routes and the response types."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ _REASONS = {
     200: "done",
     201: "already done",
     400: "the request cannot be read",
-    401: "the token proves nothing",
-    403: "not at this listener, or not by this caller",
-    404: "there is no such thing",
+    401: "the token is not valid",
+    403: "not on this listener, or not for this caller",
+    404: "does not exist",
     408: "the body did not arrive in time",
     409: "superseded, or older than what is desired",
     411: "a body is needed",
     412: "the compute is terminating",
     413: "the body is too big",
-    415: "the body is no plain JSON",
-    422: "the body has the wrong shape, or is refused",
+    415: "the body is not plain JSON",
+    422: "the body does not match the schema, or is refused",
     500: "it failed",
     501: "not implemented here",
-    503: "not now",
-    504: "not in time",
+    503: "temporarily unavailable",
+    504: "timeout",
 }
 _READING_A_BODY = (408, 413, 415)
 
@@ -82,7 +82,7 @@ def _operation(route: Route) -> dict[str, Any]:
         "responses": _responses(route),
     }
     if Listener.EXTERNAL in route.listeners and not route.open:
-        operation["security"] = [{"token": []}, {}]  # the other listeners ask for none
+        operation["security"] = [{"token": []}, {}]  # the other listeners need none
     if route.query:
         operation["parameters"] = [
             {

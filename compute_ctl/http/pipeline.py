@@ -1,4 +1,4 @@
-"""What every request passes: request id, log, gate, route, body, errors. One per listener."""
+"""Handles each request: id, log, route, authentication, body, errors. One per listener."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from typing import Final
 
 from aiohttp import web
 
-from compute_ctl.http.api import Api, ApiResponse, Call, Listener, Route
+from compute_ctl.errors import RequestError
+from compute_ctl.http.api import JSON, Api, ApiResponse, Call, Listener, RequestBody, Route
 from compute_ctl.http.auth import Authenticator
-from compute_ctl.http.body import read_body
-from compute_ctl.http.errors import SERVER, answer_to
-from compute_ctl.http.limits import Connection
-from compute_ctl.http.log_limit import LogLimit, shown_path
+from compute_ctl.http.errors import SERVER, error_response
+from compute_ctl.http.limits import Connection, LogLimit, shown_path
 from compute_ctl.http.routes import find
 
 logger = logging.getLogger(__name__)
 
 REQUEST_ID: Final = "X-Request-Id"
 _ID_LIMIT: Final = 128
+_JSON_TYPES: Final = (JSON, "text/json")
 STREAM_PIECE_S: Final = 60.0
-"""For the next piece of a long answer to come, and for the caller to take it."""
+"""Within which the next piece of a long answer must arrive and the caller must take it."""
 
 
 class Pipeline:
-    """The handler of one listener."""
+    """Handles the requests of one listener."""
 
     def __init__(
         self, *, api: Api, listener: Listener, authenticate: Authenticator, opened: bool = False
     ) -> None:
-        """*opened*: the loopback listener serves what the operator may open there."""
+        """*opened*: this listener also serves the routes marked `opens`."""
         self._api = api
         self._listener = listener
         self._authenticate = authenticate
@@ -41,7 +41,7 @@ class Pipeline:
         self._log_limit = LogLimit()
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
-        """Answer *request*, whatever happens."""
+        """Answer *request*; every exception becomes a response."""
         connection = request.protocol
         assert isinstance(connection, Connection)  # noqa: S101 -- narrows the type
         loop = asyncio.get_running_loop()
@@ -49,10 +49,8 @@ class Pipeline:
         request_id = _request_id(request)
         found = find(request.method, request.path, self._listener, opened=self._opened)
         level, may_log = self._level(request, found), self._may_log(begin)
-        path, extra = (
-            shown_path(request.path),
-            {"request_id": request_id, "door": self._listener.value},
-        )
+        path, door = shown_path(request.path), self._listener.value
+        extra = {"request_id": request_id, "door": door}
         level = level if may_log else logging.DEBUG
         logger.log(level, "serving %s %s request", path, request.method, extra=extra)
         response: web.StreamResponse | None = None
@@ -60,8 +58,8 @@ class Pipeline:
             answer = await self._answer(request, connection, found)
             if answer.stream is not None:
                 response = await _stream(request, answer, answer.stream, request_id)
-        except Exception as error:  # noqa: BLE001 -- a request must not end without an answer
-            answer = answer_to(error)
+        except Exception as error:  # noqa: BLE001 -- every request gets an answer
+            answer = error_response(error)
         finally:
             connection.request_ends()
         if answer.code >= 400 and may_log and not (isinstance(found, Route) and found.quiet):
@@ -75,17 +73,17 @@ class Pipeline:
             answer.code,
             extra={**extra, "code": answer.code, "latency_ms": latency_ms},
         )
-        self._api.metrics.on_http(self._listener.value, answer.code)
+        self._api.metrics.on_http(door, answer.code)
         if response is None:
             response = web.Response(
                 body=answer.body, status=answer.code, headers=_headers(answer, request_id)
             )
         if answer.code in (400, 408, 413):
-            response.force_close()  # what is left of such a request is not worth reading
+            response.force_close()  # the rest of such a request is not read
         return response
 
     def _may_log(self, now: float) -> bool:
-        """Whether a request may be logged: anybody can reach a port, and the disk is finite."""
+        """Whether to log a request: anybody can reach a port, and must not fill the disk."""
         if self._listener is Listener.SOCKET:
             return True
         if not self._log_limit.take(now):
@@ -95,7 +93,7 @@ class Pipeline:
         return True
 
     def _level(self, request: web.BaseRequest, found: Route | ApiResponse) -> int:
-        """Return how loud the request is; an outage says the same every few seconds."""
+        """Return the log level: DEBUG for polls and for the worker's repetitions in an outage."""
         if not isinstance(found, Route):
             return logging.INFO
         named = request.headers.get("X-Refresh-Source") == "worker"
@@ -112,7 +110,7 @@ class Pipeline:
         body = b""
         if found.body is not None:
             limit = connection.body_expected()
-            body = await read_body(request, found.body, timeout_s=limit)
+            body = await _read_body(request, found.body, timeout_s=limit)
         connection.request_begins()
         call = Call(
             api=self._api,
@@ -126,7 +124,7 @@ class Pipeline:
 
 
 def _request_id(request: web.BaseRequest) -> str:
-    """Return the caller's id if it can be echoed and logged safely, else a new one."""
+    """Return the caller's request id if it is safe to echo and log, else a new one."""
     given = request.headers.get(REQUEST_ID, "")
     if 0 < len(given) <= _ID_LIMIT and all("!" <= character <= "~" for character in given):
         return given
@@ -149,9 +147,9 @@ async def _stream(
     rest: AsyncGenerator[bytes, None],
     request_id: str,
 ) -> web.StreamResponse:
-    """Send a long body as it comes; the caller has to take it, and the source to give it, in time.
+    """Send a long body as it arrives, with a time limit on each piece.
 
-    An error after the first piece can only be shown by breaking the connection off.
+    After the first piece an error can only be shown by aborting the connection.
     """
     response = web.StreamResponse(status=answer.code, headers=_headers(answer, request_id))
     async with aclosing(rest):
@@ -168,8 +166,53 @@ async def _stream(
                         break
                     await response.write(piece)
         except Exception as error:
-            logger.error("an answer was broken off: %s", error)
+            logger.error("aborted a response: %s", error)
             if request.transport is not None:
                 request.transport.abort()
             raise
     return response
+
+
+async def _read_body(request: web.BaseRequest, body: RequestBody, *, timeout_s: float) -> bytes:
+    """Return the body of *request*, within the limits of *body*.
+
+    Raises:
+        RequestError: 400 incomplete, 408 too slow, 411 missing, 413 too big, 415 not plain JSON.
+    """
+    coding = request.headers.get("Content-Encoding", "identity")
+    if coding.strip().lower() not in ("", "identity"):
+        raise RequestError(415, "a Content-Encoding is not accepted")
+    length = request.content_length
+    chunked = "chunked" in request.headers.get("Transfer-Encoding", "").lower()
+    if length is None and not chunked:
+        if body.required:
+            raise RequestError(411, "a body with a Content-Length is needed")
+        return b""
+    if length is not None and length > body.limit:
+        raise _too_big(body)
+    try:
+        async with asyncio.timeout(timeout_s):
+            data = await _receive(request, body)
+    except TimeoutError:
+        raise RequestError(408, f"the body did not arrive within {timeout_s:g} s") from None
+    except (web.RequestPayloadError, ConnectionError) as error:
+        raise RequestError(400, "the body was broken off") from error
+    if data and request.content_type not in _JSON_TYPES:
+        raise RequestError(415, f"expected request with content-type: {JSON}")
+    return data
+
+
+async def _receive(request: web.BaseRequest, body: RequestBody) -> bytes:
+    if request.headers.get("Expect", "").lower() == "100-continue":
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        request.writer.output_size = 0  # do not count it as part of the answer
+    data = bytearray()
+    async for chunk in request.content.iter_any():
+        data += chunk
+        if len(data) > body.limit:
+            raise _too_big(body)
+    return bytes(data)
+
+
+def _too_big(body: RequestBody) -> RequestError:
+    return RequestError(413, f"the body is longer than {body.limit} bytes")

@@ -1,4 +1,4 @@
-"""POST /refresh_configuration and POST /configuration_ack: what Postgres's worker sends."""
+"""The routes that the worker in Postgres calls: refresh requests and acknowledgements."""
 
 from __future__ import annotations
 
@@ -14,8 +14,16 @@ from msgspec import Struct
 
 from compute_ctl.decisions.model import AckAnswer, AckMessage, Outcome, RequestOrigin, Suspicion
 from compute_ctl.errors import RequestError
-from compute_ctl.http.api import Api, ApiResponse, Call, Listener, flag, json_response, user_name
-from compute_ctl.http.body import decode
+from compute_ctl.http.api import (
+    Api,
+    ApiResponse,
+    Call,
+    Listener,
+    decode,
+    flag,
+    json_response,
+    user_name,
+)
 from compute_ctl.http.responses import AckBody
 from compute_ctl.http.views import outcome_body, refresh_body
 from compute_ctl.log import escape
@@ -23,14 +31,14 @@ from compute_ctl.log import escape
 MAX_WAIT_S: Final = 600.0
 MAX_WAITING: Final = 64
 LOOK_MARGIN_S: Final = 1.0
-"""For a look at what runs to begin, beyond its own deadline."""
+"""Added to the deadline of the drift check, for it to begin."""
 TEXT_LIMIT: Final = 200
 MANUAL: Final = "manual"
-"""Source in the report of a worker that only passes a person's request on."""
+"""Source in a report with which the worker forwards a person's request."""
 
 
 class WorkerReport(Struct, frozen=True, kw_only=True):
-    """The body of a refresh request; all of it may be missing."""
+    """The body of a refresh request; all of it is optional."""
 
     source: str = ""
     """`pageserver`, `safekeeper`, `primary` or `manual`."""
@@ -43,7 +51,7 @@ class WorkerReport(Struct, frozen=True, kw_only=True):
     """Marker of the generation that Postgres runs with."""
 
     def suspicion(self) -> Suspicion | None:
-        """Return what is suspected, None where nothing is said."""
+        """Return the suspicion that it reports, if any."""
         if not (self.source or self.trouble or self.text):
             return None
         return Suspicion(
@@ -65,13 +73,13 @@ class AckReport(Struct, frozen=True, kw_only=True):
     stripe_size: int = 0
     pid: int = 0
     suspects: bool | None = None
-    """Whether the worker complains of any upstream server."""
+    """Whether the worker reports trouble with any upstream server."""
     not_reloaded: tuple[str, ...] = ()
-    """What the postmaster said that it did not reload: ``ssl``, ``hba``, ``ident``."""
+    """What the postmaster logged that it could not reload: ``ssl``, ``hba``, ``ident``."""
 
 
 async def refresh(call: Call) -> ApiResponse:
-    """Record that somebody wants the configuration looked at; with `wait`, tell the outcome."""
+    """Record a refresh request; with `wait`, answer with its outcome."""
     wait_s = _wait_seconds(call.query.get("wait"))
     force = flag(call, "force")
     if force and call.listener is Listener.LOOPBACK:
@@ -79,7 +87,7 @@ async def refresh(call: Call) -> ApiResponse:
     report = decode(call.body, WorkerReport) if call.body else WorkerReport()
     source = _source(call, report)
     node = call.api.node
-    async with _place(call.api, wanted=wait_s is not None):
+    async with _waiting_slot(call.api, wanted=wait_s is not None):
         ticket = node.request_refresh(
             who="postgres" if report.source or source is RequestOrigin.WORKER else call.who,
             source=source,
@@ -88,7 +96,7 @@ async def refresh(call: Call) -> ApiResponse:
         )
         if wait_s is None:
             answer = json_response(refresh_body(node.status, ticket))
-            await _give_way()
+            await _yield_to_fetch()
             return answer
         outcome = await node.wait_refresh(ticket.refresh_id, wait_s)
         if outcome is not Outcome.TIMEOUT:
@@ -97,9 +105,9 @@ async def refresh(call: Call) -> ApiResponse:
 
 
 async def acknowledge(call: Call) -> ApiResponse:
-    """Take the word of Postgres for which generation it runs.
+    """Record the generation that Postgres runs with.
 
-    Others may be let in at the unix socket, by their group; Postgres runs as our own user.
+    A group may be allowed to use the unix socket, but Postgres runs as the daemon's own user.
     """
     if call.listener is Listener.SOCKET and call.who not in (user_name(0), user_name(os.geteuid())):
         raise RequestError(403, f"{call.who} is not the user of postgres")
@@ -119,20 +127,20 @@ async def acknowledge(call: Call) -> ApiResponse:
     return json_response(AckBody(stale=answer is AckAnswer.STALE))
 
 
-async def _give_way() -> None:
-    """Let the question to the source go out first: it heals, and the answer here changes nothing.
+async def _yield_to_fetch() -> None:
+    """Let the fetch start before the response is sent, since only the fetch is urgent.
 
-    The reconciler takes one turn of the loop to wake up, and its fetch another to begin.
+    The reconciler needs one turn of the event loop to wake up, and its fetch another to begin.
     """
     for _ in range(2):
         await asyncio.sleep(0)
 
 
 def _source(call: Call, report: WorkerReport) -> RequestOrigin:
-    """Tell the worker from a person, who may also ask by way of the worker, over SQL.
+    """Distinguish the worker from a person, who may also use the worker, through SQL.
 
-    Without the header, a bare POST that does not even name its client is taken for Neon's library,
-    which sends one per failed attempt and must not be served like an operator.
+    Without the header, a POST without body, query and User-Agent counts as Neon's library, which
+    sends one for each failed attempt and must not be treated like an operator.
     """
     named = call.headers.get("X-Refresh-Source")
     if named is not None:
@@ -161,13 +169,13 @@ def _wait_seconds(text: str | None) -> float | None:
 
 
 @asynccontextmanager
-async def _place(api: Api, *, wanted: bool) -> AsyncIterator[None]:
-    """Hold one of the places for callers who wait, so that they cannot take all connections."""
+async def _waiting_slot(api: Api, *, wanted: bool) -> AsyncIterator[None]:
+    """Limit the callers that wait, so that they cannot use up all connections."""
     if not wanted:
         yield
         return
     if api.waiting >= MAX_WAITING:
-        raise RequestError(503, f"{MAX_WAITING} callers wait for an outcome already")
+        raise RequestError(503, f"{MAX_WAITING} callers already wait for an outcome")
     api.waiting += 1
     try:
         yield

@@ -1,6 +1,6 @@
-"""The shapes of what the HTTP API answers. Pure.
+"""The response bodies of the HTTP API. Pure.
 
-The first six keys of `/status` are the reference's, in its order, always present.
+The first six keys of `/status` are those of Neon's compute_ctl, in its order, and always present.
 """
 
 from __future__ import annotations
@@ -155,13 +155,13 @@ class AckBody(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class HealthBody(Struct, frozen=True, kw_only=True):
-    """The answer to a health question that could be said yes to."""
+    """The answer to a health check that succeeds."""
 
     status: str
 
 
 class SyncBody(Struct, frozen=True, kw_only=True):
-    """The answer to GET /syncz where all is well."""
+    """The answer to GET /syncz while in sync."""
 
     status: str
     proof: Proof
@@ -174,7 +174,7 @@ class LsnBody(Struct, frozen=True, kw_only=True):
 
 
 class ComputeMetricsBody(Struct, frozen=True, kw_only=True):
-    """The answer to GET /metrics.json: durations of the start; 0 is what was not done here."""
+    """The answer to GET /metrics.json: durations of the start, 0 for what is not done here."""
 
     wait_for_spec_ms: int = 0
     sync_sk_check_ms: int = 0
@@ -208,7 +208,7 @@ class GrantBody(Struct, frozen=True, kw_only=True):
 
 
 class ErrorBody(Struct, frozen=True, kw_only=True):
-    """Every answer from 400 on."""
+    """The answer with every status from 400 on."""
 
     error: str
     hint: str | UnsetType = UNSET

@@ -1,4 +1,4 @@
-"""The one table of routes: what may be asked, at which listener.
+"""The table of routes, and the listeners that serve them.
 
 `openapi` and the check of docs/http-api.md read the same table.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from compute_ctl.document.spec import MAX_DOCUMENT_BYTES
-from compute_ctl.http import catalog, control, openapi, reads, refresh
+from compute_ctl.http import catalog, handlers, openapi, refresh
 from compute_ctl.http.api import (
     KIB,
     ApiResponse,
@@ -51,7 +51,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         path="/refresh_configuration",
         listeners=LOCAL,
         run=refresh.refresh,
-        text="Look at the configuration again, and apply what is new. Answers as soon as the "
+        text="Fetch the configuration again and apply it if it changed. Answers as soon as the "
         "request is recorded, or, with `wait`, when an attempt that began after it has ended.",
         answers={200: RefreshBody, 412: ErrorBody, 422: ErrorBody, 503: ErrorBody},
         body=RequestBody(limit=64 * KIB, model=refresh.WorkerReport),
@@ -76,7 +76,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         path="/configuration_ack",
         listeners=LOCAL,
         run=refresh.acknowledge,
-        text="Postgres's word for which generation of the configuration it runs.",
+        text="Postgres acknowledges the generation of the configuration that it runs with.",
         answers={200: AckBody, 403: ErrorBody, 422: ErrorBody},
         body=RequestBody(limit=64 * KIB, required=True, model=refresh.AckReport),
         by_worker=True,
@@ -85,30 +85,24 @@ ROUTES: Final[tuple[Route, ...]] = (
         method="POST",
         path="/configure",
         listeners=NOT_LOOPBACK,
-        run=control.configure,
+        run=handlers.configure,
         text="Push a document. Answers when Postgres has proven that it runs with it.",
-        answers={
-            200: StatusBody,
-            409: ErrorBody,
-            412: ErrorBody,
-            422: ErrorBody,
-            504: ErrorBody,
-        },
+        answers={200: StatusBody, **dict.fromkeys((409, 412, 422, 504), ErrorBody)},
         body=RequestBody(limit=MAX_DOCUMENT_BYTES, required=True),
     ),
     Route(
         method="POST",
         path="/rollback",
         listeners=frozenset({Listener.SOCKET}),
-        run=control.rollback,
-        text="Quarantine what is applied, and bring the generation before it into force. Answers "
+        run=handlers.rollback,
+        text="Quarantine the applied document and return to the generation before it. Answers "
         "when Postgres has proven that it runs with it.",
         answers={200: StatusBody, 409: ErrorBody, 412: ErrorBody, 504: ErrorBody},
         query=(
             Parameter(
                 name="old_upstream",
                 schema={"type": "boolean"},
-                text="With the servers of that time, and not the newest.",
+                text="With the servers of that generation instead of the newest.",
             ),
         ),
     ),
@@ -116,13 +110,13 @@ ROUTES: Final[tuple[Route, ...]] = (
         method="POST",
         path="/terminate",
         listeners=NOT_LOOPBACK,
-        run=control.terminate,
+        run=handlers.terminate,
         text="Stop Postgres, then the daemon. Answers when Postgres has ended.",
         answers={200: LsnBody, 201: LsnBody, 504: ErrorBody},
         query=(
             Parameter(
                 name="mode",
-                schema={"type": "string", "enum": list(control.MODES), "default": "fast"},
+                schema={"type": "string", "enum": list(handlers.MODES), "default": "fast"},
                 text="How Postgres is stopped.",
             ),
         ),
@@ -131,8 +125,8 @@ ROUTES: Final[tuple[Route, ...]] = (
         method="GET",
         path="/status",
         listeners=EVERYWHERE,
-        run=reads.status,
-        text="Everything: status, the three facts, suspicion, the last attempt, Postgres.",
+        run=handlers.status,
+        text="The whole status: configuration, refresh requests, Postgres.",
         answers={200: StatusBody},
         quiet=True,
     ),
@@ -141,7 +135,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         path="/metrics",
         listeners=EVERYWHERE,
         open=True,
-        run=reads.metrics,
+        run=handlers.metrics,
         text="Metrics for Prometheus.",
         answers={200: "text/plain"},
         quiet=True,
@@ -151,7 +145,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         path="/livez",
         listeners=EVERYWHERE,
         open=True,
-        run=reads.livez,
+        run=handlers.livez,
         text="Whether the daemon is alive.",
         answers={200: HealthBody},
         quiet=True,
@@ -161,7 +155,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         path="/readyz",
         listeners=EVERYWHERE,
         open=True,
-        run=reads.readyz,
+        run=handlers.readyz,
         text="Whether Postgres accepts connections.",
         answers={200: HealthBody, 503: ErrorBody},
         quiet=True,
@@ -171,8 +165,8 @@ ROUTES: Final[tuple[Route, ...]] = (
         path="/syncz",
         listeners=EVERYWHERE,
         open=True,
-        run=reads.syncz,
-        text="Whether the configuration desired is the one in force.",
+        run=handlers.syncz,
+        text="Whether the desired configuration is in force.",
         answers={200: SyncBody, 503: ErrorBody},
         quiet=True,
     ),
@@ -180,8 +174,8 @@ ROUTES: Final[tuple[Route, ...]] = (
         method="GET",
         path="/hadron_liveness_probe",
         listeners=NOT_LOOPBACK,
-        run=reads.hadron_liveness_probe,
-        text="The reference's probe: whether Postgres accepts connections.",
+        run=handlers.hadron_liveness_probe,
+        text="Neon's liveness probe: whether Postgres accepts connections.",
         answers={200: JSON_OBJECT},
         quiet=True,
     ),
@@ -189,8 +183,8 @@ ROUTES: Final[tuple[Route, ...]] = (
         method="GET",
         path="/metrics.json",
         listeners=NOT_LOOPBACK,
-        run=reads.metrics_json,
-        text="How long the start took, under the reference's names.",
+        run=handlers.metrics_json,
+        text="Durations of the start, under Neon's names.",
         answers={200: ComputeMetricsBody},
         quiet=True,
     ),
@@ -199,7 +193,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         path="/dbs_and_roles",
         listeners=NOT_LOOPBACK,
         run=catalog.dbs_and_roles,
-        text="Databases and roles, with the verifiers of their passwords.",
+        text="Databases and roles, with their password verifiers.",
         answers={200: JSON_OBJECT, **NEEDS_POSTGRES},
     ),
     Route(
@@ -231,7 +225,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         path="/check_writability",
         listeners=NOT_LOOPBACK,
         run=catalog.check_writability,
-        text="Write a row. A disk that is full is no error.",
+        text="Write a row. A full disk is not an error.",
         answers={200: JSON_OBJECT, **NEEDS_POSTGRES},
     ),
     Route(
@@ -240,7 +234,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         listeners=NOT_LOOPBACK,
         opens=True,
         run=catalog.extensions,
-        text="Make an extension, or bring it to another version.",
+        text="Create an extension, or update it to another version.",
         answers={201: ExtensionBody, 404: ErrorBody, 422: ErrorBody, **NEEDS_POSTGRES},
         body=RequestBody(limit=64 * KIB, required=True, model=catalog.ExtensionRequest),
     ),
@@ -266,27 +260,22 @@ ROUTES: Final[tuple[Route, ...]] = (
 )
 
 NOT_OURS: Final = frozenset(
-    {
-        "/autoscaling_metrics",
-        "/failpoints",
-        "/lfc/offload",
-        "/lfc/prewarm",
-        "/promote",
-    }
+    {"/autoscaling_metrics", "/failpoints", "/lfc/offload", "/lfc/prewarm", "/promote"}
 )
-"""Routes of Neon's compute_ctl that this one does not serve: 501."""
+"""Routes of Neon's compute_ctl that are not implemented here: 501."""
 
-_BY_PATH: Final[dict[str, dict[str, Route]]] = {}
-for _route in ROUTES:
-    _BY_PATH.setdefault(_route.path, {})[_route.method] = _route
+_BY_PATH: Final = {
+    path: {one.method: one for one in ROUTES if one.path == path}
+    for path in {one.path for one in ROUTES}
+}
 
 
 def find(
     method: str, path: str, listener: Listener, *, opened: bool = False
 ) -> Route | ApiResponse:
-    """Return the route asked for, or what to answer where there is none at this listener.
+    """Return the requested route, or the error response if this listener does not serve it.
 
-    *opened*: what may be served at more listeners than usual is.
+    *opened*: the listener also serves routes marked `opens`.
     """
     methods = _BY_PATH.get(path)
     if methods is None:

@@ -1,9 +1,16 @@
-"""The listeners: binds them, serves, and closes them in order."""
+"""The HTTP server: opens the listeners, accepts connections, and closes in order.
+
+Connections are not accepted by asyncio's own server. That one accepts connections for which there
+is no room, and when file descriptors run out it logs a traceback for each waiting connection, again
+and again. Here, connections without room stay in the kernel's queue, and an accept error is logged
+once a minute.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import socket
 from collections.abc import Callable
@@ -15,11 +22,9 @@ from typing import Final
 from aiohttp import web
 
 from compute_ctl.errors import SettingsError
-from compute_ctl.http.accept import Acceptor
-from compute_ctl.http.api import Api, CatalogService, HttpMetrics, Listener
+from compute_ctl.http.api import Api, Listener
 from compute_ctl.http.auth import (
     Authenticator,
-    TokenAuthenticator,
     authenticate_loopback,
     authenticate_socket,
 )
@@ -31,18 +36,20 @@ from compute_ctl.http.sockets import (
     loopback_sockets,
     unix_socket,
 )
-from compute_ctl.http.startup import Startup
-from compute_ctl.node import Node
 from compute_ctl.settings import SOCKET_NAME, Settings
 
 logger = logging.getLogger(__name__)
 
 PORT_RETRY_S: Final = 1.0
+ACCEPT_PAUSE_S: Final = 0.2
+"""After an accept error, which is likely to last for a while."""
+ACCEPT_LOG_S: Final = 60.0
+"""Between two log lines about accept errors."""
 
 
 @dataclass(kw_only=True, slots=True)
 class _Open:
-    """A listener that is open."""
+    """The parts of an open listener."""
 
     server: web.Server
     limiter: ConnectionLimiter
@@ -55,57 +62,39 @@ class HttpServer:
     def __init__(
         self,
         *,
-        node: Node,
+        api: Api,
         settings: Settings,
-        metrics: HttpMetrics,
-        catalog: CatalogService | None = None,
-        limits: ConnectionLimits | None = None,
+        authenticate_external: Authenticator,
+        limits: ConnectionLimits,
     ) -> None:
+        self.api = api
         self._settings = settings
-        self._limits = limits or ConnectionLimits()
-        startup = Startup()
-        node.subscribe(startup)
-        self._api = Api(
-            node=node,
-            metrics=metrics,
-            deadlines=settings.deadlines,
-            startup=startup,
-            catalog=catalog,
-        )
+        self._authenticators = {
+            Listener.LOOPBACK: authenticate_loopback,
+            Listener.SOCKET: authenticate_socket,
+            Listener.EXTERNAL: authenticate_external,
+        }
+        self._limits = limits
         self._open: dict[Listener, _Open] = {}
         self.internal_port = settings.internal_http_port
-        """Port of the loopback listener; the one in use after `start`."""
+        """Port of the loopback listener, as bound after `start`."""
         self.socket_path: Path = settings.state_path / SOCKET_NAME
         self._bound = False
         self._closed = [
             Listener.LOOPBACK,
             *([Listener.EXTERNAL] if settings.external_http_port else []),
         ]
-        """Doors whose port is not open yet."""
-
-    @property
-    def catalog(self) -> CatalogService | None:
-        """What answers for Postgres; may be set until `start`."""
-        return self._api.catalog
-
-    @catalog.setter
-    def catalog(self, catalog: CatalogService) -> None:
-        self._api.catalog = catalog
-
-    @property
-    def waiting(self) -> int:
-        """Callers that wait for the outcome of a refresh."""
-        return self._api.waiting
+        """Listeners whose port is not open yet."""
 
     async def start(self) -> None:
-        """Open the unix socket, and the ports that can be had now; `run` opens the others.
+        """Open the unix socket and the ports that are free; `run` opens the others later.
 
         Raises:
-            SettingsError: the socket, or a port that can never be had.
+            SettingsError: the socket cannot be opened, or a port for a permanent reason.
         """
         local = unix_socket(self.socket_path, group=self._settings.socket_group)
         self._bound = True
-        self._serve(Listener.SOCKET, [local], authenticate_socket)
+        self._serve(Listener.SOCKET, [local])
         try:
             self._open_ports()
         except SettingsError:
@@ -114,17 +103,17 @@ class HttpServer:
         logger.info('listening on unix socket "%s"', self.socket_path)
 
     async def run(self) -> None:
-        """Try again to open the ports that somebody else has; end when all are open."""
+        """Retry the ports that another process has; return when all are open."""
         while self._closed:
             await asyncio.sleep(PORT_RETRY_S)
             try:
                 self._open_ports()
-            except SettingsError as error:  # it could once be had, so it may be again
+            except SettingsError as error:  # it may be available again later
                 logger.error("%s", error)
 
     def _open_ports(self) -> None:
-        """Open what is closed and can be had; say once what cannot."""
-        node, settings = self._api.node, self._settings
+        """Open the closed ports that are free; log each other port once."""
+        node = self.api.node
         for listener in list(self._closed):
             try:
                 sockets = self._bind(listener)
@@ -133,12 +122,7 @@ class HttpServer:
                     logger.error("%s; trying again each second (%s)", error, error.hint)
                 node.closed_ports[listener.value] = str(error)
                 continue
-            authenticate = (
-                authenticate_loopback
-                if listener is Listener.LOOPBACK
-                else TokenAuthenticator(node=node, settings=settings)
-            )
-            self._serve(listener, sockets, authenticate)
+            self._serve(listener, sockets)
             self._closed.remove(listener)
             node.closed_ports.pop(listener.value, None)
             if listener is Listener.LOOPBACK:
@@ -154,23 +138,23 @@ class HttpServer:
         return external_sockets(self._settings.external_http_port)
 
     async def remake_socket(self) -> bool:
-        """Bind the unix socket again if somebody has removed it; return whether that was so.
+        """Bind the unix socket again if its file was removed; return whether it was.
 
         Raises:
-            SettingsError: it cannot be had.
+            SettingsError: it cannot be opened.
         """
         opened = self._open.get(Listener.SOCKET)
         if opened is None or _exists(self.socket_path):
             return False
         sock = unix_socket(self.socket_path, group=self._settings.socket_group)
         for acceptor in opened.acceptors:
-            acceptor.close()  # nobody can reach it any more
+            acceptor.close()  # unreachable without its file
         opened.acceptors = [Acceptor(sock, opened.limiter)]
         logger.warning('unix socket "%s" was gone, listening on a new one', self.socket_path)
         return True
 
     async def stop(self, deadline_s: float) -> None:
-        """Close the listeners; requests being worked on get *deadline_s* seconds to end."""
+        """Close the listeners; requests in progress get *deadline_s* seconds to finish."""
         for listener in self._open.values():
             for acceptor in listener.acceptors:
                 acceptor.close()
@@ -179,18 +163,18 @@ class HttpServer:
             self._bound = False
             with suppress(OSError):
                 self.socket_path.unlink()
-        # aiohttp spends its limit twice: on waiting for a handler, and again after cancelling it
+        # aiohttp waits this long for a handler to end, and again after cancelling it
         await asyncio.gather(
             *(listener.server.shutdown(deadline_s / 2) for listener in self._open.values())
         )
         self._open.clear()
 
-    def _serve(
-        self, listener: Listener, sockets: list[socket.socket], authenticate: Authenticator
-    ) -> None:
-        opened = listener is Listener.LOOPBACK and self._settings.extensions_on_loopback
+    def _serve(self, listener: Listener, sockets: list[socket.socket]) -> None:
         pipeline = Pipeline(
-            api=self._api, listener=listener, authenticate=authenticate, opened=opened
+            api=self.api,
+            listener=listener,
+            authenticate=self._authenticators[listener],
+            opened=listener is Listener.LOOPBACK and self._settings.extensions_on_loopback,
         )
         server = web.Server(pipeline, handler_cancellation=True)
         limiter = ConnectionLimiter(server, limits=self._limits, on_dropped=self._counter(listener))
@@ -198,7 +182,58 @@ class HttpServer:
         self._open[listener] = _Open(server=server, limiter=limiter, acceptors=acceptors)
 
     def _counter(self, listener: Listener) -> Callable[[str], None]:
-        return lambda reason: self._api.metrics.on_dropped(listener.value, reason)
+        return lambda reason: self.api.metrics.on_dropped(listener.value, reason)
+
+
+class Acceptor:
+    """Accepts the connections of one listening socket."""
+
+    def __init__(self, sock: socket.socket, limiter: ConnectionLimiter) -> None:
+        """Start accepting; must be called in the event loop's thread."""
+        self._sock = sock
+        self._limiter = limiter
+        self._logged_at = -math.inf
+        self._task = asyncio.get_running_loop().create_task(self._run(), name="accept")
+        self._task.add_done_callback(_log_death)
+
+    def close(self) -> None:
+        """Stop accepting; the kernel resets the connections in its queue."""
+        self._task.cancel()
+        self._sock.close()
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                accepted, _ = await loop.sock_accept(self._sock)
+            except ConnectionError:
+                continue  # the client has gone
+            except OSError as error:
+                self._failed(error)
+                await asyncio.sleep(ACCEPT_PAUSE_S)
+                continue
+            try:
+                if await self._limiter.room():
+                    await loop.connect_accepted_socket(self._limiter, accepted)
+                else:
+                    accepted.close()
+            except OSError as error:
+                accepted.close()
+                logger.debug("connection lost while accepting it: %s", error)
+            except asyncio.CancelledError:
+                accepted.close()
+                raise
+
+    def _failed(self, error: OSError) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - self._logged_at >= ACCEPT_LOG_S:
+            self._logged_at = now
+            logger.error("could not accept a connection: %s", error.strerror or error)
+
+
+def _log_death(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.critical("listener died: %s", error, exc_info=error)
 
 
 def _exists(path: Path) -> bool:

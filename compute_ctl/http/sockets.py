@@ -1,4 +1,4 @@
-"""Makes the listening sockets of the listeners, or says in one line why it cannot."""
+"""Opens the listening sockets."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ LOOPBACK6: Final = "::1"
 ANY4: Final = "0.0.0.0"  # noqa: S104 -- callers from outside come with a token
 ANY6: Final = "::"
 BACKLOG: Final = 1024
-"""Who waits there for room is not lost; the kernel has a limit of its own (somaxconn)."""
+"""Connections wait in it while there is no room; the kernel limits it too (somaxconn)."""
 _NO_IPV6: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT)
 _PORT_TRIES: Final = 20
-_PASSING: Final = frozenset(
+_TEMPORARY: Final = frozenset(
     {errno.EADDRINUSE, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 )
 
 
 class PortTakenError(SettingsError):
-    """A port that cannot be had now, and may be later."""
+    """A port that cannot be opened now, but may be free later."""
 
 
 def loopback_sockets(port: int) -> list[socket.socket]:
-    """Listen on *port* of 127.0.0.1 and, where there is one, of ::1; 0 picks a port free on both.
+    """Listen on *port* of 127.0.0.1 and, with IPv6, of ::1; 0 picks a port free on both.
 
     Raises:
-        SettingsError: the port cannot be had.
+        SettingsError: the port cannot be opened.
     """
     return _both(LOOPBACK4, LOOPBACK6, port, option="--internal-http-port")
 
@@ -44,7 +44,7 @@ def external_sockets(port: int) -> list[socket.socket]:
     """Listen on *port* of all addresses.
 
     Raises:
-        SettingsError: the port cannot be had.
+        SettingsError: the port cannot be opened.
     """
     return _both(ANY4, ANY6, port, option="--external-http-port")
 
@@ -79,8 +79,8 @@ def _listen(family: socket.AddressFamily, host: str, port: int, option: str) -> 
     except OSError as error:
         if sock is not None:
             sock.close()
-        passing = port != 0 and error.errno in _PASSING
-        raise (PortTakenError if passing else SettingsError)(
+        temporary = port != 0 and error.errno in _TEMPORARY
+        raise (PortTakenError if temporary else SettingsError)(
             f"could not listen on {shown}: {reason(error)}",
             hint=f"Is another compute_ctl running? Choose another {option}."
             if error.errno == errno.EADDRINUSE
@@ -93,18 +93,18 @@ def unix_socket(path: Path, *, group: str | None = None) -> socket.socket:
     """Listen on *path* with mode 0600, or 0660 for *group*; a socket left behind is replaced.
 
     Raises:
-        SettingsError: it cannot be had.
+        SettingsError: it cannot be opened.
     """
     gid = None if group is None else _gid(group)
     _remove_stale(path)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        # The kernel makes the file with the mode of the socket, so it is never open to others.
+        # The kernel creates the file with the mode of the socket, so others never have access.
         os.fchmod(sock.fileno(), 0o600)
         at_path(path, sock.bind)
         if gid is not None:
             os.chown(path.parent, -1, gid)
-            path.parent.chmod(0o710)  # the group may pass, not look around
+            path.parent.chmod(0o710)  # the group may enter, but not list it
             os.chown(path, -1, gid, follow_symlinks=False)
             path.chmod(0o660)
         sock.listen(BACKLOG)
@@ -133,7 +133,7 @@ def _remove_stale(path: Path) -> None:
                 path.unlink()
             return
         except OSError as error:
-            if error.errno != errno.EAGAIN:  # a full backlog is somebody, too
+            if error.errno != errno.EAGAIN:  # EAGAIN: a full backlog, so somebody listens
                 raise SettingsError(f'could not use "{path}": {reason(error)}') from error
     raise SettingsError(f'another compute_ctl listens on "{path}"')
 
@@ -146,5 +146,5 @@ def _gid(group: str) -> int:
 
 
 def reason(error: OSError) -> str:
-    """Return what the system says, in our style."""
+    """Return the system's message in lower case."""
     return (error.strerror or str(error)).lower()

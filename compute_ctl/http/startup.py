@@ -1,4 +1,4 @@
-"""How long the start of the compute took, for GET /metrics.json; an observer of the node."""
+"""Measures the start of the compute for GET /metrics.json; an observer of the node."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from compute_ctl.http.responses import ComputeMetricsBody
 
 
 class Startup:
-    """Stops the time from its making to the first `running`."""
+    """Measures the time from construction to the first `running` status."""
 
     def __init__(self) -> None:
         self._begun = time.monotonic()
@@ -21,7 +21,7 @@ class Startup:
         self._total_s: float | None = None
 
     def body(self) -> ComputeMetricsBody:
-        """Return what is known so far; 0 is what has not happened."""
+        """Return the durations so far, 0 for what has not happened."""
         return ComputeMetricsBody(
             wait_for_spec_ms=_ms(self._wait_for_spec_s),
             start_postgres_ms=_ms(self._start_postgres_s),
@@ -30,7 +30,7 @@ class Startup:
         )
 
     def on_move(self, old: Status, new: Status, why: str) -> None:
-        """See how far the start is."""
+        """Note the progress of the start."""
         now = time.monotonic()
         if new is Status.INIT and self._waits_for_postgres_since is None:
             self._waits_for_postgres_since = now
@@ -40,10 +40,10 @@ class Startup:
                 self._start_postgres_s = now - self._waits_for_postgres_since
 
     def on_illegal_event(self, status: Status, event: Event) -> None:
-        """A dropped event changes nothing."""
+        """Ignore it."""
 
     def on_attempt(self, attempt: Attempt) -> None:
-        """See how long the first document took."""
+        """Note the duration of the first document."""
         if attempt.outcome in (Outcome.FETCH_FAILED, Outcome.EMPTY, Outcome.TERMINATED):
             return
         if self._wait_for_spec_s is None:
@@ -53,13 +53,13 @@ class Startup:
             self._config_ms = attempt.duration_ms
 
     def on_refresh_request(self, source: RequestOrigin) -> None:
-        """A request is no part of the start."""
+        """Ignore it."""
 
     def on_ack(self, answer: AckAnswer) -> None:
-        """Nor is an acknowledgement."""
+        """Ignore it."""
 
     def on_catalog(self, run: CatalogRun) -> None:
-        """Nor is work on the catalog."""
+        """Ignore it."""
 
 
 def _ms(seconds: float | None) -> int:

@@ -1,9 +1,10 @@
-"""Who may come in from outside: JSON web tokens, verified against a set of public keys. Pure.
+"""Verifies JSON web tokens against a set of public keys. Pure.
 
-The rules are the reference's without its holes: each key verifies by its own algorithm only, a key
-that cannot be used is skipped and named, `exp` is needed unless the operator says otherwise, and a
-wrong audience is refused in every token. Time is an argument: PyJWT, which would read the clock,
-verifies the signature only. It is imported with the first key, since it costs 9 MB.
+The rules are stricter than Neon's: each key verifies only with its own algorithm, an unusable key
+is skipped and logged, `exp` is required unless the operator allows tokens without it, and a wrong
+audience is refused in every token. PyJWT only verifies the signature, since it would read the
+clock for the rest; here time is an argument. It is imported with the first key, since it takes
+9 MB.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from msgspec import Struct
 from compute_ctl.errors import RequestError
 
 LEEWAY_S: Final = 60.0
-"""How far the clocks of issuer and compute may be apart."""
+"""How much the clocks of issuer and compute may differ."""
 AUDIENCE: Final = "compute"
 ADMIN: Final = "compute_ctl:admin"
 MIN_RSA_BITS: Final = 2048
@@ -35,12 +36,12 @@ _ALGORITHMS: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {
     ("EC", "P-384"): ("ES384",),
     ("EC", "P-521"): ("ES512",),
 }
-"""What a type of key may verify; the first where it does not say."""
+"""The algorithms of each key type; the first is the default."""
 _PUBLIC: Final = ("kty", "crv", "x", "y", "n", "e")
 
 
 class Claims(Struct, frozen=True, kw_only=True):
-    """What a token says; other claims are ignored."""
+    """The claims of a token; others are ignored."""
 
     compute_id: str | None = None
     scope: Literal["compute_ctl:admin"] | None = None
@@ -59,16 +60,16 @@ class _Key:
 
 
 class _UnusableError(Exception):
-    """Why a key cannot be used."""
+    """A key cannot be used."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class KeySet:
-    """The public keys of those who may sign tokens."""
+    """The public keys that may sign tokens."""
 
     keys: tuple[_Key, ...] = ()
     unusable: tuple[str, ...] = ()
-    """What was skipped, one line each."""
+    """Skipped keys, one line each."""
 
     @classmethod
     def of(cls, jwks: Iterable[Mapping[str, Any]]) -> KeySet:
@@ -82,7 +83,7 @@ class KeySet:
         return cls(keys=tuple(keys), unusable=tuple(unusable))
 
     def payload(self, token: str) -> bytes | None:
-        """Return what *token* carries if one of the keys has signed it."""
+        """Return the payload of *token* if one of the keys has signed it."""
         if not self.keys:
             return None
         from jwt import PyJWS, PyJWTError
@@ -92,7 +93,7 @@ class KeySet:
                 found = PyJWS().decode_complete(token, key.public, algorithms=[key.algorithm])
             except (PyJWTError, ValueError, TypeError, RecursionError):
                 continue
-            # An extension that must be understood is one we do not understand.
+            # No critical extension is implemented here.
             if "crit" not in found["header"] and isinstance(found["payload"], bytes):
                 return found["payload"]
         return None
@@ -115,7 +116,7 @@ def _read(jwk: Mapping[str, Any]) -> _Key:
         raise _UnusableError("its operations do not include verify")
     try:
         public = PyJWK({name: jwk[name] for name in _PUBLIC if name in jwk}, algorithm).key
-    except Exception as error:  # whatever a library makes of a bad key
+    except Exception as error:  # libraries raise anything for a bad key
         raise _UnusableError(f"it cannot be read ({type(error).__name__})") from error
     if kty == "RSA" and public.key_size < MIN_RSA_BITS:
         raise _UnusableError(f"it has less than {MIN_RSA_BITS} bits")
@@ -126,7 +127,7 @@ def bearer(headers: Iterable[str]) -> str:
     """Return the token in the Authorization header(s) of a request.
 
     Raises:
-        RequestError: 400, there is not exactly one, or it is no bearer token.
+        RequestError: 400, there is not exactly one, or it is not a bearer token.
     """
     values = list(headers)
     match = _BEARER.fullmatch(values[0].strip()) if len(values) == 1 else None
@@ -138,12 +139,12 @@ def bearer(headers: Iterable[str]) -> str:
 def authorize(
     token: str, keys: KeySet, *, compute_id: str, now: float, exp_required: bool = True
 ) -> Claims:
-    """Return the claims of a token that may act on this compute.
+    """Return the claims of a token that is valid for this compute.
 
     *now* is the time in seconds since 1970.
 
     Raises:
-        RequestError: 401 it proves nothing, 403 it is for another compute.
+        RequestError: 401 it is not valid, 403 it is for another compute.
     """
     payload = keys.payload(token)
     if payload is None:

@@ -115,13 +115,13 @@ class Metrics:
 
     # What the adapters tell
 
-    def on_http(self, door: str, code: int) -> None:
+    def on_http(self, listener: str, code: int) -> None:
         """Count an answer of the HTTP API."""
-        self._http[door, str(code)] += 1
+        self._http[listener, str(code)] += 1
 
-    def on_dropped(self, door: str, reason: str) -> None:
+    def on_dropped(self, listener: str, reason: str) -> None:
         """Count a connection that the HTTP API closed."""
-        self._dropped[door, reason] += 1
+        self._dropped[listener, reason] += 1
 
     # What is shown
 
@@ -193,7 +193,7 @@ class Metrics:
         yield _gauge("compute_ctl_http_closed_ports", "Ports that somebody else has", closed)
         dropped = CounterMetricFamily(
             "compute_ctl_http_dropped_connections",
-            "Connections closed: too slow, or the door was full",
+            "Connections closed: too slow, or the listener was full",
             labels=["door", "reason"],
         )
         for labels, count in self._dropped.items():

@@ -19,8 +19,10 @@ from compute_ctl.decisions.model import Attempt, Outcome, Written
 from compute_ctl.document.generation import Marker
 from compute_ctl.document.spec import ComputeCtlConfig, Jwks
 from compute_ctl.http import HttpServer
-from compute_ctl.http.api import CatalogService
+from compute_ctl.http.api import Api, CatalogService
+from compute_ctl.http.auth import TokenAuthenticator
 from compute_ctl.http.limits import ConnectionLimits
+from compute_ctl.http.startup import Startup
 from compute_ctl.monitoring.metrics import Metrics
 from compute_ctl.node import Node
 from compute_ctl.settings import Settings
@@ -205,6 +207,30 @@ class Wire:
             return False
 
 
+def _server(
+    node: Node,
+    metrics: Metrics,
+    settings: Settings,
+    catalog: CatalogService | None,
+    limits: ConnectionLimits | None,
+) -> HttpServer:
+    startup = Startup()
+    node.subscribe(startup)
+    api = Api(
+        node=node,
+        metrics=metrics,
+        deadlines=settings.deadlines,
+        startup=startup,
+        catalog=catalog,
+    )
+    return HttpServer(
+        api=api,
+        settings=settings,
+        authenticate_external=TokenAuthenticator(node=node, settings=settings),
+        limits=limits or ConnectionLimits(),
+    )
+
+
 @asynccontextmanager
 async def serve(
     folder: Path,
@@ -228,9 +254,7 @@ async def serve(
     node = Node(clock=RealClock(), postgres=postgres)
     node.subscribe(metrics)
     node.restored = True
-    http_server = HttpServer(
-        node=node, settings=settings, metrics=metrics, catalog=catalog, limits=limits
-    )
+    http_server = _server(node, metrics, settings, catalog, limits)
     await http_server.start()
     try:
         yield Served(

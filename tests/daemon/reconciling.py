@@ -10,6 +10,8 @@ from typing import Any
 import msgspec
 
 from compute_ctl.catalog import CatalogReconciler
+from compute_ctl.catalog.overrides import SizeLimitOverride, SubscriberOverride
+from compute_ctl.catalog.runner import CatalogRunner
 from compute_ctl.decisions.model import Desired, Written
 from compute_ctl.decisions.persistent_state import PersistentState
 from compute_ctl.decisions.proof import Proof, Verdict
@@ -76,7 +78,9 @@ class CatalogFixture:
 
 
 @asynccontextmanager
-async def staged(server: Postgres, **reconciler: Any) -> AsyncIterator[CatalogFixture]:
+async def staged(
+    server: Postgres, *, always: bool = False, deadline_s: float = 300.0, retry_max_s: float = 300.0
+) -> AsyncIterator[CatalogFixture]:
     """A reconciler at work."""
     postgres, clock = Attached(server.data), RealClock()
     node = Node(clock=clock, postgres=postgres)
@@ -85,14 +89,26 @@ async def staged(server: Postgres, **reconciler: Any) -> AsyncIterator[CatalogFi
     async def save() -> None:
         saved.append(node.state)
 
+    size_limit = SizeLimitOverride(Path(server.data), reload=postgres.reload)
+    runner = CatalogRunner(
+        node=node,
+        clock=clock,
+        connstr=server.dsn(),
+        save=save,
+        size_limit=size_limit,
+        privileged="neon_superuser",
+        may_replicate=True,
+        deadline_s=deadline_s,
+    )
     made = CatalogReconciler(
         node=node,
         postgres=postgres,
         clock=clock,
-        connstr=server.dsn(),
-        pgdata=Path(server.data),
-        save=save,
-        **{"always": False, **reconciler},
+        runner=runner,
+        size_limit=size_limit,
+        subscribers=SubscriberOverride(Path(server.data), reload=postgres.reload),
+        always=always,
+        retry_max_s=retry_max_s,
     )
     task = asyncio.create_task(made.run())
     try:

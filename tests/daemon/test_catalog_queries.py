@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from compute_ctl.catalog import CatalogQueries
+from compute_ctl.catalog.pg_dump import PgDump
 from compute_ctl.errors import CatalogError, ProbeError, RequestError, SqlError
 from devstack.installation import binary
 from devstack.postgres import Postgres, Template
@@ -24,7 +25,7 @@ def server(template: Template) -> Iterator[Postgres]:
 
 def queries(server: Postgres) -> CatalogQueries:
     """The desk of *server*."""
-    return CatalogQueries(server.dsn(), pg_dump=binary("pg_dump"))
+    return CatalogQueries(server.dsn(), pg_dump=PgDump(server.dsn(), program=binary("pg_dump")))
 
 
 async def dump(server: Postgres, database: str) -> str:
@@ -100,7 +101,9 @@ async def test_schema_of_no_database(server: Postgres, name: str) -> None:
 
 async def test_no_pg_dump(server: Postgres) -> None:
     """A program that is not there is an error, and takes no place for ever."""
-    broken = CatalogQueries(server.dsn(), pg_dump="/nonexistent/pg_dump")
+    broken = CatalogQueries(
+        server.dsn(), pg_dump=PgDump(server.dsn(), program="/nonexistent/pg_dump")
+    )
     for _ in range(4):
         with pytest.raises(CatalogError, match=r"could not run .*pg_dump"):
             await anext(broken.database_schema("postgres"))
@@ -188,7 +191,8 @@ async def test_grant_refused(server: Postgres, change: dict[str, Any], code: int
 
 async def test_no_server() -> None:
     """Where nobody answers, that is said without the password."""
-    nobody = CatalogQueries("host=127.0.0.1 port=1 user=x password=hunter2", pg_dump="pg_dump")
+    conninfo = "host=127.0.0.1 port=1 user=x password=hunter2"
+    nobody = CatalogQueries(conninfo, pg_dump=PgDump(conninfo, program="pg_dump"))
     with pytest.raises(ProbeError, match="could not connect") as caught:
         await nobody.dbs_and_roles()
     assert "hunter2" not in str(caught.value)

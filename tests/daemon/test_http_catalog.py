@@ -78,7 +78,7 @@ async def test_extension_and_grant(served: Served) -> None:
     grant = {"database": "d", "schema": "s", "role": "r", "privileges": ["SELECT", "USAGE"]}
     granted = await served.external("POST", "/grants", json_body=grant, token=token())
     assert (granted.code, granted.json) == (201, grant)
-    catalog: Any = served.http.catalog
+    catalog: Any = served.http.api.catalog
     assert catalog.granted == [("d", "s", "r", ("SELECT", "USAGE"))]
     wrong = grant | {"privileges": ["select"]}
     assert (await served.external("POST", "/grants", json_body=wrong, token=token())).code == 422

@@ -99,7 +99,7 @@ async def test_a_waiter_who_leaves_frees_its_place(served: Served) -> None:
         wire.writer.write(f"POST {REFRESH}?wait=600 HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         await served.requested()
         wire.writer.close()
-    await until("the place is free", lambda: served.http.waiting == 0)
+    await until("the place is free", lambda: served.http.api.waiting == 0)
 
 
 async def test_worker_says_what_it_suspects(served: Served) -> None:

@@ -131,7 +131,7 @@ def test_immediate_end_proves_no_lsn(supervised: Supervised) -> None:
 
 def test_subscribers_wait_until_subscriptions_are_dropped(supervised: Supervised) -> None:
     """A server starts without them, and has them once the work is done; it is done once."""
-    name, held = "neon.disable_logical_replication_subscribers", "subscribers do not run before"
+    name, held = "neon.disable_logical_replication_subscribers", "subscribers are disabled until"
 
     def wish(owner: str) -> dict[str, Any]:
         databases = [{"name": "shop", "owner": owner}]
@@ -153,7 +153,7 @@ def test_subscribers_wait_until_subscriptions_are_dropped(supervised: Supervised
 
     supervised.publish(wish("keeper"))
     daemon.refresh()
-    wait_until("subscribers to run", lambda: "subscribers may run" in daemon.log_text())
+    wait_until("subscribers to run", lambda: "subscribers are enabled" in daemon.log_text())
     wait_until("the reload", lambda: not held_back())
     assert not (supervised.data / "compute_ctl_subscribers.conf").exists()
 

@@ -304,7 +304,7 @@ MUTATIONS: Final = (
     Mutation(
         name="catalog before the heal",
         file="compute_ctl/catalog/reconciler.py",
-        old="            and self.node.proven\n"
+        old="            and self._node.proven\n"
         "            and applied is not None\n"
         "            and applied.content_sha256 == job.document.content_sha256\n",
         new="            and (applied is None or applied is not None)\n",

@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from compute_ctl.catalog.model import Catalog, CatalogDatabase, CatalogRole
+from compute_ctl.catalog.model import Catalog, CatalogDatabase, CatalogRole, Phase, Statement
 from compute_ctl.catalog.plan import PRIVILEGED_ROLE, plan
-from compute_ctl.catalog.steps import Phase, Statement
 from compute_ctl.errors import CatalogError
 from tests.unit.catalog.desired import desired
 
@@ -33,14 +32,15 @@ def catalog(
     )
 
 
-def steps(phases: tuple[Phase, ...], name: str) -> list[Statement]:
-    """All steps of the phase *name*."""
-    return [step for one in phases if one.name == name for work in one.work for step in work.steps]
+def planned(phases: tuple[Phase, ...], name: str) -> list[Statement]:
+    """All statements of the phase *name*."""
+    found = [work for phase in phases if phase.name == name for work in phase.work]
+    return [statement for work in found for statement in work.statements]
 
 
 def statements(phases: tuple[Phase, ...], name: str) -> list[str]:
-    """All statements of the phase *name*, each on one line."""
-    return [" ".join(step.sql.split()) for step in steps(phases, name)]
+    """The SQL of the phase *name*, each statement on one line."""
+    return [" ".join(one.sql.split()) for one in planned(phases, name)]
 
 
 def test_privileged_role_is_made_where_it_is_missing() -> None:
@@ -246,7 +246,7 @@ def test_drop_role_gives_away_in_every_database() -> None:
     heirs = {
         work.database: re.findall(r'TO ("\w+")', step.sql)
         for work in inside.work
-        for step in work.steps
+        for step in work.statements
         if step.sql.startswith("REASSIGN")
     }
     assert {"d": ['"o"'], "of_r": ['"postgres"'], "postgres": ['"postgres"']} == heirs
@@ -267,9 +267,9 @@ def test_extensions_only_where_the_server_has_them() -> None:
 def test_subscriptions_go_once_a_timeline() -> None:
     """They are dropped where the record is of another timeline."""
     target = desired(drop_subscriptions_before_start=True, timeline_id="aB" * 16)
-    assert steps(plan(target, catalog()), "subscriptions done")
+    assert planned(plan(target, catalog()), "subscriptions done")
     done = replace(catalog(), subscriptions_dropped_for="ab" * 16)
-    assert [] == steps(plan(target, done), "subscriptions done")
+    assert [] == planned(plan(target, done), "subscriptions done")
 
 
 def test_passwords_are_not_shown() -> None:

@@ -23,7 +23,7 @@ CLI = (DOCS / "cli.md").read_text()
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda one: f"{one.method} {one.path}")
 def test_every_route_is_described(route: Route) -> None:
-    """A route stands in the OpenAPI document with its doors and answers, and in the docs' table."""
+    """A route is in the OpenAPI document with its listeners and answers, and in the docs' table."""
     operation = document(ROUTES)["paths"][route.path][route.method.lower()]
     assert set(operation["x-doors"]) == route.listeners
     assert set(operation["responses"]) >= {str(code) for code in route.answers}
@@ -52,7 +52,7 @@ def test_openapi_is_whole() -> None:
 
 
 def test_the_socket_serves_everything() -> None:
-    """Whoever owns the data directory needs no other door."""
+    """Whoever owns the data directory needs no other listener."""
     assert all(Listener.SOCKET in route.listeners for route in ROUTES)
 
 

@@ -183,7 +183,7 @@ def test_keys_that_cannot_be_used(jwk: dict[str, Any], why: str) -> None:
 
 
 def test_no_keys_let_nobody_in() -> None:
-    """An empty key set is a closed door."""
+    """An empty key set lets nobody in."""
     assert refused(GOOD, jwks=()) == NOT_VERIFIED
 
 
