@@ -9,6 +9,7 @@ The fork becomes a child of whoever asked, not of the server, so that it is wait
 is forked twice, and the kernel gives an orphan to the nearest ancestor that calls itself subreaper.
 """
 
+import atexit
 import ctypes
 import gc
 import importlib
@@ -89,6 +90,7 @@ class ForkServer:
                 pass_fds=[theirs.fileno()],
             ).returncode = 0  # not waited for: it ends when our end of the socket closes
         self._socket = ours
+        atexit.register(self.close)
         return ours
 
 

@@ -3,6 +3,7 @@
 PostgreSQL refuses to run as root: started as root, its processes change user, Python does not.
 """
 
+import atexit
 import os
 import pwd
 import random
@@ -84,6 +85,7 @@ def _own_ports() -> tuple[socket.socket, Iterator[int]]:
         except OSError:
             claim.close()
         else:
+            atexit.register(claim.close)
             return claim, cycle(range(first, first + PORTS))
     raise RuntimeError("other processes have claimed all ports")
 

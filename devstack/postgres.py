@@ -99,7 +99,9 @@ class Postgres:
         self.process: subprocess.Popen[bytes] | None = None
         self._settings: dict[str, Setting] = {}
         source = template.data if isinstance(template, Template) else template
-        subprocess.run(["cp", "-a", str(source), str(self.data)], check=True)
+        # as its owner, which costs less than to give the copy away, file by file
+        copy = ["cp", "-R", str(source), str(self.data)]
+        subprocess.run(copy, check=True, umask=0o077, cwd="/", **run_as())
         self.configure({**BASE_SETTINGS, "port": self.port, "unix_socket_directories": self.host})
 
     @property

@@ -17,6 +17,7 @@ from tests.pg.libraries import (
     slow_resolver,
     without_http_client,
 )
+from tests.pg.neon_reports import LIST
 from tests.support.daemon_stub import DaemonStub
 from tests.support.fixtures import PostgresFactory
 
@@ -109,6 +110,23 @@ def daemon() -> Iterator[DaemonStub]:
     """Return a stand-in for the daemon that answers 200."""
     with DaemonStub() as stub:
         yield stub
+
+
+@pytest.fixture
+def beside(make_neon: MakeNeon, daemon: DaemonStub, fake_neon: Path) -> Postgres:
+    """Return a server where another library has defined the settings first."""
+    server = make_neon(
+        {
+            "shared_preload_libraries": f"{fake_neon},neon_refresh",
+            "neon_refresh.config_generation": "1.a.b",
+            "neon_refresh.safekeeper_suspect_after": "150ms",
+        },
+        daemon=daemon,
+        pageservers=LIST,
+    )
+    for signature in ("fake_neon_shard(text, int, text)", "fake_walproposer(bool, text)"):
+        server.query(f"CREATE FUNCTION {signature} RETURNS void AS '{fake_neon}' LANGUAGE c")
+    return server
 
 
 class PageserverPool:

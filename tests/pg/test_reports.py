@@ -1,29 +1,28 @@
-"""Trouble that other parts of the server report: beside Neon's library, and from other C code."""
+"""Trouble that Neon's library reports."""
 
 import shutil
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
-import psycopg
 import pytest
 from psycopg import errors
 
 from devstack.postgres import Postgres
 from devstack.wait import wait_until
-from tests.pg.conftest import MakeNeon, MakePageserver
+from tests.pg.conftest import MakeNeon
+from tests.pg.neon_reports import (
+    CLOSED,
+    LIST,
+    NOT_FOUND,
+    ONE,
+    REFUSED,
+    TWO,
+    sources,
+    state,
+    tell,
+)
 from tests.pg.test_ack import map_hash, markers
 from tests.support.daemon_stub import ACK, REFRESH, DaemonStub
-
-Session = psycopg.Connection[tuple[Any, ...]]
-LIST = "postgresql://no_user@pageserver-1:6400,postgresql://no_user@pageserver-2:6400"
-
-ONE, TWO = LIST.split(",")
-CLOSED = "server closed the connection unexpectedly"
-REFUSED = (
-    'connection to server at "pageserver-{}" (10.0.0.{}), port 6400 failed: Connection refused'
-)
-NOT_FOUND = "Not found: Tenant 1 was not found"
 
 # form, value, then what it must be taken for: class and SQLSTATE
 REPORTS = {
@@ -34,23 +33,6 @@ REPORTS = {
     "nonsense": ("", "nonsense", "00000"),
     "page error": (NOT_FOUND, "wrong", "58030"),
 }
-
-
-@pytest.fixture
-def beside(make_neon: MakeNeon, daemon: DaemonStub, fake_neon: Path) -> Postgres:
-    """Return a server where another library has defined the settings first."""
-    server = make_neon(
-        {
-            "shared_preload_libraries": f"{fake_neon},neon_refresh",
-            "neon_refresh.config_generation": "1.a.b",
-            "neon_refresh.safekeeper_suspect_after": "150ms",
-        },
-        daemon=daemon,
-        pageservers=LIST,
-    )
-    for signature in ("fake_neon_shard(text, int, text)", "fake_walproposer(bool, text)"):
-        server.query(f"CREATE FUNCTION {signature} RETURNS void AS '{fake_neon}' LANGUAGE c")
-    return server
 
 
 def test_the_settings_of_neon_are_left_alone(beside: Postgres, daemon: DaemonStub) -> None:
@@ -84,27 +66,6 @@ def test_reports_of_neons_client_are_suspicion(
     assert {key: body[key] for key in expected} == expected
     assert body["text"].startswith("[NEON_SMGR] [shard 1")
     assert [state(beside, shard) for shard in (0, 1)] == ["unknown", "suspected"]
-
-
-def tell(connection: Session, form: str, shard: int, value: str = "") -> None:
-    """Let a session report as Neon's client does; some reports are errors."""
-    with suppress(errors.IoError):
-        connection.execute(f"SELECT fake_neon_shard('{form}', {shard}, '{value}')".encode())
-
-
-def state(server: Postgres, shard: int) -> str | None:
-    """Return what the views say of a shard."""
-    rows = server.query("SELECT state FROM neon_refresh.shards WHERE shard = %s", shard)
-    return rows[0][0] if rows else None
-
-
-def sources(server: Postgres, daemon: DaemonStub) -> list[str]:
-    """Return the sources of all requests when the worker has seen everything."""
-    server.value("SELECT neon_refresh.request('flush')")
-    wait_until(
-        "the worker's look", lambda: "flush" in [it.body["text"] for it in daemon.of(REFRESH)]
-    )
-    return [post.body["source"] for post in daemon.of(REFRESH)]
 
 
 def test_an_error_without_a_shard_is_of_shard_0(beside: Postgres, daemon: DaemonStub) -> None:
@@ -210,50 +171,6 @@ def test_success_of_neons_client_ends_suspicion(beside: Postgres, daemon: Daemon
         wait_until("the end", lambda: beside.value(since) is None, timeout=5)
 
 
-def test_blind_is_the_server_not_a_session(make_neon: MakeNeon) -> None:
-    """With log_min_messages at fatal no report reaches the hook; `blind` shows it."""
-    server = make_neon()
-    blind = "SELECT blind FROM neon_refresh.stat"
-    assert server.value(blind) is False
-    with server.connect(options="-c log_min_messages=fatal") as connection:
-        assert connection.execute(blind).fetchone() == (False,)  # of this session alone
-    server.configure({"log_min_messages": "fatal"})
-    server.reload()
-    with server.connect(options="-c log_min_messages=warning") as connection:
-        wait_until("blind", lambda: connection.execute(blind).fetchone() == (True,))
-
-
-def test_a_walsender_that_runs_queries_is_heard(beside: Postgres, daemon: DaemonStub) -> None:
-    """A session with replication=database reads pages too."""
-    with beside.connect(replication="database") as session:
-        tell(session, "refused", 1, REFUSED.format(2, 2))
-    assert daemon.wait_for(REFRESH)[0].body["shard"] == 1
-
-
-@pytest.mark.parametrize("kind", ["autovacuum launcher", "background writer", "checkpointer"])
-def test_processes_without_a_session_are_heard(
-    beside: Postgres, daemon: DaemonStub, kind: str
-) -> None:
-    """They read pages too, for instance of the catalogs, and their reports raise suspicion."""
-    beside.configure({"autovacuum": True})
-    beside.reload()
-    process = "SELECT pid FROM pg_stat_activity WHERE backend_type = %s"
-    pid = wait_until("the process", lambda: beside.value(process, kind))
-    beside.configure({"fake_neon.report_in": kind})
-    beside.reload()
-
-    assert daemon.wait_for(REFRESH)[0].body["shard"] == 1
-    assert [(pid,)] == beside.query("SELECT pid FROM neon_refresh.events WHERE shard = 1")
-
-
-def test_after_a_crash_the_daemon_is_asked_once(beside: Postgres, daemon: DaemonStub) -> None:
-    """A PANIC takes shared memory and all suspicion with it."""
-    with beside.connect() as session, suppress(psycopg.Error):
-        tell(session, "panic", 1, "x")
-    text = "the server has restarted after a crash"
-    wait_until("a request", lambda: text in [post.body["text"] for post in daemon.of(REFRESH)])
-
-
 def test_a_server_without_a_port_says_so_and_takes_an_endpoint(
     make_neon: MakeNeon, daemon: DaemonStub, fake_neon: Path
 ) -> None:
@@ -351,77 +268,3 @@ def test_a_dropped_event_holds_back_nobody(
 
     wait_until("a request about the other safekeeper", asked)
     assert "node 'b:5454'" in daemon.of(REFRESH)[0].body["text"]
-
-
-@pytest.mark.parametrize(
-    ("level", "stock", "with_neon"),
-    [("warning", False, False), ("error", False, True), ("log", True, True), ("fatal", True, True)],
-)
-def test_a_blind_server_says_so(
-    make_neon: MakeNeon, fake_neon: Path, level: str, *, stock: bool, with_neon: bool
-) -> None:
-    """What log_min_messages hides from the log is hidden from the hook; `blind` shows it."""
-    for libraries, expected in (
-        ("neon_refresh", stock),
-        (f"{fake_neon},neon_refresh", with_neon),
-    ):
-        server = make_neon(
-            {"shared_preload_libraries": libraries, "log_min_messages": level}, name=level
-        )
-        assert server.value("SELECT blind FROM neon_refresh.stat") is expected
-        server.stop()
-
-
-def test_the_syslogger_runs_our_hook_unharmed(make_neon: MakeNeon) -> None:
-    """A collector that cannot write reports from a process without shared memory."""
-    server = make_neon(
-        {"logging_collector": True, "log_directory": "collected", "log_filename": "a.log"}
-    )
-    wait_until("a log file", (server.data / "collected" / "a.log").exists)
-    server.query("SELECT pg_rotate_logfile()")
-    (server.data / "collected" / "a.log").unlink()
-    (server.data / "collected").rename(server.data / "elsewhere")
-    server.query("SELECT pg_rotate_logfile()")
-    server.wait_log('could not open log file "collected/a.log"')
-    assert server.value("SELECT 1") == 1
-
-
-def test_other_code_may_report_and_look(
-    make_neon: MakeNeon, daemon: DaemonStub, probe: Path
-) -> None:
-    """Through the rendezvous variable C code raises and ends suspicion, and sees generations."""
-    server = make_neon(daemon=daemon, pageservers="host=127.0.0.1 port=1")
-    for signature, result in (
-        ("probe_trouble(text, int, text, text)", "bool"),
-        ("probe_useful(text, int)", "bool"),
-        ("probe_generation()", "bigint"),
-    ):
-        server.query(f"CREATE FUNCTION {signature} RETURNS {result} AS '{probe}' LANGUAGE c")
-
-    assert server.value("SELECT probe_generation()") == 1
-    assert server.value("SELECT probe_trouble('moon', 0, '08006', 'gone')") is False
-    assert server.value("SELECT probe_trouble('pageserver', 128, '08006', 'gone')") is False
-    assert server.value("SELECT probe_trouble('primary', -1, '08006', 'gone')") is True
-    body = daemon.wait_for(REFRESH)[0].body
-    expected = {"source": "primary", "shard": None, "sqlstate": "08006", "text": "gone"}
-    assert {key: body[key] for key in expected} == expected
-
-    assert server.value("SELECT probe_useful('primary', -1)") is True
-    since = "SELECT suspected_since FROM neon_refresh.stat"
-    wait_until("the end of it", lambda: server.value(since) is None)
-
-
-def test_a_process_that_ignores_reloads_is_rescued(
-    make_neon: MakeNeon, make_pageserver: MakePageserver, probe: Path
-) -> None:
-    """A background worker gets no signal at a reload, and still finds the new map."""
-    good = make_pageserver()
-    server = make_neon(pageservers="host=127.0.0.1 port=1")
-    server.query(f"CREATE FUNCTION probe_start_reader(text) RETURNS bool AS '{probe}' LANGUAGE c")
-    assert server.value("SELECT probe_start_reader(%s)", str(probe)) is True
-    server.wait_log("page reader begins")
-    events = "SELECT events_total FROM neon_refresh.stat"
-    wait_until("failures", lambda: server.value(events) > 5)
-    server.configure({"neon.pageserver_connstring": good.url})
-    server.reload()
-    server.wait_log("page reader got a page", timeout=2)
