@@ -1,8 +1,8 @@
 """A compute of a fleet: the daemon's real core, and the extension's real trigger policy.
 
-`Reconciler`, `Fetcher`, `Applier`, `GenerationStore`, `Verifier` and `Node` are those of the
-daemon, and `pgh_policy`, through cffi, decides when its worker asks. Simulated is what is around
-them: time, the network, files, the reload of PostgreSQL.
+`Node`, `GenerationStore` and all parts of the `Reconciler` are those of the daemon, and
+`pgh_policy`, through cffi, decides when its worker asks. Simulated is what is around them: time,
+the network, files, the reload of PostgreSQL.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Final
 
 from bench.fleet_control import DOCUMENTS, ControlPlane, Scenario, url
 from bench.fleet_files import CONF, Files
+from compute_ctl.app.reconciler_parts import build_reconciler
 from compute_ctl.decisions import model
 from compute_ctl.decisions.model import AckMessage, Suspicion
 from compute_ctl.decisions.persistent_state import ClusterIdentity
@@ -25,11 +26,7 @@ from compute_ctl.document.render import RenderContext
 from compute_ctl.errors import FetchError
 from compute_ctl.node import Node
 from compute_ctl.ports import Fetched
-from compute_ctl.reconciler import Reconciler
-from compute_ctl.reconciler.applier import Applier
-from compute_ctl.reconciler.fetcher import Fetcher
 from compute_ctl.reconciler.generations import GenerationStore
-from compute_ctl.reconciler.verifier import Verifier
 from compute_ctl.settings import Settings
 from devstack.virtual_loop import VirtualLoop
 from pg_hook.suspicion import NEVER, Policy, Source
@@ -80,35 +77,22 @@ class Compute:
             deadlines=deadlines,
             nonce=lambda: f"{self.rng.getrandbits(128):032x}",
         )
-        verifier = Verifier(
-            node=self.node,
-            postgres=self,
-            probe=self,
-            clock=fleet,
-            conf_path=str(CONF),
-            deadlines=deadlines,
-        )
-        self._applier = Applier(
+        parts = build_reconciler(
             node=self.node,
             store=self._store,
-            verifier=verifier,
-            clock=fleet,
-            context=RenderContext(attach=True, internal_port=3081, token_file=""),
-            deadlines=deadlines,
-        )
-        self._reconciler = Reconciler(
-            node=self.node,
-            applier=self._applier,
-            fetcher=Fetcher(self),
             postgres=self,
+            probe=self,
+            source=self,
             clock=fleet,
             settings=fleet.settings,
+            context=RenderContext(attach=True, internal_port=3081, token_file=""),
             rng=random.Random(self.rng.getrandbits(64)) if jitters else _Lockstep(),
         )
+        self._recovery, self._reconciler = parts.recovery, parts.reconciler
 
     async def run(self) -> None:
         """Be its daemon, from its start on."""
-        await self._applier.restore()
+        await self._recovery.restore()
         await self._reconciler.run()
 
     # What the daemon sees

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import random
 import secrets
 import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+from compute_ctl.app.reconciler_parts import ReconcilerParts, build_reconciler
 from compute_ctl.catalog import CatalogQueries, CatalogReconciler
 from compute_ctl.catalog.overrides import SizeLimitOverride, SubscriberOverride
 from compute_ctl.catalog.pg_dump import PgDump
@@ -30,9 +32,7 @@ from compute_ctl.node import Node
 from compute_ctl.postgres import Attached, Supervised
 from compute_ctl.postgres.identity import data_dir_inode, system_identifier
 from compute_ctl.postgres.programs import beside
-from compute_ctl.reconciler.applier import Applier
 from compute_ctl.reconciler.generations import GenerationStore
-from compute_ctl.reconciler.verifier import Verifier
 from compute_ctl.settings import SOCKET_NAME, Settings, worker_endpoint
 from compute_ctl.sources.control_plane import ControlPlane
 from compute_ctl.sources.file import FileSource
@@ -129,24 +129,35 @@ class Assembly:
             nonce=lambda: secrets.token_hex(16),
         )
 
-    def applier(
+    def reconciler(
         self,
+        *,
         node: Node,
         store: GenerationStore,
         postgres: Attached | Supervised,
+        source: FileSource | ControlPlane,
+        catalog: CatalogReconciler,
         clock: SystemClock,
         internal_port: int,
-    ) -> Applier:
+    ) -> ReconcilerParts:
         """Return what brings documents into force."""
         settings = self._settings
-        verifier = Verifier(
+        return build_reconciler(
             node=node,
+            store=store,
             postgres=postgres,
             probe=PgSqlProbe(settings.connstr),
+            source=source,
             clock=clock,
-            conf_path=store.path,
-            deadlines=settings.deadlines,
+            settings=settings,
+            context=self._context(store, internal_port),
+            rng=random.SystemRandom(),
+            trial=SqlTrial(self._session),
+            catalog=catalog,
         )
+
+    def _context(self, store: GenerationStore, internal_port: int) -> RenderContext:
+        settings = self._settings
         endpoint = worker_endpoint(settings.state_path)
         if endpoint is None:
             logger.warning(
@@ -154,7 +165,7 @@ class Assembly:
                 "whose worker will use the loopback port instead",
                 settings.state_path / SOCKET_NAME,
             )
-        context = RenderContext(
+        return RenderContext(
             attach=settings.attach,
             internal_port=internal_port,
             endpoint=endpoint,
@@ -166,15 +177,6 @@ class Assembly:
                 roles=settings.max_roles,
                 databases=settings.max_databases,
             ),
-        )
-        return Applier(
-            node=node,
-            store=store,
-            verifier=verifier,
-            clock=clock,
-            context=context,
-            deadlines=settings.deadlines,
-            trial=SqlTrial(self._session),
         )
 
     def http_server(self, node: Node, metrics: Metrics, limits: ConnectionLimits) -> HttpServer:

@@ -32,8 +32,6 @@ from compute_ctl.monitoring.watchdog import Watchdog
 from compute_ctl.node import Node
 from compute_ctl.postgres import Attached, Events, Supervised
 from compute_ctl.postgres.identity import major_version
-from compute_ctl.reconciler import Reconciler
-from compute_ctl.reconciler.fetcher import Fetcher
 from compute_ctl.settings import Settings
 from compute_ctl.sources.control_plane import ControlPlane
 from compute_ctl.store.pgdata_lock import lock_pgdata
@@ -107,17 +105,15 @@ class _App:
         await http_server.start()
         generations = self._make.generations(store)
         node.subscribe(History(generations.add_history))
-        applier = self._make.applier(node, generations, postgres, clock, http_server.internal_port)
         catalog = self._make.catalog(node, generations, postgres, clock)
-        reconciler = Reconciler(
+        parts = self._make.reconciler(
             node=node,
-            applier=applier,
-            fetcher=Fetcher(source),
+            store=generations,
             postgres=postgres,
-            clock=clock,
-            settings=settings,
-            rng=random.SystemRandom(),
+            source=source,
             catalog=catalog,
+            clock=clock,
+            internal_port=http_server.internal_port,
         )
         if isinstance(source, ControlPlane):
             reporter = Reporter(
@@ -132,8 +128,8 @@ class _App:
         watchdog = Watchdog(notifier)
         watchdog.start()
         self._catch_signals()
-        await applier.restore()
-        self._tasks.spawn("reconciler", reconciler.run())
+        await parts.recovery.restore()
+        self._tasks.spawn("reconciler", parts.reconciler.run())
         self._tasks.spawn("catalog", catalog.run())
         self._tasks.spawn("monitor", self._make.monitor(node, postgres, clock, metrics).run())
         watch = FolderWatch(node=node, store=generations, http_server=http_server)

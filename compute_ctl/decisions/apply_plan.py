@@ -66,6 +66,8 @@ class ApplyResult:
     """The source refuses the daemon until a person changes something."""
     excused: bool = False
     """Not proven only because Postgres does not run."""
+    refused: tuple[Complaint, ...] = ()
+    """What Postgres refuses of what is in the live file."""
 
 
 def classify(

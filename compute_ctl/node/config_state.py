@@ -1,7 +1,6 @@
-"""What the node remembers of documents: desired, version floor, last pulls, quarantine.
+"""What the node knows of documents: which is live, which desired, which refused, and the floor.
 
-The only writer of these parts of the node's state. Nothing here touches the disk: the applier
-saves.
+The only writer of these parts of the node. Nothing here touches the disk: the caller saves.
 """
 
 from __future__ import annotations
@@ -11,14 +10,16 @@ from collections.abc import Mapping
 import msgspec
 
 from compute_ctl.decisions.apply_plan import Baseline
-from compute_ctl.decisions.model import PUSH, Desired
-from compute_ctl.decisions.persistent_state import Quarantined
+from compute_ctl.decisions.model import PUSH, Desired, Written
+from compute_ctl.decisions.persistent_state import PersistentState, Quarantined, floor_of
+from compute_ctl.document.body import Body
 from compute_ctl.document.continuity import (
     Live,
     check_identity,
     check_omissions,
     older_safekeepers,
 )
+from compute_ctl.document.generation import LiveFile, Marker, map_sha256, sha256_hex
 from compute_ctl.document.spec import Document
 from compute_ctl.document.versions import Version, raise_floor
 from compute_ctl.node import Node
@@ -32,7 +33,7 @@ ROLLED_BACK = "an operator rolled it back"
 
 
 class ConfigState:
-    """Keeps a node's books about documents."""
+    """The documents and generations of one node."""
 
     def __init__(self, *, node: Node, clock: Clock) -> None:
         self._node = node
@@ -64,12 +65,50 @@ class ConfigState:
             mode=node.desired.mode if node.desired is not None else None,
         )
 
-    def set_identity(self, tenant: str | None, timeline: str | None) -> None:
-        """Remember whose compute this is: what is written says so, not what could not be."""
-        self._node.tenant, self._node.timeline = tenant, timeline
+    def read_identity(self, body: str) -> Body:
+        """Take tenant and timeline from *body*, which is in the live file; return it read."""
+        found = Body.read(body)
+        self._node.tenant, self._node.timeline = found.tenant_id, found.timeline_id
+        return found
 
-    def known(self, document: Document, source: str) -> Baseline:
-        """Return what *document*, which came from *source*, is weighed against."""
+    def record_live(
+        self,
+        marker: Marker,
+        body: str,
+        document: Document | None,
+        *,
+        is_fallback: bool = False,
+        changed: frozenset[str] = frozenset(),
+        may_start: bool = True,
+    ) -> None:
+        """Record what is in the live file.
+
+        *document* is None where the body mixes two documents. *changed*: see `Written`;
+        *may_start*: see `Node.now_written`.
+        """
+        found = self.read_identity(body)
+        published = map_sha256(marker, stripe_size=found.stripe_size, shards=found.shards)
+        written = Written(
+            marker=marker,
+            rest=found.rest,
+            upstream=found.upstream,
+            at=self._clock.wall(),
+            content_sha256=document.content_sha256 if document else "",
+            version=document.version if document else None,
+            names=found.names,
+            servers=found.servers,
+            map_sha256=published if found.shards else "",
+            is_fallback=is_fallback,
+            changed=changed,
+        )
+        self._node.now_written(written, may_start=may_start)
+
+    def restore(self, state: PersistentState, live: LiveFile | None) -> None:
+        """Take over *state* of an earlier daemon, with the floor that the live file names."""
+        self._node.state = state if live is None else floor_of(live, state)
+
+    def baseline(self, document: Document, source: str) -> Baseline:
+        """Return what *document*, which came from *source*, is compared with."""
         state = self._node.state
         return Baseline(
             written=self._node.written,
@@ -134,9 +173,15 @@ class ConfigState:
         *,
         servers_too: bool = False,
         unfinished: bool = False,
+        rest: str | None = None,
     ) -> None:
-        """Remember that this content was refused; the floor goes back to what it was before."""
+        """Remember that this content was refused; the floor goes back to what it was before.
+
+        *rest* is no fallback any more: it was refused, though it may have been proven before.
+        """
         state = self._node.state
+        if rest is not None:
+            state = state.without_rest(sha256_hex(rest))
         entry = Quarantined(
             content_sha256=document.content_sha256,
             reason=reason,
@@ -161,7 +206,7 @@ class ConfigState:
         )
 
     def lift(self, document: Document) -> None:
-        """Take a quarantine back: it was not this document's fault."""
+        """Remove a document from quarantine: Postgres starts with no other either."""
         state = self._node.state
         left = [e for e in state.quarantine if e.content_sha256 != document.content_sha256]
         self._node.state = msgspec.structs.replace(

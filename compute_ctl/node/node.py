@@ -294,6 +294,42 @@ class Node:
 
     # What the reconciler reports
 
+    def show_error(self, reason: str) -> None:
+        """Show *reason* until an attempt ends."""
+        self.error = reason
+
+    def begin_attempt(self) -> None:
+        """Count an attempt."""
+        self.attempts += 1
+
+    def plan_attempt(self, at: float | None) -> None:
+        """Record when the next attempt begins; None: not before something happens."""
+        self.next_attempt_at = at
+
+    def finish_push(self, push: Push) -> None:
+        """Forget *push*, unless another has taken its place."""
+        if self.push is push:
+            self.push = None
+
+    def take_start_seen(self) -> bool:
+        """Return whether Postgres has become ready since this was asked last."""
+        seen, self.start_seen = self.start_seen, False
+        return seen
+
+    def take_start_failure(self) -> StartFailure | None:
+        """Return the failed start that is yet to be dealt with, once."""
+        failure, self.start_failure = self.start_failure, None
+        return failure
+
+    def warn_of_document(self, warnings: tuple[str, ...]) -> tuple[str, ...]:
+        """Show *warnings* about the newest document; return those that are new."""
+        before, self.document_warnings = self.document_warnings, warnings
+        return tuple(warning for warning in warnings if warning not in before)
+
+    def restore(self, *, attempts: int, sessions_rest: str | None) -> None:
+        """Take over what an earlier daemon knew."""
+        self.attempts, self.sessions_rest, self.restored = attempts, sessions_rest, True
+
     def attempt_ended(self, attempt: Attempt, *, served: int, good: bool) -> None:
         """Record an attempt, and answer those whose requests it served."""
         self.last_attempt = attempt

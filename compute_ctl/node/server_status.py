@@ -39,6 +39,24 @@ class ServerStatus:
     lsn: str | None = None
     """Where the write-ahead log of a stopped primary ended."""
 
+    def session_refused(self, reason: str) -> None:
+        """Note that a new session was refused for a reason that settings may cause."""
+        self.login_refused = reason
+
+    def probe_failed(self, reason: str) -> bool:
+        """Note that SQL gave no answer; return whether it did before.
+
+        The first reason is kept: later ones differ only in the times they name.
+        """
+        first = not self.probe_error
+        self.probe_error = self.probe_error or reason
+        return first
+
+    def probed(self, *, login_ms: float, library_loaded: bool) -> None:
+        """Note that a new session has answered."""
+        self.probe_error = self.login_refused = ""
+        self.login_ms, self.library_loaded = login_ms, library_loaded
+
     def silent(self, since: float | None, because: str = "") -> None:
         """Note whether it answers over SQL; None: it does."""
         self.silent_since, self.silent_because = since, because if since is not None else ""

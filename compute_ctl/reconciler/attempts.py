@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import logging
 from datetime import datetime
+from typing import Final
 
 from compute_ctl.decisions.apply_plan import ApplyResult
-from compute_ctl.decisions.model import GOOD_OUTCOMES, Attempt
+from compute_ctl.decisions.model import GOOD_OUTCOMES, Attempt, Outcome
+from compute_ctl.decisions.transitions import Event, Status
 from compute_ctl.node import Node
 from compute_ctl.ports import CatalogRequests, Clock
 from compute_ctl.reconciler.schedule import Schedule
 
 logger = logging.getLogger(__name__)
 
+UNSETTLED: Final = frozenset({Outcome.FETCH_FAILED, Outcome.EMPTY})
+"""Outcomes after which it is worth asking again soon."""
+
 
 class Attempts:
-    """Counts the attempts of one node, and records how each ended."""
+    """Records the attempts of one node."""
 
     def __init__(
         self, *, node: Node, clock: Clock, schedule: Schedule, catalog: CatalogRequests | None
@@ -27,7 +32,7 @@ class Attempts:
 
     def begin(self) -> tuple[float, datetime]:
         """Begin an attempt; return when, by both clocks."""
-        self._node.attempts += 1
+        self._node.begin_attempt()
         return self._clock.monotonic(), self._clock.wall()
 
     def end(
@@ -60,3 +65,20 @@ class Attempts:
             result.outcome,
             f": {result.reason}" if result.reason else "",
         )
+
+    def leave(self, result: ApplyResult) -> bool:
+        """Move to the status after *result*; False where something else has moved it already."""
+        node = self._node
+        if node.terminating or node.push is not None or node.status is Status.EMPTY:
+            return False
+        # An operator has an answer now; Postgres has one when its pages come.
+        settled = result.outcome not in UNSETTLED and not node.requests.worker_complains
+        if result.outcome is Outcome.APPLIED or settled:
+            node.requests.clear_suspicion()
+        if result.broken:
+            node.move(Event.ATTEMPT_FAILED, result.reason)
+        elif self._schedule.wanted(self._clock.monotonic()):
+            node.move(Event.RETRY, result.outcome)
+        else:
+            node.settle(result.outcome)
+        return True

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 from compute_ctl.document.spec import Document, decode_document
@@ -20,6 +20,10 @@ class News:
     """None: the source says that this compute is empty."""
     long_polled: bool = False
     """It is the answer to a long poll, not to a plain fetch."""
+
+
+class FetchInterruptedError(Exception):
+    """A push or the end of the compute is more important than this fetch."""
 
 
 class Fetcher:
@@ -85,8 +89,41 @@ class Fetcher:
             self._long_poll = asyncio.create_task(
                 self._wait_for_news(wait_s, delay_s, left_alone), name="long poll"
             )
-            self._long_poll.add_done_callback(_look_at_error)
+            self._long_poll.add_done_callback(_retrieve_error)
             self._long_poll.add_done_callback(lambda _: on_end())
+
+    async def first_news(
+        self,
+        fetch: Awaitable[News | None],
+        *,
+        wake: asyncio.Event,
+        interrupted: Callable[[], bool],
+    ) -> News | None:
+        """Await *fetch*, unless the long poll brings news before: then it is given up.
+
+        *wake* is set whenever *interrupted* may have changed.
+
+        Raises:
+            FetchInterruptedError: something is more important than this fetch.
+            FetchError, SpecError: as `fetch`.
+        """
+        task = asyncio.ensure_future(fetch)
+        task.add_done_callback(lambda _: wake.set())
+        try:
+            while not task.done():
+                wake.clear()
+                if interrupted():
+                    raise FetchInterruptedError
+                if (news := self._take_news()) is not None:
+                    return news
+                await wake.wait()
+        finally:
+            if not task.cancel() and not task.cancelled():
+                task.exception()  # retrieved, so that asyncio does not log it
+        fetched = await task
+        if interrupted():  # in the turn of the event loop in which the fetch ended
+            raise FetchInterruptedError
+        return fetched
 
     def ended_long_poll(self) -> asyncio.Task[News | None] | None:
         """Return the long poll if it has ended, once; perhaps it did so while others worked.
@@ -123,7 +160,7 @@ class Fetcher:
         poll = self._long_poll
         return None if poll is None or poll.done() else poll
 
-    def take_news(self) -> News | None:
+    def _take_news(self) -> News | None:
         """Return what the long poll brought, once; None where it has not ended, or not well."""
         poll = self._long_poll
         if poll is None or not poll.done() or poll.cancelled() or poll.exception() is not None:
@@ -141,7 +178,7 @@ class Fetcher:
             task.cancel()
 
 
-def _look_at_error(task: asyncio.Task[News | None]) -> None:
-    """Keep asyncio from complaining of an error that came when nobody listened any more."""
+def _retrieve_error(task: asyncio.Task[News | None]) -> None:
+    """Retrieve the exception, so that asyncio does not log it."""
     if not task.cancelled():
         task.exception()

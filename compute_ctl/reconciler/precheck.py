@@ -1,23 +1,29 @@
-"""What is known of a candidate before it is written: nobody but the server can judge its values.
+"""Checks a document before it is written, and warns of what is odd in it.
 
-Its binary can always be asked, and takes some ten milliseconds to start. The running server can be
-asked at once about values that any session may set. It is asked first, and only its consent counts:
-what it does not take, or cannot be asked about, is left to the binary.
+Only the server can judge its values. Its binary can always be asked, and takes some ten
+milliseconds to start. The running server can be asked at once about values that any session may
+set. It is asked first, and only its consent counts: what it does not accept, or cannot be asked
+about, is left to the binary.
 """
 
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from typing import Final
 
 from compute_ctl.decisions.apply_plan import reasons
 from compute_ctl.decisions.proof import Complaint
 from compute_ctl.decisions.trial import settings_to_try
-from compute_ctl.document.render import Rendered
+from compute_ctl.document import lint
+from compute_ctl.document.render import RenderContext, Rendered, render
+from compute_ctl.document.spec import Document
+from compute_ctl.errors import SpecError
 from compute_ctl.node import Node
 from compute_ctl.ports import SettingsTrial
 from compute_ctl.reconciler.budget import share
 from compute_ctl.reconciler.generations import GenerationStore
+from compute_ctl.system.blocking_worker import beside_loop
 
 logger = logging.getLogger(__name__)
 
@@ -26,12 +32,43 @@ TRIAL_S: Final = 0.05
 
 
 class Precheck:
-    """Checks candidates, of which nothing is written yet."""
+    """Checks the documents of one node."""
 
-    def __init__(self, *, node: Node, store: GenerationStore, trial: SettingsTrial | None) -> None:
+    def __init__(
+        self,
+        *,
+        node: Node,
+        store: GenerationStore,
+        context: RenderContext,
+        trial: SettingsTrial | None = None,
+    ) -> None:
+        """*trial*: where the running server can be asked about new values."""
         self._node = node
         self._store = store
+        self._context = context
         self._trial = trial
+        self._warned_of = ""
+        """Content hash of the document that `warn` was called with last."""
+
+    async def warn(self, document: Document) -> None:
+        """Show the warnings about *document*; log those that the last one had not."""
+        if document.content_sha256 == self._warned_of:
+            return
+        self._warned_of = document.content_sha256
+        found: tuple[str, ...] = ()
+        with suppress(SpecError):  # not in time
+            found = await beside_loop(
+                lambda: self._warnings(document), size=len(document.json), name="warnings"
+            )
+        for warning in self._node.warn_of_document(found):
+            logger.warning("the document: %s", warning)
+
+    def _warnings(self, document: Document) -> tuple[str, ...]:
+        try:
+            rendered = render(document, self._context).warnings
+        except SpecError:  # it was refused, with the reason
+            rendered = ()
+        return (*rendered, *lint.warnings(document))
 
     def has_rest(self, rendered: Rendered) -> bool:
         """Whether all of *rendered* but the servers is in the file already."""

@@ -88,10 +88,11 @@ class Pushes:
             await node.wake.wait()
         if catalog is None or catalog.result().outcome is not CatalogOutcome.FAILED:
             return True
-        node.error = catalog.result().reason
+        reason = catalog.result().reason
+        node.show_error(reason)
         if node.status is not Status.CONFIGURATION:
             return True
-        node.move(Event.ATTEMPT_FAILED, node.error)
+        node.move(Event.ATTEMPT_FAILED, reason)
         return False
 
     def answer(self, push: Push, result: ApplyResult) -> None:

@@ -1,39 +1,55 @@
-"""Going back, because a person asks for it: to the generation before the one in force."""
+"""Chooses what a rollback goes back to: the generation before the one in force."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
-from compute_ctl.decisions.apply_plan import ApplyResult, reasons
-from compute_ctl.decisions.model import Outcome, Written
+from compute_ctl.decisions.model import Written
 from compute_ctl.decisions.persistent_state import GenerationRef
-from compute_ctl.document.render import Rendered, render, render_upstream
+from compute_ctl.document.render import RenderContext, Rendered, render, render_upstream
 from compute_ctl.document.spec import Document
-from compute_ctl.errors import SpecError, StoreError
-from compute_ctl.reconciler.means import Means
-from compute_ctl.reconciler.refusals import Refusals
+from compute_ctl.errors import SpecError
+from compute_ctl.node import Node
+from compute_ctl.node.config_state import ConfigState
+from compute_ctl.reconciler.activation import ConfigUpdate, Refusal
+from compute_ctl.reconciler.generations import GenerationStore
 
 LOOK_BACK: Final = 32
 """How many generations back a rollback looks; the last five are kept, and the good one."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RollbackPlan:
+    """What to bring into force, and what to return to where Postgres refuses that."""
+
+    update: ConfigUpdate
+    otherwise: ConfigUpdate
+
+
 class Rollback:
-    """Finds the generation to go back to, and brings it into force."""
+    """Finds the generation to go back to."""
 
-    def __init__(self, means: Means, *, refusals: Refusals) -> None:
-        self._node, self._store, self._config = means.node, means.store, means.config
-        self._verifier, self._installer, self._context = (
-            means.verifier,
-            means.installer,
-            means.context,
-        )
-        self._refusals = refusals
+    def __init__(
+        self,
+        *,
+        node: Node,
+        store: GenerationStore,
+        config: ConfigState,
+        context: RenderContext,
+    ) -> None:
+        self._node = node
+        self._store = store
+        self._config = config
+        self._context = context
 
-    async def roll_back(self, *, old_upstream: bool) -> ApplyResult:
-        """Quarantine what is applied, and bring the generation before it into force.
+    async def choose(self, *, old_upstream: bool) -> RollbackPlan | Refusal:
+        """Quarantine what is applied, and return the generation before it to be brought back.
 
-        Its servers stay behind unless *old_upstream*: they may be the dead ones. If Postgres
-        refuses it, what ran before is written again.
+        Its servers are not, unless *old_upstream*: they may be the dead ones.
+
+        Raises:
+            SpecError: its servers cannot be rendered.
         """
         before, applied = self._node.written, self._node.state.applied
         current = await self._store.kept(applied.generation) if applied else None
@@ -47,22 +63,18 @@ class Rollback:
                 "no earlier generation that differs in more than its servers is kept"
                 + await self._other_servers(applied, before)
             )
-        document, rendered = earlier
+        (document, rendered), newest = earlier, current[0]
         body = rendered.rest + (rendered.upstream if old_upstream else before.upstream)
-        try:
-            _, token = render_upstream(document if old_upstream else current[0], self._context)
-            self._config.go_back(document, instead_of=current[0])
-            await self._installer.install(body, document, token, is_fallback=body != rendered.body)
-        except (SpecError, StoreError) as error:
-            return ApplyResult(outcome=Outcome.WRITE_FAILED, reason=str(error))
-        verdict = await self._verifier.verify()
-        await self._store.sync()
-        if verdict.rejected:
-            reason = reasons(verdict.bad, places=False)
-            return await self._refusals.fall_back_to(before.body, current[0], token, reason)
-        result = self._installer.conclude(verdict)
-        await self._store.save(self._node.state)
-        return result
+        _, token = render_upstream(document if old_upstream else newest, self._context)
+        self._config.go_back(document, instead_of=newest)
+        return RollbackPlan(
+            update=ConfigUpdate(
+                body=body, document=document, token=token, is_fallback=body != rendered.body
+            ),
+            otherwise=ConfigUpdate(
+                body=before.body, document=newest, token=token, is_fallback=True
+            ),
+        )
 
     async def _other_servers(self, applied: GenerationRef, before: Written) -> str:
         """Return how the operator can go back to other servers, '' where none are kept."""
@@ -90,6 +102,5 @@ class Rollback:
         return None
 
 
-def _nowhere(reason: str) -> ApplyResult:
-    """Return the result of a rollback that has no aim; nothing was touched."""
-    return ApplyResult(outcome=Outcome.REJECTED, reason=f"cannot roll back: {reason}", invalid=True)
+def _nowhere(reason: str) -> Refusal:
+    return Refusal(reason=f"cannot roll back: {reason}", invalid=True)

@@ -12,14 +12,18 @@ import logging
 from collections import deque
 from dataclasses import dataclass, field
 
-from compute_ctl.decisions.model import Written
+from compute_ctl.decisions.model import StartFailure, Written
 from compute_ctl.decisions.start_candidates import Candidate, KeptRest, candidates
+from compute_ctl.decisions.transitions import Event, Status
 from compute_ctl.document.body import split_body
 from compute_ctl.document.generation import Marker
-from compute_ctl.document.render import render, render_upstream
+from compute_ctl.document.render import RenderContext, render, render_upstream
 from compute_ctl.document.spec import Document
-from compute_ctl.errors import SpecError
-from compute_ctl.reconciler.means import Means
+from compute_ctl.errors import SpecError, StoreError
+from compute_ctl.node import Node
+from compute_ctl.node.config_state import ConfigState
+from compute_ctl.reconciler.activation import Activation, ConfigUpdate
+from compute_ctl.reconciler.generations import GenerationStore
 
 logger = logging.getLogger(__name__)
 
@@ -40,12 +44,37 @@ class _Walk:
 class StartFallback:
     """Chooses what to start Postgres with after it has not come up."""
 
-    def __init__(self, means: Means) -> None:
-        self._node, self._store, self._config = means.node, means.store, means.config
-        self._installer, self._context = means.installer, means.context
+    def __init__(
+        self,
+        *,
+        node: Node,
+        store: GenerationStore,
+        config: ConfigState,
+        activation: Activation,
+        context: RenderContext,
+    ) -> None:
+        self._node = node
+        self._store = store
+        self._config = config
+        self._activation = activation
+        self._context = context
         self._walk: _Walk | None = None
 
-    async def next(self, reason: str) -> bool:
+    async def handle(self, failure: StartFailure) -> None:
+        """Write something that Postgres may start with, unless that has happened since."""
+        node = self._node
+        if node.written is not None and node.written.marker != failure.marker:
+            return
+        node.show_error(failure.reason)
+        try:
+            if await self._next(failure.reason):
+                return
+        except StoreError as error:
+            logger.error("%s", error)
+        if node.status is Status.INIT:
+            node.move(Event.START_FAILED, failure.reason)
+
+    async def _next(self, reason: str) -> bool:
         """Write the next candidate; False where none is left, and the first one is back in place.
 
         *reason*: why Postgres did not start, for the quarantine of the first one's document.
@@ -73,14 +102,16 @@ class StartFallback:
         logger.warning(
             "trying to start postgres with the settings of generation %d", one.generation
         )
-        await self._installer.install(one.body, walk.document, walk.token, is_fallback=True)
+        await self._activation.write(
+            ConfigUpdate(body=one.body, document=walk.document, token=walk.token, is_fallback=True)
+        )
         walk.wrote = self._node.written.marker if self._node.written else None
         await self._store.save(self._node.state)
         return True
 
     async def _begin(self, failed: Written) -> _Walk | None:
         """Return the way back from *failed*; None where its document is not known."""
-        document = await self._installer.document(failed)
+        document = await self._activation.document(failed)
         token = self._token(document)
         if document is None or token is None:
             return None
@@ -121,12 +152,14 @@ class StartFallback:
         self._walk = None
         if node.written is not None and node.written.body != walk.failed.body:
             # Not started again: writing takes a while, in which the supervisor would do so.
-            await self._installer.install(
-                walk.failed.body,
-                walk.document,
-                walk.token,
-                is_fallback=walk.failed.is_fallback,
-                may_start=False,
+            await self._activation.write(
+                ConfigUpdate(
+                    body=walk.failed.body,
+                    document=walk.document,
+                    token=walk.token,
+                    is_fallback=walk.failed.is_fallback,
+                    may_start=False,
+                )
             )
         if walk.quarantined:
             self._config.lift(walk.document)

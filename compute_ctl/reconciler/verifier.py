@@ -185,7 +185,7 @@ class Verifier:
         troubled = self._node.requests.worker_complains
         if not is_evidence(error.sqlstate, troubled=troubled):
             return
-        self._node.server.login_refused = str(error)
+        self._node.server.session_refused(str(error))
         self._logins.last = error.sqlstate
         if confirmed and self._suspicious(error, written):
             self._lockout = f"new sessions are refused: {error}"
@@ -196,20 +196,16 @@ class Verifier:
         slow, known = report.login_ms > SLOW_LOGIN_MS, server.login_ms or 0.0
         if slow and known <= SLOW_LOGIN_MS:
             logger.warning("a login takes %.1f s (pre_auth_delay?)", report.login_ms / 1000)
-        server.probe_error = server.login_refused = self._lockout = ""
-        server.login_ms = report.login_ms
-        self._logins.last = ""
+        self._lockout = self._logins.last = ""
         self._loaded_at = report.conf_load_time
         if not report.library_loaded and server.library_loaded is not False:
             logger.warning('postgres has not loaded "neon_refresh", it will not ask by itself')
-        server.library_loaded = report.library_loaded
+        server.probed(login_ms=report.login_ms, library_loaded=report.library_loaded)
         self._worker_exists = self._worker_exists or report.library_loaded
 
     def _sql_fails(self, reason: str) -> None:
-        if not self.sql_error:
+        if self._node.server.probe_failed(reason):
             logger.warning("could not look at postgres over SQL: %s", reason)
-            # Keep the first reason: later ones differ only in the times they name.
-            self._node.server.probe_error = reason
 
     def _judge(self, report: SqlReport | None) -> Verdict:
         written = self._node.written

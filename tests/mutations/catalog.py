@@ -162,8 +162,8 @@ MUTATIONS: Final = (
     Mutation(
         name="an equal document leaves the version floor",
         file="compute_ctl/reconciler/applier.py",
-        old="            if step is not Action.KEEP:\n",
-        new="            if step is None:\n",
+        old="            if action is not Action.KEEP:\n",
+        new="            if action is None:\n",
         tests=("tests/e2e/test_documents.py", "-k", "floor_moves"),
     ),
     Mutation(
@@ -320,9 +320,9 @@ MUTATIONS: Final = (
     ),
     Mutation(
         name="an answer taken although a push came with it",
-        file="compute_ctl/reconciler/loop.py",
-        old="        if self._interrupted:  # in the turn",
-        new="        if not self._node:  # in the turn",
+        file="compute_ctl/reconciler/fetcher.py",
+        old="        if interrupted():  # in the turn",
+        new="        if not self._source:  # in the turn",
         tests=("tests/unit/reconciler/test_loop.py",),
     ),
     Mutation(

@@ -11,8 +11,9 @@ import random
 from contextvars import ContextVar
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from compute_ctl.app.reconciler_parts import build_reconciler
 from compute_ctl.app.supervisor import Supervisor
 from compute_ctl.decisions.apply_plan import ApplyResult
 from compute_ctl.decisions.model import GOOD_OUTCOMES, AckAnswer, Attempt, CatalogRun, RequestOrigin
@@ -24,11 +25,8 @@ from compute_ctl.errors import StoreError
 from compute_ctl.node import Node
 from compute_ctl.node.node import EXIT_EMPTY
 from compute_ctl.postgres import Events
-from compute_ctl.reconciler import Reconciler
 from compute_ctl.reconciler.applier import Applier
-from compute_ctl.reconciler.fetcher import Fetcher
 from compute_ctl.reconciler.generations import GenerationStore
-from compute_ctl.reconciler.verifier import Verifier
 from compute_ctl.settings import Settings
 from tests.simulation.disk import Fence, SimConfStore, SimStateStore
 from tests.simulation.postgres import SimPostgres, SimProbe
@@ -126,19 +124,17 @@ class Server:
             events.on_exit(1)
 
 
-class WatchedApplier(Applier):
-    """Tells the invariants which documents were accepted."""
+def watch_applier(applier: Applier, invariants: Invariants) -> None:
+    """Tell the invariants which documents *applier* accepts."""
+    apply = applier.apply
 
-    def __init__(self, *, invariants: Invariants, **parts: Any) -> None:
-        super().__init__(**parts)
-        self._invariants = invariants
-
-    async def apply(self, document: Document, *, source: str, force: bool = False) -> ApplyResult:
-        """Apply as the real one does."""
-        result = await super().apply(document, source=source, force=force)
+    async def watched(document: Document, *, source: str, force: bool = False) -> ApplyResult:
+        result = await apply(document, source=source, force=force)
         if result.outcome in GOOD_OUTCOMES:
-            self._invariants.accepted(document.version)
+            invariants.accepted(document.version)
         return result
+
+    applier.apply = watched  # type: ignore[method-assign]  # app builds the real one
 
 
 class SimDaemon:
@@ -163,38 +159,21 @@ class SimDaemon:
             deadlines=world.settings.deadlines,
             nonce=lambda: f"{world.rng.getrandbits(128):032x}",
         )
-        self._applier = self._make_applier()
-        self._reconciler = Reconciler(
-            node=self.node,
-            applier=self._applier,
-            fetcher=Fetcher(SimSource(world)),
-            postgres=self._postgres,
-            clock=world,
-            settings=world.settings,
-            rng=random.Random(world.rng.random()),
-        )
-
-    def _make_applier(self) -> Applier:
-        world = self._world
-        verifier = Verifier(
-            node=self.node,
-            postgres=self._postgres,
-            probe=SimProbe(world),
-            clock=world,
-            conf_path=self._store.path,
-            deadlines=world.settings.deadlines,
-        )
-        return WatchedApplier(
-            invariants=world.invariants,
+        parts = build_reconciler(
             node=self.node,
             store=self._store,
-            verifier=verifier,
+            postgres=self._postgres,
+            probe=SimProbe(world),
+            source=SimSource(world),
             clock=world,
+            settings=world.settings,
             context=RenderContext(
                 attach=True, internal_port=3081, token_file=str(self._state.token_path)
             ),
-            deadlines=world.settings.deadlines,
+            rng=random.Random(world.rng.random()),
         )
+        self._recovery, self._reconciler = parts.recovery, parts.reconciler
+        watch_applier(parts.applier, world.invariants)
 
     # Start and crash
 
@@ -212,7 +191,7 @@ class SimDaemon:
         self._conf.prepare()
         self._state.open()
         try:
-            await self._applier.restore()
+            await self._recovery.restore()
         except StoreError as error:
             self._world.note(f"the daemon could not start: {error}")
             return

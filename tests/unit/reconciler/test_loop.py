@@ -12,19 +12,21 @@ from pathlib import Path
 
 import pytest
 
-from compute_ctl.decisions.apply_plan import ApplyResult
 from compute_ctl.decisions.model import PUSH, Attempt, Outcome, RequestOrigin
 from compute_ctl.decisions.transitions import Event, Status
-from compute_ctl.document.spec import Document
 from compute_ctl.errors import FetchError, RequestError
 from compute_ctl.monitoring.observers import SilentObserver
 from compute_ctl.node import Node
 from compute_ctl.ports import Fetched, FetchStatus
 from compute_ctl.reconciler import Reconciler
+from compute_ctl.reconciler.attempts import Attempts
 from compute_ctl.reconciler.fetcher import Fetcher
+from compute_ctl.reconciler.pushes import Pushes
+from compute_ctl.reconciler.schedule import Schedule
 from compute_ctl.settings import Settings
 from tests.support.clock import FakeClock
 from tests.support.fakes import AbsentPostgres, IdlePostgres
+from tests.unit.reconciler.fakes import GoodApplier, NoDrift, NoRecovery, StartFallbackStub
 from tests.unit.reconciler.test_fetcher import DOCUMENT
 
 TURNS = range(-3, 4)
@@ -51,34 +53,6 @@ class HeldSource:
         return await self.answer
 
 
-class GoodApplier:
-    """Brings a push into force; what comes from the source runs already."""
-
-    def __init__(self) -> None:
-        self.sources: list[str] = []
-
-    async def apply(self, document: Document, *, source: str, force: bool = False) -> ApplyResult:
-        """Take *document*."""
-        self.sources.append(source)
-        return ApplyResult(outcome=Outcome.APPLIED if source == PUSH else Outcome.UNCHANGED)
-
-    async def roll_back(self, *, old_upstream: bool) -> ApplyResult:
-        """Go back."""
-        return ApplyResult(outcome=Outcome.APPLIED)
-
-    async def note_start(self) -> None:
-        """Note nothing."""
-
-    async def inspect(self) -> None:
-        """See nothing."""
-
-    async def look(self) -> None:
-        """See nothing."""
-
-    async def looked(self, verdict: None) -> None:
-        """Have nothing to do about it."""
-
-
 class Observed(SilentObserver):
     """What is not allowed, and how attempts ended."""
 
@@ -102,19 +76,28 @@ class Running:
 
     def __init__(self, postgres: AbsentPostgres) -> None:
         self.source, self.applier, self.observed = HeldSource(), GoodApplier(), Observed()
+        self.recovery, self.start_fallback = NoRecovery(), StartFallbackStub()
         self.clock = FakeClock()
         self.node = Node(clock=self.clock, postgres=postgres)
         self.node.subscribe(self.observed)
         rng = random.Random(0)
         rng.random = lambda: 0.0  # type: ignore[method-assign]  # no pause before a long poll
+        settings = Settings(pgdata=Path("/"), connstr="", compute_id="c", attach=True)
+        schedule = Schedule(node=self.node, clock=self.clock, settings=settings, rng=rng)
         self.reconciler = Reconciler(
-            node=self.node,
-            applier=self.applier,  # type: ignore[arg-type]  # of it only what the loop calls
             fetcher=Fetcher(self.source),
+            applier=self.applier,  # type: ignore[arg-type]  # of it what the loop calls
+            drift=NoDrift(),  # type: ignore[arg-type]  # of it what the loop calls
+            recovery=self.recovery,  # type: ignore[arg-type]  # of it what the loop calls
+            start_fallback=self.start_fallback,  # type: ignore[arg-type]  # of it what the loop calls
+            pushes=Pushes(node=self.node, catalog=None),
+            attempts=Attempts(node=self.node, clock=self.clock, schedule=schedule, catalog=None),
+            schedule=schedule,
             postgres=postgres,
-            clock=self.clock,
-            settings=Settings(pgdata=Path("/"), connstr="", compute_id="c", attach=True),
+            settings=settings,
             rng=rng,
+            node=self.node,
+            clock=self.clock,
         )
         self.task = asyncio.create_task(self.reconciler.run())
 

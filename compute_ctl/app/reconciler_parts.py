@@ -1,0 +1,123 @@
+"""Makes the objects of the reconciler; the daemon, the simulation and the benchmarks use it."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+from compute_ctl.document.render import RenderContext
+from compute_ctl.node import Node
+from compute_ctl.node.config_state import ConfigState
+from compute_ctl.ports import (
+    CatalogRequests,
+    Clock,
+    DocumentSource,
+    Postgres,
+    SettingsTrial,
+    SqlProbe,
+)
+from compute_ctl.reconciler import Reconciler
+from compute_ctl.reconciler.activation import Activation
+from compute_ctl.reconciler.applier import Applier
+from compute_ctl.reconciler.attempts import Attempts
+from compute_ctl.reconciler.drift_checker import DriftChecker
+from compute_ctl.reconciler.fallback import Fallback
+from compute_ctl.reconciler.fetcher import Fetcher
+from compute_ctl.reconciler.generations import GenerationStore
+from compute_ctl.reconciler.precheck import Precheck
+from compute_ctl.reconciler.pushes import Pushes
+from compute_ctl.reconciler.recovery import Recovery
+from compute_ctl.reconciler.rollback import Rollback
+from compute_ctl.reconciler.schedule import Schedule
+from compute_ctl.reconciler.start_fallback import StartFallback
+from compute_ctl.reconciler.verifier import Verifier
+from compute_ctl.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReconcilerParts:
+    """What others need of the reconciler of one node."""
+
+    reconciler: Reconciler
+    """`run` is the task."""
+    recovery: Recovery
+    """`restore` comes before that."""
+    applier: Applier
+    activation: Activation
+    config: ConfigState
+    start_fallback: StartFallback
+
+
+def build_reconciler(
+    *,
+    node: Node,
+    store: GenerationStore,
+    postgres: Postgres,
+    probe: SqlProbe,
+    source: DocumentSource,
+    clock: Clock,
+    settings: Settings,
+    context: RenderContext,
+    rng: random.Random,
+    trial: SettingsTrial | None = None,
+    catalog: CatalogRequests | None = None,
+) -> ReconcilerParts:
+    """Return the parts of the reconciler, connected.
+
+    *trial*: where the running server can be asked about new values.
+    """
+    deadlines = settings.deadlines
+    config = ConfigState(node=node, clock=clock)
+    verifier = Verifier(
+        node=node,
+        postgres=postgres,
+        probe=probe,
+        clock=clock,
+        conf_path=store.path,
+        deadlines=deadlines,
+    )
+    activation = Activation(
+        node=node, store=store, config=config, verifier=verifier, deadlines=deadlines
+    )
+    fallback = Fallback(
+        node=node, store=store, config=config, activation=activation, context=context
+    )
+    start_fallback = StartFallback(
+        node=node, store=store, config=config, activation=activation, context=context
+    )
+    applier = Applier(
+        node=node,
+        store=store,
+        config=config,
+        activation=activation,
+        fallback=fallback,
+        rollback=Rollback(node=node, store=store, config=config, context=context),
+        precheck=Precheck(node=node, store=store, context=context, trial=trial),
+        clock=clock,
+        context=context,
+    )
+    recovery = Recovery(node=node, store=store, config=config, verifier=verifier, context=context)
+    schedule = Schedule(node=node, clock=clock, settings=settings, rng=rng)
+    reconciler = Reconciler(
+        node=node,
+        fetcher=Fetcher(source),
+        applier=applier,
+        drift=DriftChecker(node=node, store=store, verifier=verifier, applier=applier, clock=clock),
+        recovery=recovery,
+        start_fallback=start_fallback,
+        pushes=Pushes(node=node, catalog=catalog),
+        attempts=Attempts(node=node, clock=clock, schedule=schedule, catalog=catalog),
+        schedule=schedule,
+        postgres=postgres,
+        clock=clock,
+        settings=settings,
+        rng=rng,
+    )
+    return ReconcilerParts(
+        reconciler=reconciler,
+        recovery=recovery,
+        applier=applier,
+        activation=activation,
+        config=config,
+        start_fallback=start_fallback,
+    )

@@ -1,0 +1,145 @@
+"""Takes over what an earlier daemon left, and notes what Postgres was started with."""
+
+from __future__ import annotations
+
+import logging
+
+from compute_ctl.decisions.model import Written
+from compute_ctl.decisions.persistent_state import PersistentState, StartAction, decide_start
+from compute_ctl.document.body import changed_names, split_body
+from compute_ctl.document.generation import LiveFile, Marker, sha256_hex
+from compute_ctl.document.render import RenderContext, render
+from compute_ctl.document.spec import Document
+from compute_ctl.document.versions import is_older
+from compute_ctl.errors import SpecError, StoreError
+from compute_ctl.node import Node
+from compute_ctl.node.config_state import DISK, ConfigState
+from compute_ctl.reconciler.generations import GenerationStore
+from compute_ctl.reconciler.verifier import Verifier
+
+logger = logging.getLogger(__name__)
+
+
+class Recovery:
+    """Connects one daemon with what was there before it."""
+
+    def __init__(
+        self,
+        *,
+        node: Node,
+        store: GenerationStore,
+        config: ConfigState,
+        verifier: Verifier,
+        context: RenderContext,
+    ) -> None:
+        self._node = node
+        self._store = store
+        self._config = config
+        self._verifier = verifier
+        self._context = context
+
+    async def restore(self) -> StartAction:
+        """Adopt the live file of an earlier daemon, verify it again, or write a kept one.
+
+        Raises:
+            StoreError: the live file cannot be read.
+        """
+        state = await self._store.load()
+        attempts = await self._store.last_attempt()
+        live = await self._store.live()
+        start = decide_start(live=live, state=state)
+        if start is StartAction.REWRITE:
+            live = await self._kept_for_rewrite(state)
+            if live is not None:
+                logger.warning('"%s" is not as it was left, writing it again', self._store.path)
+                await self._store.reinstate(live)
+        self._config.restore(state, live)
+        sessions_rest = None
+        if live is not None and live.marker is not None:
+            if live.intact:
+                await self._adopt_live(live.marker, live.body)
+                sessions_rest = await self._rest_of_sessions()
+            else:  # edited by hand: only tenant and timeline are taken from it
+                self._config.read_identity(live.body)
+        if start in (StartAction.VERIFY, StartAction.REWRITE):
+            self._verifier.signal()  # an earlier daemon may have died before that
+        self._node.restore(attempts=attempts, sessions_rest=sessions_rest)
+        return start
+
+    async def _kept_for_rewrite(self, state: PersistentState) -> LiveFile | None:
+        """Return what a running Postgres ran last; one that is yet to start needs a good one."""
+        facts = [state.fallback, state.last_known_good, state.started, state.applied]
+        if self._verifier.postgres_exists:
+            facts.reverse()
+        for fact in facts:
+            kept = await self._store.kept(fact.generation) if fact else None
+            if kept is not None:
+                return kept[1]
+        return None
+
+    async def _adopt_live(self, marker: Marker, body: str) -> None:
+        """Make the generation in the live file the one to verify."""
+        self._store.adopt_live(marker.generation)
+        kept = await self._store.kept(marker.generation)
+        document = kept[0] if kept else None
+        is_fallback = document is not None and self._is_fallback(document, body)
+        if document is not None:
+            self._config.desire(document, DISK)
+        changed = await self._changed_since_proven(body)
+        self._config.record_live(
+            marker,
+            body,
+            None if is_fallback else document,
+            is_fallback=is_fallback,
+            changed=changed,
+        )
+
+    def _is_fallback(self, document: Document, body: str) -> bool:
+        """Whether *body* replaced what *document* asks for.
+
+        Another body mixes two documents. An older document was gone back to since Postgres did not
+        start.
+        """
+        try:
+            rendered = render(document, self._context)
+        except SpecError:
+            return True
+        return rendered.body != body or is_older(document.version, self._node.state.floor)
+
+    async def _changed_since_proven(self, body: str) -> frozenset[str]:
+        """Return which settings of *body* differ from those of the last other rest proven."""
+        rest, _ = split_body(body)
+        for fact in reversed(self._node.state.without_rest(sha256_hex(rest)).proven_rests):
+            kept = await self._store.kept(fact.generation)
+            if kept is not None:
+                return changed_names(split_body(kept[1].body)[0], rest)
+        return changed_names("", rest)
+
+    async def _rest_of_sessions(self) -> str | None:
+        """Return the rest that a new session has run with last, if an earlier daemon saw it."""
+        state = self._node.state
+        for fact in (state.applied, *reversed(state.proven_rests), state.last_known_good):
+            kept = await self._store.kept(fact.generation) if fact and fact.in_full else None
+            if kept is not None:
+                return split_body(kept[1].body)[0]
+        return None
+
+    async def note_start(self) -> None:
+        """Record the generation that Postgres, which has become ready, was started with."""
+        node = self._node
+        try:
+            live, changed_at = await self._store.live(), await self._store.live_changed_at()
+        except StoreError as error:
+            logger.warning("%s", error)
+            return
+        found = node.start.came_up(self._as_left(live), changed_at)
+        if found is not None:
+            node.came_up(found)
+            await self._store.save(node.state)
+
+    def _as_left(self, live: LiveFile | None) -> Written | None:
+        """Return what was written, if *live* is that and intact."""
+        written = self._node.written
+        if live is None or written is None or not live.intact or live.marker != written.marker:
+            return None
+        return written

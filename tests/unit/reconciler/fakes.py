@@ -1,0 +1,62 @@
+"""Parts of the reconciler that do nothing, for tests of its loop."""
+
+from math import inf
+
+from compute_ctl.decisions.apply_plan import ApplyResult
+from compute_ctl.decisions.model import PUSH, Outcome, StartFailure
+from compute_ctl.document.spec import Document
+
+
+class GoodApplier:
+    """Brings a push into force; what comes from the source runs already."""
+
+    def __init__(self) -> None:
+        self.sources: list[str] = []
+
+    async def apply(self, document: Document, *, source: str, force: bool = False) -> ApplyResult:
+        """Take *document*."""
+        self.sources.append(source)
+        return ApplyResult(outcome=Outcome.APPLIED if source == PUSH else Outcome.UNCHANGED)
+
+    async def roll_back(self, *, old_upstream: bool) -> ApplyResult:
+        """Go back."""
+        return ApplyResult(outcome=Outcome.APPLIED)
+
+
+class NoRecovery:
+    """Notes no start."""
+
+    def __init__(self) -> None:
+        self.starts = 0
+
+    async def note_start(self) -> None:
+        """Count."""
+        self.starts += 1
+
+
+class NoDrift:
+    """A drift checker that finds nothing."""
+
+    ended = False
+    next_at = inf
+
+    def begin(self) -> None:
+        """Begin nothing."""
+
+    def drop(self) -> None:
+        """Have nothing to give up."""
+
+    async def after_fetch(self, result: ApplyResult, *, asked: bool) -> ApplyResult:
+        """Find nothing."""
+        return result
+
+
+class StartFallbackStub:
+    """Keeps the failed starts that it is told of."""
+
+    def __init__(self) -> None:
+        self.failures: list[StartFailure] = []
+
+    async def handle(self, failure: StartFailure) -> None:
+        """Keep *failure*."""
+        self.failures.append(failure)
