@@ -158,15 +158,14 @@ def judge(
     bad = tuple(files.complaints(ours=True))
     blocked = () if files.read else tuple(files.complaints(ours=False))
     drift = files.drift() if files.read else _Drift()
-    shadowed, lost = drift.shadowed, drift.lost
-    # Where the library is not loaded, anybody can set the marker as a placeholder.
+    # The load time alone is no proof, since the file may not be included; nor is the marker where
+    # the library is not loaded, since anybody can set a placeholder.
+    loaded = report.conf_load_time > swapped_at
     has_read = files.marker_found and (report.marker == marker or not report.library_loaded)
-    acknowledged = ack is not None and ack.map_matches
-    # The load time alone is no proof: the file may not be included.
-    runs = report.conf_load_time > swapped_at if ack is None else acknowledged
-    if runs and has_read and not bad and not blocked and not lost:
+    runs = has_read and (loaded if ack is None else ack.map_matches)
+    if runs and not bad and not blocked and not drift.lost:
         proof = Proof.FULL
-    elif acknowledged and not any(item.name in UPSTREAM_SETTINGS for item in bad):
+    elif ack and ack.map_matches and not any(one.name in UPSTREAM_SETTINGS for one in bad):
         proof = Proof.UPSTREAM
     else:
         proof = Proof.NONE
@@ -174,8 +173,8 @@ def judge(
         proof=proof,
         bad=bad,
         blocked=blocked,
-        shadowed=shadowed,
-        lost=lost,
+        shadowed=drift.shadowed,
+        lost=drift.lost,
         pending_restart=report.pending_restart,
         waits=any(files.waits_for_us(item, names) for item in report.pending_restart),
         stale=drift.stale,
