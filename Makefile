@@ -23,7 +23,7 @@ demo: build # a PostgreSQL that loses its pageserver and heals
 	@$(BIN)/python -m devstack.demo $(ARGS)
 
 test: build
-	@$(BIN)/pytest -n auto --maxprocesses=4 --dist loadfile --durations=10 $(ARGS)
+	@$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=10 $(ARGS)
 
 test-all-pg: build # the extension's tests on PostgreSQL 13, 15, 16, 17 and 18, and a 15 with assertions: those found or fetched
 	@tools/test-all-pg

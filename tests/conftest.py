@@ -18,6 +18,7 @@ MEMORY = "/dev/shm"
 MEMORY_NEEDED = 4 << 30
 PROGRAMS = ("compute_ctl", "devstack.pageserver", "devstack.control_plane", "devstack.proxy")
 """What tests start again and again."""
+LONG = ("tests/simulation/", "tests/bench/test_commands", "tests/pg/test_failures")
 SLOW_START = ("PYTHONDONTWRITEBYTECODE", "SSL_CERT_FILE")
 """Set where this was written: each interpreter compiled every module and read 140 certificates."""
 
@@ -42,6 +43,11 @@ def pytest_configure() -> None:
     fork_server.use(fork_server.ForkServer(*PROGRAMS))
     if memory_will_do():
         tempfile.tempdir = MEMORY
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, or one worker is left alone with them in the end."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
 
 
 def pytest_report_header() -> str:

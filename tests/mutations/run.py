@@ -16,7 +16,7 @@ from tests.mutations.catalog import Mutation, mutated
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 LEFT_OUT: Final = shutil.ignore_patterns(
-    *(".git", ".venv", ".*_cache", ".hypothesis", "__pycache__", "build", "*.o")
+    *(".git", ".venv", ".*_cache", ".hypothesis", "build", "*.o")
 )
 BUILD_S: Final = 120
 TESTS_S: Final = 300
