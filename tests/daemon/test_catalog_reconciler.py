@@ -13,7 +13,7 @@ from compute_ctl.monitoring.metrics import Metrics
 from compute_ctl.node import Node
 from compute_ctl.ports import CatalogOutcome
 from devstack.postgres import Postgres, Template
-from devstack.wait import wait_until
+from devstack.wait import until, wait_until
 from tests.daemon.reconciling import document, staged
 from tests.support.fixtures import PostgresFactory
 
@@ -25,15 +25,23 @@ def server(template: Template) -> Iterator[Postgres]:
         yield made.start()
 
 
-async def test_not_before_the_proof(server: Postgres) -> None:
+async def test_not_before_the_proof(server: Postgres, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is done until Postgres runs with the configuration of the document."""
     async with staged(server) as fixture:
+        checks: list[bool] = []
+        may_begin = fixture.reconciler._may_begin
+
+        def check(job: Any) -> bool:
+            checks.append(may_begin(job))
+            return checks[-1]
+
+        monkeypatch.setattr(fixture.reconciler, "_may_begin", check)
         early, late = document("early"), document("late")
         fixture.desire(early)
         fixture.prove(late)
         answer = fixture.reconciler.request(early)
-        done, _ = await asyncio.wait([answer], timeout=1.5)
-        assert (set(), False) == (done, "early" in fixture.roles())
+        await until("a check", lambda: checks)
+        assert (False, False) == (any(checks), "early" in fixture.roles() or answer.done())
         fixture.prove(early)
         assert CatalogOutcome.DONE == (await asyncio.wait_for(answer, 20)).outcome
         assert "early" in fixture.roles()
