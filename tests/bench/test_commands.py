@@ -24,7 +24,7 @@ def run(name: str, *arguments: str) -> str:
         check=False,
         cwd=ROOT,
     )
-    assert done.returncode == 0, done.stderr
+    assert 0 == done.returncode, done.stderr
     return done.stdout
 
 
@@ -61,9 +61,9 @@ def test_heal(heal: Path) -> None:
     """Every case heals once, beside the floor."""
     found = results(heal)
 
-    assert len(found["cases"]) == 7
-    assert {row["rounds"] for table in ("floor", "cases", "late") for row in found[table]} == {1}
-    assert len(found["goals"]) == 14
+    assert 7 == len(found["cases"])
+    assert {1} == {row["rounds"] for table in ("floor", "cases", "late") for row in found[table]}
+    assert 14 == len(found["goals"])
 
 
 def test_herd(herd: Path) -> None:
@@ -88,8 +88,8 @@ def test_daemon(folder: Path) -> None:
     text = run("daemon", "--requests=128", "--starts=1", "--changes=1", f"--json={file}")
     found = results(file)
 
-    assert [row["requests"] for row in found["servers"]] == [None, None, 128, 128, 128, 128]
-    assert [row["rounds"] for row in found["changes"]] == [1, 1, 1, 1, 1]
+    assert [None, None, 128, 128, 128, 128] == [row["requests"] for row in found["servers"]]
+    assert [1, 1, 1, 1, 1] == [row["rounds"] for row in found["changes"]]
     assert "Patroni skipped: not asked for" in text
 
 

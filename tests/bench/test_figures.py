@@ -17,7 +17,7 @@ def test_summary_of_a_hundred() -> None:
 
 def test_one_measurement_is_every_quantile() -> None:
     """A single measurement is its own median and p99."""
-    assert [quantile([7.0], share) for share in (0.0, 0.5, 0.99, 1.0)] == [7.0] * 4
+    assert [7.0] * 4 == [quantile([7.0], share) for share in (0.0, 0.5, 0.99, 1.0)]
 
 
 def test_no_measurement_has_no_quantile() -> None:

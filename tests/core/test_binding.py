@@ -39,7 +39,7 @@ def test_every_result_has_a_text_of_its_own() -> None:
 def test_result_outside_the_enum(code: int) -> None:
     """A number that is no result still has a text."""
     result = ffi.cast("enum pgh_result", code)
-    assert ffi.string(lib.pgh_result_text(result)) == b"unknown result"
+    assert b"unknown result" == ffi.string(lib.pgh_result_text(result))
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_error_carries_code_name_and_reason() -> None:
     """An exception says what was attempted, why it failed and where."""
     with pytest.raises(HookError) as caught:
         pg_hook.parse_shard_map("host=a,,host=b")
-    assert caught.value.name == "ENTRY_EMPTY"
+    assert "ENTRY_EMPTY" == caught.value.name
     assert str(caught.value) == (
         "could not parse list of shards: connection string is empty (entry 1)"
     )

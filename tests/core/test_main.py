@@ -21,12 +21,12 @@ def test_taken() -> None:
     """Status and body are printed; exit 0."""
     with running(always(TAKEN)) as daemon:
         done = run("--endpoint", daemon.endpoint, "--reason", "moved \u00e4")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout == '200\n{"status": "refresh_configuration_pending"}\n'
+    assert (0, "") == (done.returncode, done.stderr)
+    assert '200\n{"status": "refresh_configuration_pending"}\n' == done.stdout
     head, _, body = daemon.requests[0].partition(b"\r\n\r\n")
     assert head.startswith(b"POST /refresh_configuration HTTP/1.1\r\n")
     assert b"X-Refresh-Source: manual" in head
-    assert json.loads(body) == {"source": "manual", "text": "moved \u00e4"}
+    assert {"source": "manual", "text": "moved \u00e4"} == json.loads(body)
 
 
 @pytest.mark.parametrize(
@@ -45,15 +45,15 @@ def test_refused() -> None:
     """An error of the daemon is shown; exit 1."""
     with running(always(answer(b'{"error": "no"}', status=b"403 Forbidden"))) as daemon:
         done = run("--endpoint", daemon.endpoint)
-    assert (done.returncode, done.stdout) == (1, '403\n{"error": "no"}\n')
+    assert (1, '403\n{"error": "no"}\n') == (done.returncode, done.stdout)
 
 
 def test_unreachable() -> None:
     """No daemon: one line on stderr; exit 3."""
     done = run("--endpoint", "unix:/nonexistent/socket")
-    assert (done.returncode, done.stdout) == (3, "")
+    assert (3, "") == (done.returncode, done.stdout)
     assert done.stderr.startswith("pg_hook: could not reach the daemon: connection refused")
-    assert done.stderr.count("\n") == 1
+    assert 1 == done.stderr.count("\n")
 
 
 @pytest.mark.parametrize(
@@ -69,5 +69,5 @@ def test_unreachable() -> None:
 def test_usage(arguments: tuple[str, ...]) -> None:
     """A wrong command line sends nothing; exit 2."""
     done = run(*arguments)
-    assert (done.returncode, done.stdout) == (2, "")
+    assert (2, "") == (done.returncode, done.stdout)
     assert "error:" in done.stderr

@@ -25,7 +25,7 @@ def test_random_is_splitmix64() -> None:
 def test_jitter_reaches_its_ceiling(attempt: int, ceiling: int) -> None:
     """The smallest and the largest random number give the ends of the range."""
     low = jitter_us(50 * MS, 5000 * MS, attempt=attempt, random=0)
-    assert low == 50 * MS
+    assert 50 * MS == low
     span = (ceiling - 50) * MS + 1
     high = jitter_us(50 * MS, 5000 * MS, attempt=attempt, random=span - 1)
     assert high == ceiling * MS
@@ -60,7 +60,7 @@ def test_jitter_is_spread() -> None:
 )
 def test_reconnect_delay(failures: int, longest: int) -> None:
     """The delay grows from 1 ms to 1 s."""
-    assert reconnect_delay_us(failures, random=0) == MS
+    assert MS == reconnect_delay_us(failures, random=0)
     assert reconnect_delay_us(failures, random=(longest - 1) * MS) == longest * MS
 
 
@@ -72,4 +72,4 @@ def test_reconnect_delay_range(failures: int, random: int) -> None:
 
 def test_no_failure_no_delay() -> None:
     """A shard that has not failed since its last useful answer is connected to at once."""
-    assert reconnect_delay_us(0, random=2**64 - 1) == 0
+    assert 0 == reconnect_delay_us(0, random=2**64 - 1)

@@ -142,9 +142,9 @@ def test_answers(version: int) -> None:
         kind: decode_response(answer(kind, version), ask(kind), version=version) for kind in ANSWERS
     }
     assert got[RequestType.EXISTS].exists
-    assert got[RequestType.NBLOCKS].block_count == 9
-    assert got[RequestType.GET_PAGE].pages == PAGE
-    assert got[RequestType.DB_SIZE].db_size_bytes == 8192 * 3
+    assert 9 == got[RequestType.NBLOCKS].block_count
+    assert PAGE == got[RequestType.GET_PAGE].pages
+    assert 8192 * 3 == got[RequestType.DB_SIZE].db_size_bytes
     assert got[RequestType.GET_SLRU_SEGMENT].pages == PAGE + PAGE[::-1]
     assert {kind: response.type for kind, response in got.items()} == {
         kind: tag for kind, (tag, _) in ANSWERS.items()
@@ -176,8 +176,8 @@ def test_every_cut_is_short_and_every_rest_is_long(version: int, kind: RequestTy
     message = answer(kind, version)
     cuts = [*range(60), *range(8190, 8250), len(message) - 1]
     names = {refused(message[:cut], ask(kind), version) for cut in cuts if cut < len(message)}
-    assert names == {"MESSAGE_SHORT"}
-    assert refused(message + b"\0", ask(kind), version) == "MESSAGE_LONG"
+    assert {"MESSAGE_SHORT"} == names
+    assert "MESSAGE_LONG" == refused(message + b"\0", ask(kind), version)
 
 
 @pytest.mark.parametrize("kind", ANSWERS)
@@ -187,14 +187,14 @@ def test_echo_is_compared_byte_for_byte(kind: RequestType) -> None:
     echo_size = 24 + len(model.key(ask(kind)))
     for at in range(1, 1 + echo_size):
         wrong = message[:at] + bytes([message[at] ^ 0x40]) + message[at + 1 :]
-        assert refused(wrong, ask(kind), 3) == "ECHO"
+        assert "ECHO" == refused(wrong, ask(kind), 3)
 
 
 def test_echo_of_an_error_is_compared_too() -> None:
     """An error for another request is not ours; the stream is out of step."""
     other = replace(EXAMPLE, request_id=1)
     message = model.response_message(other, 3, ResponseType.ERROR, b"x\0")
-    assert refused(message, EXAMPLE, 3) == "ECHO"
+    assert "ECHO" == refused(message, EXAMPLE, 3)
 
 
 @pytest.mark.parametrize("version", [2, 3])
@@ -208,7 +208,7 @@ def test_tags(version: int, kind: RequestType) -> None:
             names[tag] = refused(bytes([tag]) + message[1:], ask(kind), version)
     known = {tag for tag, name in names.items() if name == "TAG_UNEXPECTED"}
     assert known == {100, 101, 102, 104, 105} - {int(ANSWERS[kind][0])}
-    assert set(names.values()) == {"TAG_UNEXPECTED", "TAG_UNKNOWN"}
+    assert {"TAG_UNEXPECTED", "TAG_UNKNOWN"} == set(names.values())
 
 
 @pytest.mark.parametrize("version", [2, 3])
@@ -224,7 +224,7 @@ def test_tags(version: int, kind: RequestType) -> None:
 def test_value_out_of_range(version: int, kind: RequestType, value: bytes) -> None:
     """A value that cannot be is refused; 33 SLRU pages would not fit the reader's buffer."""
     message = model.response_message(ask(kind), version, ANSWERS[kind][0], value)
-    assert refused(message, ask(kind), version) == "VALUE"
+    assert "VALUE" == refused(message, ask(kind), version)
 
 
 def test_full_slru_segment() -> None:
@@ -245,7 +245,7 @@ def test_garbage_never_passes_for_data(request: Request, version: int, message: 
     except HookError:
         return
     if response.type == ResponseType.ERROR:
-        assert message[0] == ResponseType.ERROR
+        assert ResponseType.ERROR == message[0]
         return
     size = {ResponseType.EXISTS: 1, ResponseType.NBLOCKS: 4, ResponseType.DB_SIZE: 8}
     value = message[len(message) - size.get(response.type, 4) :]

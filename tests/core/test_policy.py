@@ -27,10 +27,10 @@ def test_first_event_sends_at_once() -> None:
     """Nothing is due without suspicion; the first event is, without delay."""
     policy = Policy(seed=1)
     assert not policy.due(START)
-    assert policy.wait_us(START) == NEVER
+    assert NEVER == policy.wait_us(START)
     policy.event(PAGESERVER, START, shard=3)
-    assert policy.wait_us(START) == 0
-    assert send(policy, START) == 1
+    assert 0 == policy.wait_us(START)
+    assert 1 == send(policy, START)
 
 
 def test_events_share_the_next_request() -> None:
@@ -44,15 +44,15 @@ def test_events_share_the_next_request() -> None:
     policy.finished(START + 10 * SECOND)
     policy.event(PAGESERVER, START + 10 * SECOND, shard=1)
     now = START + 10 * SECOND + policy.wait_us(START + 10 * SECOND)
-    assert policy.sent(now) == 201
-    assert policy.coalesced_total == 200
+    assert 201 == policy.sent(now)
+    assert 200 == policy.coalesced_total
 
 
 @pytest.mark.parametrize("seed", range(50))
 def test_herd_in_the_first_ten_seconds(seed: int) -> None:
     """200 backends on 8 shards that fail all the time cause at most a dozen requests in 10 s."""
     sent = outage(Policy(seed=seed), seconds=10, every=20 * MS, shards=8)
-    assert sent[0] == 0
+    assert 0 == sent[0]
     assert 2 <= len(sent) <= BURST
 
 
@@ -60,7 +60,7 @@ def test_herd_in_the_first_ten_seconds(seed: int) -> None:
 def test_dozen_holds_whatever_the_dice_say(seed: int) -> None:
     """With a retry_min of 1 ms the jitter alone would allow far more; the dozen holds."""
     sent = outage(Policy(seed=seed, retry_min_us=MS), seconds=9, every=MS)
-    assert len(sent) == BURST
+    assert BURST == len(sent)
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -92,7 +92,7 @@ def test_useful_answer_ends_it() -> None:
     assert policy.suspects
     policy.end(PAGESERVER, START, shard=1)
     assert not policy.suspects
-    assert policy.wait_us(START + 1) == NEVER
+    assert NEVER == policy.wait_us(START + 1)
     assert not policy.due(START + 60 * SECOND)
     policy.event(PAGESERVER, START + GAP, shard=1)
     assert policy.due(START + GAP)
@@ -116,7 +116,7 @@ def partial_failure(policy: Policy, *, seconds: int, every: int) -> list[int]:
 def test_success_of_others_forgets_nothing(seed: int, every: int) -> None:
     """Where some are served and some are not, the bounds are those of an outage of all."""
     sent = partial_failure(Policy(seed=seed), seconds=30, every=every)
-    assert sent[0] == 0
+    assert 0 == sent[0]
     assert 4 <= len([at for at in sent if at < GAP]) <= BURST
     assert all(later - earlier >= GAP for earlier, later in zip(sent, sent[BURST:], strict=False))
     gaps = [later - earlier for earlier, later in pairwise(sent)]
@@ -150,11 +150,11 @@ def test_new_trouble_does_not_wait_behind_old(seed: int) -> None:
     policy.sent(now)
     policy.event(PAGESERVER, now + MS, shard=2)  # while that is in flight
     policy.finished(now + 2 * MS)
-    assert policy.wait_us(now + 2 * MS) == HEAL - 2 * MS  # what that brings may end it
+    assert HEAL - 2 * MS == policy.wait_us(now + 2 * MS)  # what that brings may end it
     now += HEAL
     send(policy, now)
     policy.event(PRIMARY, now + 4 * MS)
-    assert policy.wait_us(now + 4 * MS) == HEAL - 4 * MS
+    assert HEAL - 4 * MS == policy.wait_us(now + 4 * MS)
 
 
 def test_what_a_request_brings_needs_no_second_one() -> None:
@@ -166,7 +166,7 @@ def test_what_a_request_brings_needs_no_second_one() -> None:
     policy.finished(START + MS)
     for shard in (0, 1):
         policy.renewed(shard, START + 6 * MS)
-    assert policy.wait_us(START + 6 * MS) == NEVER
+    assert NEVER == policy.wait_us(START + 6 * MS)
 
 
 def test_an_outage_right_after_a_heal_is_new() -> None:
@@ -195,7 +195,7 @@ def test_new_shards_share_the_burst() -> None:
         if policy.due(now):
             send(policy, now)
             sent += 1
-    assert sent == BURST
+    assert BURST == sent
 
 
 def test_a_shorter_retry_max_is_heeded() -> None:
@@ -212,8 +212,8 @@ def test_ask_goes_past_the_jitter() -> None:
     """An operator's wish waits for retry_min at most, and needs no suspicion."""
     policy = Policy(seed=1)
     policy.ask(START)
-    assert send(policy, START) == 1
-    assert policy.wait_us(START + MS) == NEVER
+    assert 1 == send(policy, START)
+    assert NEVER == policy.wait_us(START + MS)
     for turn in range(1, 9):  # far into the backoff
         policy.event(PAGESERVER, START + turn * 10 * SECOND, shard=0)
         send(policy, START + turn * 10 * SECOND)

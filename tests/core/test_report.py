@@ -47,7 +47,7 @@ def test_neon_client(text: str, values: str, trouble: Trouble) -> None:
     message = "[NEON_SMGR] [shard 17] " + text.split("%", maxsplit=1)[0] + values
     verdict = classify_report(NEON + text, message)
     assert verdict is not None
-    assert (verdict.source, verdict.shard) == (Source.PAGESERVER, 17)
+    assert (Source.PAGESERVER, 17) == (verdict.source, verdict.shard)
     assert (verdict.trouble, verdict.certainty) == (trouble, Certainty.SUSPECT)
 
 
@@ -150,8 +150,8 @@ def test_safekeepers_differ() -> None:
         for name in ("node sk1:5454 in", "node sk2:5454 in", "node '::1:5454': x", "nothing")
         if (verdict := classify_report("[WP] EOF from node", f"[WP] EOF from {name}"))
     ]
-    assert len(set(peers)) == 4
-    assert peers[3] == 0
+    assert 4 == len(set(peers))
+    assert 0 == peers[3]
 
 
 def test_safekeeper_greeting_is_success() -> None:
@@ -246,4 +246,4 @@ def test_walreceiver_success() -> None:
         is_wal_receiver=True,
     )
     assert verdict is not None
-    assert (verdict.source, verdict.useful) == (Source.PRIMARY, True)
+    assert (Source.PRIMARY, True) == (verdict.source, verdict.useful)

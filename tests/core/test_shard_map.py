@@ -31,7 +31,7 @@ def test_parse(text: str, endpoints: tuple[str, ...]) -> None:
     """The list gives its entries in order; one trailing comma is ignored."""
     parsed = parse_shard_map(text, stripe_size=7)
     assert parsed.endpoints == endpoints
-    assert parsed.stripe_size == 7
+    assert 7 == parsed.stripe_size
     assert parsed.text == ",".join(endpoints)
 
 
@@ -67,7 +67,7 @@ def test_stripe_size_zero_is_refused() -> None:
     """A stripe of no pages would divide by zero."""
     with pytest.raises(HookError) as caught:
         parse_shard_map("a", stripe_size=0)
-    assert caught.value.name == "STRIPE_SIZE"
+    assert "STRIPE_SIZE" == caught.value.name
 
 
 def test_maps_compare_by_bytes() -> None:
@@ -128,7 +128,7 @@ def test_shard_vectors(rel: int, block: int, count: int, stripe: int, shard: int
 
 def test_hash_combine_vector_of_the_model() -> None:
     """The model itself agrees with the pageserver's own test vector."""
-    assert model.hash_combine(0xB1FF3B40, 0) == 0xFB7923C9
+    assert 0xFB7923C9 == model.hash_combine(0xB1FF3B40, 0)
 
 
 @given(rel=UINT32, block=UINT32, count=st.integers(0, 128), stripe=st.integers(1, 2**32 - 1))

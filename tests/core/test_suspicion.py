@@ -74,7 +74,7 @@ def test_orderly_end_gets_one_free_reconnect(
 ) -> None:
     """A shutdown or idle timeout is no failure the first time, and one the second."""
     first = classify_client(phase, Cause.SERVER_ERROR, sqlstate=sqlstate, text=text)
-    assert (first.trouble, first.certainty, first.retry_at_once) == (Trouble.NONE, NONE, True)
+    assert (Trouble.NONE, NONE, True) == (first.trouble, first.certainty, first.retry_at_once)
     second = classify_client(
         phase, Cause.SERVER_ERROR, sqlstate=sqlstate, text=text, already_retried=True
     )
@@ -135,11 +135,11 @@ def test_connection_lost(phase: Phase, text: str, trouble: Trouble) -> None:
 def test_idle_close_gets_one_free_reconnect() -> None:
     """A connection that had ended before the request is no failure; a second time it is."""
     first = classify_client(RESPONSE, Cause.CONNECTION, idle_before_request=True)
-    assert (first.trouble, first.certainty, first.retry_at_once) == (Trouble.NONE, NONE, True)
+    assert (Trouble.NONE, NONE, True) == (first.trouble, first.certainty, first.retry_at_once)
     again = classify_client(
         RESPONSE, Cause.CONNECTION, idle_before_request=True, already_retried=True
     )
-    assert (again.trouble, again.certainty, again.retry_at_once) == (DEAD, SUSPECT, False)
+    assert (DEAD, SUSPECT, False) == (again.trouble, again.certainty, again.retry_at_once)
 
 
 @pytest.mark.parametrize("phase", Phase)
@@ -153,8 +153,8 @@ def test_silence_and_nonsense_in_every_phase(phase: Phase, cause: str, trouble: 
 def test_answer_is_the_only_useful_event() -> None:
     """A data answer proves health, and nothing else does."""
     assert classify_client(RESPONSE, Cause.ANSWER).useful
-    assert classify_client(RESPONSE, Cause.ANSWER).certainty == NONE
-    assert classify_client(RESPONSE, Cause.ANSWER).source == Source.PAGESERVER
+    assert NONE == classify_client(RESPONSE, Cause.ANSWER).certainty
+    assert Source.PAGESERVER == classify_client(RESPONSE, Cause.ANSWER).source
     assert not [c for c in Cause if c != Cause.ANSWER and classify_client(RESPONSE, c).useful]
 
 
@@ -172,7 +172,7 @@ def test_missing_texts() -> None:
     )
     verdict = ffi.new("struct pgh_verdict *")
     lib.pgh_classify_client(event, verdict)
-    assert (verdict.trouble, verdict.certainty) == (NONSENSE, SUSPECT)
+    assert (NONSENSE, SUSPECT) == (verdict.trouble, verdict.certainty)
 
 
 @pytest.mark.parametrize(

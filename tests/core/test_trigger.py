@@ -30,11 +30,11 @@ def test_post(unix: bool, tmp_path: Path) -> None:
         Trigger(parse_endpoint(daemon.endpoint)) as trigger,
     ):
         got = trigger.post("/refresh_configuration?wait=2", b"\x00{}\xff", headers=["X-A: b"])
-    assert (got.status, got.body, got.body_len) == (200, b'{"status": "pending"}', 21)
+    assert (200, b'{"status": "pending"}', 21) == (got.status, got.body, got.body_len)
     head, _, body = daemon.requests[0].partition(b"\r\n\r\n")
-    assert body == b"\x00{}\xff"
+    assert b"\x00{}\xff" == body
     lines = head.split(b"\r\n")
-    assert lines[0] == b"POST /refresh_configuration?wait=2 HTTP/1.1"
+    assert b"POST /refresh_configuration?wait=2 HTTP/1.1" == lines[0]
     assert b"X-A: b" in lines
     assert b"Content-Type: application/json" in lines
     assert not [line for line in lines if line.startswith(b"Expect")]
@@ -58,14 +58,14 @@ def test_connection_is_kept(unix: bool, tmp_path: Path) -> None:
     ):
         for _ in range(10):
             trigger.post("/refresh_configuration", b"{}")
-    assert (len(daemon.requests), daemon.connections) == (10, 1)
+    assert (10, 1) == (len(daemon.requests), daemon.connections)
 
 
 def test_kept_connection_that_the_daemon_closed() -> None:
     """A restart of the daemon between two requests costs nothing but a new connection."""
     with running(once(TAKEN)) as daemon, Trigger(parse_endpoint(daemon.endpoint)) as trigger:
         statuses = [trigger.post("/refresh_configuration").status for _ in range(3)]
-    assert (statuses, daemon.connections) == ([200, 200, 200], 3)
+    assert ([200, 200, 200], 3) == (statuses, daemon.connections)
 
 
 @pytest.mark.parametrize("status", [b"409 Conflict", b"500 Oops", b"204 No Content"])
@@ -85,8 +85,8 @@ def test_redirect_is_not_followed() -> None:
             b"", status=b"307 Moved", headers=b"Location: %s/\r\n" % other.endpoint.encode()
         )
         with running(always(moved)) as daemon, Trigger(parse_endpoint(daemon.endpoint)) as trigger:
-            assert trigger.post("/x").status == 307
-    assert other.connections == 0
+            assert 307 == trigger.post("/x").status
+    assert 0 == other.connections
 
 
 def test_proxy_of_the_environment_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,15 +95,15 @@ def test_proxy_of_the_environment_is_ignored(monkeypatch: pytest.MonkeyPatch) ->
         for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
             monkeypatch.setenv(name, proxy.endpoint)
         with Trigger(parse_endpoint(daemon.endpoint)) as trigger:
-            assert trigger.post("/x").status == 200
-    assert (proxy.connections, daemon.connections) == (0, 1)
+            assert 200 == trigger.post("/x").status
+    assert (0, 1) == (proxy.connections, daemon.connections)
 
 
 def test_silent_daemon() -> None:
     """A daemon that accepts and never answers costs the timeout, not more."""
     with running(silent) as daemon, Trigger(parse_endpoint(daemon.endpoint)) as trigger:
         started = time.monotonic()
-        assert post_error(trigger, timeout_ms=150) == "TIMEOUT"
+        assert "TIMEOUT" == post_error(trigger, timeout_ms=150)
         assert 0.14 < time.monotonic() - started < 2
 
 
@@ -114,7 +114,7 @@ def test_dead_daemon(tmp_path: Path) -> None:
     for endpoint in (f"http://127.0.0.1:{port}", f"unix:{tmp_path}/none"):
         with Trigger(parse_endpoint(endpoint)) as trigger, pytest.raises(HookError) as caught:
             trigger.post("/x")
-        assert caught.value.name == "CONNECT"
+        assert "CONNECT" == caught.value.name
         assert "onnect" in caught.value.detail
 
 
@@ -131,7 +131,7 @@ def test_dead_daemon(tmp_path: Path) -> None:
 def test_broken_answer(reply: bytes) -> None:
     """Half an answer, none, or another protocol is LOST."""
     with running(once(reply)) as daemon, Trigger(parse_endpoint(daemon.endpoint)) as trigger:
-        assert post_error(trigger, timeout_ms=5000) == "LOST"
+        assert "LOST" == post_error(trigger, timeout_ms=5000)
 
 
 @pytest.mark.parametrize(
@@ -159,7 +159,7 @@ def test_long_answer_is_kept_in_part(size: int, kept: int) -> None:
 def test_huge_answer(reply: bytes) -> None:
     """More than 64 kB of body, announced or not, or of header ends the request."""
     with running(once(reply)) as daemon, Trigger(parse_endpoint(daemon.endpoint)) as trigger:
-        assert post_error(trigger, timeout_ms=5000) == "ANSWER_SIZE"
+        assert "ANSWER_SIZE" == post_error(trigger, timeout_ms=5000)
 
 
 def test_two_handles_are_independent() -> None:
@@ -172,7 +172,7 @@ def test_two_handles_are_independent() -> None:
     ):
         refresh.start("/refresh_configuration", timeout_ms=5000)
         assert not refresh.step()
-        assert ack.post("/configuration_ack", b"{}").status == 200
+        assert 200 == ack.post("/configuration_ack", b"{}").status
         assert refresh.in_flight
         assert not ack.in_flight
 
@@ -183,14 +183,14 @@ def test_cancel_and_go_on() -> None:
         trigger.start("/x", timeout_ms=5000)
         with pytest.raises(HookError) as caught:
             trigger.start("/x")
-        assert caught.value.name == "BUSY"
+        assert "BUSY" == caught.value.name
         trigger.cancel()
         with pytest.raises(HookError) as caught:
             trigger.result()
-        assert caught.value.name == "INTERRUPTED"
+        assert "INTERRUPTED" == caught.value.name
         with running(always(TAKEN)) as daemon:
             trigger.endpoint = parse_endpoint(daemon.endpoint)
-            assert trigger.post("/x").status == 200
+            assert 200 == trigger.post("/x").status
 
 
 def test_result_before_the_end() -> None:
@@ -199,7 +199,7 @@ def test_result_before_the_end() -> None:
         for _ in range(2):
             with pytest.raises(HookError) as caught:
                 trigger.result()
-            assert caught.value.name == "NOT_DONE"
+            assert "NOT_DONE" == caught.value.name
             if not trigger.in_flight:
                 trigger.start("/x")
 
@@ -221,9 +221,9 @@ def test_arguments(path: str, headers: list[str], timeout_ms: int) -> None:
     with running(always(TAKEN)) as daemon, Trigger(parse_endpoint(daemon.endpoint)) as trigger:
         with pytest.raises(HookError) as caught:
             trigger.start(path, headers=headers, timeout_ms=timeout_ms)
-        assert caught.value.name == "ARGUMENT"
+        assert "ARGUMENT" == caught.value.name
         assert not trigger.in_flight
-    assert daemon.connections == 0
+    assert 0 == daemon.connections
 
 
 def c_post(daemon: Daemon, wait: Callable[[Any, Any, int, int], bool]) -> tuple[int, int]:
@@ -255,7 +255,7 @@ def test_blocking_form_waits_by_the_host() -> None:
 
     with running(always(TAKEN)) as daemon:
         assert c_post(daemon, wait) == (lib.PGH_OK, 200)
-    assert max(count for count, _ in waits) == 1
+    assert 1 == max(count for count, _ in waits)
     assert all(0 <= timeout_ms <= 5000 for _, timeout_ms in waits)
     assert len(waits) < 20
 

@@ -21,8 +21,8 @@ def test_our_own_process_gets_it(unix: bool, tmp_path: Path) -> None:
         Trigger(parse_endpoint(daemon.endpoint)) as trigger,
     ):
         for _ in range(3):
-            assert trigger.post("/configuration_ack", SECRET, secret=True).status == 200
-            assert trigger.post("/refresh_configuration", b"{}").status == 200
+            assert 200 == trigger.post("/configuration_ack", SECRET, secret=True).status
+            assert 200 == trigger.post("/refresh_configuration", b"{}").status
     assert daemon.requests[0].endswith(b"\r\n\r\n" + SECRET)
     assert b"Content-Length: %d\r\n" % len(SECRET) in daemon.requests[0]
     assert (6, 1) == (len(daemon.requests), daemon.connections)
@@ -32,12 +32,12 @@ def test_our_own_process_gets_it(unix: bool, tmp_path: Path) -> None:
 def test_a_stranger_does_not_get_it(unix: bool) -> None:
     """Not on a connection that an open request has opened either; the error names the user."""
     with stranger(unix=unix) as other, Trigger(parse_endpoint(other.endpoint)) as trigger:
-        assert trigger.post("/refresh_configuration", b"{}").status == 200
+        assert 200 == trigger.post("/refresh_configuration", b"{}").status
         for _ in range(2):
             with pytest.raises(HookError, match="user id 61234 listens") as caught:
                 trigger.post("/configuration_ack", SECRET, secret=True)
-            assert caught.value.name == "PEER"
-        assert trigger.post("/refresh_configuration", b"{}").status == 200
+            assert "PEER" == caught.value.name
+        assert 200 == trigger.post("/refresh_configuration", b"{}").status
         other.wait_heard(b"POST /refresh_configuration")
         assert b"7.abc.def" not in other.heard
 
@@ -50,7 +50,7 @@ def test_a_stranger_at_another_address_does_not_matter() -> None:
             stranger(host="127.0.0.2", port=port),
             Trigger(parse_endpoint(daemon.endpoint)) as trigger,
         ):
-            assert trigger.post("/configuration_ack", SECRET, secret=True).status == 200
+            assert 200 == trigger.post("/configuration_ack", SECRET, secret=True).status
 
 
 @pytest.mark.parametrize("address", ["0.0.0.0", "::", "::ffff:127.0.0.1"])
@@ -109,11 +109,11 @@ def test_nobody_listens(tmp_path: Path) -> None:
     for endpoint in (f"http://127.0.0.1:{port}", f"unix:{tmp_path}/none"):
         with Trigger(parse_endpoint(endpoint)) as trigger, pytest.raises(HookError) as caught:
             trigger.post("/x", SECRET, secret=True)
-        assert caught.value.name == "CONNECT"
+        assert "CONNECT" == caught.value.name
     with running(silent) as hung, Trigger(parse_endpoint(hung.endpoint)) as trigger:
         with pytest.raises(HookError) as caught:
             trigger.post("/x", SECRET, secret=True, timeout_ms=150)
-        assert caught.value.name == "TIMEOUT"
+        assert "TIMEOUT" == caught.value.name
 
 
 def test_another_endpoint_is_another_connection() -> None:
@@ -123,12 +123,12 @@ def test_another_endpoint_is_another_connection() -> None:
         stranger() as other,
         Trigger(parse_endpoint(daemon.endpoint)) as trigger,
     ):
-        assert trigger.post("/x", SECRET, secret=True).status == 200
+        assert 200 == trigger.post("/x", SECRET, secret=True).status
         trigger.endpoint = parse_endpoint(other.endpoint)
         with pytest.raises(HookError, match="user id 61234 listens"):
             trigger.post("/x", SECRET, secret=True)
         trigger.endpoint = parse_endpoint(daemon.endpoint)
-        assert trigger.post("/x", SECRET, secret=True).status == 200
+        assert 200 == trigger.post("/x", SECRET, secret=True).status
     assert SECRET not in other.heard
     assert_all_secret(daemon)
 

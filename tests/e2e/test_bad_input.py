@@ -61,7 +61,7 @@ def test_arguments(
 
     done = run_daemon(*change(arguments))
 
-    assert done.returncode == 2, done.stderr
+    assert 2 == done.returncode, done.stderr
     lines = done.stderr.splitlines()
     assert lines[0].startswith("compute_ctl: error: "), done.stderr
     assert problem in done.stderr

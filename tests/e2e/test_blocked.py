@@ -85,4 +85,4 @@ def test_it_heals_once_the_daemon_is_back(compute: Compute) -> None:
         assert query.running
         compute.daemon.start()
 
-        assert query.value() == ROWS
+        assert ROWS == query.value()

@@ -15,7 +15,7 @@ from tests.e2e.conftest import ComputeFactory
 
 def shown(capsys: pytest.CaptureFixture[str], *words: str) -> Any:
     """Run a command with --json; return what it says."""
-    assert main([*words, "--json"]) == 0
+    assert 0 == main([*words, "--json"])
     return json.loads(capsys.readouterr().out)
 
 
@@ -33,17 +33,17 @@ def test_diff_against_the_control_plane(
     compute.start_daemon()
     words = ["diff", "-D", str(compute.postgres.data)]
     words += ["-p", compute.control_plane.base_url, "-i", COMPUTE_ID]
-    assert main(words) == 0
-    assert capsys.readouterr().out == ""
+    assert 0 == main(words)
+    assert "" == capsys.readouterr().out
 
     compute.publish(a, settings={"work_mem": "16MB"})
 
-    assert main(words) == 1
+    assert 1 == main(words)
     out = capsys.readouterr().out.splitlines()
     changes = [line.rstrip() for line in out if line[:2] in ("-w", "+w")]
-    assert changes == ["-work_mem = '8MB'", "+work_mem = '16MB'"]
+    assert ["-work_mem = '8MB'", "+work_mem = '16MB'"] == changes
     monkeypatch.setenv("NEON_CONTROL_PLANE_TOKEN", "wrong")
-    assert main(words) == 1
+    assert 1 == main(words)
     assert TOKEN not in capsys.readouterr().err
 
 
@@ -54,10 +54,10 @@ def test_explain(compute: Compute, capsys: pytest.CaptureFixture[str]) -> None:
     compute.start_daemon()
     explain = ["explain", "work_mem", "-C", compute.postgres.conninfo]
     found = shown(capsys, *explain)
-    assert (found["value"], found["owner"]) == ("8MB", "compute_ctl: the document's settings")
+    assert ("8MB", "compute_ctl: the document's settings") == (found["value"], found["owner"])
     assert found["file"] == str(compute.postgres.data / "compute_ctl.conf")
     text = (compute.postgres.data / "compute_ctl.conf").read_text().splitlines()
-    assert text[found["line"] - 1] == "work_mem = '8MB'"
+    assert "work_mem = '8MB'" == text[found["line"] - 1]
 
     with compute.postgres.connect() as connection:
         connection.execute("alter system set work_mem = '32MB'")
@@ -65,27 +65,27 @@ def test_explain(compute: Compute, capsys: pytest.CaptureFixture[str]) -> None:
         connection.execute("select pg_reload_conf()")
 
     found = shown(capsys, *explain)
-    assert (found["value"], found["owner"]) == ("64MB", "ALTER DATABASE")
+    assert ("64MB", "ALTER DATABASE") == (found["value"], found["owner"])
     assert [(one["value"], one["applied"]) for one in found["lines"]] == [
         ("8MB", False),
         ("32MB", True),
     ]
-    assert found["overrides"] == [{"database": "postgres", "role": None, "value": "64MB"}]
+    assert [{"database": "postgres", "role": None, "value": "64MB"}] == found["overrides"]
     server = shown(capsys, "explain", "neon.pageserver_connstring", *explain[2:])
-    assert server["owner"] == "compute_ctl: the document's servers"
-    assert main(explain) == 0
+    assert "compute_ctl: the document's servers" == server["owner"]
+    assert 0 == main(explain)
     assert "overridden" in capsys.readouterr().out
 
 
 def test_explain_what_is_not_there(compute: Compute, capsys: pytest.CaptureFixture[str]) -> None:
     """An unknown name is told with what is like it; a server that is not there too."""
     connstr = ["-C", compute.postgres.conninfo]
-    assert main(["explain", "maintenance_work", *connstr]) == 1
+    assert 1 == main(["explain", "maintenance_work", *connstr])
     error = capsys.readouterr().err
     assert 'the server knows no setting "maintenance_work"' in error
     assert "hint: Similar: maintenance_work_mem, " in error
-    assert main(["explain", "x'y", *connstr]) == 2
-    assert main(["explain", "work_mem", "-C", "host=127.0.0.1 port=9 user=u"]) == 3
+    assert 2 == main(["explain", "x'y", *connstr])
+    assert 3 == main(["explain", "work_mem", "-C", "host=127.0.0.1 port=9 user=u"])
     assert "-C" not in capsys.readouterr().err, "no hint to name what was named"
 
 
@@ -116,7 +116,7 @@ def test_validate_asks_the_server_too(
 
     option = {"name": "work_mem", "value": "banana", "vartype": "string"}
     document.write_text(json.dumps({"spec": {"cluster": {"settings": [option]}}}))
-    assert main(words) == 1
+    assert 1 == main(words)
     assert 'work_mem: invalid value: "banana"' in capsys.readouterr().err
 
     document.write_text(json.dumps({"spec": {"cluster": {"settings": []}}}))

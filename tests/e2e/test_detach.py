@@ -14,11 +14,11 @@ def test_confirmed_detach(make_compute: ComputeFactory) -> None:
     assert compute.control_plane is not None
     compute.control_plane.admin.empty_compute("compute-1")
 
-    assert daemon.refresh() == "empty"
+    assert "empty" == daemon.refresh()
     assert compute.postgres.running
 
     assert daemon.child is not None
-    assert daemon.child.wait(30) == EXIT_EMPTY
+    assert EXIT_EMPTY == daemon.child.wait(30)
     assert compute.postgres.process is not None
-    assert compute.postgres.process.wait(10) == 0
+    assert 0 == compute.postgres.process.wait(10)
     assert "received fast shutdown request" in compute.postgres.log_text()

@@ -43,9 +43,9 @@ def test_overridden_servers_are_not_in_sync(compute: Compute) -> None:
     assert 1 == daemon.log_text().count(str(auto)), "the place is told once"
     assert status["config"]["in_sync"] is False
     code, body = daemon.call("GET", "/syncz")
-    assert (code, "neon.pageserver_connstring: overridden" in body["error"]) == (503, True)
+    assert (503, True) == (code, "neon.pageserver_connstring: overridden" in body["error"])
     compute.publish(b, settings={"work_mem": "5MB"})
-    assert daemon.refresh() == "applied"  # the same servers, whoever names them
+    assert "applied" == daemon.refresh()  # the same servers, whoever names them
 
     compute.postgres.query("ALTER SYSTEM RESET neon.pageserver_connstring")
     assert wait_drift(compute, daemon, [])["config"]["in_sync"] is True
@@ -68,12 +68,12 @@ def test_lost_include_is_added_again(compute: Compute) -> None:
 
     kept = without_include(main)
     compute.postgres.query("SELECT pg_reload_conf()")
-    assert daemon.refresh() == "applied"
+    assert "applied" == daemon.refresh()
     assert (kept, a.url) == (main.read_text(), compute.setting("neon.pageserver_connstring"))
 
     without_include(main)
     compute.publish(b)
-    assert daemon.refresh() == "applied"
+    assert "applied" == daemon.refresh()
     assert (kept, b.url) == (main.read_text(), compute.setting("neon.pageserver_connstring"))
 
 
@@ -91,11 +91,11 @@ def test_include_is_added_as_soon_as_it_can_be(compute: Compute) -> None:
     without_include(ours)
     folder.chmod(0o500)
     compute.publish(b)
-    assert daemon.refresh() == "unproven"
+    assert "unproven" == daemon.refresh()
 
     folder.chmod(0o700)
 
-    assert daemon.refresh() == "applied"
+    assert "applied" == daemon.refresh()
     status = daemon.status()
     assert (True, None) == (status["config"]["in_sync"], status["error"] or None)
     shutil.rmtree(folder)
@@ -123,8 +123,8 @@ def test_lost_include_is_not_in_sync(compute: Compute) -> None:
     assert status["postgres"]["drift"][0]["reason"] == reason
     assert status["config"]["in_sync"] is False
     compute.publish(b)
-    assert daemon.refresh() == "unproven"
-    assert daemon.status()["error"] == f"not in force: {reason}"
+    assert "unproven" == daemon.refresh()
+    assert f"not in force: {reason}" == daemon.status()["error"]
     line = f"include_if_exists = '{data / 'compute_ctl.conf'}'"
     assert 1 == daemon.log_text().count(f'(Add this line at the end of "{main}": {line})')
 

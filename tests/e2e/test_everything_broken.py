@@ -63,7 +63,7 @@ def test_sql_that_never_answers(make_compute: ComputeFactory) -> None:
         session.execute("lock table pg_catalog.pg_authid in access exclusive mode")
         compute.publish(b)
 
-        assert daemon.refresh() == "applied"
+        assert "applied" == daemon.refresh()
         session.execute("rollback")
     wait_until("b in pg_settings", lambda: compute.setting("neon.pageserver_connstring") == b.url)
     applied = daemon.status()["config"]["applied"]

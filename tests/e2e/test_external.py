@@ -53,20 +53,20 @@ def test_keys_follow_the_document(make_compute: ComputeFactory) -> None:
     document = compute.publish(a)
     compute.publish_document(document | {"compute_ctl_config": keys(OLD)})
     daemon = compute.start_daemon()
-    assert ask(port, "GET", "/status")[0] == 400
-    assert ask(port, "GET", "/status", OLD)[0] == 200
-    assert ask(port, "GET", "/readyz")[0] == 200
+    assert 400 == ask(port, "GET", "/status")[0]
+    assert 200 == ask(port, "GET", "/status", OLD)[0]
+    assert 200 == ask(port, "GET", "/readyz")[0]
 
     pushed = document | {"compute_ctl_config": keys(NEW)}
-    assert ask(port, "POST", "/configure", NEW, pushed)[0] == 401
-    assert ask(port, "POST", "/configure", OLD, pushed)[0] == 200
-    assert [ask(port, "GET", "/status", key)[0] for key in (OLD, NEW)] == [401, 200]
+    assert 401 == ask(port, "POST", "/configure", NEW, pushed)[0]
+    assert 200 == ask(port, "POST", "/configure", OLD, pushed)[0]
+    assert [401, 200] == [ask(port, "GET", "/status", key)[0] for key in (OLD, NEW)]
 
     compute.config.unlink()
     daemon.kill()
     daemon.start()
     compute.wait_in_sync()  # the listeners open before the state is read
-    assert [ask(port, "GET", "/status", key)[0] for key in (OLD, NEW)] == [401, 200]
+    assert [401, 200] == [ask(port, "GET", "/status", key)[0] for key in (OLD, NEW)]
 
 
 def test_what_postgres_is_asked(make_compute: ComputeFactory) -> None:
@@ -81,13 +81,13 @@ def test_what_postgres_is_asked(make_compute: ComputeFactory) -> None:
         connection.execute("create table told (n int)")
 
     code, body = ask(port, "GET", "/dbs_and_roles", OLD)
-    assert code == 200
+    assert 200 == code
     assert "postgres" in {one["name"] for one in json.loads(body)["databases"]}
     code, body = ask(port, "GET", "/database_schema?database=postgres", OLD)
-    assert (code, "CREATE TABLE public.told" in body) == (200, True)
-    assert ask(port, "GET", "/database_schema?database=absent", OLD)[0] == 404
-    assert ask(port, "POST", "/check_writability", OLD) == (200, "true")
+    assert (200, True) == (code, "CREATE TABLE public.told" in body)
+    assert 404 == ask(port, "GET", "/database_schema?database=absent", OLD)[0]
+    assert (200, "true") == ask(port, "POST", "/check_writability", OLD)
     wanted = {"extension": "pageinspect", "database": "postgres", "version": "1.11"}
     code, body = ask(port, "POST", "/extensions", OLD, wanted)
-    assert (code, json.loads(body)["extension"]) == (201, "pageinspect")
+    assert (201, "pageinspect") == (code, json.loads(body)["extension"])
     assert compute.postgres.value("select count(*) from pg_extension where extname='pageinspect'")

@@ -57,14 +57,14 @@ def test_healthy_move(moving: psycopg.Connection[Any], moving_compute: Compute) 
     others = [compute.postgres.connect(dbname=moving.info.dbname) for _ in range(2)]
     sessions = [moving, *others]
     for session in sessions:
-        assert session.execute(scan.encode()).fetchone() == (ROWS,)
+        assert (ROWS,) == session.execute(scan.encode()).fetchone()
     assert a.admin.stats()["pages_sent"] == 3 * pages
 
     compute.publish(b)
-    assert daemon.refresh() == "applied"
+    assert "applied" == daemon.refresh()
 
     for session in sessions:
-        assert session.execute(scan.encode()).fetchone() == (ROWS,)
+        assert (ROWS,) == session.execute(scan.encode()).fetchone()
     for session in others:
         session.close()
     assert b.admin.stats()["pages_sent"] == 3 * pages
@@ -72,4 +72,4 @@ def test_healthy_move(moving: psycopg.Connection[Any], moving_compute: Compute) 
     assert compute.setting("neon.pageserver_connstring") == b.url
     assert compute.postgres.pid == pid
     assert compute.postgres.running
-    assert daemon.status()["status"] == "running"
+    assert "running" == daemon.status()["status"]

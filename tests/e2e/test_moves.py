@@ -27,7 +27,7 @@ def test_failure_is_found_by_postgres_itself(compute: Compute) -> None:
         daemon.wait_status("a worker's request", lambda found: found["refresh"]["suspicion"])
         compute.publish(b)
 
-        assert [query.value() for query in queries] == [ROWS] * 3
+        assert [ROWS] * 3 == [query.value() for query in queries]
     assert compute.setting("neon.pageserver_connstring") == b.url
     assert "serving /refresh_configuration POST request" in daemon.log_text()
 
@@ -51,7 +51,7 @@ def test_a_blocked_query_finishes_after_the_move(make_compute: ComputeFactory, h
         assert query.running
         compute.publish(b)
 
-        assert query.value() == ROWS
+        assert ROWS == query.value()
     daemon.wait_status("the end of suspicion", lambda found: found["status"] == "running")
 
 
@@ -71,7 +71,7 @@ def test_wrong_pageserver_heals_without_an_error(compute: Compute, fault: str) -
         daemon.wait_status("a worker's request", lambda found: found["refresh"]["suspicion"])
         compute.publish(b)
 
-        assert query.value() == ROWS
+        assert ROWS == query.value()
 
 
 def test_not_found_heals_without_an_error(compute: Compute) -> None:
@@ -98,13 +98,13 @@ def test_only_the_moved_shards_reconnect(compute: Compute) -> None:
     compute.publish(a, b, a, b, stripe_size=stripe)
     compute.start_daemon()
     with compute.postgres.connect() as session:
-        assert session.execute(scan.encode()).fetchone() == (ROWS,)
+        assert (ROWS,) == session.execute(scan.encode()).fetchone()
         before = b.admin.stats()["connections"]["total"]
         c = compute.pageserver("c", shards="0004,0204", stripe_size=stripe)
         compute.publish(c, b, c, b, stripe_size=stripe)
         a.kill()
 
-        assert session.execute(scan.encode()).fetchone() == (ROWS,)
+        assert (ROWS,) == session.execute(scan.encode()).fetchone()
     assert c.admin.stats()["pages_sent"] > 0
     assert b.admin.stats()["connections"]["total"] == before
 
@@ -122,7 +122,7 @@ def test_configuration_from_the_control_plane(make_compute: ComputeFactory) -> N
         late = threading.Timer(0.2, compute.notify_attach, [b])
         late.start()
 
-        assert query.value() == ROWS
+        assert ROWS == query.value()
         late.join()
     assert compute.setting("neon.pageserver_connstring") == b.url
 
@@ -134,13 +134,13 @@ def test_a_server_that_knows_no_daemon_yet(make_compute: ComputeFactory) -> None
     a, b = compute.pageserver("a"), compute.pageserver("b")
     compute.publish(a)
     daemon = compute.start_daemon()
-    assert daemon.status()["postgres"]["pending_restart"] == []
+    assert [] == daemon.status()["postgres"]["pending_restart"]
     with running_queries(compute.postgres.connect) as start:
         a.kill()
         query = start(scan)
         compute.publish(b)
 
-        assert query.value() == 1000
+        assert 1000 == query.value()
 
 
 def test_worker_talks_over_the_socket(compute: Compute) -> None:

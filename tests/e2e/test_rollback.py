@@ -15,21 +15,21 @@ def test_rollback(compute: Compute, capsys: pytest.CaptureFixture[str]) -> None:
     folder = ["-D", str(compute.postgres.data)]
     compute.publish(a, settings={"work_mem": "8MB"})
     daemon = compute.start_daemon()
-    assert main(["rollback", *folder]) == 1
+    assert 1 == main(["rollback", *folder])
     error = capsys.readouterr().err
     assert "cannot roll back: no earlier generation" in error
     assert "--old-upstream" not in error, "that would lead nowhere, too"
 
     compute.publish(b, settings={"work_mem": "16MB"})
-    assert daemon.refresh() == "applied"
-    assert main(["rollback", *folder]) == 0
+    assert "applied" == daemon.refresh()
+    assert 0 == main(["rollback", *folder])
 
-    assert compute.setting("work_mem") == "8192"
+    assert "8192" == compute.setting("work_mem")
     assert compute.setting("neon.pageserver_connstring") == b.url
-    assert daemon.refresh() == "rejected"
-    assert compute.setting("work_mem") == "8192"
+    assert "rejected" == daemon.refresh()
+    assert "8192" == compute.setting("work_mem")
     [refused] = daemon.status()["config"]["quarantined"]
-    assert refused["reason"] == "an operator rolled it back"
+    assert "an operator rolled it back" == refused["reason"]
     assert re.fullmatch(
         "quarantined since [-0-9]{10} [:0-9]{8} UTC: an operator rolled it back; "
         'a newer version or "compute_ctl refresh --force" tries again',
@@ -37,8 +37,8 @@ def test_rollback(compute: Compute, capsys: pytest.CaptureFixture[str]) -> None:
     )
 
     compute.publish(b, settings={"work_mem": "32MB"})
-    assert daemon.refresh() == "applied"
-    assert compute.setting("work_mem") == "32768"
+    assert "applied" == daemon.refresh()
+    assert "32768" == compute.setting("work_mem")
 
 
 def test_rollback_of_the_servers(compute: Compute, capsys: pytest.CaptureFixture[str]) -> None:
@@ -48,12 +48,12 @@ def test_rollback_of_the_servers(compute: Compute, capsys: pytest.CaptureFixture
     compute.publish(a)
     daemon = compute.start_daemon()
     compute.publish(b)
-    assert daemon.refresh() == "applied"
-    assert main(["rollback", *folder]) == 1
+    assert "applied" == daemon.refresh()
+    assert 1 == main(["rollback", *folder])
     error = capsys.readouterr().err
     assert "that differs in more than its servers" in error
     assert '"compute_ctl rollback --old-upstream" goes back to the servers of before' in error
-    assert main(["rollback", "--old-upstream", "--json", *folder]) == 0
+    assert 0 == main(["rollback", "--old-upstream", "--json", *folder])
 
     assert json.loads(capsys.readouterr().out)["config"]["in_sync"] is True
     assert compute.setting("neon.pageserver_connstring") == a.url
@@ -65,12 +65,12 @@ def test_rollback_to_what_postgres_refuses(compute: Compute) -> None:
     compute.publish(a, settings={"work_mem": "8MB"})
     daemon = compute.start_daemon()
     compute.publish(a, settings={"work_mem": "16MB"})
-    assert daemon.refresh() == "applied"
+    assert "applied" == daemon.refresh()
     kept = compute.postgres.data / "compute_ctl" / "g" / "1.json"
     kept.write_text(kept.read_text().replace('"8MB"', '"8 bananas"'))
 
     code, body = daemon.call("POST", "/rollback")
 
-    assert code == 500
+    assert 500 == code
     assert "work_mem" in body["error"]
-    assert compute.setting("work_mem") == "16384"
+    assert "16384" == compute.setting("work_mem")

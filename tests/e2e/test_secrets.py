@@ -26,15 +26,15 @@ def test_nothing_secret_is_shown(make_compute: ComputeFactory) -> None:
         {"name": "app", "encrypted_password": ROLE_PASSWORD, "options": []}
     ]
     compute.control_plane.admin.put_compute(COMPUTE_ID, document)
-    assert daemon.refresh() == "applied"
+    assert "applied" == daemon.refresh()
     document["spec"]["generation"] = 8
     document["spec"]["cluster"]["settings"] = [
         {"name": "work_mem", "value": URL_PASSWORD, "vartype": "string"}
     ]
     compute.control_plane.admin.put_compute(COMPUTE_ID, document)
-    assert daemon.refresh() == "rejected"
+    assert "rejected" == daemon.refresh()
     compute.control_plane.kill()
-    assert daemon.refresh() == "fetch_failed"
+    assert "fetch_failed" == daemon.refresh()
 
     state = compute.postgres.data / "compute_ctl"
     shown = {
@@ -46,9 +46,9 @@ def test_nothing_secret_is_shown(make_compute: ComputeFactory) -> None:
     found = [(name, secret) for name, text in shown.items() for secret in SECRETS if secret in text]
 
     # The refused value itself is what an operator must see; a password has no business there.
-    assert [pair for pair in found if pair[1] != URL_PASSWORD] == []
+    assert [] == [pair for pair in found if pair[1] != URL_PASSWORD]
     assert [name for name, secret in found if secret == URL_PASSWORD] in ([], ["log", "status"])
     for path in state.rglob("*"):
         if path.is_file():
-            assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
+            assert 0 == stat.S_IMODE(path.stat().st_mode) & 0o077, path
     assert STORAGE_TOKEN in (state / "storage_token").read_text()

@@ -33,10 +33,10 @@ def test_refresh_from_failed(compute: Compute) -> None:
 
     assert daemon.refresh() in ("applied", "unchanged")
     healed = daemon.status()
-    assert healed["status"] == "running"
+    assert "running" == healed["status"]
     assert healed["error"] is None
-    assert compute.setting("work_mem") == "5120"
-    assert compute.postgres.value(scan) == ROWS
+    assert "5120" == compute.setting("work_mem")
+    assert ROWS == compute.postgres.value(scan)
 
 
 def test_a_failed_push_is_healed_by_a_refresh(compute: Compute) -> None:
@@ -46,15 +46,15 @@ def test_a_failed_push_is_healed_by_a_refresh(compute: Compute) -> None:
     daemon = compute.start_daemon()
     bad = document(a.url, settings={"work_mem": "banana"}, generation=7)
     code, body = daemon.call("POST", "/configure", bad)
-    assert code == 500
+    assert 500 == code
     assert "work_mem" in body["error"]
-    assert daemon.status()["status"] == "failed"
+    assert "failed" == daemon.status()["status"]
     assert compute.setting("neon.pageserver_connstring") == a.url
 
     compute.publish(b, generation=8)
 
-    assert daemon.refresh() == "applied"
-    assert daemon.status()["status"] == "running"
+    assert "applied" == daemon.refresh()
+    assert "running" == daemon.status()["status"]
     assert compute.setting("neon.pageserver_connstring") == b.url
 
 
@@ -66,9 +66,9 @@ def test_a_bad_setting_does_not_cost_the_new_pageserver(compute: Compute) -> Non
 
     compute.publish(b, settings={"work_mem": "banana"})
 
-    assert daemon.refresh() == "rejected"
+    assert "rejected" == daemon.refresh()
     assert compute.setting("neon.pageserver_connstring") == b.url
-    assert compute.setting("work_mem") == "5120"
+    assert "5120" == compute.setting("work_mem")
     assert daemon.status()["config"]["in_sync"] is False
 
 
@@ -84,7 +84,7 @@ def test_a_document_that_cannot_be_written_still_heals(compute: Compute) -> None
         daemon.wait_status("a worker's request", lambda found: found["refresh"]["suspicion"])
         compute.publish(b, settings={"not a name": "1"})
 
-        assert query.value() == ROWS
+        assert ROWS == query.value()
     assert compute.setting("neon.pageserver_connstring") == b.url
     error = daemon.wait_status("the refusal", lambda found: found["error"])
     assert "spec.cluster.settings[0].name" in error
@@ -149,7 +149,7 @@ def test_control_plane_in_trouble(
     assert daemon.refresh() == outcome
 
     assert compute.setting("neon.pageserver_connstring") == a.url
-    assert compute.postgres.value(scan) == ROWS
+    assert ROWS == compute.postgres.value(scan)
     assert reason in daemon.status()["error"]
     end(compute)
     assert daemon.refresh() in ("applied", "unchanged")
@@ -166,11 +166,11 @@ def test_an_older_answer_does_not_bring_the_old_pageserver_back(
     compute.publish(a, generation=5)
     daemon = compute.start_daemon()
     compute.notify_attach(b)
-    assert daemon.refresh() == "applied"
+    assert "applied" == daemon.refresh()
     assert compute.control_plane is not None
     compute.control_plane.admin.set_fault("older")
 
-    assert daemon.refresh() == "stale"
+    assert "stale" == daemon.refresh()
 
     assert compute.setting("neon.pageserver_connstring") == b.url
     assert "older" in daemon.status()["error"]
@@ -185,13 +185,13 @@ def test_one_empty_answer_does_not_stop_postgres(make_compute: ComputeFactory) -
     assert compute.control_plane is not None
     compute.control_plane.admin.empty_compute("compute-1")
 
-    assert daemon.refresh() == "empty"
+    assert "empty" == daemon.refresh()
     assert "empty" in daemon.status()["error"]
     assert compute.postgres.running
     compute.publish_document(published)
 
-    assert daemon.refresh() == "unchanged"
-    assert daemon.status()["status"] == "running"
+    assert "unchanged" == daemon.refresh()
+    assert "running" == daemon.status()["status"]
     assert compute.setting("neon.pageserver_connstring") == a.url
 
 
@@ -202,11 +202,11 @@ def test_older_file_is_refused(compute: Compute) -> None:
     daemon = compute.start_daemon()
 
     compute.publish(a, generation=4)
-    assert daemon.refresh() == "stale"
+    assert "stale" == daemon.refresh()
     assert compute.setting("neon.pageserver_connstring") == b.url
 
     compute.publish(a, generation=6)
-    assert daemon.refresh() == "applied"
+    assert "applied" == daemon.refresh()
     assert compute.setting("neon.pageserver_connstring") == a.url
 
 
@@ -216,11 +216,11 @@ def test_only_an_operator_is_called_one(compute: Compute) -> None:
     compute.start_daemon().stop()
     daemon = compute.start_daemon()
     last = daemon.wait_status("an attempt", lambda found: found["refresh"]["last_attempt"])
-    assert last["who"] == "clock"
+    assert "clock" == last["who"]
 
     daemon.refresh()
 
-    assert daemon.status()["refresh"]["last_attempt"]["who"] == "operator"
+    assert "operator" == daemon.status()["refresh"]["last_attempt"]["who"]
 
 
 def test_restart_while_the_control_plane_is_down(make_compute: ComputeFactory) -> None:
@@ -241,8 +241,8 @@ def test_restart_while_the_control_plane_is_down(make_compute: ComputeFactory) -
             (last := found["refresh"]["last_attempt"]) and last["who"] != "clock" and last["who"]
         ),
     )
-    assert who == "start"
-    assert compute.setting("work_mem") == "8192"
+    assert "start" == who
+    assert "8192" == compute.setting("work_mem")
     compute.control_plane.admin.clear_faults()
     wait_until("the news", lambda: compute.setting("work_mem") == "16384", timeout=10)
 
@@ -253,7 +253,7 @@ def test_what_follows_an_operators_failed_fetch(compute: Compute) -> None:
     daemon = compute.start_daemon()
     compute.config.unlink()
 
-    assert daemon.refresh() == "fetch_failed"
+    assert "fetch_failed" == daemon.refresh()
 
     daemon.wait_status(
         "another attempt, called so",  # a long poll comes between, sooner or later
@@ -269,7 +269,7 @@ def test_periodic_looks_are_not_logged(make_compute: ComputeFactory) -> None:
     daemon.refresh()
     done = daemon.metric("compute_ctl_refresh_attempts_total")
     lines = daemon.log_text().count("status changed")
-    assert daemon.log_text().count("loopback asks for a refresh") == 1
+    assert 1 == daemon.log_text().count("loopback asks for a refresh")
 
     daemon.wait_status(
         "three looks", lambda _: daemon.metric("compute_ctl_refresh_attempts_total") >= done + 3
@@ -294,7 +294,7 @@ def test_unproven_names_what_sql_said(make_compute: ComputeFactory) -> None:
     assert "refused" in error
     assert "\n" not in error
     assert "secret1" not in error + daemon.log_text()
-    assert daemon.log_text().count("could not look at postgres over SQL") == 1
+    assert 1 == daemon.log_text().count("could not look at postgres over SQL")
 
 
 def test_a_missing_library_is_said(make_compute: ComputeFactory) -> None:
@@ -303,7 +303,7 @@ def test_a_missing_library_is_said(make_compute: ComputeFactory) -> None:
     compute.publish(compute.pageserver("a"))
     daemon = compute.start_daemon()
     daemon.refresh()
-    assert daemon.log_text().count('postgres has not loaded "neon_refresh"') == 1
+    assert 1 == daemon.log_text().count('postgres has not loaded "neon_refresh"')
 
 
 def test_a_restart_leaves_the_way_back(compute: Compute) -> None:
@@ -312,7 +312,7 @@ def test_a_restart_leaves_the_way_back(compute: Compute) -> None:
     compute.publish(a, generation=1)
     daemon = compute.start_daemon()
     compute.publish(b, generation=3, settings={"work_mem": "banana"})
-    assert daemon.refresh() == "rejected"
+    assert "rejected" == daemon.refresh()
     assert compute.setting("neon.pageserver_connstring") == b.url
     daemon.kill()
     compute.publish(a, generation=2)

@@ -111,8 +111,8 @@ def test_a_standby_follows_its_primary(cluster: Cluster) -> None:
     suspicion = cluster.daemon.wait_status(
         "the standby's complaint", lambda found: found["refresh"]["suspicion"]
     )
-    assert suspicion["source"] == "primary"
-    assert suspicion["class"] == "dead"
+    assert "primary" == suspicion["source"]
+    assert "dead" == suspicion["class"]
     cluster.publish(cluster.second.dsn())
 
     cluster.follows(cluster.second, 2)
@@ -128,8 +128,8 @@ def test_a_stranger_is_no_primary(cluster: Cluster, stranger: Postgres) -> None:
     suspicion = cluster.daemon.wait_status(
         "the standby's complaint", lambda found: found["refresh"]["suspicion"]
     )
-    assert suspicion["source"] == "primary"
-    assert suspicion["class"] == "wrong"
+    assert "primary" == suspicion["source"]
+    assert "wrong" == suspicion["class"]
     cluster.publish(cluster.first.dsn())
 
     cluster.follows(cluster.first, 3)

@@ -69,13 +69,13 @@ def test_a_generation_is_kept_as_soon_as_it_can_be(compute: Compute) -> None:
     folder = daemon.socket.parent / "g"
     folder.chmod(0o500)
     compute.publish(compute.pageserver("b"))
-    assert daemon.refresh() == "applied"
+    assert "applied" == daemon.refresh()
     kept = folder / f"{daemon.status()['config']['applied']['generation']}.conf"
     assert not kept.exists()
 
     folder.chmod(0o700)
 
-    assert daemon.refresh() == "unchanged"
+    assert "unchanged" == daemon.refresh()
     assert (compute.postgres.data / "compute_ctl.conf").read_text() == kept.read_text()
 
 

@@ -23,7 +23,7 @@ def test_a_push_ends_a_fetch_that_hangs(make_compute: ComputeFactory) -> None:
 
         code, body = daemon.call("POST", "/configure", document)
 
-        assert code == 200, body
+        assert 200 == code, body
         assert compute.setting("neon.pageserver_connstring") == b.url
         compute.control_plane.resume()
         assert waiting.result(30) in ("superseded", "stale", "unchanged")
@@ -42,10 +42,10 @@ def test_termination_during_a_fetch(make_compute: ComputeFactory) -> None:
 
         code, _ = daemon.call("POST", "/terminate")
 
-        assert code == 200
-        assert waiting.result(10) == "terminated"
+        assert 200 == code
+        assert "terminated" == waiting.result(10)
     assert daemon.child is not None
-    assert daemon.child.wait(10) == 0
+    assert 0 == daemon.child.wait(10)
     assert not compute.postgres.running
 
 
@@ -59,7 +59,7 @@ def test_an_older_push_is_refused(make_compute: ComputeFactory) -> None:
 
     code, body = daemon.call("POST", "/configure", document)
 
-    assert code == 409, body
+    assert 409 == code, body
     assert compute.setting("neon.pageserver_connstring") == b.url
 
 
@@ -71,10 +71,10 @@ def test_drift_is_seen_explained_and_cleared(make_compute: ComputeFactory) -> No
     compute.postgres.query("alter system set work_mem = '9MB'")
     compute.postgres.reload()
 
-    assert daemon.refresh() == "unchanged"
+    assert "unchanged" == daemon.refresh()
 
     (drift,) = daemon.status()["postgres"]["drift"]
-    assert drift["name"] == "work_mem"
+    assert "work_mem" == drift["name"]
     assert drift["file"].endswith("postgresql.auto.conf")
     compute.postgres.query("alter system reset work_mem")
     compute.postgres.reload()
@@ -95,10 +95,10 @@ def test_what_waits_for_a_restart_is_named(make_compute: ComputeFactory) -> None
     good = daemon.status()["config"]["proven_in_full"]["generation"]
 
     compute.publish(a, settings={"max_connections": "70"})
-    assert daemon.refresh() == "applied"
+    assert "applied" == daemon.refresh()
 
     status = daemon.status()
     (waits,) = status["postgres"]["pending_restart"]
-    assert (waits["name"], waits["old"], waits["new"]) == ("max_connections", "50", "70")
+    assert ("max_connections", "50", "70") == (waits["name"], waits["old"], waits["new"])
     assert waits["file"].endswith("compute_ctl.conf")
     assert status["config"]["proven_in_full"]["generation"] == good

@@ -107,15 +107,15 @@ def test_from_nothing_to_running_and_back(supervised: Supervised) -> None:
     """An empty data directory becomes a server with the wanted settings; terminate stops both."""
     supervised.publish(work_mem="7MB")
     running(supervised)
-    assert supervised.show("work_mem") == "7MB"
+    assert "7MB" == supervised.show("work_mem")
     pid = supervised.postmaster()
 
     code, body = supervised.daemon.call("POST", "/terminate")
 
-    assert code == 200
+    assert 200 == code
     assert body == {"lsn": supervised.latest_checkpoint()}
     assert supervised.daemon.child is not None
-    assert supervised.daemon.child.wait(20) == 0
+    assert 0 == supervised.daemon.child.wait(20)
     assert not alive(pid)
 
 
@@ -124,9 +124,9 @@ def test_immediate_end_proves_no_lsn(supervised: Supervised) -> None:
     supervised.publish()
     running(supervised)
 
-    assert supervised.daemon.call("POST", "/terminate?mode=immediate") == (200, {"lsn": None})
+    assert (200, {"lsn": None}) == supervised.daemon.call("POST", "/terminate?mode=immediate")
     assert supervised.daemon.child is not None
-    assert supervised.daemon.child.wait(20) == 0
+    assert 0 == supervised.daemon.child.wait(20)
 
 
 def test_subscribers_wait_until_subscriptions_are_dropped(supervised: Supervised) -> None:
@@ -171,8 +171,8 @@ def test_reload_without_restart(supervised: Supervised) -> None:
 
     supervised.publish(work_mem="8MB")
 
-    assert supervised.daemon.refresh() == "applied"
-    assert supervised.show("work_mem") == "8MB"
+    assert "applied" == supervised.daemon.refresh()
+    assert "8MB" == supervised.show("work_mem")
     assert supervised.postmaster() == pid
 
 
@@ -186,7 +186,7 @@ def test_a_killed_daemon_adopts_its_postgres(supervised: Supervised) -> None:
     running(supervised)
 
     assert supervised.postmaster() == pid
-    assert supervised.daemon.stop() == 0
+    assert 0 == supervised.daemon.stop()
     wait_until("the end of postgres", lambda: not alive(pid), timeout=5)
 
 
@@ -198,7 +198,7 @@ def test_postgres_that_ends_takes_the_daemon_with_it(supervised: Supervised) -> 
     os.kill(supervised.postmaster(), 2)
 
     assert supervised.daemon.child is not None
-    assert supervised.daemon.child.wait(20) == 0
+    assert 0 == supervised.daemon.child.wait(20)
 
 
 def test_a_generation_that_postgres_does_not_start_on(supervised: Supervised) -> None:
@@ -208,13 +208,13 @@ def test_a_generation_that_postgres_does_not_start_on(supervised: Supervised) ->
     supervised.publish(
         work_mem="8MB", primary_conninfo="host=new", shared_preload_libraries="no_such_library"
     )
-    assert supervised.daemon.refresh() == "applied"
-    assert supervised.daemon.stop() == 0
+    assert "applied" == supervised.daemon.refresh()
+    assert 0 == supervised.daemon.stop()
 
     supervised.daemon.start()
     supervised.daemon.wait_status("running", lambda found: found["status"] == "running")
 
-    assert (supervised.show("work_mem"), supervised.show("primary_conninfo")) == ("7MB", "host=new")
+    assert ("7MB", "host=new") == (supervised.show("work_mem"), supervised.show("primary_conninfo"))
     wait_until(
         "the quarantine", lambda: supervised.daemon.status()["config"]["quarantined"], timeout=10
     )
@@ -232,8 +232,8 @@ def test_root_leaves_only_files_that_postgres_can_read(supervised: Supervised) -
     owner = pwd.getpwnam(user).pw_uid
     found = [supervised.data, *supervised.data.rglob("*")]
 
-    assert [path for path in found if path.lstat().st_uid != owner] == []
-    assert stat.S_IMODE((supervised.data / "compute_ctl" / "ctl.sock").stat().st_mode) == 0o600
+    assert [] == [path for path in found if path.lstat().st_uid != owner]
+    assert 0o600 == stat.S_IMODE((supervised.data / "compute_ctl" / "ctl.sock").stat().st_mode)
     assert Path(f"/proc/{supervised.daemon.pid}").stat().st_uid == owner
 
 
@@ -244,7 +244,7 @@ def test_an_end_before_any_configuration(supervised: Supervised) -> None:
     assert child is not None
     child.signal(signal.SIGTERM)
 
-    assert child.wait(10) == 0
+    assert 0 == child.wait(10)
 
 
 def test_an_end_while_the_control_plane_is_silent(supervised: Supervised) -> None:
@@ -266,7 +266,7 @@ def test_an_end_while_the_control_plane_is_silent(supervised: Supervised) -> Non
             child = again.child
             assert child is not None
             child.signal(signal.SIGTERM)
-            assert child.wait(10) == 0
+            assert 0 == child.wait(10)
 
     assert not (supervised.data / "postmaster.pid").exists()
 
@@ -288,6 +288,6 @@ def test_a_fast_end_can_be_hurried(supervised: Supervised) -> None:
         )
         code, _ = supervised.daemon.call("POST", "/terminate?mode=immediate")
 
-        assert (code, fast.result()[0]) == (200, 200)
+        assert (200, 200) == (code, fast.result()[0])
     assert supervised.daemon.child is not None
     supervised.daemon.child.wait(5)

@@ -44,8 +44,8 @@ def test_the_start_is_acknowledged(make_neon: MakeNeon, daemon: DaemonStub) -> N
         "suspects": False,
     }
     assert expected == first.body
-    assert first.headers["x-refresh-source"] == "worker"
-    assert first.headers["content-type"] == "application/json"
+    assert "worker" == first.headers["x-refresh-source"]
+    assert "application/json" == first.headers["content-type"]
 
 
 def test_every_reload_is_acknowledged_even_an_unchanged_one(
@@ -57,7 +57,7 @@ def test_every_reload_is_acknowledged_even_an_unchanged_one(
     wait_until("a quiet worker", lambda: server.value("SELECT acks_total FROM neon_refresh.stat"))
     daemon.clear()
     server.reload()
-    assert daemon.wait_for(ACK)[0].body["marker"] == "1.a.b"
+    assert "1.a.b" == daemon.wait_for(ACK)[0].body["marker"]
 
     daemon.clear()
     server.configure(
@@ -70,7 +70,7 @@ def test_every_reload_is_acknowledged_even_an_unchanged_one(
     server.reload()
     body = daemon.wait_for(ACK)[0].body
     assert map_hash("2.a.b", 32, "host=127.0.0.1 port=9") == body["map_sha256"]
-    assert body["shard_count"] == 1
+    assert 1 == body["shard_count"]
 
 
 def test_without_a_marker_nothing_is_acknowledged(make_neon: MakeNeon, daemon: DaemonStub) -> None:
@@ -80,7 +80,7 @@ def test_without_a_marker_nothing_is_acknowledged(make_neon: MakeNeon, daemon: D
     assert server.value("SELECT neon_refresh.request('now')") is True
     daemon.wait_for(REFRESH)
 
-    assert daemon.of(ACK) == []
+    assert [] == daemon.of(ACK)
 
 
 def test_the_ack_is_repeated_until_it_is_answered(make_neon: MakeNeon, daemon: DaemonStub) -> None:
@@ -113,7 +113,7 @@ def test_the_ack_says_whether_anything_is_suspected(
         wait_until("a suspicious ack", lambda: daemon.of(ACK)[-1:] and suspects(daemon))
         server.configure({"neon.pageserver_connstring": make_pageserver().url})
         server.reload()
-        assert query.join() == [(8192,)]
+        assert [(8192,)] == query.join()
     wait_until("an ack that all is well", lambda: not suspects(daemon))
 
 
@@ -135,7 +135,7 @@ def test_the_ack_of_a_reload_that_heals_leaves_the_processors_to_the_queries(
         server.configure(healed)
         begun = time.monotonic()
         server.reload()
-        assert query.join() == [(8192,)]
+        assert [(8192,)] == query.join()
     wait_until("the ack", lambda: "2.a.b" in markers(daemon))
     server.configure({"neon_refresh.config_generation": "3.a.b"})
     server.reload()

@@ -14,7 +14,7 @@ def test_blind_is_the_server_not_a_session(make_neon: MakeNeon) -> None:
     blind = "SELECT blind FROM neon_refresh.stat"
     assert server.value(blind) is False
     with server.connect(options="-c log_min_messages=fatal") as connection:
-        assert connection.execute(blind).fetchone() == (False,)  # of this session alone
+        assert (False,) == connection.execute(blind).fetchone()  # of this session alone
     server.configure({"log_min_messages": "fatal"})
     server.reload()
     with server.connect(options="-c log_min_messages=warning") as connection:

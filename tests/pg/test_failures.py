@@ -153,7 +153,7 @@ def outage(setup: Setup, kind: str, seen: Seen, *, end: Callable[[], object]) ->
         if seen.error is None:
             assert not query.done
             if seen.kept:
-                assert setup.open_connections() == 1
+                assert 1 == setup.open_connections()
         else:
             with pytest.raises(psycopg.Error, match=seen.error_text) as caught:
                 query.join()
@@ -161,16 +161,16 @@ def outage(setup: Setup, kind: str, seen: Seen, *, end: Callable[[], object]) ->
             wait_until("the drop of the connection", lambda: setup.open_connections() == 0)
         end()
         if seen.error is None:
-            assert query.join() == [(True,)]
+            assert [(True,)] == query.join()
         else:
             again = query.connection.execute(setup.sql(kind).encode()).fetchall()
-            assert again == [(True,)]
-        assert setup.open_connections() == 1
+            assert [(True,)] == again
+        assert 1 == setup.open_connections()
         setup.wait_healthy()
     setup.daemon.answer()
     wait_until("the worker to be idle", lambda: not setup.server.value(IN_FLIGHT))
     assert setup.requests_total() == before + 1
-    assert len(setup.daemon.of(REFRESH)) == 1
+    assert 1 == len(setup.daemon.of(REFRESH))
 
     events = setup.events_after(mark)
     assert events[0][:1] + events[0][2:4] == (seen.trouble, seen.sqlstate, seen.certainty), events
@@ -215,9 +215,9 @@ def test_an_error_of_its_own_right_goes_to_the_client(setup: Setup, text: str) -
         with pytest.raises(psycopg.errors.IoError) as caught:
             connection.execute(setup.sql("getpage").encode())
         connection.execute(setup.sql("getpage").encode())
-    assert caught.value.diag.message_detail == f"page server returned error: {text}"
-    assert setup.events_after(mark) == []
-    assert setup.requests_so_far() == ["manual"]
+    assert f"page server returned error: {text}" == caught.value.diag.message_detail
+    assert [] == setup.events_after(mark)
+    assert ["manual"] == setup.requests_so_far()
     assert setup.pageserver.admin.stats()["connections"]["total"] == before
 
 
@@ -226,8 +226,8 @@ def test_a_slow_answer_is_no_trouble(setup: Setup) -> None:
     mark = setup.mark()
     setup.pageserver.admin.set_fault("slow", delay_ms=100)
     assert setup.server.value(setup.sql("getpage")) is True
-    assert setup.events_after(mark) == []
-    assert setup.requests_so_far() == ["manual"]
+    assert [] == setup.events_after(mark)
+    assert ["manual"] == setup.requests_so_far()
 
 
 @pytest.mark.parametrize("how", ["fin", "rst", "timed_out", "shutdown"])
@@ -238,9 +238,9 @@ def test_an_idle_connection_that_ends_is_no_trouble(setup: Setup, how: Farewell)
         connection.execute(setup.sql("getpage").encode())
         assert setup.pageserver.admin.disconnect(how, idle_only=True) >= 1
         wait_until("the end", lambda: setup.open_connections() == 0)
-        assert connection.execute(setup.sql("getpage").encode()).fetchone() == (True,)
-    assert setup.events_after(mark) == []
-    assert setup.requests_so_far() == ["manual"]
+        assert (True,) == connection.execute(setup.sql("getpage").encode()).fetchone()
+    assert [] == setup.events_after(mark)
+    assert ["manual"] == setup.requests_so_far()
 
 
 @pytest.mark.parametrize("how", ["fin", "rst", "timed_out", "shutdown"])
@@ -256,10 +256,10 @@ def test_an_idle_connection_that_cannot_be_made_again_is_trouble(
         wait_until("the end", lambda: setup.open_connections() == 0)
         with Blocked(setup.server, setup.sql("getpage"), connection=connection) as query:
             body = setup.daemon.wait_for(REFRESH)[0].body
-            assert (body["class"], body["shard"]) == ("dead", 0)
+            assert ("dead", 0) == (body["class"], body["shard"])
             setup.pageserver.admin.clear_faults()
-            assert query.join() == [(True,)]
-    assert setup.events_after(mark)[0][:2] == ("dead", "connect")
+            assert [(True,)] == query.join()
+    assert ("dead", "connect") == setup.events_after(mark)[0][:2]
 
 
 def test_a_stream_in_use_that_is_cut_off_in_mid_request_is_trouble(setup: Setup) -> None:
@@ -271,9 +271,9 @@ def test_a_stream_in_use_that_is_cut_off_in_mid_request_is_trouble(setup: Setup)
         with Blocked(setup.server, setup.sql("getpage"), connection=connection) as query:
             body = setup.daemon.wait_for(REFRESH)[0].body
             setup.pageserver.admin.clear_faults()
-            assert query.join() == [(True,)]
-    assert (body["class"], body["shard"]) == ("dead", 0)
-    assert setup.events_after(mark)[0][:2] == ("dead", "response")
+            assert [(True,)] == query.join()
+    assert ("dead", 0) == (body["class"], body["shard"])
+    assert ("dead", "response") == setup.events_after(mark)[0][:2]
 
 
 def test_a_stream_that_rested_may_be_cut_off_in_mid_request(setup: Setup) -> None:
@@ -284,7 +284,7 @@ def test_a_stream_that_rested_may_be_cut_off_in_mid_request(setup: Setup) -> Non
         since = "SELECT last_useful < clock_timestamp() - '1.1 s'::interval "
         wait_until("a rest", lambda: setup.server.value(since + "FROM neon_refresh.shards"))
         setup.pageserver.admin.set_fault("reset", phase="response", count=1)
-        assert connection.execute(setup.sql("getpage").encode()).fetchone() == (True,)
+        assert (True,) == connection.execute(setup.sql("getpage").encode()).fetchone()
     assert [] == setup.events_after(mark)
     assert ["manual"] == setup.requests_so_far()
 
@@ -296,9 +296,9 @@ def test_one_orderly_end_in_mid_request_is_no_trouble(setup: Setup, kind: str) -
     with setup.server.connect() as connection:
         connection.execute(setup.sql("getpage").encode())
         setup.pageserver.admin.set_fault(kind, count=1)
-        assert connection.execute(setup.sql("getpage").encode()).fetchone() == (True,)
-    assert setup.events_after(mark) == []
-    assert setup.requests_so_far() == ["manual"]
+        assert (True,) == connection.execute(setup.sql("getpage").encode()).fetchone()
+    assert [] == setup.events_after(mark)
+    assert ["manual"] == setup.requests_so_far()
 
 
 @pytest.mark.parametrize("no", ["refuse_query", "reconnect", "not_found"])

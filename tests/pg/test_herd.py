@@ -77,7 +77,7 @@ def test_a_lasting_outage_of_everybody(
     for session in herd:
         result = session.pgconn.get_result()
         assert result is not None
-        assert result.get_value(0, 0) == b"64", result.error_message
+        assert b"64" == result.get_value(0, 0), result.error_message
     assert time.monotonic() - begin < 20
 
     assert 5 <= len(posts) <= 12
@@ -100,7 +100,7 @@ def test_one_request_at_a_time(make_neon: MakeNeon, daemon: DaemonStub) -> None:
             session.pgconn.send_query(READ)
         events = "SELECT events_total FROM neon_refresh.stat"
         wait_until("many events", lambda: server.value(events) >= 12)
-        assert len(daemon.of(REFRESH)) == 1
+        assert 1 == len(daemon.of(REFRESH))
         daemon.answer()
         posts = daemon.wait_for(REFRESH, 2)
         assert posts[0].body["count"] + posts[1].body["count"] >= 12
@@ -142,7 +142,7 @@ def test_some_sessions_fail_while_another_is_served(
         for session in refused:
             result = session.pgconn.get_result()
             assert result is not None
-            assert result.get_value(0, 0) == b"8192", result.error_message
+            assert b"8192" == result.get_value(0, 0), result.error_message
         finish([served, *refused])
 
     assert 5 <= len(posts) <= 12
@@ -210,7 +210,7 @@ def test_an_outage_right_after_a_heal_is_asked_about_at_once(
         server.reload()
         result = session.pgconn.get_result()
         assert result is not None
-        assert result.get_value(0, 0) == b"8192"
+        assert b"8192" == result.get_value(0, 0)
         session.pgconn.get_result()
 
 
@@ -258,7 +258,7 @@ def test_an_unreadable_token_file_is_logged_once(make_neon: MakeNeon, daemon: Da
         for session in sessions:
             session.pgconn.send_query(READ_ONE)
         wait_until("attempts", lambda: server.value(failures) > 10)
-        assert server.log_contains(line) == 1
+        assert 1 == server.log_contains(line)
         server.configure({"neon_refresh.auth_token_file": "/nowhere/else"})
         server.reload()
         finish(sessions)

@@ -32,7 +32,7 @@ def test_a_page_error_is_valid_text(make_neon: MakeNeon, said: bytes, shown: str
         server = make_neon(V2, pageservers=pageserver.url)
         with pytest.raises(errors.IoError) as caught:
             server.value(READ)
-    assert caught.value.diag.message_detail == f"page server returned error: {shown}"
+    assert f"page server returned error: {shown}" == caught.value.diag.message_detail
 
 
 @pytest.mark.parametrize("encoding", ["UTF8", "LATIN1"])
@@ -51,7 +51,7 @@ def test_a_view_never_shows_invalid_text(make_neon: MakeNeon, encoding: str) -> 
         for view, column in (("events", "text"), ("shards", "last_error")):
             sql = f"SELECT DISTINCT convert_from(convert_to({column}, 'UTF8'), 'UTF8')"
             rows = connection.execute(f"{sql} FROM neon_refresh.{view}".encode()).fetchall()
-            assert len(rows) == 1
+            assert 1 == len(rows)
             assert rows[0][0].startswith("Not found: Tenant ? ")
 
 
@@ -63,8 +63,8 @@ def test_notices_do_not_reach_the_log(make_neon: MakeNeon) -> None:
         server = make_neon(V2, pageservers=pageserver.url)
         with pytest.raises(errors.IoError):
             server.value(READ)
-        assert server.log_contains("page server returned error: no") == 1
-        assert server.log_contains("forged") == 0
+        assert 1 == server.log_contains("page server returned error: no")
+        assert 0 == server.log_contains("forged")
 
 
 def test_a_sqlstate_that_is_none_is_not_shown(make_neon: MakeNeon) -> None:
@@ -75,7 +75,7 @@ def test_a_sqlstate_that_is_none_is_not_shown(make_neon: MakeNeon) -> None:
         server = make_neon(settings, pageservers=pageserver.url)
         with pytest.raises(errors.ConnectionFailure):
             server.value(READ)
-    assert server.query("SELECT DISTINCT sqlstate, text FROM neon_refresh.events") == [(None, "no")]
+    assert [(None, "no")] == server.query("SELECT DISTINCT sqlstate, text FROM neon_refresh.events")
 
 
 def test_a_single_user_server_reads_pages(
@@ -111,7 +111,7 @@ def test_a_token_file_that_never_ends_blocks_nobody(
     server.start()
 
     with Blocked(server, READ) as query:
-        assert len(query.join(5)[0][0]) == 8192
+        assert 8192 == len(query.join(5)[0][0])
 
 
 def test_others_success_does_not_make_a_failure_spin(
@@ -143,7 +143,7 @@ def test_a_password_is_hidden_before_the_text_is_cut(make_neon: MakeNeon) -> Non
             server.value(READ)
     expected = "page server returned error: Bad request: postgres://u:***@h/"
     assert caught.value.diag.message_detail == expected
-    assert server.log_contains("s3s3") == 0
+    assert 0 == server.log_contains("s3s3")
 
 
 def peak_mb(pid: int) -> float:
@@ -175,7 +175,7 @@ def test_an_endless_message_takes_no_memory(make_neon: MakeNeon, phase: bytes, k
             with pytest.raises(errors.ProtocolViolation, match="a message is too long"):
                 connection.execute(READ)
             assert megabytes(pid) - before < 10
-    assert server.query("SELECT DISTINCT last_class FROM neon_refresh.shards") == [("nonsense",)]
+    assert [("nonsense",)] == server.query("SELECT DISTINCT last_class FROM neon_refresh.shards")
 
 
 def test_a_message_that_comes_in_drops_is_read(make_neon: MakeNeon) -> None:

@@ -72,7 +72,7 @@ def test_a_missing_client_is_told_and_found_later(
     warning = NO_CLIENT.format(detail=f'could not access file "{Path(HTTP).stem}"')
     server.wait_log(warning)
     assert server.value("SELECT neon_refresh.request('nobody does it')") is False
-    assert server.log_contains("neon refresh worker.* exited") == 0
+    assert 0 == server.log_contains("neon refresh worker.* exited")
 
     (without_http_client / HTTP).symlink_to(Path(pg_config("pkglibdir")) / HTTP)
     server.reload()

@@ -28,9 +28,9 @@ def test_a_stranger_at_the_port_is_asked_but_told_nothing(
 
         server.configure({"neon_refresh.endpoint": daemon.endpoint})
         server.reload()
-        assert daemon.wait_for(ACK)[0].body["marker"] == "7.abc.def"
+        assert "7.abc.def" == daemon.wait_for(ACK)[0].body["marker"]
         assert b"7.abc.def" not in other.heard
-    assert server.log_contains(REFUSED.format("the acknowledgement")) == 1
+    assert 1 == server.log_contains(REFUSED.format("the acknowledgement"))
     wait_until("HTTP 200", lambda: server.value(ACK_RESULT) == "HTTP 200")
 
 
@@ -53,9 +53,9 @@ def test_over_the_socket_a_request_carries_the_marker(make_neon: MakeNeon) -> No
     with DaemonStub(server.folder / "ctl.sock") as private, DaemonStub() as public:
         server.configure({"neon_refresh.endpoint": private.endpoint})
         server.start()
-        assert private.wait_for(ACK)[0].body["marker"] == "7.abc.def"
+        assert "7.abc.def" == private.wait_for(ACK)[0].body["marker"]
         server.value("SELECT neon_refresh.request('now')")
-        assert private.wait_for(REFRESH)[0].body["running"] == "7.abc.def"
+        assert "7.abc.def" == private.wait_for(REFRESH)[0].body["running"]
 
         server.configure({"neon_refresh.endpoint": public.endpoint})
         server.reload()

@@ -69,7 +69,7 @@ def test_ssl_without_a_certificate_is_told(server: Postgres, daemon: DaemonStub)
         pytest.skip("this PostgreSQL was built without TLS")
     publish(server, "2.a.b", ssl=True)
     wait_told(daemon, "2.a.b", ["ssl"])
-    assert server.query("SELECT * FROM pg_file_settings WHERE error IS NOT NULL") == []
+    assert [] == server.query("SELECT * FROM pg_file_settings WHERE error IS NOT NULL")
 
     publish(server, "3.a.b", ssl=False)
     wait_told(daemon, "3.a.b", None)
@@ -83,7 +83,7 @@ def test_a_reload_without_a_new_marker_is_heard(server: Postgres, daemon: Daemon
     server.reload()
     wait_told(daemon, "1.a.b", ["hba", "ident"])
     server.query("SELECT 1")
-    assert server.value(SHOWN) == "hba, ident"
+    assert "hba, ident" == server.value(SHOWN)
 
 
 def test_a_failure_that_stays_is_told_with_each_marker(
@@ -106,4 +106,4 @@ def test_a_crash_does_not_forget(server: Postgres, daemon: DaemonStub) -> None:
     with server.connect() as connection:
         os.kill(connection.info.backend_pid, signal.SIGKILL)
     server.wait_log("database system is ready to accept connections", start=start)
-    assert server.value(SHOWN) == "ident"
+    assert "ident" == server.value(SHOWN)

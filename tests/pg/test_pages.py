@@ -26,8 +26,8 @@ def test_pages_are_the_pages_of_the_table(
     pageserver = make_pageserver()
     server = make_neon({"neon.protocol_version": version}, pageservers=pageserver.url)
 
-    assert server.query(SAME_PAGES, TABLE_PAGES - 1)[0] == (TABLE_PAGES, True)
-    assert pageserver.admin.stats()["requests"]["getpage"] == TABLE_PAGES
+    assert (TABLE_PAGES, True) == server.query(SAME_PAGES, TABLE_PAGES - 1)[0]
+    assert TABLE_PAGES == pageserver.admin.stats()["requests"]["getpage"]
 
 
 def test_metadata_is_that_of_the_relation(
@@ -67,7 +67,7 @@ def test_exact_reads_name_relation_fork_and_position(
         server.value(read, "0/1700000")
     assert caught.value.diag.message_detail is not None
     assert caught.value.diag.message_detail.startswith("page server returned error: Bad request")
-    assert server.value("SELECT events_total FROM neon_refresh.stat") == 0
+    assert 0 == server.value("SELECT events_total FROM neon_refresh.stat")
 
 
 def test_pages_come_from_the_shard_that_owns_them(
@@ -78,11 +78,11 @@ def test_pages_come_from_the_shard_that_owns_them(
     b = make_pageserver(shards=["0102"], stripe_size=8)
     server = make_neon({"neon.stripe_size": 8}, pageservers=f"{a.url},{b.url}")
 
-    assert server.query(SAME_PAGES, TABLE_PAGES - 1)[0] == (TABLE_PAGES, True)
+    assert (TABLE_PAGES, True) == server.query(SAME_PAGES, TABLE_PAGES - 1)[0]
     pages = [ps.admin.stats()["pages_sent"] for ps in (a, b)]
-    assert sum(pages) == TABLE_PAGES
+    assert TABLE_PAGES == sum(pages)
     assert min(pages) >= TABLE_PAGES // 4
-    assert [ps.admin.stats()["misrouted"] for ps in (a, b)] == [0, 0]
+    assert [0, 0] == [ps.admin.stats()["misrouted"] for ps in (a, b)]
 
 
 def test_login_with_a_token_that_is_rotated(
@@ -161,4 +161,4 @@ def test_an_empty_list_is_not_configured(make_neon: MakeNeon) -> None:
 
     with pytest.raises(errors.ObjectNotInPrerequisiteState, match="no pageserver is configured"):
         server.value("SELECT neon_refresh.read_page('t', 0)")
-    assert server.value("SELECT events_total FROM neon_refresh.stat") == 0
+    assert 0 == server.value("SELECT events_total FROM neon_refresh.stat")

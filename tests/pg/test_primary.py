@@ -48,7 +48,7 @@ def test_a_primary_that_dies_is_suspected_until_the_next_is_found(
 ) -> None:
     """The walreceiver's errors make the standby ask; a new conninfo ends the suspicion."""
     follow(standby, primary)
-    assert daemon.of(REFRESH) == []
+    assert [] == daemon.of(REFRESH)
     primary.kill()
     expected = {"source": "primary", "shard": None, "class": "dead"}.items()
     wait_until(  # just after the kill its last processes may say that it is shutting down
@@ -63,7 +63,7 @@ def test_a_primary_that_dies_is_suspected_until_the_next_is_found(
     since = "SELECT suspected_since FROM neon_refresh.stat"
     wait_until("the end of suspicion", lambda: standby.value(since) is None)
     shown = "SELECT source, state, shard FROM neon_refresh.shards WHERE source = 'primary'"
-    assert standby.query(shown) == [("primary", "healthy", None)]
+    assert [("primary", "healthy", None)] == standby.query(shown)
 
 
 def test_a_promotion_ends_the_suspicion_of_the_old_primary(
@@ -92,7 +92,7 @@ def test_a_reload_of_a_healthy_standby_is_no_trouble(
     standby.wait_log("started streaming WAL from primary", start=start)
     standby.value("SELECT neon_refresh.request('flush')")
     daemon.wait_for(REFRESH)
-    assert [post.body["source"] for post in daemon.of(REFRESH)] == ["manual"]
+    assert ["manual"] == [post.body["source"] for post in daemon.of(REFRESH)]
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def test_a_primary_of_another_cluster_is_certainly_wrong(
     expected = {"source": "primary", "class": "wrong", "sqlstate": sqlstate}
     assert {key: body[key] for key in expected} == expected
     certainty = "SELECT certainty FROM neon_refresh.events WHERE source = 'primary'"
-    assert standby.value(certainty) == "certain"
+    assert "certain" == standby.value(certainty)
 
 
 def test_a_primary_that_forked_off_within_a_segment(
@@ -139,7 +139,7 @@ def test_a_primary_that_forked_off_within_a_segment(
     second.configure({"primary_conninfo": None})
     second.start()
     assert second.value("SELECT pg_promote()") is True
-    assert daemon.of(REFRESH) == []
+    assert [] == daemon.of(REFRESH)
 
     standby.configure({"primary_conninfo": second.dsn()})
     standby.reload()
@@ -161,7 +161,7 @@ def test_a_primary_that_never_answers_is_silent(standby: Postgres, daemon: Daemo
         )
         standby.start()
         body = daemon.wait_for(REFRESH)[0].body
-        assert (body["source"], body["class"]) == ("primary", "silent")
+        assert ("primary", "silent") == (body["source"], body["class"])
         assert body["text"].startswith("no connection to the primary for ")
 
 
@@ -175,12 +175,12 @@ def test_a_stream_that_falls_silent_is_seen_early(
     received = "SELECT last_msg_receipt_time FROM pg_stat_wal_receiver"
     before = standby.value(received)
     wait_until("a sign of life on an idle stream", lambda: standby.value(received) > before)
-    assert daemon.of(REFRESH) == []
+    assert [] == daemon.of(REFRESH)
 
     os.kill(pid, signal.SIGSTOP)
     try:
         body = daemon.wait_for(REFRESH)[0].body
-        assert (body["source"], body["class"]) == ("primary", "silent")
+        assert ("primary", "silent") == (body["source"], body["class"])
         assert body["text"].startswith("no message from the primary for ")
         assert not standby.log_contains("terminating walreceiver due to timeout")
     finally:

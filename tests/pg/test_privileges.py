@@ -63,7 +63,7 @@ def test_the_relation_stays_locked_until_the_answer(server: Postgres, call: str)
     locks = "SELECT mode FROM pg_locks WHERE pid = %s AND relation = 't'::regclass"
     with Blocked(server, sql) as query:
         query.wait_blocked()
-        assert server.query(locks, query.pid) == [("AccessShareLock",)]
+        assert [("AccessShareLock",)] == server.query(locks, query.pid)
         query.cancel()
         with pytest.raises(errors.QueryCanceled):
             query.join()

@@ -24,14 +24,14 @@ def reload_and_wait(server: Postgres) -> None:
 def test_list_and_stripe_size_change_as_one(make_neon: MakeNeon) -> None:
     """A file with the stripe size first changes both in one generation."""
     server = make_neon({"neon.stripe_size": 16}, pageservers=ONE)
-    assert server.query(MAP)[0] == (1, 1, 16)
+    assert (1, 1, 16) == server.query(MAP)[0]
 
     server.configure({"neon.stripe_size": 32, "neon.pageserver_connstring": TWO})
     server.reload()
     wait_until("generation 2", lambda: server.query(MAP)[0] == (2, 2, 32))
 
     reload_and_wait(server)
-    assert server.query(MAP)[0] == (2, 2, 32)
+    assert (2, 2, 32) == server.query(MAP)[0]
 
 
 def test_the_stripe_size_may_stand_behind_the_list(make_neon: MakeNeon) -> None:
@@ -47,7 +47,7 @@ def test_the_stripe_size_changes_under_a_list_of_the_command_line(make_neon: Mak
     """A list that no reload brings does not hold up the stripe size."""
     server = make_neon({"neon.stripe_size": 16}, start=False)
     server.start(arguments=["-c", f"neon.pageserver_connstring={TWO}"])
-    assert server.query(MAP)[0] == (1, 2, 16)
+    assert (1, 2, 16) == server.query(MAP)[0]
 
     server.configure({"neon.stripe_size": 32, "neon.pageserver_connstring": ONE})
     server.reload()
@@ -70,7 +70,7 @@ def test_a_crash_publishes_the_map_again(make_neon: MakeNeon, daemon: DaemonStub
 
     body = daemon.wait_for(ACK)[0].body
     assert map_hash("3.a.b", 16, TWO) == body["map_sha256"]
-    assert server.query(MAP)[0] == (1, 2, 16)
+    assert (1, 2, 16) == server.query(MAP)[0]
 
 
 def test_alter_system_moves_the_marker_but_not_the_map(
@@ -90,7 +90,7 @@ def test_alter_system_moves_the_marker_but_not_the_map(
 def test_a_removed_list_is_published_as_none(make_neon: MakeNeon) -> None:
     """A list that vanishes from the file leaves no shard behind."""
     server = make_neon(pageservers=TWO)
-    assert server.query(MAP)[0][1] == 2
+    assert 2 == server.query(MAP)[0][1]
     server.configure({"neon.pageserver_connstring": None})
     server.reload()
 
@@ -106,7 +106,7 @@ def test_a_refused_list_leaves_the_map(make_neon: MakeNeon) -> None:
     server.wait_log("Entry 0 names no host")
     enabled = "SELECT enabled FROM neon_refresh.stat"
     wait_until("enabled = off", lambda: server.value(enabled) is False)
-    assert server.query(MAP)[0][1] == 2
+    assert 2 == server.query(MAP)[0][1]
 
 
 LIST = "neon.pageserver_connstring"

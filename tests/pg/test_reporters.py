@@ -17,7 +17,7 @@ def test_a_walsender_that_runs_queries_is_heard(beside: Postgres, daemon: Daemon
     """A session with replication=database reads pages too."""
     with beside.connect(replication="database") as session:
         tell(session, "refused", 1, REFUSED.format(2, 2))
-    assert daemon.wait_for(REFRESH)[0].body["shard"] == 1
+    assert 1 == daemon.wait_for(REFRESH)[0].body["shard"]
 
 
 @pytest.mark.parametrize("kind", ["autovacuum launcher", "background writer", "checkpointer"])
@@ -32,7 +32,7 @@ def test_processes_without_a_session_are_heard(
     beside.configure({"fake_neon.report_in": kind})
     beside.reload()
 
-    assert daemon.wait_for(REFRESH)[0].body["shard"] == 1
+    assert 1 == daemon.wait_for(REFRESH)[0].body["shard"]
     assert [(pid,)] == beside.query("SELECT pid FROM neon_refresh.events WHERE shard = 1")
 
 
@@ -55,7 +55,7 @@ def test_the_syslogger_runs_our_hook_unharmed(make_neon: MakeNeon) -> None:
     (server.data / "collected").rename(server.data / "elsewhere")
     server.query("SELECT pg_rotate_logfile()")
     server.wait_log('could not open log file "collected/a.log"')
-    assert server.value("SELECT 1") == 1
+    assert 1 == server.value("SELECT 1")
 
 
 def test_other_code_may_report_and_look(
@@ -70,7 +70,7 @@ def test_other_code_may_report_and_look(
     ):
         server.query(f"CREATE FUNCTION {signature} RETURNS {result} AS '{probe}' LANGUAGE c")
 
-    assert server.value("SELECT probe_generation()") == 1
+    assert 1 == server.value("SELECT probe_generation()")
     assert server.value("SELECT probe_trouble('moon', 0, '08006', 'gone')") is False
     assert server.value("SELECT probe_trouble('pageserver', 128, '08006', 'gone')") is False
     assert server.value("SELECT probe_trouble('primary', -1, '08006', 'gone')") is True

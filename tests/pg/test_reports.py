@@ -65,14 +65,14 @@ def test_reports_of_neons_client_are_suspicion(
     expected = {"source": "pageserver", "shard": 1, "class": trouble, "sqlstate": sqlstate}
     assert {key: body[key] for key in expected} == expected
     assert body["text"].startswith("[NEON_SMGR] [shard 1")
-    assert [state(beside, shard) for shard in (0, 1)] == ["unknown", "suspected"]
+    assert ["unknown", "suspected"] == [state(beside, shard) for shard in (0, 1)]
 
 
 def test_an_error_without_a_shard_is_of_shard_0(beside: Postgres, daemon: DaemonStub) -> None:
     """Requests for sizes go to shard 0, and Neon's report of them names none."""
     with beside.connect() as connection:
         tell(connection, "size error", 1, NOT_FOUND)
-    assert daemon.wait_for(REFRESH)[0].body["shard"] == 0
+    assert 0 == daemon.wait_for(REFRESH)[0].body["shard"]
 
 
 @pytest.mark.parametrize("form", ["ended", "lost", "send"])
@@ -87,8 +87,8 @@ def test_an_idle_stream_that_ends_is_no_trouble(
             tell(session, form, 1, CLOSED)
             tell(session, "ended", 1, CLOSED)
             tell(session, "connected", 1, TWO)
-    assert sources(beside, daemon) == ["manual"]
-    assert state(beside, 1) == "unknown"
+    assert ["manual"] == sources(beside, daemon)
+    assert "unknown" == state(beside, 1)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_late_reports_of_the_old_endpoint_renew_nothing(
         tell(shaking, "handshake", 1, CLOSED)
         tell(open_, "ended", 1, CLOSED)
         asked = len(daemon.of(REFRESH))
-        assert sources(beside, daemon)[asked:] == ["manual"]
+        assert ["manual"] == sources(beside, daemon)[asked:]
         assert beside.value("SELECT suspected_since FROM neon_refresh.stat") is None
         # the new one is heard at once
         tell(attempting, "refused", 1, REFUSED.format(3, 3))
@@ -151,7 +151,7 @@ def test_reports_of_a_shard_that_is_gone_count_no_more(
         daemon.wait_for(REFRESH)
         move(beside, daemon, ONE, "2.a.b")
         tell(session, "refused", 1, REFUSED.format(2, 2))
-        assert sources(beside, daemon)[-1] == "manual"
+        assert "manual" == sources(beside, daemon)[-1]
     assert state(beside, 1) is None
     assert beside.value("SELECT suspected_since FROM neon_refresh.stat") is None
 
@@ -185,11 +185,11 @@ def test_a_server_without_a_port_says_so_and_takes_an_endpoint(
         for _ in range(5):
             tell(session, "refused", 1, REFUSED.format(2, 2))
             server.wait_log(line)
-        assert server.log_contains(line) == 1
-        assert server.query(last) == [(False, "no address of a daemon is set")]
+        assert 1 == server.log_contains(line)
+        assert [(False, "no address of a daemon is set")] == server.query(last)
         server.configure({"neon_refresh.endpoint": daemon.endpoint})
         server.reload()
-        assert daemon.wait_for(REFRESH)[0].body["shard"] == 1
+        assert 1 == daemon.wait_for(REFRESH)[0].body["shard"]
 
 
 def test_the_wrong_order_of_libraries_is_refused_with_a_hint(
@@ -248,8 +248,8 @@ def test_repeated_reports_are_counted_at_one_place(beside: Postgres, daemon: Dae
         ("safekeeper", "dead", 99, True),
     ]
     total, lost = beside.query("SELECT events_total, events_lost FROM neon_refresh.stat")[0]
-    assert (total, lost) == (402, 0)
-    assert daemon.of(REFRESH)[0].body["text"] == "first of all"
+    assert (402, 0) == (total, lost)
+    assert "first of all" == daemon.of(REFRESH)[0].body["text"]
 
 
 def test_a_dropped_event_holds_back_nobody(

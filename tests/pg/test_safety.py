@@ -38,11 +38,11 @@ def test_a_crash_of_the_worker_is_survived(make_neon: MakeNeon, daemon: DaemonSt
     os.kill(worker, signal.SIGKILL)
     server.wait_log("database system is ready to accept connections", start=start)
     text = daemon.wait_for(REFRESH)[0].body["text"]
-    assert text == "the server has restarted after a crash"
+    assert "the server has restarted after a crash" == text
     daemon.clear()
 
     assert server.value("SELECT neon_refresh.request('again')") is True
-    assert daemon.wait_for(REFRESH)[0].body["text"] == "again"
+    assert "again" == daemon.wait_for(REFRESH)[0].body["text"]
 
 
 def test_death_of_the_postmaster_ends_the_worker(make_neon: MakeNeon, daemon: DaemonStub) -> None:
@@ -90,14 +90,14 @@ def test_no_slot_for_the_worker(make_neon: MakeNeon, daemon: DaemonStub) -> None
         daemon=daemon,
         pageservers=DEAD,
     )
-    assert server.log_contains("WARNING:  the server cannot heal itself") == 1
+    assert 1 == server.log_contains("WARNING:  the server cannot heal itself")
     assert server.value("SELECT neon_refresh.request('x')") is False
     with Blocked(server, "SELECT neon_refresh.read_page('t', 0)") as query:
         with pytest.raises(Exception, match="within 300 ms") as caught:
             query.join()
         assert "refresh worker does not run" in str(caught.value)
-    assert server.value("SELECT state FROM neon_refresh.shards") == "suspected"
-    assert daemon.posts == []
+    assert "suspected" == server.value("SELECT state FROM neon_refresh.shards")
+    assert [] == daemon.posts
 
 
 def test_drop_database_does_not_wait_for_the_worker(

@@ -50,7 +50,7 @@ def test_defaults_and_contexts(postgresql: psycopg.Connection[tuple[str, ...]]) 
         r"SELECT name, current_setting(name), context FROM pg_settings WHERE name LIKE 'neon%'"
     ).fetchall()
 
-    assert {name: (value, context) for name, value, context in rows} == OURS
+    assert OURS == {name: (value, context) for name, value, context in rows}
 
 
 REFUSED = {
@@ -110,7 +110,7 @@ def test_a_marker_is_one_word(make_neon: MakeNeon) -> None:
     server.reload()
     server.wait_log('invalid value for parameter "neon_refresh.config_generation"')
 
-    assert server.value("SHOW neon_refresh.config_generation") == "1.a.b"
+    assert "1.a.b" == server.value("SHOW neon_refresh.config_generation")
 
 
 def test_unknown_names_with_our_prefix_are_refused(shared_postgres: Postgres) -> None:
@@ -173,13 +173,13 @@ def test_passwords_are_shown_to_nobody(make_neon: MakeNeon) -> None:
     server = make_neon({"neon.pageserver_connstring": "host=127.0.0.1 port=1 password=secret"})
 
     endpoint = server.value("SELECT endpoint FROM neon_refresh.shards")
-    assert endpoint == "host=127.0.0.1 port=1 password=***"
+    assert "host=127.0.0.1 port=1 password=***" == endpoint
     warning = 'WARNING:  "neon.pageserver_connstring" contains a password'
-    assert server.log_contains(warning) == 1
+    assert 1 == server.log_contains(warning)
     start = server.log_position()
     server.reload()
     server.wait_log("received SIGHUP", start=start)
-    assert server.log_contains(warning) == 1
+    assert 1 == server.log_contains(warning)
 
 
 def test_loading_without_preload_says_what_to_do(make_neon: MakeNeon) -> None:
@@ -204,7 +204,7 @@ def test_the_extension_can_be_dropped_and_made_again(
         postgresql.execute("DROP EXTENSION neon_refresh")
     left = postgresql.execute("SELECT count(*) FROM pg_namespace WHERE nspname = 'neon_refresh'")
     row = left.fetchone()
-    assert row == (0,)
+    assert (0,) == row
 
 
 def test_the_worker_is_told_by_the_reload(make_neon: MakeNeon) -> None:
@@ -233,5 +233,5 @@ def test_binary_upgrade_starts_without_the_worker(make_neon: MakeNeon) -> None:
         **run_as(),
     )
 
-    assert done.returncode == 0, done.stderr
+    assert 0 == done.returncode, done.stderr
     assert 'current_setting = "on"' in done.stdout

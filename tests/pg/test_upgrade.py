@@ -60,7 +60,7 @@ def test_the_newest_is_the_default(server: Postgres) -> None:
     """CREATE EXTENSION gives the newest version."""
     server.query("CREATE EXTENSION neon_refresh")
     version = "SELECT extversion FROM pg_extension WHERE extname = 'neon_refresh'"
-    assert server.value(version) == NEWEST
+    assert NEWEST == server.value(version)
 
 
 @pytest.mark.parametrize("old", OLD)
@@ -111,7 +111,7 @@ def test_an_update_takes_nothing_away(server: Postgres, old: str) -> None:
         assert row is not None
         with pytest.raises(errors.InsufficientPrivilege):
             connection.execute("SELECT * FROM neon_refresh.events")
-    assert server.value("SELECT shard_count FROM mine") == 0
+    assert 0 == server.value("SELECT shard_count FROM mine")
 
 
 def test_objects_of_the_future_are_refused(server: Postgres) -> None:

@@ -54,7 +54,7 @@ def test_cancel_ends_the_wait_at_once(make_neon: MakeNeon, blocked_in: str) -> N
         with pytest.raises(errors.QueryCanceled):
             query.join()
         assert time.monotonic() - begin < 1
-        assert query.connection.execute("SELECT 1").fetchone() == (1,)
+        assert (1,) == query.connection.execute("SELECT 1").fetchone()
 
 
 def test_statement_timeout_ends_the_wait(make_neon: MakeNeon, blocked_in: str) -> None:
@@ -87,7 +87,7 @@ def test_a_new_map_rescues_the_wait(
         server.configure({"neon.pageserver_connstring": good.url})
         begin = time.monotonic()
         server.reload()
-        assert query.join() == PAGE
+        assert PAGE == query.join()
         assert time.monotonic() - begin < 1
 
 
@@ -168,11 +168,11 @@ def test_silence_is_suspected_and_endured(
     pageserver.pause()
     with Blocked(server, READ, connection=connection) as query:
         post = daemon.wait_for(REFRESH)[0]
-        assert (post.body["class"], post.body["shard"]) == ("silent", 0)
+        assert ("silent", 0) == (post.body["class"], post.body["shard"])
         assert not query.done
         pageserver.resume()
-        assert query.join() == PAGE
-    assert suspected(server)[0] == "silent"
+        assert PAGE == query.join()
+    assert "silent" == suspected(server)[0]
     state = "SELECT state FROM neon_refresh.shards"
     wait_until("health", lambda: server.value(state) == "healthy")
 
@@ -191,10 +191,10 @@ def test_long_silence_is_logged_and_ends_the_connection(
     )
     pageserver.admin.set_fault("silent", phase="response", count=1)
     with Blocked(server, READ) as query:
-        assert query.join() == PAGE
+        assert PAGE == query.join()
         assert query.seconds >= 0.3
     assert server.log_contains(r"no response received from pageserver of shard 0 for 0\.\d+ s")
-    assert pageserver.admin.stats()["connections"]["total"] == 2
+    assert 2 == pageserver.admin.stats()["connections"]["total"]
 
 
 def test_a_cancelled_exchange_drops_the_connection(
@@ -212,8 +212,8 @@ def test_a_cancelled_exchange_drops_the_connection(
         same = query.connection.execute(
             "SELECT neon_refresh.read_page('t', 5) = get_raw_page('t', 5)"
         ).fetchone()
-        assert same == (True,)
-    assert pageserver.admin.stats()["connections"]["total"] == 2
+        assert (True,) == same
+    assert 2 == pageserver.admin.stats()["connections"]["total"]
 
 
 def test_only_shards_whose_endpoint_changed_reconnect(
@@ -239,7 +239,7 @@ def test_only_shards_whose_endpoint_changed_reconnect(
             lambda: server.value("SELECT map_generation FROM neon_refresh.stat") == 2,
         )
         connection.execute(read_all)
-    assert [connections(a), connections(b), connections(c)] == [1, 1, 1]
+    assert [1, 1, 1] == [connections(a), connections(b), connections(c)]
 
 
 @pytest.mark.parametrize(
@@ -261,7 +261,7 @@ def test_a_shorter_patience_is_heeded_by_who_waits(
     )
     with Blocked(server, READ) as query:
         query.wait_blocked()
-        assert daemon.of(REFRESH) == []
+        assert [] == daemon.of(REFRESH)
         server.configure({f"neon_refresh.{setting}": "100ms"})
         server.reload()
-        assert daemon.wait_for(REFRESH)[0].body["class"] == "silent"
+        assert "silent" == daemon.wait_for(REFRESH)[0].body["class"]

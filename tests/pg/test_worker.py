@@ -27,11 +27,11 @@ def test_the_worker_is_seen_by_pid_title_and_age(make_neon: MakeNeon) -> None:
     server = make_neon()
     pid = wait_until("the worker", lambda: server.value(WORKER))
 
-    assert worker_title(pid) == "postgres: neon refresh worker"
-    assert server.value("SELECT count(*) FROM pg_stat_activity WHERE pid = %s", pid) == 0
+    assert "postgres: neon refresh worker" == worker_title(pid)
+    assert 0 == server.value("SELECT count(*) FROM pg_stat_activity WHERE pid = %s", pid)
     seen = "SELECT worker_title, worker_age < interval '1 min' AND worker_age > interval '0', "
     seen += "worker_since > now() - interval '1 min' FROM neon_refresh.stat"
-    assert server.query(seen) == [("postgres: neon refresh worker", True, True)]
+    assert [("postgres: neon refresh worker", True, True)] == server.query(seen)
 
 
 def test_the_title_of_a_named_cluster(make_neon: MakeNeon) -> None:
@@ -40,7 +40,7 @@ def test_the_title_of_a_named_cluster(make_neon: MakeNeon) -> None:
     title = wait_until(
         "the worker", lambda: server.value("SELECT worker_title FROM neon_refresh.stat")
     )
-    assert title == "postgres: blue: neon refresh worker"
+    assert "postgres: blue: neon refresh worker" == title
     assert worker_title(server.value(WORKER)) == title
 
 
@@ -106,7 +106,7 @@ def test_text_of_another_encoding_is_valid_json(make_neon: MakeNeon, daemon: Dae
         connection.execute("CREATE EXTENSION neon_refresh")
         connection.execute("SELECT neon_refresh.request(chr(252) || 'ber')")
 
-    assert daemon.wait_for(REFRESH)[0].body["text"] == "?ber"
+    assert "?ber" == daemon.wait_for(REFRESH)[0].body["text"]
 
 
 def test_the_daemon_may_be_on_a_unix_socket(make_neon: MakeNeon) -> None:
@@ -116,7 +116,7 @@ def test_the_daemon_may_be_on_a_unix_socket(make_neon: MakeNeon) -> None:
         server.configure({"neon_refresh.endpoint": daemon.endpoint})
         server.start()
         server.value("SELECT neon_refresh.request('over a socket')")
-        assert daemon.wait_for(REFRESH)[0].body["text"] == "over a socket"
+        assert "over a socket" == daemon.wait_for(REFRESH)[0].body["text"]
 
 
 def test_the_daemon_may_be_at_neons_port(make_neon: MakeNeon, daemon: DaemonStub) -> None:
@@ -124,7 +124,7 @@ def test_the_daemon_may_be_at_neons_port(make_neon: MakeNeon, daemon: DaemonStub
     server = make_neon({"neon.extension_server_port": daemon.port})
     server.value("SELECT neon_refresh.request('by port')")
 
-    assert daemon.wait_for(REFRESH)[0].body["text"] == "by port"
+    assert "by port" == daemon.wait_for(REFRESH)[0].body["text"]
 
 
 def test_no_daemon_means_no_request_but_suspicion(make_neon: MakeNeon) -> None:
@@ -145,7 +145,7 @@ def test_disabled_means_no_request(make_neon: MakeNeon, daemon: DaemonStub) -> N
         query.wait_blocked()
         since = "SELECT suspected_since FROM neon_refresh.stat"
         wait_until("suspicion", lambda: server.value(since))
-        assert daemon.of(REFRESH) == []
+        assert [] == daemon.of(REFRESH)
         server.configure({"neon_refresh.enabled": True})
         server.reload()
         daemon.wait_for(REFRESH)
@@ -162,7 +162,7 @@ def test_a_source_that_does_not_count_asks_for_nothing(
         wait_until("events", lambda: server.value(events) > 3)
         server.value("SELECT neon_refresh.request('flush')")
         posts = daemon.wait_for(REFRESH)
-        assert [post.body["source"] for post in posts] == ["manual"]
+        assert ["manual"] == [post.body["source"] for post in posts]
 
 
 def test_requests_go_on_while_the_trouble_lasts(make_neon: MakeNeon, daemon: DaemonStub) -> None:
@@ -194,14 +194,14 @@ def test_trouble_that_nobody_suffers_any_more_is_forgotten(
     assert server.value(since) is not None
     wait_until("the end of suspicion", lambda: server.value(since) is None)
     shard = "SELECT state, consecutive_failures > 0, last_class FROM neon_refresh.shards"
-    assert server.query(shard) == [("failing", True, "dead")]
+    assert [("failing", True, "dead")] == server.query(shard)
     server.value("SELECT neon_refresh.request('flush')")
     wait_until("flush", lambda: daemon.of(REFRESH)[-1].body["text"] == "flush")
 
     daemon.clear()
     with Blocked(server, "SELECT neon_refresh.read_page('t', 0)"):
         body = daemon.wait_for(REFRESH)[0].body
-        assert (body["source"], body["class"]) == ("pageserver", "dead")
+        assert ("pageserver", "dead") == (body["source"], body["class"])
 
 
 @pytest.mark.parametrize("trouble", ["hang", "refuse"])
@@ -225,4 +225,4 @@ def test_healing_waits_for_a_daemon_that_is_away(
         wait_until("an answer", lambda: server.value(result) == "HTTP 200")
         server.configure({"neon.pageserver_connstring": pageserver.url})
         server.reload()
-        assert query.join() == [(8192,)]
+        assert [(8192,)] == query.join()

@@ -19,7 +19,7 @@ def test_spec(plane: ControlPlane) -> None:
     """A compute gets its document as it was put, with a strong tag."""
     status, headers, body = Fetch(plane).answer()
 
-    assert status == 200
+    assert 200 == status
     assert json.loads(body) == document(connstring="postgresql://a", generation=1)
     assert headers["ETag"].startswith('"')
     assert headers["Preference-Applied"] is None
@@ -36,7 +36,7 @@ def test_wrong_token(plane: ControlPlane, token: str | None) -> None:
     assert status == expected
     assert (b"spec" in body) == (expected == 200)
     if expected == 401:
-        assert plane.admin.notify_attach(TENANT, {0: 1}) == 401
+        assert 401 == plane.admin.notify_attach(TENANT, {0: 1})
 
 
 def test_token_from_the_environment(
@@ -46,17 +46,17 @@ def test_token_from_the_environment(
     monkeypatch.setenv("NEON_CONTROL_PLANE_TOKEN", "from the environment")
     plane = make_control_plane(token=None)
 
-    assert Fetch(plane, token="nonsense").answer()[0] == 401
-    assert Fetch(plane, token="from the environment").answer()[0] == 404
+    assert 401 == Fetch(plane, token="nonsense").answer()[0]
+    assert 404 == Fetch(plane, token="from the environment").answer()[0]
 
 
 def test_unknown_compute(make_control_plane: ControlPlaneFactory) -> None:
     """A compute that was never put, or was deleted, is 404."""
     plane = make_control_plane()
-    assert Fetch(plane).answer()[0] == 404
+    assert 404 == Fetch(plane).answer()[0]
     plane.admin.put_compute(EP, document())
     plane.admin.delete_compute(EP)
-    assert Fetch(plane).answer()[0] == 404
+    assert 404 == Fetch(plane).answer()[0]
 
 
 def test_empty(plane: ControlPlane) -> None:
@@ -81,7 +81,7 @@ def test_conditional_fetch(plane: ControlPlane) -> None:
     assert (status, headers["ETag"], body) == (304, tag, b"")
 
     plane.admin.put_compute(EP, document(generation=2))
-    assert Fetch(plane, If_None_Match=tag).answer()[0] == 200
+    assert 200 == Fetch(plane, If_None_Match=tag).answer()[0]
 
 
 def test_long_poll_hears_the_news(plane: ControlPlane) -> None:
@@ -90,13 +90,13 @@ def test_long_poll_hears_the_news(plane: ControlPlane) -> None:
     wait_until("the poll to wait", lambda: plane.admin.stats()["waiting"] == 1)
     assert fetch.silent_for(QUIET)
 
-    assert plane.admin.notify_attach(TENANT, {0: 2}) == 200
+    assert 200 == plane.admin.notify_attach(TENANT, {0: 2})
     begin = time.monotonic()
     status, headers, body = fetch.answer()
 
     assert time.monotonic() - begin < 2
-    assert (status, headers["Preference-Applied"]) == (200, "wait=4")
-    assert json.loads(body)["spec"]["generation"] == 2
+    assert (200, "wait=4") == (status, headers["Preference-Applied"])
+    assert 2 == json.loads(body)["spec"]["generation"]
 
 
 def test_long_poll_ends_without_news(plane: ControlPlane) -> None:
@@ -105,7 +105,7 @@ def test_long_poll_ends_without_news(plane: ControlPlane) -> None:
     fetch = Fetch(plane, If_None_Match=tag_of(plane), Prefer="wait=1")
     status, headers, _ = fetch.answer()
 
-    assert (status, headers["Preference-Applied"]) == (304, "wait=1")
+    assert (304, "wait=1") == (status, headers["Preference-Applied"])
     assert time.monotonic() - begin >= 1
 
 
@@ -113,7 +113,7 @@ def test_long_poll_of_an_old_tag(plane: ControlPlane) -> None:
     """Who does not know the news does not wait."""
     status, headers, _ = Fetch(plane, If_None_Match='"old"', Prefer="wait=30").answer()
 
-    assert (status, headers["Preference-Applied"]) == (200, "wait=30")
+    assert (200, "wait=30") == (status, headers["Preference-Applied"])
 
 
 def test_long_poll_is_capped(make_control_plane: ControlPlaneFactory) -> None:
@@ -123,7 +123,7 @@ def test_long_poll_is_capped(make_control_plane: ControlPlaneFactory) -> None:
 
     status, headers, _ = Fetch(plane, If_None_Match=tag_of(plane), Prefer="wait=60").answer()
 
-    assert (status, headers["Preference-Applied"]) == (304, "wait=1")
+    assert (304, "wait=1") == (status, headers["Preference-Applied"])
 
 
 def test_long_poll_switched_off(plane: ControlPlane) -> None:
@@ -133,7 +133,7 @@ def test_long_poll_switched_off(plane: ControlPlane) -> None:
 
     status, headers, _ = Fetch(plane, If_None_Match=tag, Prefer="wait=30").answer()
 
-    assert (status, headers["Preference-Applied"]) == (304, None)
+    assert (304, None) == (status, headers["Preference-Applied"])
 
 
 def test_client_leaves_a_long_poll(plane: ControlPlane) -> None:
@@ -147,14 +147,14 @@ def test_client_leaves_a_long_poll(plane: ControlPlane) -> None:
 
 def test_notify_attach(plane: ControlPlane) -> None:
     """News of a move changes the document once; news that is none changes nothing."""
-    assert plane.admin.notify_attach(TENANT, {0: 2}) == 200
+    assert 200 == plane.admin.notify_attach(TENANT, {0: 2})
     first = plane.admin.get_compute(EP)
-    assert plane.admin.notify_attach(TENANT, {0: 2}) == 200
+    assert 200 == plane.admin.notify_attach(TENANT, {0: 2})
 
     info = first["spec"]["pageserver_connection_info"]
     url = info["shards"]["0000"]["pageservers"][0]["libpq_url"]
-    assert url == "postgresql://no_user@127.0.0.1:2"
-    assert first["spec"]["generation"] == 2
+    assert "postgresql://no_user@127.0.0.1:2" == url
+    assert 2 == first["spec"]["generation"]
     assert plane.admin.get_compute(EP) == first
 
 
@@ -187,7 +187,7 @@ def test_kill_loses_nothing(plane: ControlPlane, make_control_plane: ControlPlan
     again = make_control_plane(listen=plane.address)
 
     assert again.admin.get_compute(EP) == expected
-    assert again.admin.notify_attach(TENANT, {0: 1}) == 200
+    assert 200 == again.admin.notify_attach(TENANT, {0: 1})
 
 
 def test_sigterm_ends_waiting_polls(plane: ControlPlane) -> None:
@@ -196,7 +196,7 @@ def test_sigterm_ends_waiting_polls(plane: ControlPlane) -> None:
     wait_until("the poll to wait", lambda: plane.admin.stats()["waiting"] == 1)
 
     begin = time.monotonic()
-    assert plane.stop() == 0
+    assert 0 == plane.stop()
     assert time.monotonic() - begin < 3
     fetch.connection.close()
 
@@ -209,7 +209,7 @@ def test_stats(plane: ControlPlane) -> None:
 
     stats = plane.admin.stats()
 
-    assert (stats["fetches"], stats["not_modified"], stats["notifications"]) == (2, 1, 1)
+    assert (2, 1, 1) == (stats["fetches"], stats["not_modified"], stats["notifications"])
     assert stats["computes"][EP] == {
         "fetches": 2,
         "not_modified": 1,

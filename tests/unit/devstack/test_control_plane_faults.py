@@ -14,9 +14,9 @@ def test_busy(plane: ControlPlane) -> None:
     plane.admin.set_fault("busy", route="notify", count=1)
     before = plane.admin.get_compute(EP)
 
-    assert plane.admin.notify_attach(TENANT, {0: 2}) == 423
+    assert 423 == plane.admin.notify_attach(TENANT, {0: 2})
     assert plane.admin.get_compute(EP) == before
-    assert plane.admin.notify_attach(TENANT, {0: 2}) == 200
+    assert 200 == plane.admin.notify_attach(TENANT, {0: 2})
     assert plane.admin.get_compute(EP) != before
 
 
@@ -26,16 +26,16 @@ def test_status_fault(plane: ControlPlane) -> None:
 
     status, headers, _ = Fetch(plane).answer()
 
-    assert (status, headers["Retry-After"]) == (429, "7")
-    assert Fetch(plane).answer()[0] == 200
+    assert (429, "7") == (status, headers["Retry-After"])
+    assert 200 == Fetch(plane).answer()[0]
 
 
 def test_unauthorized_fault(plane: ControlPlane) -> None:
     """A good token is refused until the fault is cleared."""
     plane.admin.set_fault("unauthorized")
-    assert [Fetch(plane).answer()[0] for _ in range(2)] == [401, 401]
-    assert plane.admin.clear_faults() == 1
-    assert Fetch(plane).answer()[0] == 200
+    assert [401, 401] == [Fetch(plane).answer()[0] for _ in range(2)]
+    assert 1 == plane.admin.clear_faults()
+    assert 200 == Fetch(plane).answer()[0]
 
 
 @pytest.mark.parametrize("kind", ["garbage", "half_json"])
@@ -45,7 +45,7 @@ def test_undecodable_answers(plane: ControlPlane, kind: str) -> None:
 
     status, _, body = Fetch(plane).answer()
 
-    assert status == 200
+    assert 200 == status
     with pytest.raises(ValueError):  # noqa: PT011 - not UTF-8, or not JSON
         json.loads(body)
 
@@ -75,16 +75,16 @@ def test_slow(plane: ControlPlane) -> None:
     fetch = Fetch(plane)
 
     assert fetch.silent_for(QUIET)
-    assert fetch.answer()[0] == 200
+    assert 200 == fetch.answer()[0]
 
 
 def test_older(plane: ControlPlane) -> None:
     """A lagging answer: the document before the last change, or the generation before."""
     plane.admin.set_fault("older", count=2)
-    assert json.loads(Fetch(plane).answer()[2])["spec"]["generation"] == 0
+    assert 0 == json.loads(Fetch(plane).answer()[2])["spec"]["generation"]
     plane.admin.notify_attach(TENANT, {0: 2})
 
     body = json.loads(Fetch(plane).answer()[2])
 
     assert body == document(connstring="postgresql://a", generation=1)
-    assert json.loads(Fetch(plane).answer()[2])["spec"]["generation"] == 2
+    assert 2 == json.loads(Fetch(plane).answer()[2])["spec"]["generation"]

@@ -70,9 +70,9 @@ def test_sharded_attachment() -> None:
 
     info = documents.connection_info(documents.parse_attachment(body), NODES)
 
-    assert info["shard_count"] == 2
+    assert 2 == info["shard_count"]
     ids = {index: shard["pageservers"][0]["id"] for index, shard in info["shards"].items()}
-    assert ids == {"0002": 12, "0102": 11}
+    assert {"0002": 12, "0102": 11} == ids
 
 
 @pytest.mark.parametrize(
@@ -108,16 +108,16 @@ def test_attach_replaces_every_spelling() -> None:
 
     after = documents.attach(before, info)
 
-    assert after["spec"]["generation"] == 8
+    assert 8 == after["spec"]["generation"]
     assert after["spec"]["pageserver_connection_info"] == info
     assert not {"pageserver_connstring", "shard_stripe_size"} & set(after["spec"])
     assert documents.attach(after, info) is after
-    assert before["spec"]["generation"] == 7
+    assert 7 == before["spec"]["generation"]
 
 
 def test_older_document() -> None:
     """A document of the generation before; without a generation it is the same."""
-    assert documents.generation(documents.older(document(generation=7))) == 6
+    assert 6 == documents.generation(documents.older(document(generation=7)))
     assert documents.older(document()) == document()
 
 
@@ -135,7 +135,7 @@ def test_store_survives_a_restart(tmp_path: Path) -> None:
     assert again.nodes == {11: NODES[11]}
     assert again.computes["ep/1"].document == document(generation=2)
     assert again.computes["ep/1"].previous == document(generation=1)
-    assert [path.name for path in tmp_path.iterdir()] == ["state.json"]
+    assert ["state.json"] == [path.name for path in tmp_path.iterdir()]
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"nodes": {}}', '{"nodes": [], "computes": {}}'])
@@ -161,11 +161,11 @@ def test_attach_changes_all_computes_of_the_tenant(tmp_path: Path) -> None:
 
     count = store.attach(Attachment(tenant_id=TENANT, nodes=(11,), stripe_size=None))
 
-    assert count == 2
+    assert 2 == count
     generations = {
         name: documents.generation(compute.document) for name, compute in store.computes.items()
     }
-    assert generations == {"one": 2, "two": 2, "other": 1, "gone": None}
+    assert {"one": 2, "two": 2, "other": 1, "gone": None} == generations
 
 
 def test_attach_to_an_unknown_node_changes_nothing(tmp_path: Path) -> None:

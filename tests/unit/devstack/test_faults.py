@@ -50,7 +50,7 @@ def test_default_phase() -> None:
     """Each kind has a phase of its own where none is given."""
     phases = [parse_fault({"kind": kind}).phase for kind in ("reset", "silent", "refuse_query")]
 
-    assert phases == ["accept", "response", "pagestream"]
+    assert ["accept", "response", "pagestream"] == phases
 
 
 def test_count() -> None:
@@ -60,9 +60,9 @@ def test_count() -> None:
 
     strikes = [book.take("response", "getpage") is not None for _ in range(3)]
 
-    assert strikes == [True, True, False]
-    assert book.describe() == []
-    assert book.fired == {"reconnect": 2}
+    assert [True, True, False] == strikes
+    assert [] == book.describe()
+    assert {"reconnect": 2} == book.fired
 
 
 def test_only_the_request_that_is_meant() -> None:
@@ -83,7 +83,7 @@ def test_same_order_replaces() -> None:
 
     kinds = [(order["kind"], order["count"]) for order in book.describe()]
 
-    assert kinds == [("error", None), ("silent", 1)]
+    assert [("error", None), ("silent", 1)] == kinds
 
 
 def test_slow_goes_with_another_fault() -> None:
@@ -92,10 +92,10 @@ def test_slow_goes_with_another_fault() -> None:
     book.add(parse_fault({"kind": "slow", "delay_ms": 250}))
     book.add(parse_fault({"kind": "error"}))
 
-    assert book.take_delay("response", "getpage") == 0.25
+    assert 0.25 == book.take_delay("response", "getpage")
     fault = book.take("response", "getpage")
     assert fault is not None
-    assert fault.kind == "error"
+    assert "error" == fault.kind
 
 
 def test_clear_wakes_used_up_orders() -> None:
@@ -106,7 +106,7 @@ def test_clear_wakes_used_up_orders() -> None:
 
     assert fault is not None
     assert not fault.cleared.is_set()
-    assert book.clear("reset") == 0
+    assert 0 == book.clear("reset")
     assert not fault.cleared.is_set()
     book.clear()
     assert fault.cleared.is_set()
@@ -162,7 +162,7 @@ def test_wrong_echo_of_an_error_answer() -> None:
 def test_wrong_tag_and_type() -> None:
     """An unknown tag on the right body; a well-formed answer to another question."""
     assert wire.copy_data(b"\x96" + ANSWER[1:]) == mangled("wrong_tag")
-    assert (mangled("wrong_type")[5], len(mangled("wrong_type")) - 5) == (101, 42)
+    assert (101, 42) == (mangled("wrong_type")[5], len(mangled("wrong_type")) - 5)
 
 
 def test_length_is_wrong_inside_right_framing() -> None:
@@ -174,4 +174,4 @@ def test_length_is_wrong_inside_right_framing() -> None:
 def test_end_of_copy() -> None:
     """The copy ends although a pageserver never ends it that way."""
     assert bytes.fromhex("63 00000004") == mangled("copy_done")
-    assert mangled("copy_fail")[:1] == b"f"
+    assert b"f" == mangled("copy_fail")[:1]

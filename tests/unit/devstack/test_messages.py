@@ -120,8 +120,8 @@ def test_error_answer() -> None:
     """An error echoes the head only and ends in NUL."""
     request = REQUESTS["getpage"]
 
-    assert messages.encode_error(request, "Read error") == b"\x67" + V3_HEAD + b"Read error\0"
-    assert messages.encode_error(replace(request, version=2), "no") == b"\x67no\0"
+    assert b"\x67" + V3_HEAD + b"Read error\0" == messages.encode_error(request, "Read error")
+    assert b"\x67no\0" == messages.encode_error(replace(request, version=2), "no")
 
 
 def test_slru_answer_counts_whole_blocks() -> None:

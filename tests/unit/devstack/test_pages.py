@@ -103,7 +103,7 @@ def test_a_torn_tail_is_not_a_page(store: PageStore, pgdata: Path) -> None:
     with (pgdata / "base/5/16384").open("ab") as file:
         file.write(b"part")
 
-    assert store.nblocks(MAIN) == 2
+    assert 2 == store.nblocks(MAIN)
     assert bytes(BLOCK) == store.page(MAIN, 2)
 
 
@@ -112,7 +112,7 @@ def test_segments(store: PageStore, pgdata: Path) -> None:
     os.truncate(pgdata / "base/5/16384", 1 << 30)
     (pgdata / "base/5/16384.1").write_bytes(block("n"))
 
-    assert store.nblocks(MAIN) == 131_073
+    assert 131_073 == store.nblocks(MAIN)
     assert block("n") == store.page(MAIN, 131_072)
     assert bytes(BLOCK) == store.page(MAIN, 131_071)
 
@@ -124,12 +124,12 @@ def test_nblocks_and_exists(store: PageStore) -> None:
         store.nblocks(rel(fork=1)),
         store.nblocks(rel(number=9, fork=1)),
     ] == [2, 3, 0]
-    assert [store.exists(rel()), store.exists(rel(number=9))] == [True, False]
+    assert [True, False] == [store.exists(rel()), store.exists(rel(number=9))]
 
 
 def test_db_size_counts_all_relation_forks(store: PageStore) -> None:
     """Other files of the database's folder do not count."""
-    assert store.db_size(5) == (2 + 3 + 1 + 1) * BLOCK
+    assert (2 + 3 + 1 + 1) * BLOCK == store.db_size(5)
     with pytest.raises(StoreError):
         store.db_size(6)
 

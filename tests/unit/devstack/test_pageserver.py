@@ -24,15 +24,15 @@ def test_every_request(pageserver: Pageserver) -> None:
     dbsize = b"\x03" + HEAD + struct.pack("!I", 5)
     slru = b"\x04" + HEAD + struct.pack("!BI", 0, 0)
     with StreamClient(pageserver.url) as client:
-        assert client.ask(exists) == b"\x64" + HEAD + REL + b"\x01"
+        assert b"\x64" + HEAD + REL + b"\x01" == client.ask(exists)
         assert client.ask(nblocks()) == b"\x65" + HEAD + REL + struct.pack("!I", 2)
         assert client.ask(getpage(1)) == b"\x66" + HEAD + REL + struct.pack("!I", 1) + b"b" * 8192
         size = struct.pack("!Iq", 5, 16384)
         assert client.ask(dbsize) == b"\x68" + HEAD + size
         assert client.ask(slru) == b"\x69" + HEAD + struct.pack("!BII", 0, 0, 1) + b"x" * 8192
     stats = pageserver.admin.stats()
-    assert set(stats["requests"].values()) == {1}
-    assert stats["pages_sent"] == 1
+    assert {1} == set(stats["requests"].values())
+    assert 1 == stats["pages_sent"]
 
 
 def test_version_2(pageserver: Pageserver) -> None:
@@ -40,7 +40,7 @@ def test_version_2(pageserver: Pageserver) -> None:
     with StreamClient(pageserver.url, query=False) as client:
         client.query(f"pagestream_v2 {TENANT} {TIMELINE}")
         request = struct.pack("!BQQ", 2, NEWEST, 1) + REL + struct.pack("!I", 0)
-        assert client.ask(request) == b"\x66" + b"a" * 8192
+        assert b"\x66" + b"a" * 8192 == client.ask(request)
 
 
 def test_pipelined_requests_are_answered_in_order(pageserver: Pageserver) -> None:
@@ -51,7 +51,7 @@ def test_pipelined_requests_are_answered_in_order(pageserver: Pageserver) -> Non
         answers = [client.receive() for _ in range(50)]
     ids = [struct.unpack_from("!Q", answer or b"", 1)[0] for answer in answers]
     assert ids == list(range(50))
-    assert [(answer or b"")[-1:] for answer in answers[:3]] == [b"a", b"b", b"a"]
+    assert [b"a", b"b", b"a"] == [(answer or b"")[-1:] for answer in answers[:3]]
 
 
 def test_in_band_errors_leave_the_stream_usable(pageserver: Pageserver) -> None:
@@ -64,7 +64,7 @@ def test_in_band_errors_leave_the_stream_usable(pageserver: Pageserver) -> None:
             "Bad request: invalid SLRU kind"
         )
         zero = struct.pack("!BQQQ", 2, 1, 0, 0) + REL + struct.pack("!I", 0)
-        assert (client.ask(zero) or b"")[25:] == b"Bad request: invalid LSN(0) in request\0"
+        assert b"Bad request: invalid LSN(0) in request\0" == (client.ask(zero) or b"")[25:]
         old = struct.pack("!BQQQ", 2, 1, 1, 2) + REL + struct.pack("!I", 0)
         assert (client.ask(old) or b"")[25:] == (
             b"Bad request: invalid request with request LSN 0/1 and not_modified_since 0/2\0"
@@ -96,14 +96,14 @@ def test_copy_done_from_the_client(pageserver: Pageserver) -> None:
         client.pg.put_copy_end()
         client.pg.flush()
         assert client.receive() is None
-        assert client.results() == [("XX000", "unexpected message: CopyDone during COPY")]
+        assert [("XX000", "unexpected message: CopyDone during COPY")] == client.results()
 
 
 def test_refused_query(pageserver: Pageserver) -> None:
     """An unknown command is refused, the next query works."""
     with StreamClient(pageserver.url, query=False) as client:
         result = client.query("select 1")
-        assert result.error_message == b"ERROR:  unsupported command select 1\n"
-        assert client.results() == []
+        assert b"ERROR:  unsupported command select 1\n" == result.error_message
+        assert [] == client.results()
         client.query(f"pagestream_v3 {TENANT} {TIMELINE}")
         assert client.ask(nblocks()) is not None

@@ -54,7 +54,7 @@ def test_stream_ends_with_a_reason(
     with StreamClient(pageserver.url) as client:
         client.send(getpage())
         assert client.receive() is None
-        assert client.pg.error_message == b""
+        assert b"" == client.pg.error_message
         results = client.results()
     assert [state for state, _ in results][: len(told)] == [state for state, _ in told]
     for (_, text), (_, expected) in zip(results, told, strict=False):
@@ -66,11 +66,11 @@ def test_not_found_leaves_the_connection_usable(pageserver: Pageserver) -> None:
     """After the refusal the same connection takes a new query."""
     pageserver.admin.set_fault("not_found", request="nblocks", count=1)
     with StreamClient(pageserver.url) as client:
-        assert client.ask(getpage()) == GOOD_PAGE
+        assert GOOD_PAGE == client.ask(getpage())
         assert client.ask(nblocks()) is None
-        assert client.results() == [("XX000", "not found")]
+        assert [("XX000", "not found")] == client.results()
         client.query(f"pagestream_v3 {TENANT} {TIMELINE}")
-        assert client.ask(getpage()) == GOOD_PAGE
+        assert GOOD_PAGE == client.ask(getpage())
 
 
 @pytest.mark.parametrize("kind", ["close", "reset"])
@@ -139,8 +139,8 @@ def test_error(pageserver: Pageserver) -> None:
     head = struct.pack("!BQQQ", 103, 1, NEWEST, 1)
     with StreamClient(pageserver.url) as client:
         assert client.ask(getpage()) == head + b"LSN timeout: ordered\0"
-        assert client.ask(getpage()) == GOOD_PAGE
-    assert pageserver.admin.stats()["errors_sent"] == 1
+        assert GOOD_PAGE == client.ask(getpage())
+    assert 1 == pageserver.admin.stats()["errors_sent"]
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_nonsense(
     pageserver.admin.set_fault(kind, count=1, field=fields.get("field"))
     with StreamClient(pageserver.url) as client:
         assert client.ask(getpage()) == expected
-        assert client.ask(getpage()) == GOOD_PAGE
+        assert GOOD_PAGE == client.ask(getpage())
 
 
 def test_slow(pageserver: Pageserver) -> None:
@@ -171,7 +171,7 @@ def test_slow(pageserver: Pageserver) -> None:
         client.send(getpage())
         with pytest.raises(SilenceError):
             client.receive(QUIET)
-        assert client.receive() == GOOD_PAGE
+        assert GOOD_PAGE == client.receive()
 
 
 def test_idle_client_is_sent_away(make_pageserver: PageserverFactory) -> None:
@@ -181,7 +181,7 @@ def test_idle_client_is_sent_away(make_pageserver: PageserverFactory) -> None:
         wait_until("the end", lambda: not pageserver.admin.connections())
         client.send(getpage())
         assert client.receive() is None
-        assert client.results()[0] == ("08006", "timed out")
+        assert ("08006", "timed out") == client.results()[0]
 
 
 @pytest.mark.parametrize(
@@ -195,11 +195,11 @@ def test_disconnect_with_a_reason(
         pageserver.admin.set_tenant("attaching")
         busy.send(getpage())
         wait_until("the request", lambda: pageserver.admin.stats()["requests"]["getpage"] == 1)
-        assert pageserver.admin.disconnect(how) == 1
+        assert 1 == pageserver.admin.disconnect(how)
         assert idle.receive() is None
         assert idle.results()[0] == told
         pageserver.admin.set_tenant("active")
-        assert busy.receive() == GOOD_PAGE
+        assert GOOD_PAGE == busy.receive()
 
 
 @pytest.mark.parametrize("how", ["fin", "rst"])
@@ -207,11 +207,11 @@ def test_disconnect_without_a_word(pageserver: Pageserver, how: Farewell) -> Non
     """All connections can be cut, the busy ones too."""
     with StreamClient(pageserver.url) as client, RawClient(pageserver.address) as raw:
         wait_until("both", lambda: len(pageserver.admin.connections()) == 2)
-        assert pageserver.admin.disconnect(how, idle_only=False) == 2
+        assert 2 == pageserver.admin.disconnect(how, idle_only=False)
         with pytest.raises(OperationalError):
             client.receive()
         if how == "fin":
-            assert raw.drain() == b""
+            assert b"" == raw.drain()
         else:
             with pytest.raises(ConnectionResetError):
                 raw.drain()
@@ -225,4 +225,4 @@ def test_paused_server_is_silent(pageserver: Pageserver) -> None:
         with pytest.raises(SilenceError):
             client.receive(QUIET)
         pageserver.resume()
-        assert client.receive() == GOOD_PAGE
+        assert GOOD_PAGE == client.receive()

@@ -28,7 +28,7 @@ STARTUP = struct.pack("!II", 8 + 14, 196608) + b"user\0no_user\0\0"
 def failed_login(pageserver: Pageserver) -> str:
     """What libpq says when the handshake fails."""
     with StreamClient(pageserver.url, login=False) as client:
-        assert client.log_in().name == "FAILED"
+        assert "FAILED" == client.log_in().name
         return client.pg.error_message.decode()
 
 
@@ -37,9 +37,9 @@ def test_refuse_keeps_port_and_streams(pageserver: Pageserver) -> None:
     with StreamClient(pageserver.url) as client:
         pageserver.admin.set_fault("refuse")
         assert "Connection refused" in failed_login(pageserver)
-        assert client.ask(getpage()) == GOOD_PAGE
+        assert GOOD_PAGE == client.ask(getpage())
         assert not pageserver.admin.stats()["listening"]
-        assert pageserver.admin.clear_faults("refuse") == 1
+        assert 1 == pageserver.admin.clear_faults("refuse")
     assert_healthy(pageserver.url)
 
 
@@ -61,7 +61,7 @@ def test_reset_is_rst_and_close_is_fin(pageserver: Pageserver) -> None:
     pageserver.admin.set_fault("close", phase="startup", count=1)
     with RawClient(pageserver.address) as raw:
         raw.send(STARTUP)
-        assert raw.drain() == b""
+        assert b"" == raw.drain()
     pageserver.admin.set_fault("reset", phase="startup", count=1)
     with RawClient(pageserver.address) as raw:
         raw.send(STARTUP)
@@ -81,7 +81,7 @@ def test_silent_handshake(pageserver: Pageserver, phase: str, before: bytes) -> 
         assert raw.receive(len(before)) == before
         assert raw.silent_for(QUIET)
         pageserver.admin.clear_faults()
-        assert raw.drain() == b""
+        assert b"" == raw.drain()
 
 
 def test_silent_handshake_as_libpq_sees_it(pageserver: Pageserver) -> None:
@@ -113,7 +113,7 @@ def test_refuse_query(pageserver: Pageserver, text: str | None) -> None:
     with StreamClient(pageserver.url, query=False) as client:
         result = client.query(f"pagestream_v3 {TENANT} {TIMELINE}")
         expected = text or "JWT authentication error"
-        assert result.error_message.decode() == f"ERROR:  {expected}\n"
+        assert f"ERROR:  {expected}\n" == result.error_message.decode()
         with pytest.raises(OperationalError, match="no COPY in progress"):
             client.send(getpage())
 
@@ -125,7 +125,7 @@ def test_auth_fail_with_tokens(make_pageserver: PageserverFactory, tmp_path: Pat
     pageserver.admin.set_fault("auth_fail", count=1)
     conninfo = f"postgresql://no_user:{keys.token(TENANT)}@{pageserver.address}"
     with StreamClient(conninfo, login=False) as client:
-        assert client.log_in().name == "FAILED"
+        assert "FAILED" == client.log_in().name
         assert b"ERROR:  JWT authentication error" in client.pg.error_message
     with StreamClient(conninfo) as client:
-        assert client.ask(getpage()) == GOOD_PAGE
+        assert GOOD_PAGE == client.ask(getpage())

@@ -21,10 +21,10 @@ from tests.unit.devstack.conftest import PageserverFactory
 def test_trust_login(pageserver: Pageserver) -> None:
     """Libpq gets in, sees version 14.1, and starts the stream."""
     with StreamClient(pageserver.url) as client:
-        assert client.pg.server_version == 140001
+        assert 140001 == client.pg.server_version
         (connection,) = pageserver.admin.connections()
-    assert connection["phase"] == "stream"
-    assert connection["version"] == 3
+    assert "stream" == connection["phase"]
+    assert 3 == connection["version"]
 
 
 def test_raw_handshake(pageserver: Pageserver) -> None:
@@ -32,15 +32,15 @@ def test_raw_handshake(pageserver: Pageserver) -> None:
     params = b"user\0no_user\0options\0-c neon.compute_mode=replica\0application_name\x004242\0\0"
     with RawClient(pageserver.address) as raw:
         raw.send(bytes.fromhex("00000008 04d21630"))
-        assert raw.receive(1) == b"N"
+        assert b"N" == raw.receive(1)
         raw.send(bytes.fromhex("00000008 04d2162f"))
-        assert raw.receive(1) == b"N"
+        assert b"N" == raw.receive(1)
         raw.send(struct.pack("!II", len(params) + 8, 196608) + params)
         welcome = raw.receive(9 + 26 + 26 + 25 + 6)
         assert welcome[:9] == bytes.fromhex("52 00000008 00000000")
         assert welcome[-6:] == bytes.fromhex("5a 00000005 49")
         (connection,) = pageserver.admin.connections()
-        assert (connection["application_name"], connection["compute_mode"]) == ("4242", "replica")
+        assert ("4242", "replica") == (connection["application_name"], connection["compute_mode"])
         query = f"pagestream_v2 {OTHER} {OTHER}".encode() + b"\0"
         raw.send(b"Q" + struct.pack("!I", len(query) + 4) + query)
         assert raw.receive(8) == bytes.fromhex("57 00000007 00 0000")
@@ -50,7 +50,7 @@ def test_cancel_request_is_dropped(pageserver: Pageserver) -> None:
     """A cancel request gets no answer but the end of the connection."""
     with RawClient(pageserver.address) as raw:
         raw.send(bytes.fromhex("00000010 04d2162e 00000001 00000002"))
-        assert raw.drain() == b""
+        assert b"" == raw.drain()
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_token_login(make_pageserver: PageserverFactory, keys: KeyPair) -> None:
     pageserver = make_pageserver(auth_key=keys.public_path)
     for token in (keys.token(TENANT), keys.token(scope="pageserverapi")):
         with StreamClient(with_password(pageserver, token)) as client:
-            assert client.pg.server_version == 0
+            assert 0 == client.pg.server_version
             assert client.ask(nblocks()) is not None
 
 
@@ -85,7 +85,7 @@ def test_refused_tokens(make_pageserver: PageserverFactory, keys: KeyPair, tmp_p
         "nonsense",
     ):
         with StreamClient(with_password(pageserver, token), login=False) as client:
-            assert client.log_in().name == "FAILED"
+            assert "FAILED" == client.log_in().name
             assert b"ERROR:  JWT authentication error" in client.pg.error_message
 
 
@@ -93,7 +93,7 @@ def test_no_token(make_pageserver: PageserverFactory, keys: KeyPair) -> None:
     """Without a token libpq itself gives up."""
     pageserver = make_pageserver(auth_key=keys.public_path)
     with StreamClient(pageserver.url, login=False) as client:
-        assert client.log_in().name == "FAILED"
+        assert "FAILED" == client.log_in().name
         assert b"fe_sendauth: no password supplied" in client.pg.error_message
 
 
@@ -103,5 +103,5 @@ def test_token_of_another_tenant(make_pageserver: PageserverFactory, keys: KeyPa
     conninfo = with_password(pageserver, keys.token(OTHER))
     with StreamClient(conninfo, query=False) as client:
         result = client.query(f"pagestream_v3 {TENANT} {TIMELINE}")
-        assert result.error_message == b"ERROR:  JWT authentication error\n"
-        assert client.results() == []
+        assert b"ERROR:  JWT authentication error\n" == result.error_message
+        assert [] == client.results()

@@ -29,7 +29,7 @@ def test_sigterm(make_pageserver: PageserverFactory) -> None:
         pageserver.admin.set_tenant("attaching")
         waiting.send(getpage())
         wait_until("the request", lambda: pageserver.admin.stats()["requests"]["getpage"] == 1)
-        assert pageserver.stop() == 0
+        assert 0 == pageserver.stop()
         assert_closed(waiting, SHUTDOWN)
         assert_closed(idle, SHUTDOWN)
 
@@ -42,7 +42,7 @@ def test_kill(make_pageserver: PageserverFactory) -> None:
         with pytest.raises(OperationalError, match="server closed the connection unexpectedly"):
             client.receive()
     with StreamClient(pageserver.url, login=False) as client:
-        assert client.log_in().name == "FAILED"
+        assert "FAILED" == client.log_in().name
         assert b"Connection refused" in client.pg.error_message
 
 
@@ -74,9 +74,9 @@ def test_bad_arguments(pgdata: Path, arguments: list[str], message: str) -> None
         [sys.executable, "-m", "devstack.pageserver", *good, *arguments],
         timeout=20,
     )
-    assert done.returncode == 2
+    assert 2 == done.returncode
     assert message in done.stderr.splitlines()[-1]
-    assert done.stdout == ""
+    assert "" == done.stdout
 
 
 def test_port_in_use(pageserver: Pageserver, make_pageserver: PageserverFactory) -> None:
@@ -101,7 +101,7 @@ def test_bad_orders(pageserver: Pageserver, method: str, path: str, body: object
     before = pageserver.admin.stats()
     with pytest.raises(AdminError) as caught:
         pageserver.admin._call(method, path, body)
-    assert caught.value.status == 400
+    assert 400 == caught.value.status
     assert caught.value.text
     assert pageserver.admin.stats() == before
 
@@ -123,4 +123,4 @@ def test_reset(pageserver: Pageserver) -> None:
             client.receive()
 
     assert pageserver.admin.stats() == fresh
-    assert pageserver.admin.faults() == []
+    assert [] == pageserver.admin.faults()

@@ -32,10 +32,10 @@ def test_unknown_tenant_completes_the_handshake(pageserver: Pageserver) -> None:
     with StreamClient(pageserver.url, query=False) as client:
         client.query(f"pagestream_v3 {OTHER} {TIMELINE}")
         assert client.ask(nblocks()) is None
-        assert client.results() == [NOT_FOUND]
+        assert [NOT_FOUND] == client.results()
         client.query(f"pagestream_v3 {TENANT} {TIMELINE}")
         assert client.ask(nblocks()) is not None
-    assert pageserver.admin.stats()["misrouted"] == 3
+    assert 3 == pageserver.admin.stats()["misrouted"]
 
 
 def test_unknown_timeline(pageserver: Pageserver) -> None:
@@ -44,7 +44,7 @@ def test_unknown_timeline(pageserver: Pageserver) -> None:
         client.query(f"pagestream_v3 {TENANT} {OTHER}")
         assert client.ask(getpage()) == error(f"Not found: Timeline {TENANT}/{OTHER} was not found")
         assert client.ask(nblocks()) is None
-        assert client.results() == [NOT_FOUND]
+        assert [NOT_FOUND] == client.results()
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_tenant_states_that_end_the_stream(
         two.send(nblocks())
         if metadata == NOT_FOUND:
             assert two.receive() is None
-            assert two.results() == [NOT_FOUND]
+            assert [NOT_FOUND] == two.results()
         else:
             assert_closed(two, metadata)
 
@@ -79,7 +79,7 @@ def test_broken_tenant(pageserver: Pageserver) -> None:
     with StreamClient(pageserver.url) as client:
         assert client.ask(getpage()) == error("Not found: Tenant is broken: broken by order")
         assert client.ask(nblocks()) is None
-        assert client.results() == [("XX000", "Tenant is broken: broken by order")]
+        assert [("XX000", "Tenant is broken: broken by order")] == client.results()
 
 
 def test_attaching_tenant_answers_when_it_is_active(pageserver: Pageserver) -> None:
@@ -109,7 +109,7 @@ def test_wal_that_has_not_arrived(make_pageserver: PageserverFactory) -> None:
     pageserver = make_pageserver(extra=["--lsn-timeout", "0.2"])
     pageserver.admin.set_lsn("0/100", gc_cutoff="0/80")
     with StreamClient(pageserver.url) as client:
-        assert (client.ask(getpage(lsn=0x100)) or b"\0")[0] == 102
+        assert 102 == (client.ask(getpage(lsn=0x100)) or b"\0")[0]
         late = (client.ask(getpage(lsn=0x200)) or b"")[25:]
         assert late.startswith(b"LSN timeout: Timed out while waiting for WAL record at LSN 0/200")
         collected = struct.pack("!BQQQ", 2, 1, 0x70, 1) + REL + struct.pack("!I", 0)
@@ -119,7 +119,7 @@ def test_wal_that_has_not_arrived(make_pageserver: PageserverFactory) -> None:
         )
         client.send(getpage(lsn=0x200))
         pageserver.admin.set_lsn("0/300")
-        assert (client.receive() or b"\0")[0] == 102
+        assert 102 == (client.receive() or b"\0")[0]
 
 
 def test_shards(make_pageserver: PageserverFactory) -> None:
@@ -128,14 +128,14 @@ def test_shards(make_pageserver: PageserverFactory) -> None:
     blocks = struct.pack("!IIIB", 1663, 5, 16384, 0)
     # with a stripe of one block, block 1 hashes as block 2048 does with the usual stripe
     with StreamClient(pageserver.url) as client:
-        assert (client.ask(getpage(1, rel=blocks)) or b"\0")[0] == 102
+        assert 102 == (client.ask(getpage(1, rel=blocks)) or b"\0")[0]
         assert client.ask(nblocks()) is None
-        assert client.results() == [NOT_FOUND]
+        assert [NOT_FOUND] == client.results()
     with StreamClient(pageserver.url) as client:
         client.send(getpage(0))
         assert_closed(client, RECONNECT)
     pageserver.admin.set_shards(["0004"], 1)
     with StreamClient(pageserver.url) as client:
-        assert (client.ask(getpage(0)) or b"\0")[0] == 102
+        assert 102 == (client.ask(getpage(0)) or b"\0")[0]
         assert client.ask(nblocks()) is not None
-    assert pageserver.admin.stats()["pages_by_shard"] == {"0304": 1, "0004": 1}
+    assert {"0304": 1, "0004": 1} == pageserver.admin.stats()["pages_by_shard"]

@@ -32,7 +32,7 @@ def alive(pid: int) -> bool:
 def test_ready_line(tmp_path: Path) -> None:
     """The JSON of the ready line is there, and the child runs until the block ends."""
     with Child(python(READY + FOREVER), stderr=tmp_path / "log") as child:
-        assert child.ready == {"port": 5}
+        assert {"port": 5} == child.ready
         assert child.poll() is None
         pid = child.pid
     assert not alive(pid)
@@ -84,8 +84,8 @@ def test_without_a_ready_line(tmp_path: Path) -> None:
     """Any program can be a child; stdout goes to the log with stderr."""
     child = Child(python("print('out')"), stderr=tmp_path / "log", ready=False)
 
-    assert child.wait(10) == 0
-    assert child.stderr_text() == "out\n"
+    assert 0 == child.wait(10)
+    assert "out\n" == child.stderr_text()
 
 
 def test_wait_is_bounded(tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def test_libpqs_handshake() -> None:
     startup = session.Startup(params={"user": "no_user", "database": "no_user"})
     assert startup == machine.next_event()
     assert machine.admit() == wire.TRUST_WELCOME
-    assert machine.next_event() == STREAM
+    assert STREAM == machine.next_event()
     assert machine.begin_stream(STREAM) == wire.COPY_BOTH
     assert session.Payload(data=b"\x02abc", stream=STREAM) == machine.next_event()
     assert machine.next_event() is None

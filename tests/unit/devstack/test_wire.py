@@ -21,7 +21,7 @@ def test_errors_have_the_references_bytes() -> None:
 
     assert reconnect == wire.error_response("08006", "reconnect")
     assert shutdown == wire.error_response("57P01", "shutdown")
-    assert (len(reconnect), len(shutdown)) == (31, 30)
+    assert (31, 30) == (len(reconnect), len(shutdown))
 
 
 def test_trust_welcome() -> None:
@@ -60,8 +60,8 @@ def test_startup_comes_in_pieces() -> None:
     taken = wire.take_startup(buffer)
 
     assert taken is not None
-    assert taken.params == {"user": "no_user", "options": "-c neon.compute_mode=replica"}
-    assert buffer == b"rest"
+    assert {"user": "no_user", "options": "-c neon.compute_mode=replica"} == taken.params
+    assert b"rest" == buffer
 
 
 def test_startup_with_an_empty_value() -> None:
@@ -69,7 +69,7 @@ def test_startup_with_an_empty_value() -> None:
     taken = wire.take_startup(bytearray(startup(b"user\0u\0database\0\0\0")))
 
     assert taken is not None
-    assert taken.params == {"user": "u", "database": ""}
+    assert {"user": "u", "database": ""} == taken.params
 
 
 @pytest.mark.parametrize("code", [80877102, 80877103, 80877104])
@@ -113,8 +113,8 @@ def test_message_comes_in_pieces() -> None:
 
     buffer += b"c\0X"
 
-    assert wire.take_message(buffer) == (b"Q", b"abc\0")
-    assert buffer == b"X"
+    assert (b"Q", b"abc\0") == wire.take_message(buffer)
+    assert b"X" == buffer
 
 
 @pytest.mark.parametrize("length", [0, 3, 0x7FFF_FFFF])
