@@ -1,4 +1,4 @@
-"""The node: one status, three facts, who waits for what. The only writer of the status.
+"""The node: status, desired and live configuration, and who waits for what.
 
 Everything that happens to the compute passes through here: the listeners ask (`request_refresh`,
 `configure`, `terminate`, `acknowledge`), the Postgres adapter reports, the reconciler works. They
@@ -83,7 +83,7 @@ class Node:
         self.server = ServerStatus()
         self.start = ServerStart(postgres)
         self.start_seen = False
-        """Postgres has become ready, and nobody has looked yet what it was started with."""
+        """Postgres has become ready; with which generation is not checked yet."""
         self.requests = RefreshRequests()
         self.acks, self.reload_errors = Acks(), ReloadErrors()
         self.drift_checks = DriftChecks()
@@ -92,12 +92,12 @@ class Node:
         self.state = PersistentState()
         self.desired: Desired | None = None
         self.features: frozenset[str] = frozenset()
-        """What the newest document accepted switches on."""
+        """The features that the newest accepted document enables."""
         self.suspend_timeout_s = -1
-        """After how long without activity the compute is ended, as that document says; <= 0: never,
-        or as is usual."""
+        """How long the compute may be idle before it is ended, as that document says; <= 0: never,
+        or the usual time."""
         self.document_warnings: tuple[str, ...] = ()
-        """What is odd in the newest document."""
+        """What looks wrong in the newest document."""
         self.written: Written | None = None
         self.verdict: Verdict | None = None
         self.sessions_rest: str | None = None
@@ -116,7 +116,7 @@ class Node:
         """Postgres did not start; the reconciler has not dealt with it yet."""
 
     def subscribe(self, observer: Observer) -> None:
-        """Tell *observer* of everything from now on."""
+        """Notify *observer* of all events from now on."""
         self._observers.add(observer)
 
     # The status
@@ -124,8 +124,8 @@ class Node:
     def move(self, event: Event, why: str = "") -> None:
         """Change the status by *event*; *why* goes to the log.
 
-        An event that the table does not allow is logged, counted and dropped: a mistake in the
-        order of two events must not end the daemon, which would take the healing with it.
+        An event that the table does not allow is logged, counted and dropped: a bug in the order of
+        two events must not end the daemon, and with it healing.
         """
         try:
             changed = self._machine.move(event, why)
@@ -138,7 +138,7 @@ class Node:
 
     @property
     def status(self) -> Status:
-        """Where the compute is."""
+        """The status of the compute."""
         return self._machine.status
 
     @property
@@ -158,7 +158,7 @@ class Node:
         self._error = reason
 
     def settle(self, why: str = "") -> None:
-        """Return from an attempt to where the node rests."""
+        """End an attempt: return to `running`, `init` or `failed`."""
         event = settle_event(
             ready=self._postgres.ready,
             in_force=self.state.applied is not None,
@@ -185,7 +185,7 @@ class Node:
         suspicion: Suspicion | None = None,
         force: bool = False,
     ) -> Ticket:
-        """Record that somebody wants the configuration looked at.
+        """Record a request to fetch the configuration.
 
         Raises:
             RequestError: 412, the compute is terminating.
@@ -203,9 +203,9 @@ class Node:
         return ticket
 
     def _start_again(self) -> None:
-        """Let Postgres be started with what is written, which it has not come up with before.
+        """Let Postgres be started with the live file again, after it has failed to.
 
-        An operator may have mended what no document can: a port in use, a full disk.
+        An operator may have repaired what no document can: a port in use, a full disk.
         """
         if self.written is not None and self.start_failure is None:
             self.configured.set()
@@ -228,9 +228,9 @@ class Node:
         await self._carry_out(push, f"{who} pushes a configuration", timeout_s)
 
     async def roll_back(self, *, who: str, old_upstream: bool, timeout_s: float = 300.0) -> None:
-        """Quarantine what is applied, and wait until what was in force before is proven.
+        """Quarantine the applied document, and wait until the one before it is proven.
 
-        *old_upstream*: with its servers, which may be dead; else the newest ones stay.
+        *old_upstream*: also take back its servers, which may be dead; else the newest ones stay.
 
         Raises:
             RequestError: 409 there is nothing to go back to, or superseded; else as `configure`.
@@ -248,7 +248,7 @@ class Node:
         await push.wait(timeout_s)
 
     def terminate(self, mode: str, *, who: str) -> None:
-        """Begin the orderly end; `stopped` tells when it came. *mode*: ``fast``, ``immediate``."""
+        """Begin to terminate; `stopped` is set at the end. *mode*: ``fast``, ``immediate``."""
         event = Event.TERMINATE_FAST if mode == "fast" else Event.TERMINATE_IMMEDIATE
         self.move(event, f"{who} asks for termination")
         if self.push is not None:
@@ -257,7 +257,7 @@ class Node:
         self.wake.set()
 
     def detach(self) -> None:
-        """The source has said for certain that this compute is no longer wanted."""
+        """The source has confirmed that this compute is detached."""
         if self._postgres.running:
             self.exit_code = EXIT_EMPTY
             self.terminate("fast", who="the control plane")
@@ -285,7 +285,7 @@ class Node:
             self.request_drift_check(hurry=True)
 
     def request_drift_check(self, *, hurry: bool = False) -> None:
-        """Have what runs compared with what is written, without asking the source.
+        """Have what runs compared with what is written, without a fetch.
 
         *hurry*: at once, since somebody waits for it (`drift_checks.ended`).
         """
@@ -376,12 +376,12 @@ class Node:
         self.state = self.state.proven(fact, good=good)
 
     def looked(self, verdict: Verdict) -> None:
-        """Show the drift that a look has found which proved nothing."""
+        """Record the drift found by a check that proved nothing."""
         if verdict.shadowed:
             self._judged(verdict)
 
     def _judged(self, verdict: Verdict) -> None:
-        if verdict.blind and self.verdict is not None:  # what was seen last is not over by silence
+        if verdict.blind and self.verdict is not None:  # keep what was seen last
             seen = self.verdict
             verdict = replace(
                 verdict,
