@@ -1,5 +1,6 @@
 """Parts of the reconciler that do nothing, for tests of its loop."""
 
+import asyncio
 from math import inf
 
 from compute_ctl.decisions.apply_plan import ApplyResult
@@ -27,11 +28,11 @@ class NoRecovery:
     """Notes no start."""
 
     def __init__(self) -> None:
-        self.starts = 0
+        self.noted = asyncio.Event()
 
     async def note_start(self) -> None:
-        """Count."""
-        self.starts += 1
+        """Tell the test."""
+        self.noted.set()
 
 
 class NoDrift:

@@ -253,3 +253,16 @@ async def test_an_illegal_event_is_dropped() -> None:
     with suppress(RequestError):
         node.terminate("fast", who="a test")
     assert Status.TERMINATED is node.status
+
+
+async def test_a_failed_start_is_handed_over_once() -> None:
+    """So is a start that is seen: each is taken from the node by one turn."""
+    async with running(IdlePostgres()) as stage:
+        stage.recovery.noted.clear()
+
+        stage.node.start_failed("no", None)
+        stage.node.postgres_ready()
+        await asyncio.wait_for(stage.recovery.noted.wait(), LIMIT_S)
+
+        assert ["no"] == [failure.reason for failure in stage.start_fallback.failures]
+        assert (None, False) == (stage.node.start_failure, stage.node.start_seen)

@@ -1,0 +1,261 @@
+"""One road into force: what is written, what Postgres says of it, and what replaces it."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from compute_ctl.decisions.model import PUSH, Outcome, RequestOrigin, StartFailure
+from compute_ctl.decisions.persistent_state import ClusterIdentity
+from compute_ctl.decisions.proof import Complaint, Proof, Verdict
+from compute_ctl.document.render import RenderContext
+from compute_ctl.document.spec import decode_document
+from compute_ctl.node import Node
+from compute_ctl.node.config_state import ConfigState
+from compute_ctl.reconciler.activation import Activation
+from compute_ctl.reconciler.applier import Applier
+from compute_ctl.reconciler.fallback import Fallback
+from compute_ctl.reconciler.generations import GenerationStore
+from compute_ctl.reconciler.precheck import Precheck
+from compute_ctl.reconciler.rollback import Rollback
+from compute_ctl.reconciler.start_fallback import StartFallback
+from compute_ctl.settings import Deadlines
+from compute_ctl.store.conf_file import ConfFile
+from compute_ctl.store.state_dir import StateDir
+from devstack.document import attached
+from tests.support.clock import FakeClock
+from tests.support.fakes import IdlePostgres
+from tests.unit.node.test_config_state import document
+
+FULL = Verdict(proof=Proof.FULL)
+BAD = Verdict(proof=Proof.NONE, bad=(Complaint(name="work_mem", reason="too small"),))
+
+
+class ScriptedVerifier:
+    """Says of each generation what the test has told it, then that all is well."""
+
+    possible = postgres_exists = True
+    sql_error = ""
+    blocked_on = None
+
+    def __init__(self) -> None:
+        self.verdicts: list[Verdict] = []
+        self.signals = 0
+
+    def signal(self) -> None:
+        """Count a signal."""
+        self.signals += 1
+
+    async def verify(self, *, within_s: float | None = None) -> Verdict:
+        """Say what comes next."""
+        return self.verdicts.pop(0) if self.verdicts else FULL
+
+
+class UncheckedConf(ConfFile):
+    """A live file whose candidates no binary is asked about."""
+
+    def check(self, text: str) -> list[Complaint]:
+        """Find nothing wrong."""
+        return []
+
+
+class Road:
+    """The parts from `Applier` to the files of one node."""
+
+    def __init__(self, folder: Path) -> None:
+        deadlines, clock = Deadlines(), FakeClock()
+        context = RenderContext(attach=True, internal_port=3081, token_file="")
+        self.node = Node(clock=clock, postgres=IdlePostgres())
+        state = StateDir(folder / "state")
+        state.open()
+        self.conf = UncheckedConf(folder / "c.conf", pgdata=folder, pgbin="", attach=True)
+        self.store = GenerationStore(
+            conf=self.conf,
+            state=state,
+            identity=ClusterIdentity(compute_id="c", system_identifier="7", data_dir_inode="1:2"),
+            deadlines=deadlines,
+            nonce=lambda: "0" * 32,
+        )
+        node, store = self.node, self.store
+        config = ConfigState(node=node, clock=clock)
+        self.verifier = ScriptedVerifier()
+        self.activation = activation = Activation(
+            node=node,
+            store=store,
+            config=config,
+            verifier=self.verifier,  # type: ignore[arg-type]  # of it what the road calls
+            deadlines=deadlines,
+        )
+        self.start_fallback = StartFallback(
+            node=node, store=store, config=config, activation=activation, context=context
+        )
+        self.applier = Applier(
+            node=node,
+            store=store,
+            config=config,
+            activation=activation,
+            fallback=Fallback(
+                node=node, store=store, config=config, activation=activation, context=context
+            ),
+            rollback=Rollback(node=node, store=store, config=config, context=context),
+            precheck=Precheck(node=node, store=store, context=context),
+            clock=clock,
+            context=context,
+        )
+
+    async def apply(self, version: int, work_mem: str) -> Outcome:
+        """Push a document; return how it ended."""
+        result = await self.applier.apply(document(version, work_mem=work_mem), source=PUSH)
+        return result.outcome
+
+    @property
+    def live(self) -> str:
+        """The text of the live file."""
+        return self.conf.read() or ""
+
+
+@asynccontextmanager
+async def road(folder: Path) -> AsyncIterator[Road]:
+    """Give the parts, and end their thread."""
+    parts = Road(folder)
+    try:
+        yield parts
+    finally:
+        await parts.store.close(1.0)
+
+
+async def test_a_document_is_written_signalled_and_proven(tmp_path: Path) -> None:
+    """It is applied once Postgres has proven it, and not written again."""
+    async with road(tmp_path) as one:
+        assert Outcome.APPLIED == await one.apply(1, "1MB")
+        assert ("1MB" in one.live, one.node.proven) == (True, True)
+        signals = one.verifier.signals
+
+        assert Outcome.UNCHANGED == await one.apply(1, "1MB")
+        assert signals == one.verifier.signals
+
+
+async def test_what_is_not_proven_is_not_applied(tmp_path: Path) -> None:
+    """Silence is no success; the next attempt signals again."""
+    async with road(tmp_path) as one:
+        one.verifier.verdicts = [Verdict(proof=Proof.NONE)]
+
+        assert Outcome.UNPROVEN == await one.apply(1, "1MB")
+        assert (False, None) == (one.node.proven, one.node.state.applied)
+        assert Outcome.APPLIED == await one.apply(1, "1MB")
+        assert 2 == one.verifier.signals
+
+
+async def test_an_older_document_changes_nothing(tmp_path: Path) -> None:
+    """The floor is the version that is applied."""
+    async with road(tmp_path) as one:
+        await one.apply(2, "2MB")
+
+        assert Outcome.STALE == await one.apply(1, "1MB")
+        assert "2MB" in one.live
+
+
+async def test_a_refused_document_is_replaced_with_the_last_good_rest(tmp_path: Path) -> None:
+    """It is quarantined, and the fallback is written and proven on the same road."""
+    async with road(tmp_path) as one:
+        await one.apply(1, "1MB")
+        one.verifier.verdicts = [BAD]
+
+        assert Outcome.REJECTED == await one.apply(2, "2MB")
+        written = one.node.written
+        assert written is not None
+        assert (True, True) == (written.is_fallback, written.proven)
+        assert "1MB" in one.live
+        assert ["work_mem: too small"] == [it.reason for it in one.node.state.quarantine]
+        signals = one.verifier.signals
+        assert Outcome.REJECTED == await one.apply(2, "2MB")
+        assert signals == one.verifier.signals
+
+
+async def test_a_refused_fallback_is_said(tmp_path: Path) -> None:
+    """Neither runs: the result says so, with both reasons."""
+    async with road(tmp_path) as one:
+        await one.apply(1, "1MB")
+        one.verifier.verdicts = [BAD, BAD]
+
+        result = await one.applier.apply(document(2, work_mem="2MB"), source=PUSH)
+
+        assert result.broken
+        assert "work_mem: too small; the fallback too: work_mem: too small" == result.reason
+
+
+async def test_without_a_good_generation_a_refused_document_stays(tmp_path: Path) -> None:
+    """There is nothing to fall back to."""
+    async with road(tmp_path) as one:
+        one.verifier.verdicts = [BAD]
+
+        result = await one.applier.apply(document(1, work_mem="2MB"), source=PUSH)
+
+        assert (Outcome.REJECTED, True) == (result.outcome, result.broken)
+        assert "2MB" in one.live
+
+
+async def test_a_rollback_that_is_refused_returns_to_what_ran(tmp_path: Path) -> None:
+    """The generation before the one applied is brought back, unless Postgres refuses it."""
+    async with road(tmp_path) as one:
+        await one.apply(1, "1MB")
+        await one.apply(2, "2MB")
+        one.verifier.verdicts = [BAD]
+
+        result = await one.applier.roll_back(old_upstream=False)
+
+        assert Outcome.REJECTED == result.outcome
+        assert "2MB" in one.live
+
+
+async def test_a_rollback_goes_back(tmp_path: Path) -> None:
+    """What was applied is quarantined."""
+    async with road(tmp_path) as one:
+        await one.apply(1, "1MB")
+        await one.apply(2, "2MB")
+
+        result = await one.applier.roll_back(old_upstream=False)
+
+        assert Outcome.APPLIED == result.outcome
+        assert "1MB" in one.live
+        assert 1 == len(one.node.state.quarantine)
+
+
+async def test_the_servers_of_a_document_that_cannot_be_rendered(tmp_path: Path) -> None:
+    """They are used only while Postgres waits for servers."""
+    async with road(tmp_path) as one:
+        await one.apply(1, "1MB")
+        raw = attached(
+            tenant="1" * 32,
+            timeline="2" * 32,
+            pageservers=["postgres://b/"],
+            generation=2,
+            settings={"not a name": "1"},
+        )
+        bad = decode_document(json.dumps(raw).encode())
+        before = one.live
+
+        result = await one.applier.apply(bad, source="file")
+        assert (Outcome.REJECTED, before) == (result.outcome, one.live)
+
+        one.node.request_refresh(who="postgres", source=RequestOrigin.WORKER)
+        result = await one.applier.apply(bad, source="file")
+        assert Outcome.REJECTED == result.outcome
+        assert ("1MB" in one.live, "postgres://b/" in one.live) == (True, True)
+
+
+async def test_a_server_that_does_not_start_gets_an_earlier_generation(tmp_path: Path) -> None:
+    """The first one is quarantined; a failure of what was replaced since is ignored."""
+    async with road(tmp_path) as one:
+        await one.apply(1, "1MB")
+        await one.apply(2, "2MB")
+        written = one.node.written
+        assert written is not None
+
+        await one.start_fallback.handle(StartFailure(reason="no", marker=written.marker))
+        assert "1MB" in one.live
+        assert ["no"] == [it.reason for it in one.node.state.quarantine]
+
+        text = one.live
+        await one.start_fallback.handle(StartFailure(reason="no", marker=written.marker))
+        assert text == one.live
