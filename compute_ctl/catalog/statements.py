@@ -1,8 +1,8 @@
-"""The statements that catalog work is made of. Pure.
+"""The SQL of catalog work. Pure.
 
-Some are queries that return further statements, one a row and built by the server's own `format`
-(like psql's \\gexec): what they act on is only known there. All names are qualified, since the
-session's search_path is pg_catalog alone.
+A text marked "Expanded" is a query that returns further statements, one per row, built by the
+server's own `format` (like psql's \\gexec), because only the server knows the objects concerned.
+All names are qualified, since the session's search_path is pg_catalog alone.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from compute_ctl.errors import CatalogError
 from compute_ctl.sql.quoting import identifier, literal
 
 NEW_ROLE: Final = ("INHERIT", "CREATEROLE", "CREATEDB", "BYPASSRLS", "REPLICATION")
-"""What every role of a document may do, unless its options say otherwise."""
+"""Attributes of a new role, unless its options say otherwise."""
 
 _SCRAM: Final = "SCRAM-SHA-256"
 _MD5: Final = re.compile(r"md5[0-9a-f]{32}")
@@ -26,7 +26,7 @@ _RAW: Final = re.compile(r"""[A-Za-z0-9_.@+-]+|'(?:[^'\\]|'')*'|"(?:[^"]|"")*\""
 
 
 def stored_password(role: Role) -> str | None:
-    """Return the password of *role* as the server would keep it."""
+    """Return the password of *role* as the server stores it."""
     given = role.encrypted_password
     if given is None or given.startswith(_SCRAM) or _MD5.fullmatch(given):
         return given
@@ -34,7 +34,7 @@ def stored_password(role: Role) -> str | None:
 
 
 def create_role(role: Role, *, privileged: str | None) -> str:
-    """Return what creates *role*, as a member of role *privileged* where there is one."""
+    """Return the statement that creates *role*, as a member of *privileged* if that is set."""
     options = _options(role.options, f'role "{role.name}"')
     said = {_attribute(option) for option in options}
     parts = []
@@ -45,7 +45,7 @@ def create_role(role: Role, *, privileged: str | None) -> str:
 
 
 def create_privileged_role(name: str, *, may_replicate: bool, known: Container[str]) -> str:
-    """Return what creates the role that all others join; *known* are the roles that there are."""
+    """Return the statement that creates the role that all others join; *known* roles exist."""
     replication = " REPLICATION" if may_replicate else ""
     statement = f"CREATE ROLE {identifier(name)} CREATEDB CREATEROLE NOLOGIN{replication} BYPASSRLS"
     # PostgreSQL 13 has no such roles.
@@ -54,7 +54,7 @@ def create_privileged_role(name: str, *, may_replicate: bool, known: Container[s
 
 
 def alter_role(role: Role) -> str:
-    """Return what gives an existing *role* its options and password."""
+    """Return the statement that sets options and password of an existing *role*."""
     return f"ALTER ROLE {identifier(role.name)} {_role_tail(role, [])}"
 
 
@@ -74,7 +74,7 @@ def _attribute(option: str) -> str:
 
 
 def create_database(database: Database) -> str:
-    """Return what creates *database*."""
+    """Return the statement that creates *database*."""
     options = [
         option
         for option in _options(database.options, f'database "{database.name}"')
@@ -112,7 +112,7 @@ SELECT format(
     'DROP SUBSCRIPTION %1$I', subname)
 FROM pg_subscription
 WHERE subdbid = (SELECT oid FROM pg_database WHERE datname = current_database())"""
-"""Expanded. Without its slot a subscription goes away even where its publisher is gone."""
+"""Expanded. Without its slot, a subscription can be dropped even if its publisher is gone."""
 
 END_SESSIONS: Final = """\
 SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity
@@ -142,7 +142,7 @@ FROM (
 ) AS one (kind, name, owner, acl), aclexplode(one.acl) AS acl
 WHERE acl.grantee = to_regrole({quoted}) AND acl.grantor <> one.owner
 GROUP BY 1"""
-"""Expanded. DROP OWNED takes back what the owner has granted, not what others have passed on."""
+"""Expanded. DROP OWNED revokes what the owner granted, but not what others granted further."""
 
 REASSIGN_OWNED: Final = "REASSIGN OWNED BY {role} TO {to}; DROP OWNED BY {role}"
 
@@ -151,7 +151,7 @@ SELECT format('ALTER SCHEMA public OWNER TO %I', {owner})
 FROM pg_namespace JOIN pg_roles ON pg_roles.oid = nspowner
 WHERE nspname = 'public' AND (nspowner = 10 OR rolname IN ('cloud_admin', 'zenith_admin'))
     AND rolname <> {owner}"""
-"""Expanded. 10 is the role that initdb made."""
+"""Expanded. 10 is the role that initdb created."""
 
 GRANT_WEB_ACCESS: Final = """\
 SELECT 'GRANT CREATE ON SCHEMA public TO web_access'

@@ -18,13 +18,13 @@ from tests.support.fixtures import PostgresFactory
 @pytest.fixture(scope="module")
 def server(template: Template) -> Iterator[Postgres]:
     """One server for the tests of this file."""
-    with Postgres(template, name="desk") as made:
+    with Postgres(template, name="queries") as made:
         made.configure({"shared_preload_libraries": "pg_stat_statements"})
         yield made.start()
 
 
 def queries(server: Postgres) -> CatalogQueries:
-    """The desk of *server*."""
+    """The queries of *server*."""
     return CatalogQueries(server.dsn(), pg_dump=PgDump(server.dsn(), program=binary("pg_dump")))
 
 

@@ -1,4 +1,4 @@
-"""What a document wants of the catalog, and which wishes are the same."""
+"""What a document wants of the catalog, and which documents ask for the same."""
 
 from typing import Any
 
