@@ -228,6 +228,10 @@ class Wire(Struct, frozen=True):
     compute_ctl_config: ComputeCtlConfig
 
 
+# Built now: threads that build the tables of these types at the same time crash msgspec.
+msgspec.json.Decoder(Wire)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Document:
     """A document that could be read."""
