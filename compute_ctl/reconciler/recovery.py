@@ -45,6 +45,7 @@ class Recovery:
             StoreError: the live file cannot be read.
         """
         state = await self._store.load()
+        self._config.restore(state, None)
         attempts = await self._store.last_attempt()
         live = await self._store.live()
         start = decide_start(live=live, state=state)
