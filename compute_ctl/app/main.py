@@ -14,9 +14,9 @@ import random
 import signal
 from collections.abc import Callable
 from contextlib import suppress
-from importlib.metadata import version
 from typing import Final
 
+from compute_ctl import __version__
 from compute_ctl.app.assembly import Assembly, SystemClock
 from compute_ctl.app.folder_watch import FolderWatch
 from compute_ctl.app.supervisor import Supervisor
@@ -120,7 +120,7 @@ class _App:
                 node=node,
                 receiver=source,
                 clock=clock,
-                version=version("compute-refresh"),
+                version=__version__,
                 jitter=random.SystemRandom().random,
             )
             node.subscribe(reporter)

@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 import click
 from click.shell_completion import CompletionItem
 
+from compute_ctl import __version__
 from compute_ctl.cli import diff, explain, files, hints
 from compute_ctl.cli.client import DaemonResponse, Target, ask, not_compute_ctl
 from compute_ctl.cli.exit_codes import (
@@ -84,7 +85,7 @@ def _target(
 
 
 @click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="compute-refresh", prog_name=PROGRAM)
+@click.version_option(__version__, prog_name=PROGRAM)
 def cli() -> None:
     """Keep a Postgres on the configuration it should run with."""
 
