@@ -26,7 +26,6 @@ LONG_FILES = {
     "compute_ctl/document/spec.py": TO_SPLIT,
     "compute_ctl/node/node.py": TO_SPLIT,
     "compute_ctl/reconciler/generations.py": TO_SPLIT,
-    "compute_ctl/sources/control_plane.py": TO_SPLIT,
     "tests/e2e/test_sources.py": TO_SPLIT,
     "tests/mutations/catalog.py": TABLE,
     "tests/pg/test_failures.py": TO_SPLIT,

@@ -289,16 +289,16 @@ MUTATIONS: Final = (
     ),
     Mutation(
         name="no deadline for a fetch",
-        file="compute_ctl/sources/control_plane.py",
-        old="aiohttp.ClientTimeout(total=total, connect=self._connect_timeout_s)",
+        file="compute_ctl/sources/http_client.py",
+        old="aiohttp.ClientTimeout(total=total_s, connect=self._connect_timeout_s)",
         new="aiohttp.ClientTimeout(total=None)",
         tests=("tests/unit/sources/test_control_plane.py", "-k", "silence_has_an_end"),
     ),
     Mutation(
         name="dead connections used again",
-        file="compute_ctl/sources/control_plane.py",
-        old="            if session is self._session and not",
-        new="            if session is None and not",
+        file="compute_ctl/sources/http_client.py",
+        old="            if reset_on_timeout and session is self._session and not",
+        new="            if reset_on_timeout and session is None and not",
         tests=("tests/unit/sources/test_control_plane_connections.py",),
     ),
     Mutation(
@@ -382,6 +382,20 @@ MUTATIONS: Final = (
         old="    if _LOCAL_HOST.fullmatch(hosts[0].strip()) is None:\n",
         new="    if not hosts:\n",
         tests=("tests/daemon/test_http_server.py", "-k", "host"),
+    ),
+    Mutation(
+        name="a dead control plane asked again and again",
+        file="compute_ctl/sources/control_plane.py",
+        old="                    self._addresses.rotate(-1)\n",
+        new="                    pass\n",
+        tests=("tests/unit/sources/test_control_plane_addresses.py", "-k", "unreachable"),
+    ),
+    Mutation(
+        name="a report ends the long poll",
+        file="compute_ctl/sources/control_plane.py",
+        old="reset_on_timeout=False,",
+        new="reset_on_timeout=True,",
+        tests=("tests/unit/sources/test_control_plane_reports.py",),
     ),
     Mutation(
         name="token in an error",

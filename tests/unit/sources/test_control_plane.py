@@ -10,8 +10,9 @@ from aiohttp import web
 
 from compute_ctl.errors import FetchError, SettingsError
 from compute_ctl.ports import Fetched, FetchStatus
-from compute_ctl.sources.control_plane import MAX_BYTES, ControlPlane
+from compute_ctl.sources.control_plane import ControlPlane
 from compute_ctl.sources.http_answer import retry_after
+from compute_ctl.sources.http_client import MAX_BYTES
 
 TOKEN = "s3cret-token"
 ATTACHED = b'{"status": "attached", "spec": {"a": 1}, "compute_ctl_config": {}}'

@@ -1,0 +1,180 @@
+"""HTTP requests to a control plane: one connection pool, and one kind of error for all that fails.
+
+Redirects are not followed, proxies of the environment not used, bodies not decompressed and never
+longer than MAX_BYTES.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import aiohttp
+from yarl import URL
+
+from compute_ctl.document.spec import MAX_DOCUMENT_BYTES
+from compute_ctl.errors import SettingsError
+from compute_ctl.sources.connections import (
+    connection_error,
+    keepalive_socket_factory,
+    system_words,
+)
+from compute_ctl.sources.http_answer import status_text
+
+MAX_BYTES: Final = MAX_DOCUMENT_BYTES
+MAX_CONNECTIONS: Final = 4
+"""To each address: a long poll, a fetch and a report at the same time, and one to spare."""
+
+
+@dataclass(eq=False, slots=True)
+class RefusedError(Exception):
+    """Why one address gave no usable answer."""
+
+    reason: str
+    retry_after_s: float | None = None
+    lasting: bool = False
+    """See `FetchError`."""
+    unavailable: bool = False
+    """Another address may answer: it could not be reached, hung up or said 503."""
+    blameless: bool = False
+    """It has answered for itself, so it is the one to ask again."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HttpAnswer:
+    """What came back."""
+
+    status: int
+    headers: Mapping[str, str]
+    """Names in any case."""
+    body: bytes
+
+
+class HttpClient:
+    """Connections with one bearer token; use it in one event loop, and close it there."""
+
+    def __init__(
+        self,
+        *,
+        token: str,
+        tls: bool,
+        ca: Path | None,
+        connect_timeout_s: float,
+        on_request: Callable[[str, str], None],
+    ) -> None:
+        """*tls*: one of the addresses is https; *ca*: a PEM file of the authorities to trust.
+
+        *on_request* gets (rpc, status such as ``200 OK``, or ``unknown``) of each request.
+
+        Raises:
+            SettingsError: no header can carry the token.
+        """
+        if not (token.isascii() and token.isprintable()):
+            raise SettingsError("the control plane's token has characters no header can carry")
+        self._headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
+        if token:
+            self._headers["Authorization"] = f"Bearer {token}"
+        self._tls = tls
+        self._ca = ca
+        self._connect_timeout_s = connect_timeout_s
+        self._on_request = on_request
+        self._session: aiohttp.ClientSession | None = None
+
+    async def close(self) -> None:
+        """Close the connections; the next request would open new ones."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def request(
+        self,
+        method: str,
+        url: str,
+        *,
+        rpc: str,
+        total_s: float,
+        headers: Mapping[str, str],
+        body: bytes | None = None,
+        reset_on_timeout: bool = True,
+    ) -> HttpAnswer:
+        """Send one request; *total_s* bounds it. *rpc*: what `on_request` shall call it.
+
+        *reset_on_timeout*: where it is not answered in time, all connections are closed, since
+        where one has died unnoticed the others have too.
+
+        Raises:
+            RefusedError: there was no answer.
+        """
+        status = "unknown"
+        session: aiohttp.ClientSession | None = None
+        try:
+            session = self._connected()
+            async with session.request(
+                method,
+                URL(url, encoded=True),
+                headers={**self._headers, **headers},
+                data=body,
+                timeout=aiohttp.ClientTimeout(total=total_s, connect=self._connect_timeout_s),
+                allow_redirects=False,
+            ) as response:
+                status = status_text(response.status)
+                return HttpAnswer(
+                    status=response.status, headers=response.headers, body=await _body(response)
+                )
+        except TimeoutError as error:
+            connecting = isinstance(error, aiohttp.ConnectionTimeoutError)
+            if reset_on_timeout and session is self._session and not connecting:
+                await self.close()
+            raise RefusedError("no answer in time", unavailable=connecting) from error
+        except aiohttp.ClientConnectorError as error:
+            if isinstance(error, aiohttp.ClientConnectorCertificateError):
+                await self.close()  # the authorities are read again: somebody may replace the file
+            raise RefusedError(connection_error(error), unavailable=True) from error
+        except aiohttp.ServerDisconnectedError as error:
+            reason = "it closed the connection without an answer"
+            raise RefusedError(reason, unavailable=True) from error
+        except aiohttp.ClientOSError as error:
+            reason = f"the connection broke: {system_words(error)}"
+            raise RefusedError(reason, unavailable=True) from error
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise RefusedError(str(error) or type(error).__name__) from error
+        finally:
+            self._on_request(rpc, status)
+
+    def _connected(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(
+                    ssl=self._trust(),
+                    limit_per_host=MAX_CONNECTIONS,
+                    socket_factory=keepalive_socket_factory(self._connect_timeout_s),
+                ),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                trust_env=False,
+            )
+        return self._session
+
+    def _trust(self) -> ssl.SSLContext | bool:
+        if not self._tls:
+            return True
+        try:
+            return ssl.create_default_context(cafile=self._ca)
+        except OSError as error:  # ssl.SSLError is one
+            raise RefusedError(f'could not read authorities "{self._ca}": {error}') from error
+
+
+async def _body(response: aiohttp.ClientResponse) -> bytes:
+    if response.headers.get("Content-Encoding", "identity") != "identity":
+        raise RefusedError("the answer is compressed, which nobody asked for")
+    parts = []
+    size = 0
+    async for part in response.content.iter_any():
+        size += len(part)
+        if size > MAX_BYTES:
+            raise RefusedError(f"the answer is longer than {MAX_BYTES} bytes")
+        parts.append(part)
+    return b"".join(parts)
