@@ -22,7 +22,6 @@ ASSEMBLY = "a list of what is built, in order, without a branch"
 TABLE = "a table: one line a row"
 
 LONG_FILES = {
-    "compute_ctl/decisions/model.py": TO_SPLIT,
     "compute_ctl/document/spec.py": TO_SPLIT,
     "compute_ctl/node/node.py": TO_SPLIT,
     "compute_ctl/reconciler/generations.py": TO_SPLIT,

@@ -11,9 +11,13 @@ from typing import Final
 
 from msgspec import Struct, field
 
-from compute_ctl.decisions.model import Desired, Snapshot, Suspected
+from compute_ctl.decisions.model import (
+    Desired,
+    Suspected,
+)
 from compute_ctl.decisions.persistent_state import GenerationRef
 from compute_ctl.decisions.proof import Proof
+from compute_ctl.decisions.snapshot import Snapshot
 from compute_ctl.document.versions import Version
 from compute_ctl.redact import redact
 

@@ -10,7 +10,7 @@ from typing import Final, Protocol, TypeVar
 import msgspec
 from msgspec import Struct
 
-from compute_ctl.decisions.model import Snapshot
+from compute_ctl.decisions.snapshot import Snapshot
 from compute_ctl.errors import RequestError
 from compute_ctl.http.responses import encode
 from compute_ctl.http.startup import Startup

@@ -17,11 +17,11 @@ from compute_ctl.decisions.model import (
     CatalogRun,
     Desired,
     Outcome,
-    Snapshot,
     Ticket,
 )
 from compute_ctl.decisions.persistent_state import GenerationRef, Quarantined
 from compute_ctl.decisions.proof import Complaint
+from compute_ctl.decisions.snapshot import Snapshot
 from compute_ctl.decisions.transitions import Status
 from compute_ctl.http.responses import (
     ConfigView,

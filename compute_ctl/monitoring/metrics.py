@@ -29,8 +29,8 @@ from compute_ctl.decisions.model import (
     CatalogRun,
     Outcome,
     RequestOrigin,
-    Snapshot,
 )
+from compute_ctl.decisions.snapshot import Snapshot
 from compute_ctl.decisions.transitions import Event, Status
 from compute_ctl.monitoring.neon_metrics import NeonMetrics
 

@@ -12,7 +12,11 @@ from typing import Final
 from prometheus_client import CollectorRegistry, Counter, Gauge
 from prometheus_client.core import GaugeMetricFamily, Metric
 
-from compute_ctl.decisions.model import CatalogRun, RequestOrigin, Snapshot
+from compute_ctl.decisions.model import (
+    CatalogRun,
+    RequestOrigin,
+)
+from compute_ctl.decisions.snapshot import Snapshot
 
 Installed = tuple[str, str, bool]
 """Name and version of an extension, and whether the superuser that initdb made owns it."""

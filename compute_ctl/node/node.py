@@ -24,7 +24,6 @@ from compute_ctl.decisions.model import (
     Outcome,
     ReportStatus,
     RequestOrigin,
-    Snapshot,
     StartFailure,
     Suspicion,
     Ticket,
@@ -33,6 +32,7 @@ from compute_ctl.decisions.model import (
 from compute_ctl.decisions.persistent_state import PersistentState, is_same
 from compute_ctl.decisions.proof import Proof, Verdict
 from compute_ctl.decisions.reload_errors import ReloadError
+from compute_ctl.decisions.snapshot import Snapshot
 from compute_ctl.decisions.transitions import RESTING, TERMINATING, Event, Status, settle_event
 from compute_ctl.document.generation import Marker
 from compute_ctl.document.spec import ComputeCtlConfig, decode_document

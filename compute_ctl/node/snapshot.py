@@ -5,8 +5,12 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
-from compute_ctl.decisions.model import Snapshot, Suspected, Suspicion
+from compute_ctl.decisions.model import (
+    Suspected,
+    Suspicion,
+)
 from compute_ctl.decisions.proof import Proof, Verdict
+from compute_ctl.decisions.snapshot import Snapshot
 from compute_ctl.document.conninfo import parse
 from compute_ctl.document.spec_sources import CONNSTRING, PRIMARY
 from compute_ctl.errors import SpecError

@@ -102,8 +102,7 @@ class HttpClient:
     ) -> HttpAnswer:
         """Send one request; *total_s* bounds it. *rpc*: what `on_request` shall call it.
 
-        *reset_on_timeout*: where it is not answered in time, all connections are closed, since
-        where one has died unnoticed the others have too.
+        *reset_on_timeout*: silence closes all connections: where one has died, others have too.
 
         Raises:
             RefusedError: there was no answer.
@@ -121,26 +120,13 @@ class HttpClient:
                 allow_redirects=False,
             ) as response:
                 status = status_text(response.status)
-                return HttpAnswer(
-                    status=response.status, headers=response.headers, body=await _body(response)
-                )
-        except TimeoutError as error:
-            connecting = isinstance(error, aiohttp.ConnectionTimeoutError)
-            if reset_on_timeout and session is self._session and not connecting:
+                return await _read(response)
+        except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
+            if _is_silence(error) and reset_on_timeout and session is self._session:
                 await self.close()
-            raise RefusedError("no answer in time", unavailable=connecting) from error
-        except aiohttp.ClientConnectorError as error:
-            if isinstance(error, aiohttp.ClientConnectorCertificateError):
+            elif isinstance(error, aiohttp.ClientConnectorCertificateError):
                 await self.close()  # the authorities are read again: somebody may replace the file
-            raise RefusedError(connection_error(error), unavailable=True) from error
-        except aiohttp.ServerDisconnectedError as error:
-            reason = "it closed the connection without an answer"
-            raise RefusedError(reason, unavailable=True) from error
-        except aiohttp.ClientOSError as error:
-            reason = f"the connection broke: {system_words(error)}"
-            raise RefusedError(reason, unavailable=True) from error
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise RefusedError(str(error) or type(error).__name__) from error
+            raise _refused(error) from error
         finally:
             self._on_request(rpc, status)
 
@@ -167,7 +153,26 @@ class HttpClient:
             raise RefusedError(f'could not read authorities "{self._ca}": {error}') from error
 
 
-async def _body(response: aiohttp.ClientResponse) -> bytes:
+def _is_silence(error: Exception) -> bool:
+    """Whether a connected peer has not answered."""
+    timeout = isinstance(error, TimeoutError)
+    return timeout and not isinstance(error, aiohttp.ConnectionTimeoutError)
+
+
+def _refused(error: Exception) -> RefusedError:
+    """Return what an error of the connection means."""
+    if isinstance(error, TimeoutError):
+        return RefusedError("no answer in time", unavailable=not _is_silence(error))
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return RefusedError(connection_error(error), unavailable=True)
+    if isinstance(error, aiohttp.ServerDisconnectedError):
+        return RefusedError("it closed the connection without an answer", unavailable=True)
+    if isinstance(error, aiohttp.ClientOSError):
+        return RefusedError(f"the connection broke: {system_words(error)}", unavailable=True)
+    return RefusedError(str(error) or type(error).__name__)
+
+
+async def _read(response: aiohttp.ClientResponse) -> HttpAnswer:
     if response.headers.get("Content-Encoding", "identity") != "identity":
         raise RefusedError("the answer is compressed, which nobody asked for")
     parts = []
@@ -177,4 +182,4 @@ async def _body(response: aiohttp.ClientResponse) -> bytes:
         if size > MAX_BYTES:
             raise RefusedError(f"the answer is longer than {MAX_BYTES} bytes")
         parts.append(part)
-    return b"".join(parts)
+    return HttpAnswer(status=response.status, headers=response.headers, body=b"".join(parts))

@@ -297,8 +297,8 @@ MUTATIONS: Final = (
     Mutation(
         name="dead connections used again",
         file="compute_ctl/sources/http_client.py",
-        old="            if reset_on_timeout and session is self._session and not",
-        new="            if reset_on_timeout and session is None and not",
+        old="reset_on_timeout and session is self._session:",
+        new="reset_on_timeout and session is None:",
         tests=("tests/unit/sources/test_control_plane_connections.py",),
     ),
     Mutation(

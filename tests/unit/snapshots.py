@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 
-from compute_ctl.decisions.model import Snapshot
+from compute_ctl.decisions.snapshot import Snapshot
 from compute_ctl.decisions.transitions import Status
 
 NOTHING = Snapshot(

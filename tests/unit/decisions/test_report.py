@@ -10,13 +10,13 @@ from compute_ctl.decisions.model import (
     Attempt,
     Desired,
     Outcome,
-    Snapshot,
     Suspected,
     Suspicion,
 )
 from compute_ctl.decisions.persistent_state import GenerationRef
 from compute_ctl.decisions.proof import PendingRestart, Proof
 from compute_ctl.decisions.report import MAX_SUSPICIONS, Report, report_of
+from compute_ctl.decisions.snapshot import Snapshot
 from compute_ctl.document.versions import Version
 from tests.unit.snapshots import NOTHING
 

@@ -10,12 +10,12 @@ from compute_ctl.decisions.model import (
     CatalogRun,
     Desired,
     Outcome,
-    Snapshot,
     Suspicion,
     Ticket,
 )
 from compute_ctl.decisions.persistent_state import GenerationRef, Quarantined
 from compute_ctl.decisions.proof import Complaint, PendingRestart, Proof
+from compute_ctl.decisions.snapshot import Snapshot
 from compute_ctl.decisions.transitions import Status
 from compute_ctl.document.versions import Version
 from compute_ctl.http.responses import encode

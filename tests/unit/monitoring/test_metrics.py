@@ -12,10 +12,10 @@ from compute_ctl.decisions.model import (
     Desired,
     Outcome,
     RequestOrigin,
-    Snapshot,
 )
 from compute_ctl.decisions.persistent_state import GenerationRef
 from compute_ctl.decisions.proof import Complaint
+from compute_ctl.decisions.snapshot import Snapshot
 from compute_ctl.decisions.transitions import Status
 from compute_ctl.monitoring.metrics import Metrics
 from tests.unit.snapshots import NOTHING
