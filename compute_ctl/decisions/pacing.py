@@ -90,18 +90,18 @@ class Pacing:
 
     def due(self) -> Due:
         """Return when the next fetch is due, and why."""
-        patient = min(self._wishes(), key=lambda wish: wish.at)
+        patient = min(self._reasons_to_fetch(), key=lambda reason: reason.at)
         if self.retry_after_until is not None:
             patient = replace(patient, at=max(patient.at, self.retry_after_until))
-        wishes = [patient]
+        reasons = [patient]
         if self.forced_at is not None:
-            wishes.append(Due(at=self.forced_at, why=Why.FORCED))
-        due = min(wishes, key=lambda wish: wish.at)
+            reasons.append(Due(at=self.forced_at, why=Why.FORCED))
+        due = min(reasons, key=lambda reason: reason.at)
         if self.last_fetch_at is None:
             return due
         return replace(due, at=max(due.at, self.last_fetch_at + self.min_interval))
 
-    def _wishes(self) -> Iterator[Due]:
+    def _reasons_to_fetch(self) -> Iterator[Due]:
         yield Due(at=self.next_tick_at, why=Why.TICK)
         if self.operator_at is not None:
             yield Due(at=self.operator_at, why=Why.OPERATOR)

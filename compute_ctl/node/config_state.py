@@ -162,7 +162,7 @@ class ConfigState:
         self.desire(document, "rollback")
 
     def remember_pull(self, document: Document, source: str) -> None:
-        """Remember the last document of *source*, so that it is no news the next time."""
+        """Remember the last document of *source*, so that the same one is not applied again."""
         last_pull = self._node.state.last_pull | {source: document.content_sha256}
         self._node.state = msgspec.structs.replace(self._node.state, last_pull=last_pull)
 

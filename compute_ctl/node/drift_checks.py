@@ -20,14 +20,14 @@ class DriftChecks:
         self.due_at = inf
         """When the next one may begin; infinity: none is requested."""
         self._last_at = -inf
-        self._nobody_waits = asyncio.Event()
-        self._nobody_waits.set()
+        self._none_awaited = asyncio.Event()
+        self._none_awaited.set()
 
     def want(self, now: float, *, hurry: bool = False) -> None:
         """Request a check; *hurry*: somebody waits for it."""
         self.due_at = min(self.due_at, now if hurry else max(now, self._last_at + PAUSE_S))
         if hurry:
-            self._nobody_waits.clear()
+            self._none_awaited.clear()
 
     def begin(self, now: float) -> None:
         """A check begins; it serves all requests so far."""
@@ -36,11 +36,11 @@ class DriftChecks:
     def end(self) -> None:
         """A check has ended, and its result is recorded."""
         if self.due_at == inf:
-            self._nobody_waits.set()
+            self._none_awaited.set()
 
     async def ended(self, within_s: float) -> None:
         """Wait for a check requested in a hurry, but no longer than *within_s*."""
         try:
-            await asyncio.wait_for(self._nobody_waits.wait(), within_s)
+            await asyncio.wait_for(self._none_awaited.wait(), within_s)
         except TimeoutError:
             return

@@ -240,7 +240,7 @@ class Reconciler:
         return result
 
     async def _unchanged(self) -> ApplyResult:
-        """There is no news; what is written but not proven may be provable by now."""
+        """The source has nothing new; what is written may be provable by now."""
         if self._node.written is None or self._node.proven:
             return ApplyResult(outcome=Outcome.UNCHANGED)
         return await self._applier.verify_again()

@@ -97,9 +97,7 @@ async def test_failure_is_told_and_tried_again(server: Postgres) -> None:
 
 
 @pytest.mark.parametrize("instead", [{}, {"skip_pg_catalog_updates": True}])
-async def test_failure_is_forgotten_with_its_wish(
-    server: Postgres, instead: dict[str, Any]
-) -> None:
+async def test_failure_is_forgotten_with_its_job(server: Postgres, instead: dict[str, Any]) -> None:
     """Why work failed is no news any more once a document does not want it."""
     cluster = {"databases": [{"name": "never", "owner": "nobody_there"}]}
     target = decode_document(msgspec.json.encode({"spec": {"cluster": cluster}}))
@@ -126,7 +124,7 @@ async def test_nothing_wanted(server: Postgres, spec: dict[str, Any]) -> None:
         )
 
 
-async def test_newer_wish_takes_its_place(server: Postgres) -> None:
+async def test_newer_job_takes_its_place(server: Postgres) -> None:
     """Whoever waits for an older document hears that it is superseded."""
     async with staged(server) as fixture:
         old, new = document("older"), document("newer")
