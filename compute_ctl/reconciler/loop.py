@@ -146,7 +146,10 @@ class Reconciler:
         return ended is not None
 
     async def _finish_drift_check(self) -> bool:
-        """Handle a drift check that has ended; return whether that was work."""
+        """Handle a drift check that has ended; return whether one had.
+
+        What it found is saved meanwhile, so a push may have come: the turn has to begin anew.
+        """
         if not self._drift.ended:
             return False
         begun = self._clock.monotonic(), self._clock.wall()
@@ -154,7 +157,7 @@ class Reconciler:
             result = await self._drift.finish()
         if result is None:
             self._pushes.proven()
-            return False
+            return True
         self._attempts.begin()
         self._attempts.end(begun, result, who=LOOK, served=self._node.requests.served)
         self._leave(result)
