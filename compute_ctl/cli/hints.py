@@ -102,7 +102,7 @@ FETCH_HINTS: Final[Hints] = (
         + _PUSH,
     ),
 )
-"""By the reason why a source gave no document."""
+"""Hints by the reason why no document could be fetched."""
 WRITE_HINTS: Final[Hints] = (
     (
         "No space left on device|[Qq]uota exceeded",

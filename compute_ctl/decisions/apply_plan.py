@@ -67,7 +67,7 @@ class ApplyResult:
     excused: bool = False
     """Not proven only because Postgres does not run."""
     refused: tuple[Complaint, ...] = ()
-    """What Postgres refuses of what is in the live file."""
+    """Settings of the live file that Postgres refuses."""
 
 
 def classify(

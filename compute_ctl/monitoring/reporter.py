@@ -29,7 +29,7 @@ PAUSE_S: Final = 0.1
 SETTLE_S: Final = 0.02
 """From a change to its report: the fetch goes out first, and what follows at once is in it."""
 LOOK_S: Final = 1.0
-"""Between two looks for a change of which nobody tells, such as the end of a suspicion."""
+"""Between two checks for a change that causes no event, such as the end of a suspicion."""
 RETRY_MAX_S: Final = 30.0
 """The longest pause after reports that were not taken."""
 
@@ -59,23 +59,23 @@ class Reporter(SilentObserver):
         self._failures = 0
 
     def on_move(self, old: Status, new: Status, why: str) -> None:
-        """Look whether there is something to report."""
+        """Check for something to report."""
         self._changed.set()
 
     def on_attempt(self, attempt: Attempt) -> None:
-        """Look whether there is something to report."""
+        """Check for something to report."""
         self._changed.set()
 
     def on_refresh_request(self, source: RequestOrigin) -> None:
-        """Look whether there is something to report."""
+        """Check for something to report."""
         self._changed.set()
 
     def on_ack(self, answer: AckAnswer) -> None:
-        """Look whether there is something to report."""
+        """Check for something to report."""
         self._changed.set()
 
     async def run(self) -> None:
-        """Report for ever."""
+        """Send reports until cancelled."""
         while True:
             await self._wait(LOOK_S)
             if not self._receiver.wants_reports:

@@ -26,7 +26,7 @@ from compute_ctl.settings import Deadlines
 logger = logging.getLogger(__name__)
 
 PAGES_FIRST_S = 0.02
-"""After trouble the processors belong to the queries that heal."""
+"""Pause after a reload that ends trouble, so that waiting queries get the processors first."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -51,7 +51,7 @@ class Precheck:
         """Content hash of the document that `warn` was called with last."""
 
     async def warn(self, document: Document) -> None:
-        """Show the warnings about *document*; log those that the last one had not."""
+        """Show the warnings about *document*, and log those that are new."""
         if document.content_sha256 == self._warned_of:
             return
         self._warned_of = document.content_sha256

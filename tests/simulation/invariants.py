@@ -62,7 +62,7 @@ class Invariants:
         self._allowed: deque[float] = deque()
         """When each fetch was allowed that is no part of the steady pace."""
         self._starts: deque[float] = deque()
-        """When a server was started lately, successfully or not."""
+        """Times of the latest attempts to start the server."""
         self._suspected: float | None = None
         self._leave_alone_until = 0.0
         self._last_plain = -1.0
