@@ -47,6 +47,9 @@ class NoDrift:
     def drop(self) -> None:
         """Have nothing to give up."""
 
+    async def finish(self) -> None:
+        """Find nothing."""
+
     async def after_fetch(self, result: ApplyResult, *, asked: bool) -> ApplyResult:
         """Find nothing."""
         return result

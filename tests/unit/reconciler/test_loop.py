@@ -77,6 +77,7 @@ class Running:
     def __init__(self, postgres: AbsentPostgres) -> None:
         self.source, self.applier, self.observed = HeldSource(), GoodApplier(), Observed()
         self.recovery, self.start_fallback = NoRecovery(), StartFallbackStub()
+        self.drift = NoDrift()
         self.clock = FakeClock()
         self.node = Node(clock=self.clock, postgres=postgres)
         self.node.subscribe(self.observed)
@@ -87,7 +88,7 @@ class Running:
         self.reconciler = Reconciler(
             fetcher=Fetcher(self.source),
             applier=self.applier,  # type: ignore[arg-type]  # of it what the loop calls
-            drift=NoDrift(),  # type: ignore[arg-type]  # of it what the loop calls
+            drift=self.drift,  # type: ignore[arg-type]  # of it what the loop calls
             recovery=self.recovery,  # type: ignore[arg-type]  # of it what the loop calls
             start_fallback=self.start_fallback,  # type: ignore[arg-type]  # of it what the loop calls
             pushes=Pushes(node=self.node, catalog=None),
@@ -266,3 +267,25 @@ async def test_a_failed_start_is_handed_over_once() -> None:
 
         assert ["no"] == [failure.reason for failure in stage.start_fallback.failures]
         assert (None, False) == (stage.node.start_failure, stage.node.start_seen)
+
+
+async def test_push_meets_the_end_of_a_drift_check(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The push comes while the check's result is saved and a fetch is due: it goes first."""
+    async with running(IdlePostgres()) as stage:
+        pushed: list[asyncio.Task[None]] = []
+
+        async def finish() -> None:
+            stage.drift.ended = False
+            pushed.append(push(stage))
+            while stage.node.push is None:  # noqa: ASYNC110 (turns of the loop are what is waited for)
+                await asyncio.sleep(0)
+
+        monkeypatch.setattr(stage.drift, "finish", finish)
+        stage.drift.ended, stage.clock.now = True, stage.clock.now + 10.0
+        stage.node.request_refresh(who="a test", source=RequestOrigin.OPERATOR)
+        async with asyncio.timeout(LIMIT_S):
+            while not pushed:  # noqa: ASYNC110 (as above)
+                await asyncio.sleep(0)
+        await stage.ended(pushed[0])
+
+        assert [] == stage.observed.illegal
