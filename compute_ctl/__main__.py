@@ -11,7 +11,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from compute_ctl import log
+from compute_common import log
+from compute_common.errors import ComputeError, SettingsError
 from compute_ctl.cli.exit_codes import (
     COMPLETION_VARIABLE,
     EXIT_FAILED,
@@ -19,7 +20,6 @@ from compute_ctl.cli.exit_codes import (
     PROGRAM,
     print_error,
 )
-from compute_ctl.errors import ComputeError, SettingsError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from compute_ctl.system.unix_path import PATH_LIMIT
+from compute_common.system.unix_path import PATH_LIMIT
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-PYTHON = ("bench", "compute_ctl", "devstack", "pg_hook", "tests", "tools")
+PRODUCT = ("compute_common", "compute_ctl", "control_plane")
+PYTHON = (*PRODUCT, "bench", "devstack", "pg_hook", "tests", "tools")
 C = ("bench", "extension", "pg_hook", "tests")
 FILE_LINES = {".py": 300, ".c": 500, ".h": 500}
 FUNCTION_LINES = {".py": 40, ".c": 80, ".h": 80}
@@ -22,7 +23,7 @@ ASSEMBLY = "a list of what is built, in order, without a branch"
 TABLE = "a table: one line a row"
 
 LONG_FILES = {
-    "compute_ctl/document/spec.py": TO_SPLIT,
+    "compute_common/document/spec.py": TO_SPLIT,
     "compute_ctl/node/node.py": TO_SPLIT,
     "compute_ctl/reconciler/generations.py": TO_SPLIT,
     "tests/e2e/test_sources.py": TO_SPLIT,
@@ -101,15 +102,16 @@ def long_functions() -> Iterator[tuple[str, str]]:
 
 
 def same_names() -> Iterator[tuple[str, str]]:
-    """Each class name of compute_ctl that is defined more than once."""
-    defined = defaultdict(list)
-    for path in files(("compute_ctl",), ".py"):
-        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-            if isinstance(node, ast.ClassDef):
-                defined[node.name].append(f"{path.relative_to(ROOT)}:{node.lineno}")
-    for name, places in sorted(defined.items()):
-        if len(places) > 1:
-            yield name, f"is defined in {' and '.join(places)}"
+    """Each class name that a package defines more than once."""
+    for package in PRODUCT:
+        defined = defaultdict(list)
+        for path in files((package,), ".py"):
+            for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+                if isinstance(node, ast.ClassDef):
+                    defined[node.name].append(f"{path.relative_to(ROOT)}:{node.lineno}")
+        for name, places in sorted(defined.items()):
+            if len(places) > 1:
+                yield name, f"is defined in {' and '.join(places)}"
 
 
 def bare_ignores() -> Iterator[str]:

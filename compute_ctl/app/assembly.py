@@ -9,6 +9,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+from compute_common.errors import SettingsError
 from compute_ctl.app.reconciler_parts import ReconcilerParts, build_reconciler
 from compute_ctl.catalog import CatalogQueries, CatalogReconciler
 from compute_ctl.catalog.overrides import SizeLimitOverride, SubscriberOverride
@@ -18,7 +19,6 @@ from compute_ctl.decisions.persistent_state import ClusterIdentity
 from compute_ctl.document.conninfo import parse as parse_conninfo
 from compute_ctl.document.limits import Limits
 from compute_ctl.document.render import RenderContext
-from compute_ctl.errors import SettingsError
 from compute_ctl.http import HttpServer
 from compute_ctl.http.api import Api
 from compute_ctl.http.auth import TokenAuthenticator

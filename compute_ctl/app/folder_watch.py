@@ -11,8 +11,9 @@ import asyncio
 import logging
 from typing import Final
 
+from compute_common.errors import SettingsError
 from compute_ctl.decisions.model import RequestOrigin
-from compute_ctl.errors import SettingsError, StoreError
+from compute_ctl.errors import StoreError
 from compute_ctl.http import HttpServer
 from compute_ctl.node import Node
 from compute_ctl.reconciler.generations import GenerationStore

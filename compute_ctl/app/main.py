@@ -16,6 +16,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
+from compute_common.system.blocking_worker import BlockingWorker, exit_within
+from compute_common.system.file_limit import raise_file_limit
+from compute_common.system.sd_notify import READY, STOPPING, Notifier
 from compute_ctl import __version__
 from compute_ctl.app.assembly import Assembly, SystemClock
 from compute_ctl.app.folder_watch import FolderWatch
@@ -32,14 +35,11 @@ from compute_ctl.monitoring.watchdog import Watchdog
 from compute_ctl.node import Node
 from compute_ctl.postgres import Attached, Events, Supervised
 from compute_ctl.postgres.identity import major_version
+from compute_ctl.privileges import become_owner, hide_memory
 from compute_ctl.settings import Settings
 from compute_ctl.sources.control_plane import ControlPlane
 from compute_ctl.store.pgdata_lock import lock_pgdata
 from compute_ctl.store.state_dir import StateDir
-from compute_ctl.system.blocking_worker import BlockingWorker, exit_within
-from compute_ctl.system.file_limit import raise_file_limit
-from compute_ctl.system.privileges import become_owner, hide_memory
-from compute_ctl.system.sd_notify import READY, STOPPING, Notifier
 
 logger = logging.getLogger(__name__)
 

@@ -10,11 +10,11 @@ from typing import Final
 
 import msgspec
 
+from compute_common.document.spec import ComputeSpec, Database, DeltaOp, Document, Role
+from compute_common.errors import SpecError
 from compute_ctl.document.quoting import settings_in
 from compute_ctl.document.render import SIZE_LIMIT
-from compute_ctl.document.spec import ComputeSpec, Database, DeltaOp, Document, Role
 from compute_ctl.document.spec_sources import setting, timeline_id
-from compute_ctl.errors import SpecError
 from compute_ctl.sql.quoting import check_object_name
 
 PRELOAD: Final = "shared_preload_libraries"

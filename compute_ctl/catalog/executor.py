@@ -12,13 +12,13 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
 
+from compute_common.redact import redact
 from compute_ctl.catalog.desired import DesiredCatalog
 from compute_ctl.catalog.model import Phase, Statement, Work
 from compute_ctl.catalog.overrides import SizeLimitOverride
 from compute_ctl.catalog.plan import plan
 from compute_ctl.catalog.sessions import open_session, read_catalog, with_extensions
 from compute_ctl.errors import CatalogError, ProbeError, SqlError
-from compute_ctl.redact import redact
 from compute_ctl.sql.session import PgSession
 
 logger = logging.getLogger(__name__)

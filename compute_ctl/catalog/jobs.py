@@ -7,9 +7,9 @@ import random
 from dataclasses import dataclass
 from typing import Any, Final
 
+from compute_common.document.spec import Document
 from compute_ctl.catalog.desired import DesiredCatalog
 from compute_ctl.decisions.model import CatalogKind, CatalogRun
-from compute_ctl.document.spec import Document
 from compute_ctl.ports import CatalogOutcome, CatalogResult, Clock
 
 RETRY_MIN_S: Final = 5.0

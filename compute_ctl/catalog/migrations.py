@@ -13,9 +13,9 @@ from __future__ import annotations
 import logging
 from typing import Final
 
+from compute_common.redact import redact
 from compute_ctl.catalog.sessions import OWN_ADMIN, open_session
 from compute_ctl.errors import MigrationError, ProbeError
-from compute_ctl.redact import redact
 from compute_ctl.sql.quoting import literal
 from compute_ctl.sql.session import PgSession
 

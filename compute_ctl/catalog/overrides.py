@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
+from compute_common.system.atomic_file import ReplacedFile, sync_folder
 from compute_ctl.document.render import (
     SIZE_LIMIT,
     SIZE_LIMIT_OVERRIDE,
@@ -22,7 +23,6 @@ from compute_ctl.document.render import (
 )
 from compute_ctl.errors import CatalogError, PostgresError, ProbeError
 from compute_ctl.sql.session import PgSession
-from compute_ctl.system.atomic_file import ReplacedFile, sync_folder
 
 logger = logging.getLogger(__name__)
 

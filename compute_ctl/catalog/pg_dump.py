@@ -13,9 +13,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
+from compute_common.errors import RequestError, SpecError
 from compute_ctl.catalog.sessions import APPLICATION
 from compute_ctl.document.conninfo import without_password
-from compute_ctl.errors import CatalogError, RequestError, SpecError
+from compute_ctl.errors import CatalogError
 
 PIECE_BYTES: Final = 64 * 1024
 TOTAL_S: Final = 300.0

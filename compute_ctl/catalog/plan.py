@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Final
 
+from compute_common.document.spec import DeltaOp
 from compute_ctl.catalog import statements as sql
 from compute_ctl.catalog.desired import DesiredCatalog
 from compute_ctl.catalog.model import Catalog, CatalogRole, Phase, Statement, Work
-from compute_ctl.document.spec import DeltaOp
 from compute_ctl.errors import CatalogError
 from compute_ctl.sql.quoting import identifier, literal
 

@@ -14,13 +14,14 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from compute_common.errors import RequestError
+from compute_common.system.blocking_worker import in_thread
 from compute_ctl.catalog.pg_dump import PgDump
 from compute_ctl.catalog.sessions import open_session, read_catalog
 from compute_ctl.catalog.statements import HEALTH_CHECK
-from compute_ctl.errors import CatalogError, ProbeError, RequestError, SqlError
+from compute_ctl.errors import CatalogError, ProbeError, SqlError
 from compute_ctl.sql.quoting import check_object_name, identifier, literal
 from compute_ctl.sql.session import PgSession
-from compute_ctl.system.blocking_worker import in_thread
 
 QUERY_S: Final = 10.0
 INSTALL_S: Final = 60.0

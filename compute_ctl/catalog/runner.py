@@ -16,6 +16,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from compute_common.system.blocking_worker import BlockingWorker
 from compute_ctl.catalog.desired import has_size_limit
 from compute_ctl.catalog.executor import PlanExecutor
 from compute_ctl.catalog.jobs import CatalogJob, Stopwatch
@@ -26,7 +27,6 @@ from compute_ctl.decisions.model import CatalogKind
 from compute_ctl.errors import CatalogError, MigrationError, ProbeError, StoreError
 from compute_ctl.node import Node
 from compute_ctl.ports import CatalogOutcome, CatalogResult, Clock
-from compute_ctl.system.blocking_worker import BlockingWorker
 
 logger = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ import re
 from collections.abc import Container
 from typing import Final
 
-from compute_ctl.document.quoting import printable
-from compute_ctl.document.spec import Database, GenericOption, Role
+from compute_common.document.spec import Database, GenericOption, Role
+from compute_common.text import printable
 from compute_ctl.errors import CatalogError
 from compute_ctl.sql.quoting import identifier, literal
 

@@ -13,9 +13,9 @@ import socket
 from pathlib import Path
 from typing import Final
 
+from compute_common.errors import SettingsError, SpecError
 from compute_ctl.cli.run import RunOptions
 from compute_ctl.document.conninfo import parse as parse_conninfo
-from compute_ctl.errors import SettingsError, SpecError
 from compute_ctl.settings import Settings
 from compute_ctl.sources.addresses import base_urls
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from compute_common.system.unix_path import at_path
 from compute_ctl.cli.exit_codes import EXIT_NOT_PERMITTED, EXIT_UNREACHABLE, CommandError
 from compute_ctl.cli.local import data_directory_error, permission_hint
 from compute_ctl.settings import Settings
-from compute_ctl.system.unix_path import at_path
 
 TIMEOUT_S: Final = 10.0
 MAX_RESPONSE: Final = 16 * 1024 * 1024

@@ -13,6 +13,7 @@ from urllib.parse import urlencode
 import click
 from click.shell_completion import CompletionItem
 
+from compute_common.errors import ComputeError
 from compute_ctl import __version__
 from compute_ctl.cli import diff, explain, files, hints
 from compute_ctl.cli.client import DaemonResponse, Target, ask, not_compute_ctl
@@ -29,7 +30,6 @@ from compute_ctl.cli.exit_codes import (
 from compute_ctl.cli.local import Invocation
 from compute_ctl.cli.output import WATCH_S, as_json, print_json
 from compute_ctl.cli.run_flags import flags
-from compute_ctl.errors import ComputeError
 
 GOOD_OUTCOMES: Final = ("applied", "unchanged")
 STATUS_FIELDS: Final = ("status", "config", "refresh", "postgres")

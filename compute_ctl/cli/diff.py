@@ -18,6 +18,9 @@ from typing import Final
 import click
 import msgspec
 
+from compute_common.document.spec import decode_document
+from compute_common.errors import SpecError
+from compute_common.redact import redact
 from compute_ctl.cli.client import Target, ask
 from compute_ctl.cli.exit_codes import EPILOG, EXIT_FAILED, CommandError, print_warning
 from compute_ctl.cli.local import (
@@ -32,9 +35,7 @@ from compute_ctl.decisions.persistent_state import PersistentState
 from compute_ctl.decisions.proof import Complaint, SqlReport, judge
 from compute_ctl.document.generation import LiveFile
 from compute_ctl.document.render import RenderContext, render
-from compute_ctl.document.spec import decode_document
-from compute_ctl.errors import ProbeError, SpecError
-from compute_ctl.redact import redact
+from compute_ctl.errors import ProbeError
 from compute_ctl.settings import Settings, worker_endpoint
 from compute_ctl.sql.probe import PgSqlProbe
 

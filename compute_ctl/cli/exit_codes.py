@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Final
 
-from compute_ctl import log
-from compute_ctl.errors import ComputeError
+from compute_common import log
+from compute_common.errors import ComputeError
 
 PROGRAM: Final = "compute_ctl"
 COMPLETION_VARIABLE: Final = "_COMPUTE_CTL_COMPLETE"

@@ -12,6 +12,7 @@ from typing import Final
 import click
 import msgspec
 
+from compute_common.redact import redact, redact_document
 from compute_ctl.cli.exit_codes import (
     EPILOG,
     EXIT_FAILED,
@@ -24,7 +25,6 @@ from compute_ctl.cli.output import as_json, print_json
 from compute_ctl.document.generation import MARKER_SETTING
 from compute_ctl.document.spec_sources import UPSTREAM_SETTINGS
 from compute_ctl.errors import ProbeError, SqlError
-from compute_ctl.redact import redact, redact_document
 from compute_ctl.sql.session import FORCED, PgSession, Row
 
 TIMEOUT_S: Final = 10.0

@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from compute_common.document.spec import decode_document
+from compute_common.errors import SpecError, SyntaxSpecError
 from compute_ctl.cli.diff import context_for
 from compute_ctl.cli.exit_codes import (
     EPILOG,
@@ -29,8 +31,6 @@ from compute_ctl.cli.local import (
 from compute_ctl.cli.output import WATCH_S, as_json, print_json
 from compute_ctl.document import lint
 from compute_ctl.document.render import Rendered, render
-from compute_ctl.document.spec import decode_document
-from compute_ctl.errors import SpecError, SyntaxSpecError
 from compute_ctl.settings import Settings
 from compute_ctl.store import history as past
 

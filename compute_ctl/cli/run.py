@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from compute_common.errors import SettingsError
 from compute_ctl.cli.run_flags import (
     UNUSED,
     UNUSED_SWITCHES,
@@ -19,7 +20,6 @@ from compute_ctl.cli.run_flags import (
     flag_dest,
     run_parser,
 )
-from compute_ctl.errors import SettingsError
 from compute_ctl.settings import Settings
 
 DEFAULT_COMPUTE_ID: Final = "local"

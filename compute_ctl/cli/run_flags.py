@@ -11,7 +11,7 @@ import math
 import re
 from typing import Final, NoReturn
 
-from compute_ctl.errors import SettingsError
+from compute_common.errors import SettingsError
 from compute_ctl.settings import Settings
 
 UNUSED: Final[tuple[tuple[str, ...], ...]] = (

@@ -7,12 +7,12 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
+from compute_common.document.spec import Document
+from compute_common.document.versions import Version, is_older
 from compute_ctl.decisions.model import Desired, Outcome, Written
 from compute_ctl.decisions.persistent_state import Quarantined
 from compute_ctl.decisions.proof import Complaint
-from compute_ctl.document.spec import Document
 from compute_ctl.document.spec_sources import UPSTREAM_SETTINGS
-from compute_ctl.document.versions import Version, is_older
 
 QUARANTINE_RETRY: Final = timedelta(minutes=1)
 """How often quarantined content is tried again when it comes in a new version."""

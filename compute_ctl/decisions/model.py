@@ -14,9 +14,9 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from compute_common.document.versions import Version
 from compute_ctl.decisions.persistent_state import GenerationRef
 from compute_ctl.document.generation import Marker, sha256_hex
-from compute_ctl.document.versions import Version
 
 
 class Outcome(StrEnum):

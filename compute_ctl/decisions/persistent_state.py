@@ -7,9 +7,9 @@ from enum import StrEnum
 
 import msgspec
 
+from compute_common.document.spec import ComputeCtlConfig
+from compute_common.document.versions import Version
 from compute_ctl.document.generation import LiveFile, Marker
-from compute_ctl.document.spec import ComputeCtlConfig
-from compute_ctl.document.versions import Version
 
 
 class GenerationRef(msgspec.Struct, frozen=True, kw_only=True):

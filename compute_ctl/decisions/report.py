@@ -11,6 +11,8 @@ from typing import Final
 
 from msgspec import Struct, field
 
+from compute_common.document.versions import Version
+from compute_common.redact import redact
 from compute_ctl.decisions.model import (
     Desired,
     Suspected,
@@ -18,8 +20,6 @@ from compute_ctl.decisions.model import (
 from compute_ctl.decisions.persistent_state import GenerationRef
 from compute_ctl.decisions.proof import Proof
 from compute_ctl.decisions.snapshot import Snapshot
-from compute_ctl.document.versions import Version
-from compute_ctl.redact import redact
 
 DAEMON: Final = "compute_ctl"
 MAX_SUSPICIONS: Final = 128

@@ -11,9 +11,9 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
+from compute_common.errors import SpecError
 from compute_ctl.document.body import changed_names
 from compute_ctl.document.quoting import DIRECTIVES, setting_line, settings_in
-from compute_ctl.errors import SpecError
 
 MAX_SETTINGS: Final = 50
 """`postgres -C` is as fast for more."""

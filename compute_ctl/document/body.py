@@ -7,10 +7,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
+from compute_common.errors import SpecError
 from compute_ctl.document.quoting import DIRECTIVES, settings_in
 from compute_ctl.document.spec_sources import CONNSTRING, SAFEKEEPERS, STRIPE_SIZE, upstream_of
 from compute_ctl.document.upstream import DEFAULT_STRIPE_SIZE
-from compute_ctl.errors import SpecError
 
 UPSTREAM_BEGIN: Final = "# upstream: the servers that this one depends on\n"
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
-from compute_ctl.document.quoting import has_control
-from compute_ctl.errors import SpecError
+from compute_common.errors import SpecError
+from compute_common.text import has_control
 
 SCHEMES: Final = ("postgresql://", "postgres://")
 KEYWORDS: Final = frozenset(

@@ -15,7 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from compute_ctl.document.spec import ComputeSpec, Document
+from compute_common.document.spec import ComputeSpec, Document
+from compute_common.errors import SpecError
 from compute_ctl.document.spec_sources import (
     CONNSTRING,
     PRIMARY,
@@ -23,7 +24,6 @@ from compute_ctl.document.spec_sources import (
     tenant_id,
     timeline_id,
 )
-from compute_ctl.errors import SpecError
 
 _FIELDS: Final = {
     CONNSTRING: ("spec.pageserver_connection_info", "pageservers"),

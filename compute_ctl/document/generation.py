@@ -14,7 +14,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from compute_ctl.document.versions import Version
+from compute_common.document.versions import Version
 
 MARKER_SETTING: Final = "neon_refresh.config_generation"
 _MARKER = re.compile(r"([1-9][0-9]{0,17})\.([0-9a-f]{32})\.([0-9a-f]{64})")

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from compute_ctl.document.spec import ComputeSpec
-from compute_ctl.errors import SpecError
+from compute_common.document.spec import ComputeSpec
+from compute_common.errors import SpecError
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

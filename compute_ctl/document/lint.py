@@ -15,12 +15,13 @@ from typing import Any, Final, get_args
 import msgspec
 from msgspec.structs import fields
 
+from compute_common.document.spec import Cluster, Document, GenericOption, Wire
+from compute_common.errors import SpecError
+from compute_common.redact import is_secret, redact
+from compute_common.text import printable
 from compute_ctl.document.conninfo import KEYWORDS, parse
-from compute_ctl.document.quoting import printable, settings_in
-from compute_ctl.document.spec import Cluster, Document, GenericOption, Wire
+from compute_ctl.document.quoting import settings_in
 from compute_ctl.document.spec_sources import CONNSTRING, PRIMARY, UPSTREAM_SETTINGS
-from compute_ctl.errors import SpecError
-from compute_ctl.redact import is_secret, redact
 
 MAX_WARNINGS: Final = 20
 """At most so many warnings."""

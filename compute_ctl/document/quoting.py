@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from compute_ctl.errors import SpecError
+from compute_common.errors import SpecError
+from compute_common.text import has_control, printable
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_$]*(?:\.[A-Za-z_][A-Za-z0-9_$]*)?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -43,11 +44,6 @@ _ESCAPE = re.compile(r"\\([0-7]{1,3}|.)|''")
 _ESCAPED = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 
 
-def has_control(text: str) -> bool:
-    """Return whether *text* holds a control character (NUL, newline, tab, DEL and the like)."""
-    return _CONTROL.search(text) is not None
-
-
 def check_name(name: str, path: str) -> None:
     """Refuse what is no name of a setting; *path* names the field.
 
@@ -69,12 +65,6 @@ def check_value(value: str, path: str) -> None:
     found = _CONTROL.search(value)
     if found is not None:
         raise SpecError(path, f"control character U+{ord(found[0]):04X} at offset {found.start()}")
-
-
-def printable(text: str, limit: int = 60) -> str:
-    """Return *text* fit for a message: escaped and cut at *limit* characters."""
-    shown = _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
-    return shown if len(shown) <= limit else shown[:limit] + "…"
 
 
 def quote_value(value: str) -> str:

@@ -16,6 +16,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from compute_common.document.spec import ComputeSpec, Document, Static
+from compute_common.errors import SpecError
 from compute_ctl.document import spec_sources
 from compute_ctl.document.body import UPSTREAM_BEGIN
 from compute_ctl.document.generation import MARKER_SETTING
@@ -28,9 +30,7 @@ from compute_ctl.document.quoting import (
     setting_line,
     settings_in,
 )
-from compute_ctl.document.spec import ComputeSpec, Document, Static
 from compute_ctl.document.upstream import Upstream
-from compute_ctl.errors import SpecError
 
 SIZE_LIMIT: Final = "neon.max_cluster_size"
 SIZE_LIMIT_OVERRIDE: Final = "compute_ctl_temp_override.conf"

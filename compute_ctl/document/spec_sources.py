@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from compute_common.document.spec import ComputeSpec, PageserverConnectionInfo
+from compute_common.errors import SpecError
+from compute_common.text import printable
 from compute_ctl.document.conninfo import check_entry
-from compute_ctl.document.quoting import printable
-from compute_ctl.document.spec import ComputeSpec, PageserverConnectionInfo
-from compute_ctl.errors import SpecError
 
 CONNSTRING: Final = "neon.pageserver_connstring"
 STRIPE_SIZE: Final = "neon.stripe_size"

@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from compute_common.document.spec import ComputeSpec
 from compute_ctl.document import spec_sources
 from compute_ctl.document.conninfo import parse, without_password
 from compute_ctl.document.quoting import check_value
-from compute_ctl.document.spec import ComputeSpec
 from compute_ctl.document.spec_sources import CONNSTRING, PRIMARY, SAFEKEEPERS, STRIPE_SIZE
 
 DEFAULT_STRIPE_SIZE: Final = 2048

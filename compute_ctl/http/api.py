@@ -10,8 +10,8 @@ from typing import Final, Protocol, TypeVar
 import msgspec
 from msgspec import Struct
 
+from compute_common.errors import RequestError
 from compute_ctl.decisions.snapshot import Snapshot
-from compute_ctl.errors import RequestError
 from compute_ctl.http.responses import encode
 from compute_ctl.http.startup import Startup
 from compute_ctl.node import Node

@@ -13,8 +13,8 @@ from typing import Final, Protocol
 from aiohttp import web
 from aiohttp.http import HttpVersion11
 
-from compute_ctl.document.spec import Jwks
-from compute_ctl.errors import RequestError
+from compute_common.document.spec import Jwks
+from compute_common.errors import RequestError
 from compute_ctl.http.api import ApiResponse, Route, user_name
 from compute_ctl.http.tokens import KeySet, authorize, bearer
 from compute_ctl.node import Node

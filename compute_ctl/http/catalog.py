@@ -9,8 +9,8 @@ from typing import Annotated, Final, Literal, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
+from compute_common.errors import ComputeError, RequestError
 from compute_ctl.decisions.transitions import TERMINATING, Status
-from compute_ctl.errors import ComputeError, RequestError
 from compute_ctl.http.api import ApiResponse, Call, CatalogService, decode, json_response
 from compute_ctl.http.responses import ExtensionBody, GrantBody
 

@@ -7,12 +7,7 @@ from typing import Final
 
 from aiohttp import web
 
-from compute_ctl.errors import (
-    ComputeError,
-    RequestError,
-    SpecError,
-    SyntaxSpecError,
-)
+from compute_common.errors import ComputeError, RequestError, SpecError, SyntaxSpecError
 from compute_ctl.http.api import JSON, ApiResponse, json_response
 from compute_ctl.http.responses import encode
 from compute_ctl.http.views import error_body

@@ -12,8 +12,8 @@ from typing import Final
 import msgspec
 from msgspec import Raw, Struct
 
+from compute_common.errors import RequestError
 from compute_ctl.decisions.transitions import Status
-from compute_ctl.errors import RequestError
 from compute_ctl.http.api import ApiResponse, Call, Listener, decode, flag, json_response
 from compute_ctl.http.responses import HealthBody, LsnBody, SyncBody
 from compute_ctl.http.views import status_body

@@ -11,7 +11,7 @@ from typing import Final
 
 from aiohttp import web
 
-from compute_ctl.errors import RequestError
+from compute_common.errors import RequestError
 from compute_ctl.http.api import JSON, Api, ApiResponse, Call, Listener, RequestBody, Route
 from compute_ctl.http.auth import Authenticator
 from compute_ctl.http.errors import SERVER, error_response

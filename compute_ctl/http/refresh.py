@@ -12,8 +12,9 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
+from compute_common.errors import RequestError
+from compute_common.log import escape
 from compute_ctl.decisions.model import AckAnswer, AckMessage, Outcome, RequestOrigin, Suspicion
-from compute_ctl.errors import RequestError
 from compute_ctl.http.api import (
     Api,
     ApiResponse,
@@ -26,7 +27,6 @@ from compute_ctl.http.api import (
 )
 from compute_ctl.http.responses import AckBody
 from compute_ctl.http.views import outcome_body, refresh_body
-from compute_ctl.log import escape
 
 MAX_WAIT_S: Final = 600.0
 MAX_WAITING: Final = 64

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from compute_ctl.document.spec import MAX_DOCUMENT_BYTES
+from compute_common.document.spec import MAX_DOCUMENT_BYTES
 from compute_ctl.http import catalog, handlers, openapi, refresh
 from compute_ctl.http.api import (
     KIB,

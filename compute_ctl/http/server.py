@@ -21,7 +21,7 @@ from typing import Final
 
 from aiohttp import web
 
-from compute_ctl.errors import SettingsError
+from compute_common.errors import SettingsError
 from compute_ctl.http.api import Api, Listener
 from compute_ctl.http.auth import (
     Authenticator,

@@ -11,8 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from compute_ctl.errors import SettingsError
-from compute_ctl.system.unix_path import at_path
+from compute_common.errors import SettingsError
+from compute_common.system.unix_path import at_path
 
 LOOPBACK4: Final = "127.0.0.1"
 LOOPBACK6: Final = "::1"

@@ -18,7 +18,7 @@ from typing import Any, Final, Literal
 import msgspec
 from msgspec import Struct
 
-from compute_ctl.errors import RequestError
+from compute_common.errors import RequestError
 
 LEEWAY_S: Final = 60.0
 """How much the clocks of issuer and compute may differ."""

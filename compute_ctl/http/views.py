@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from msgspec import UNSET, structs
 
+from compute_common.redact import redact
 from compute_ctl.decisions.model import (
     GOOD_OUTCOMES,
     Attempt,
@@ -35,7 +36,6 @@ from compute_ctl.http.responses import (
     RefreshView,
     StatusBody,
 )
-from compute_ctl.redact import redact
 
 Run = TypeVar("Run", Attempt, CatalogRun)
 

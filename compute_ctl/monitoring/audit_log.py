@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from compute_ctl.system.blocking_worker import BlockingWorker
+from compute_common.system.blocking_worker import BlockingWorker
 
 logger = logging.getLogger(__name__)
 

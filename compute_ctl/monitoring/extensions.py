@@ -15,10 +15,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from compute_common.system.blocking_worker import BlockingWorker
 from compute_ctl.errors import ProbeError
 from compute_ctl.monitoring.neon_metrics import Installed
 from compute_ctl.sql.session import PgSession
-from compute_ctl.system.blocking_worker import BlockingWorker
 
 logger = logging.getLogger(__name__)
 

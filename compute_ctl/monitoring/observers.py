@@ -8,10 +8,10 @@ from typing import Any, Final
 import msgspec
 from msgspec import structs
 
+from compute_common.redact import redact
+from compute_common.system.sd_notify import READY, Notifier
 from compute_ctl.decisions.model import AckAnswer, Attempt, CatalogRun, RequestOrigin
 from compute_ctl.decisions.transitions import Event, Status
-from compute_ctl.redact import redact
-from compute_ctl.system.sd_notify import READY, Notifier
 
 _CHANGING: Final = frozenset({Status.CONFIGURATION, Status.REFRESH_CONFIGURATION})
 

@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Callable
 from typing import Final
 
-from compute_ctl.system.sd_notify import WATCHDOG, Notifier
+from compute_common.system.sd_notify import WATCHDOG, Notifier
 
 _log = logging.getLogger(__name__)
 

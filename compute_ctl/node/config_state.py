@@ -9,6 +9,8 @@ from collections.abc import Mapping
 
 import msgspec
 
+from compute_common.document.spec import Document
+from compute_common.document.versions import Version, raise_floor
 from compute_ctl.decisions.apply_plan import Baseline
 from compute_ctl.decisions.model import PUSH, Desired, Written
 from compute_ctl.decisions.persistent_state import PersistentState, Quarantined, floor_of
@@ -20,8 +22,6 @@ from compute_ctl.document.continuity import (
     older_safekeepers,
 )
 from compute_ctl.document.generation import LiveFile, Marker, map_sha256, sha256_hex
-from compute_ctl.document.spec import Document
-from compute_ctl.document.versions import Version, raise_floor
 from compute_ctl.node import Node
 from compute_ctl.ports import Clock
 

@@ -15,6 +15,10 @@ from typing import Final
 
 import msgspec
 
+from compute_common.document.spec import ComputeCtlConfig, decode_document
+from compute_common.document.versions import Version
+from compute_common.errors import RequestError
+from compute_common.system.blocking_worker import beside_loop
 from compute_ctl.decisions.model import (
     AckAnswer,
     AckMessage,
@@ -35,9 +39,7 @@ from compute_ctl.decisions.reload_errors import ReloadError
 from compute_ctl.decisions.snapshot import Snapshot
 from compute_ctl.decisions.transitions import RESTING, TERMINATING, Event, Status, settle_event
 from compute_ctl.document.generation import Marker
-from compute_ctl.document.spec import ComputeCtlConfig, decode_document
-from compute_ctl.document.versions import Version
-from compute_ctl.errors import IllegalTransitionError, RequestError
+from compute_ctl.errors import IllegalTransitionError
 from compute_ctl.node import snapshot
 from compute_ctl.node.drift_checks import DriftChecks
 from compute_ctl.node.observer import Observer, Observers
@@ -47,7 +49,6 @@ from compute_ctl.node.reload_reports import Acks, ReloadErrors
 from compute_ctl.node.server_status import ServerStart, ServerStatus
 from compute_ctl.node.status_machine import StatusMachine
 from compute_ctl.ports import Clock, Postgres
-from compute_ctl.system.blocking_worker import beside_loop
 
 logger = logging.getLogger(__name__)
 

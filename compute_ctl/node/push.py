@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
-from compute_ctl.document.spec import Document
-from compute_ctl.errors import ComputeError, RequestError
+from compute_common.document.spec import Document
+from compute_common.errors import ComputeError, RequestError
 from compute_ctl.ports import CatalogOutcome, CatalogResult
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
+from compute_common.errors import SpecError
 from compute_ctl.decisions.model import (
     Suspected,
     Suspicion,
@@ -13,7 +14,6 @@ from compute_ctl.decisions.proof import Proof, Verdict
 from compute_ctl.decisions.snapshot import Snapshot
 from compute_ctl.document.conninfo import parse
 from compute_ctl.document.spec_sources import CONNSTRING, PRIMARY
-from compute_ctl.errors import SpecError
 from compute_ctl.ports import Clock, Postgres
 
 if TYPE_CHECKING:

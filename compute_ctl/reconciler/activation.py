@@ -10,11 +10,11 @@ import asyncio
 import logging
 from dataclasses import dataclass
 
+from compute_common.document.spec import Document
 from compute_ctl.decisions.apply_plan import ApplyResult, reasons
 from compute_ctl.decisions.model import Outcome, Written
 from compute_ctl.decisions.proof import Proof, Verdict
 from compute_ctl.document.body import changed_names, split_body
-from compute_ctl.document.spec import Document
 from compute_ctl.errors import StoreError
 from compute_ctl.node import Node
 from compute_ctl.node.config_state import ConfigState

@@ -7,12 +7,14 @@ SQL, no free connection slot and no control plane.
 
 from __future__ import annotations
 
+from compute_common.document.spec import Document
+from compute_common.errors import SpecError
+from compute_common.system.blocking_worker import beside_loop
 from compute_ctl.decisions.apply_plan import Action, ApplyResult, classify, reasons
 from compute_ctl.decisions.model import Outcome
 from compute_ctl.decisions.proof import Complaint, Proof, Verdict
 from compute_ctl.document.render import RenderContext, Rendered, render
-from compute_ctl.document.spec import Document
-from compute_ctl.errors import SpecError, StoreError
+from compute_ctl.errors import StoreError
 from compute_ctl.node import Node
 from compute_ctl.node.config_state import ConfigState
 from compute_ctl.ports import Clock
@@ -21,7 +23,6 @@ from compute_ctl.reconciler.fallback import Fallback
 from compute_ctl.reconciler.generations import GenerationStore
 from compute_ctl.reconciler.precheck import Precheck
 from compute_ctl.reconciler.rollback import Rollback
-from compute_ctl.system.blocking_worker import beside_loop
 
 
 class Applier:

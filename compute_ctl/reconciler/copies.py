@@ -11,9 +11,10 @@ import logging
 from contextlib import suppress
 from dataclasses import dataclass
 
+from compute_common.document.spec import Document, decode_document
+from compute_common.errors import SpecError
 from compute_ctl.document.generation import LiveFile
-from compute_ctl.document.spec import Document, decode_document
-from compute_ctl.errors import SpecError, StoreError
+from compute_ctl.errors import StoreError
 from compute_ctl.ports import StateStore
 
 logger = logging.getLogger(__name__)

@@ -9,15 +9,15 @@ from __future__ import annotations
 import logging
 from typing import Final
 
+from compute_common.document.spec import Document
+from compute_common.document.versions import is_older
+from compute_common.errors import SpecError
 from compute_ctl.decisions.apply_plan import GoodBody, fallback_body, reasons
 from compute_ctl.decisions.persistent_state import Quarantined
 from compute_ctl.decisions.proof import Complaint
 from compute_ctl.document.body import Body, split_body
 from compute_ctl.document.render import RenderContext, Rendered, render_upstream
-from compute_ctl.document.spec import Document
 from compute_ctl.document.spec_sources import UPSTREAM_SETTINGS
-from compute_ctl.document.versions import is_older
-from compute_ctl.errors import SpecError
 from compute_ctl.node import Node
 from compute_ctl.node.config_state import ConfigState
 from compute_ctl.reconciler.activation import Activation, ConfigUpdate, Refusal

@@ -14,6 +14,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
+from compute_common.document.spec import Document
+from compute_common.errors import SettingsError
+from compute_common.system import failpoint
+from compute_common.system.blocking_worker import BlockingWorker
 from compute_ctl.decisions.persistent_state import (
     ClusterIdentity,
     PersistentState,
@@ -21,14 +25,11 @@ from compute_ctl.decisions.persistent_state import (
 )
 from compute_ctl.decisions.proof import Complaint
 from compute_ctl.document.generation import LiveFile, Marker, file_text
-from compute_ctl.document.spec import Document
-from compute_ctl.errors import SettingsError, StoreError
+from compute_ctl.errors import StoreError
 from compute_ctl.ports import ConfStore, StateStore
 from compute_ctl.reconciler.budget import share
 from compute_ctl.reconciler.copies import Copy, GenerationCopies
 from compute_ctl.settings import Deadlines
-from compute_ctl.system import failpoint
-from compute_ctl.system.blocking_worker import BlockingWorker
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")

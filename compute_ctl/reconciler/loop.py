@@ -16,15 +16,12 @@ from contextlib import suppress
 from math import isfinite
 from typing import Final
 
+from compute_common.errors import SpecError, SyntaxSpecError
 from compute_ctl.decisions import pacing
 from compute_ctl.decisions.apply_plan import ApplyResult
 from compute_ctl.decisions.model import GOOD_OUTCOMES, PUSH, Outcome, RequestOrigin
 from compute_ctl.decisions.transitions import Event, Status
-from compute_ctl.errors import (
-    FetchError,
-    SpecError,
-    SyntaxSpecError,
-)
+from compute_ctl.errors import FetchError
 from compute_ctl.node import Node
 from compute_ctl.node.push import Push
 from compute_ctl.ports import Clock, Postgres

@@ -12,18 +12,18 @@ import logging
 from contextlib import suppress
 from typing import Final
 
+from compute_common.document.spec import Document
+from compute_common.errors import SpecError
+from compute_common.system.blocking_worker import beside_loop
 from compute_ctl.decisions.apply_plan import reasons
 from compute_ctl.decisions.proof import Complaint
 from compute_ctl.decisions.trial import settings_to_try
 from compute_ctl.document import lint
 from compute_ctl.document.render import RenderContext, Rendered, render
-from compute_ctl.document.spec import Document
-from compute_ctl.errors import SpecError
 from compute_ctl.node import Node
 from compute_ctl.ports import SettingsTrial
 from compute_ctl.reconciler.budget import share
 from compute_ctl.reconciler.generations import GenerationStore
-from compute_ctl.system.blocking_worker import beside_loop
 
 logger = logging.getLogger(__name__)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from asyncio import Future
 
+from compute_common.document.spec import Document
+from compute_common.errors import RequestError
 from compute_ctl.decisions.apply_plan import ApplyResult
 from compute_ctl.decisions.model import GOOD_OUTCOMES, Outcome
 from compute_ctl.decisions.transitions import Event, Status
 from compute_ctl.document.generation import Marker
-from compute_ctl.document.spec import Document
-from compute_ctl.errors import RequestError
 from compute_ctl.node import Node
 from compute_ctl.node.push import Push
 from compute_ctl.ports import CatalogOutcome, CatalogRequests, CatalogResult

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 
+from compute_common.document.spec import Document
+from compute_common.document.versions import is_older
+from compute_common.errors import SpecError
 from compute_ctl.decisions.model import Written
 from compute_ctl.decisions.persistent_state import PersistentState, StartAction, decide_start
 from compute_ctl.document.body import changed_names, split_body
 from compute_ctl.document.generation import LiveFile, Marker, sha256_hex
 from compute_ctl.document.render import RenderContext, render
-from compute_ctl.document.spec import Document
-from compute_ctl.document.versions import is_older
-from compute_ctl.errors import SpecError, StoreError
+from compute_ctl.errors import StoreError
 from compute_ctl.node import Node
 from compute_ctl.node.config_state import DISK, ConfigState
 from compute_ctl.reconciler.generations import GenerationStore

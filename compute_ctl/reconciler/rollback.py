@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from compute_common.document.spec import Document
+from compute_common.errors import SpecError
 from compute_ctl.decisions.model import Written
 from compute_ctl.decisions.persistent_state import GenerationRef
 from compute_ctl.document.render import RenderContext, Rendered, render, render_upstream
-from compute_ctl.document.spec import Document
-from compute_ctl.errors import SpecError
 from compute_ctl.node import Node
 from compute_ctl.node.config_state import ConfigState
 from compute_ctl.reconciler.activation import ConfigUpdate, Refusal

@@ -6,9 +6,10 @@ import random
 from math import inf
 from typing import Final
 
+from compute_common.errors import SyntaxSpecError
 from compute_ctl.decisions import pacing
 from compute_ctl.decisions.proof import Proof
-from compute_ctl.errors import FetchError, SyntaxSpecError
+from compute_ctl.errors import FetchError
 from compute_ctl.node import Node
 from compute_ctl.node.config_state import DISK
 from compute_ctl.ports import Clock

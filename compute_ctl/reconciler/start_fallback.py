@@ -12,14 +12,15 @@ import logging
 from collections import deque
 from dataclasses import dataclass, field
 
+from compute_common.document.spec import Document
+from compute_common.errors import SpecError
 from compute_ctl.decisions.model import StartFailure, Written
 from compute_ctl.decisions.start_candidates import Candidate, KeptRest, candidates
 from compute_ctl.decisions.transitions import Event, Status
 from compute_ctl.document.body import split_body
 from compute_ctl.document.generation import Marker
 from compute_ctl.document.render import RenderContext, render, render_upstream
-from compute_ctl.document.spec import Document
-from compute_ctl.errors import SpecError, StoreError
+from compute_ctl.errors import StoreError
 from compute_ctl.node import Node
 from compute_ctl.node.config_state import ConfigState
 from compute_ctl.reconciler.activation import Activation, ConfigUpdate

@@ -7,6 +7,7 @@ import logging
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from compute_common.system import failpoint
 from compute_ctl.decisions.logins import SLOW_LOGIN_MS, Logins, is_evidence
 from compute_ctl.decisions.model import Written
 from compute_ctl.decisions.proof import Proof, SqlReport, Verdict, judge
@@ -16,7 +17,6 @@ from compute_ctl.node import Node
 from compute_ctl.ports import Clock, Postgres, SqlProbe
 from compute_ctl.reconciler.budget import share
 from compute_ctl.settings import Deadlines
-from compute_ctl.system import failpoint
 
 logger = logging.getLogger(__name__)
 

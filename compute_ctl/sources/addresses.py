@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from yarl import URL
 
-from compute_ctl.errors import SettingsError
+from compute_common.errors import SettingsError
 
 
 def base_urls(uri: str) -> tuple[str, ...]:

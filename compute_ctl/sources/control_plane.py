@@ -21,13 +21,14 @@ from urllib.parse import quote
 
 import msgspec
 
-from compute_ctl.document.json_text import malformed
-from compute_ctl.errors import FetchError, SettingsError
+from compute_common.document.json_text import malformed
+from compute_common.errors import SettingsError
+from compute_common.system.blocking_worker import beside_loop
+from compute_ctl.errors import FetchError
 from compute_ctl.ports import Fetched, FetchStatus
 from compute_ctl.sources.addresses import base_urls
 from compute_ctl.sources.http_answer import applied_wait, reason_in, retry_after, status_text
 from compute_ctl.sources.http_client import HttpAnswer, HttpClient, RefusedError
-from compute_ctl.system.blocking_worker import beside_loop
 
 CONNECT_TIMEOUT_S: Final = 2.0
 TOTAL_TIMEOUT_S: Final = 10.0

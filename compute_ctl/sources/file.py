@@ -14,12 +14,12 @@ from typing import Final
 
 import msgspec
 
-from compute_ctl.document.json_text import malformed
-from compute_ctl.document.spec import MAX_DOCUMENT_BYTES
+from compute_common.document.json_text import malformed
+from compute_common.document.spec import MAX_DOCUMENT_BYTES
+from compute_common.system.atomic_file import read_regular
+from compute_common.system.blocking_worker import BlockingWorker, beside_loop
 from compute_ctl.errors import FetchError
 from compute_ctl.ports import Fetched, FetchStatus
-from compute_ctl.system.atomic_file import read_regular
-from compute_ctl.system.blocking_worker import BlockingWorker, beside_loop
 
 MAX_BYTES: Final = MAX_DOCUMENT_BYTES
 READ_TIMEOUT_S: Final = 10.0

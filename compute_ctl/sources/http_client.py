@@ -15,8 +15,8 @@ from typing import Final
 import aiohttp
 from yarl import URL
 
-from compute_ctl.document.spec import MAX_DOCUMENT_BYTES
-from compute_ctl.errors import SettingsError
+from compute_common.document.spec import MAX_DOCUMENT_BYTES
+from compute_common.errors import SettingsError
 from compute_ctl.sources.connections import (
     connection_error,
     keepalive_socket_factory,

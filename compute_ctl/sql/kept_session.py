@@ -10,9 +10,9 @@ import asyncio
 import time
 from typing import Final
 
+from compute_common.system.blocking_worker import BlockingWorker
 from compute_ctl.errors import ProbeError, SqlError
 from compute_ctl.sql.session import PgSession, Row
-from compute_ctl.system.blocking_worker import BlockingWorker
 
 THREAD_MARGIN_S: Final = 0.5
 """For a thread to report that its deadline has passed."""

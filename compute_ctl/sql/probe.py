@@ -15,12 +15,12 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
+from compute_common.system.blocking_worker import BlockingWorker
 from compute_ctl.decisions.proof import FileSetting, PendingRestart, SqlReport
 from compute_ctl.decisions.running import PLACEHOLDER, Running
 from compute_ctl.document.spec_sources import UPSTREAM_SETTINGS
 from compute_ctl.errors import ProbeError
 from compute_ctl.sql.session import PgSession, Row
-from compute_ctl.system.blocking_worker import BlockingWorker
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 

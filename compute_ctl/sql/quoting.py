@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from compute_ctl.document.quoting import printable
+from compute_common.text import printable
 from compute_ctl.errors import CatalogError
 
 MAX_NAME_BYTES: Final = 63

@@ -21,13 +21,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from compute_common.errors import SettingsError
+from compute_common.system.atomic_file import ReplacedFile, read_regular
 from compute_ctl.decisions.proof import Complaint
-from compute_ctl.errors import SettingsError, StoreError
+from compute_ctl.errors import StoreError
 from compute_ctl.store.conf_check import ARGUMENTS, Finding, findings, line_of
 from compute_ctl.store.main_conf import include_line, includes, main_file, quote_path
 from compute_ctl.store.referenced_files import check_referenced_files
 from compute_ctl.store.staged_file import staged
-from compute_ctl.system.atomic_file import ReplacedFile, read_regular
 
 _log = logging.getLogger(__name__)
 

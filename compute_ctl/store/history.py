@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from compute_ctl.system.atomic_file import read_regular
+from compute_common.system.atomic_file import read_regular
 
 _log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from compute_ctl.errors import SettingsError
+from compute_common.errors import SettingsError
 
 logger = logging.getLogger(__name__)
 

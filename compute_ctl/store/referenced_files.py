@@ -12,10 +12,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from compute_ctl.document.quoting import DIRECTIVES, Line, printable, settings_in
+from compute_common.errors import SpecError
+from compute_common.system.atomic_file import read_regular
+from compute_common.text import printable
+from compute_ctl.document.quoting import DIRECTIVES, Line, settings_in
 from compute_ctl.document.render import forbidden_settings
-from compute_ctl.errors import SpecError
-from compute_ctl.system.atomic_file import read_regular
 
 MAX_DEPTH: Final = 10
 """Of includes in includes, as in the server."""

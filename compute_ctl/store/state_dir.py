@@ -24,10 +24,11 @@ from typing import Final
 
 import msgspec
 
+from compute_common.errors import SettingsError
+from compute_common.system.atomic_file import ReplacedFile, read_regular, sync_file, sync_folder
 from compute_ctl.decisions.persistent_state import PersistentState
-from compute_ctl.errors import SettingsError, StoreError
+from compute_ctl.errors import StoreError
 from compute_ctl.store import history
-from compute_ctl.system.atomic_file import ReplacedFile, read_regular, sync_file, sync_folder
 
 _log = logging.getLogger(__name__)
 

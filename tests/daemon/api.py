@@ -15,9 +15,9 @@ from typing import Any, Self
 
 import msgspec
 
+from compute_common.document.spec import ComputeCtlConfig, Jwks
 from compute_ctl.decisions.model import Attempt, Outcome, Written
 from compute_ctl.document.generation import Marker
-from compute_ctl.document.spec import ComputeCtlConfig, Jwks
 from compute_ctl.http import HttpServer
 from compute_ctl.http.api import Api, CatalogService
 from compute_ctl.http.auth import TokenAuthenticator

@@ -5,9 +5,9 @@ from typing import Any
 
 import msgspec
 
+from compute_common.document.spec import decode_document
 from compute_ctl.catalog.desired import DesiredCatalog
 from compute_ctl.catalog.executor import PlanExecutor
-from compute_ctl.document.spec import decode_document
 from devstack.postgres import Postgres
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from compute_common.document.spec import Document, decode_document
 from compute_ctl.catalog import CatalogReconciler
 from compute_ctl.catalog.overrides import SizeLimitOverride, SubscriberOverride
 from compute_ctl.catalog.runner import CatalogRunner
@@ -16,7 +17,6 @@ from compute_ctl.decisions.model import Desired, Written
 from compute_ctl.decisions.persistent_state import PersistentState
 from compute_ctl.decisions.proof import Proof, Verdict
 from compute_ctl.document.generation import Marker
-from compute_ctl.document.spec import Document, decode_document
 from compute_ctl.node import Node
 from compute_ctl.ports import CatalogResult
 from compute_ctl.postgres import Attached

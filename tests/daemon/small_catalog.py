@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 
-from compute_ctl.errors import ComputeError, RequestError
+from compute_common.errors import ComputeError, RequestError
 
 
 class SmallCatalog:

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from compute_common.errors import RequestError
 from compute_ctl.catalog import CatalogQueries
 from compute_ctl.catalog.pg_dump import PgDump
-from compute_ctl.errors import CatalogError, ProbeError, RequestError, SqlError
+from compute_ctl.errors import CatalogError, ProbeError, SqlError
 from devstack.installation import binary
 from devstack.postgres import Postgres, Template
 from devstack.wait import wait_until

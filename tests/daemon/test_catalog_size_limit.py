@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
+from compute_common.document.spec import decode_document
 from compute_ctl.document.render import SIZE_LIMIT_OVERRIDE as FILE_NAME
-from compute_ctl.document.spec import decode_document
 from compute_ctl.ports import CatalogOutcome
 from devstack.wait import wait_until
 from tests.daemon.reconciling import CatalogFixture, document, staged

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from compute_ctl.errors import SettingsError
+from compute_common.errors import SettingsError
 from tests.daemon.api import Served, Wire, serve
 
 

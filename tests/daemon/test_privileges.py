@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from compute_ctl.errors import SettingsError
-from compute_ctl.system.privileges import become_owner, can_read
+from compute_common.errors import SettingsError
+from compute_ctl.privileges import become_owner, can_read
 from devstack.installation import give_away, make_folder, os_user
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
@@ -20,8 +20,8 @@ BECOME = """
 import asyncio, json, os, sys
 from pathlib import Path
 import compute_ctl.sources.control_plane, compute_ctl.sql.probe
-from compute_ctl.errors import ComputeError
-from compute_ctl.system.privileges import become_owner
+from compute_common.errors import ComputeError
+from compute_ctl.privileges import become_owner
 
 late = []
 
@@ -120,8 +120,8 @@ def test_directory_of_another_user_is_refused() -> None:
     give_away(folder)
     code = (
         "import sys; from pathlib import Path\n"
-        "from compute_ctl.system.privileges import become_owner\n"
-        "from compute_ctl.errors import SettingsError\n"
+        "from compute_ctl.privileges import become_owner\n"
+        "from compute_common.errors import SettingsError\n"
         "import os; os.setresuid(65533, 65533, 65533)\n"
         "try: become_owner(Path(sys.argv[1]))\n"
         "except SettingsError as error: print(error, error.hint)\n"
@@ -156,7 +156,7 @@ def test_memory_is_hidden() -> None:
     """No other process of the same user reads the memory, and what is started is not affected."""
     script = (
         "import ctypes, subprocess, sys\n"
-        "from compute_ctl.system.privileges import hide_memory\n"
+        "from compute_ctl.privileges import hide_memory\n"
         "hide_memory()\n"
         "ask = 'import ctypes; print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))'\n"
         "print(ctypes.CDLL(None).prctl(3, 0, 0, 0, 0), flush=True)\n"

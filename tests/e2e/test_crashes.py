@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from compute_common.system.failpoint import STEPS, VARIABLE
 from compute_ctl.document.generation import LiveFile
-from compute_ctl.system.failpoint import STEPS, VARIABLE
 from devstack.compute import Compute
 from devstack.process import ChildError
 from devstack.wait import wait_until

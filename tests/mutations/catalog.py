@@ -55,17 +55,17 @@ MUTATIONS: Final = (
     # files
     Mutation(
         name="no fsync of the live file",
-        file="compute_ctl/system/atomic_file.py",
+        file="compute_common/system/atomic_file.py",
         old="                if durable:\n",
         new="                if not target.name:\n",
-        tests=("tests/unit/system/test_durability.py",),
+        tests=("tests/unit/common/system/test_durability.py",),
     ),
     Mutation(
         name="written in place",
-        file="compute_ctl/system/atomic_file.py",
+        file="compute_common/system/atomic_file.py",
         old="            temporary.replace(target)\n",
         new="            target.write_bytes(data)\n            temporary.unlink()\n",
-        tests=("tests/unit/system/test_atomic_file.py",),
+        tests=("tests/unit/common/system/test_atomic_file.py",),
     ),
     Mutation(
         name="state not saved",
@@ -91,10 +91,10 @@ MUTATIONS: Final = (
     ),
     Mutation(
         name="no version check",
-        file="compute_ctl/document/versions.py",
+        file="compute_common/document/versions.py",
         old="        return version.generation < floor.generation\n",
         new="        return False\n",
-        tests=("tests/unit/document/test_versions.py",),
+        tests=("tests/unit/common/document/test_versions.py",),
     ),
     Mutation(
         name="no quarantine",
@@ -334,10 +334,10 @@ MUTATIONS: Final = (
     ),
     Mutation(
         name="a thread that is joined at the end",
-        file="compute_ctl/system/blocking_worker.py",
+        file="compute_common/system/blocking_worker.py",
         old="            threading.Thread(target=self._work, name=name, daemon=True).start()\n",
         new="            threading.Thread(target=self._work, name=name, daemon=False).start()\n",
-        tests=("tests/unit/system/test_blocking_worker.py", "-k", "process_ends"),
+        tests=("tests/unit/common/system/test_blocking_worker.py", "-k", "process_ends"),
     ),
     Mutation(
         name="deadlines of the steps that add up",
@@ -406,17 +406,17 @@ MUTATIONS: Final = (
     ),
     Mutation(
         name="redaction off",
-        file="compute_ctl/redact.py",
+        file="compute_common/redact.py",
         old="    if _SUSPECT.search(text) is None:\n",
         new="    if text is not None:\n",
-        tests=("tests/unit/test_redact.py",),
+        tests=("tests/unit/common/test_redact.py",),
     ),
     Mutation(
         name="log lines not redacted",
-        file="compute_ctl/log.py",
+        file="compute_common/log.py",
         old="        text = escape(redact(record.getMessage() + pairs))\n",
         new="        text = escape(record.getMessage() + pairs)\n",
-        tests=("tests/unit/test_log.py",),
+        tests=("tests/unit/common/test_log.py",),
     ),
     Mutation(
         name="a port in use ends the daemon",

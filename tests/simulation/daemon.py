@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from compute_common.document.spec import Document
 from compute_ctl.app.reconciler_parts import build_reconciler
 from compute_ctl.app.supervisor import Supervisor
 from compute_ctl.decisions.apply_plan import ApplyResult
@@ -20,7 +21,6 @@ from compute_ctl.decisions.model import GOOD_OUTCOMES, AckAnswer, Attempt, Catal
 from compute_ctl.decisions.persistent_state import ClusterIdentity
 from compute_ctl.decisions.transitions import Event, Status
 from compute_ctl.document.render import RenderContext
-from compute_ctl.document.spec import Document
 from compute_ctl.errors import StoreError
 from compute_ctl.node import Node
 from compute_ctl.node.node import EXIT_EMPTY

@@ -6,12 +6,12 @@ from collections import deque
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from compute_common.document.spec import decode_document
+from compute_common.document.versions import Version, is_older
 from compute_ctl.decisions.model import Attempt
 from compute_ctl.decisions.persistent_state import GenerationRef, Quarantined
 from compute_ctl.decisions.transitions import TRANSITIONS, Status
 from compute_ctl.document.generation import LiveFile
-from compute_ctl.document.spec import decode_document
-from compute_ctl.document.versions import Version, is_older
 from compute_ctl.node import Node
 from compute_ctl.settings import Deadlines
 from tests.simulation import rules

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from compute_common.errors import ComputeError
 from compute_ctl.decisions.model import AckAnswer, AckMessage, RequestOrigin, Suspicion
-from compute_ctl.errors import ComputeError
 from tests.simulation.disk import CONF, STATE
 from tests.simulation.documents import OMISSIONS, Kind, url
 from tests.simulation.rules import SESSION_LIBRARIES

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from compute_common.errors import RequestError
 from compute_ctl.decisions.model import AckMessage, RequestOrigin, Suspicion
-from compute_ctl.errors import RequestError
 from compute_ctl.node import Node
 
 if TYPE_CHECKING:

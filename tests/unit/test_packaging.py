@@ -1,4 +1,4 @@
-"""What `pip install` of this project brings: the daemon, in pure Python, and nothing else."""
+"""What `pip install` of this project brings: the daemons, in pure Python, and nothing else."""
 
 import re
 import subprocess
@@ -39,10 +39,11 @@ def test_no_compiler_is_needed(wheel: zipfile.ZipFile) -> None:
     assert Path(str(wheel.filename)).name.endswith("-py3-none-any.whl")
 
 
-def test_only_the_daemon_is_installed(wheel: zipfile.ZipFile) -> None:
+def test_only_the_daemons_are_installed(wheel: zipfile.ZipFile) -> None:
     """The stand-ins, the C core and its binding stay in the checkout."""
     folders = {name.partition("/")[0] for name in wheel.namelist()}
-    assert {"compute_ctl"} == {name for name in folders if not name.endswith(".dist-info")}
+    packages = {"compute_common", "compute_ctl", "control_plane"}
+    assert packages == {name for name in folders if not name.endswith(".dist-info")}
 
 
 def test_the_daemon_does_not_ask_for_the_binding(wheel: zipfile.ZipFile) -> None:

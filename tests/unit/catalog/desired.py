@@ -4,8 +4,8 @@ from typing import Any
 
 import msgspec
 
+from compute_common.document.spec import Document, decode_document
 from compute_ctl.catalog.desired import DesiredCatalog
-from compute_ctl.document.spec import Document, decode_document
 
 
 def document(**spec: Any) -> Document:

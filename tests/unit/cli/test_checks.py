@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from compute_common.errors import SettingsError
 from compute_ctl.__main__ import main
 from compute_ctl.cli.checks import check
 from compute_ctl.cli.run import parse
-from compute_ctl.errors import SettingsError
 
 
 def checked(folder: Path, *arguments: str) -> str | None:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from compute_common.errors import SettingsError
 from compute_ctl.cli.run import RunOptions, parse
 from compute_ctl.cli.run_flags import UNUSED
-from compute_ctl.errors import SettingsError
 from compute_ctl.settings import Settings
 
 BASE = [

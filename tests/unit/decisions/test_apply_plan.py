@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from compute_common.document.spec import Document, decode_document
+from compute_common.document.versions import Version
 from compute_ctl.decisions.apply_plan import (
     QUARANTINE_RETRY,
     Action,
@@ -20,8 +22,6 @@ from compute_ctl.decisions.model import Desired, Written
 from compute_ctl.decisions.persistent_state import Quarantined
 from compute_ctl.decisions.proof import Complaint
 from compute_ctl.document.generation import Marker
-from compute_ctl.document.spec import Document, decode_document
-from compute_ctl.document.versions import Version
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 BODY = "work_mem = '5MB'\n"

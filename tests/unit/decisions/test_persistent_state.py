@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
+from compute_common.document.versions import Version
 from compute_ctl.decisions.persistent_state import (
     ClusterIdentity,
     GenerationRef,
@@ -16,7 +17,6 @@ from compute_ctl.decisions.persistent_state import (
     highest_generation,
 )
 from compute_ctl.document.generation import LiveFile, Marker, file_text
-from compute_ctl.document.versions import Version
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 from msgspec import structs
 
+from compute_common.document.versions import Version
 from compute_ctl.decisions.model import (
     Attempt,
     Desired,
@@ -17,7 +18,6 @@ from compute_ctl.decisions.persistent_state import GenerationRef
 from compute_ctl.decisions.proof import PendingRestart, Proof
 from compute_ctl.decisions.report import MAX_SUSPICIONS, Report, report_of
 from compute_ctl.decisions.snapshot import Snapshot
-from compute_ctl.document.versions import Version
 from tests.unit.snapshots import NOTHING
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

@@ -4,8 +4,8 @@ from typing import Any
 
 import msgspec
 
+from compute_common.document.spec import decode_document
 from compute_ctl.document.render import RenderContext, Rendered, render
-from compute_ctl.document.spec import decode_document
 
 ATTACH = RenderContext(attach=True, internal_port=3081)
 SUPERVISE = RenderContext(attach=False, internal_port=3081, overcommit_never=True)

@@ -8,8 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from psycopg.conninfo import conninfo_to_dict
 
+from compute_common.errors import SpecError
 from compute_ctl.document.conninfo import check_entry, parse, without_password
-from compute_ctl.errors import SpecError
 
 PIECES = [
     *("postgresql://", "postgres://", "host", "port", "user", "password", "dbname", "sslmode"),

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from compute_common.document.spec import Document, decode_document
+from compute_common.errors import SpecError
 from compute_ctl.document.continuity import Live, check_omissions, older_safekeepers
-from compute_ctl.document.spec import Document, decode_document
-from compute_ctl.errors import SpecError
 
 PRIMARY = {"primary_conninfo": "host=a"}
 

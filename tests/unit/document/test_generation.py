@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from compute_common.document.versions import Version
 from compute_ctl.document.generation import LiveFile, Marker, file_text, map_sha256
-from compute_ctl.document.versions import Version
 
 NONCE = "0123456789abcdef" * 2
 BODY = "work_mem = '1MB'\n"

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from compute_ctl.document.json_text import malformed
+from compute_common.document.json_text import malformed
 
 
 @pytest.mark.parametrize(

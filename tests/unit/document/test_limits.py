@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
+from compute_common.errors import SpecError
 from compute_ctl.document.limits import Limits
 from compute_ctl.document.render import RenderContext
-from compute_ctl.errors import SpecError
 from tests.unit.document.rendering import made
 
 SMALL = RenderContext(

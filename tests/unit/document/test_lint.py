@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from psycopg import pq
 
+from compute_common.document.spec import decode_document
+from compute_common.errors import SpecError
 from compute_ctl.document.conninfo import KEYWORDS
 from compute_ctl.document.lint import MAX_WARNINGS, warnings
-from compute_ctl.document.spec import decode_document
-from compute_ctl.errors import SpecError
 
 
 def found(cluster: dict[str, Any] | None = None, **fields: Any) -> tuple[str, ...]:

@@ -4,16 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from compute_common.errors import SpecError
+from compute_common.text import printable
 from compute_ctl.document.quoting import (
     Line,
     check_name,
     check_value,
-    printable,
     quote_value,
     setting_line,
     settings_in,
 )
-from compute_ctl.errors import SpecError
 
 PRINTABLE = st.text(st.characters(exclude_categories=["Cs", "Cc"]))
 

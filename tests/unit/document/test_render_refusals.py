@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from compute_common.errors import SpecError
 from compute_ctl.document.generation import MARKER_SETTING
-from compute_ctl.errors import SpecError
 from tests.unit.document.rendering import SUPERVISE, made
 
 

@@ -5,7 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from compute_ctl.document.spec import ComputeSpec
+from compute_common.document.spec import ComputeSpec
+from compute_common.errors import SpecError
 from compute_ctl.document.spec_sources import (
     Identity,
     Pageservers,
@@ -15,7 +16,6 @@ from compute_ctl.document.spec_sources import (
     tenant_id,
     timeline_id,
 )
-from compute_ctl.errors import SpecError
 
 A, B, C = "postgresql://a:1", "postgresql://b:1", "host=c port=1"
 ID = "9f3c1d5e7a804b26a1c4e85d02f7b369"

@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
-from compute_ctl.errors import RequestError
+from compute_common.errors import RequestError
 from compute_ctl.http.tokens import KeySet, authorize, bearer
 
 ED = ed25519.Ed25519PrivateKey.generate()

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from compute_common.document.versions import Version
 from compute_ctl.decisions.model import (
     Attempt,
     CatalogKind,
@@ -17,7 +18,6 @@ from compute_ctl.decisions.persistent_state import GenerationRef, Quarantined
 from compute_ctl.decisions.proof import Complaint, PendingRestart, Proof
 from compute_ctl.decisions.snapshot import Snapshot
 from compute_ctl.decisions.transitions import Status
-from compute_ctl.document.versions import Version
 from compute_ctl.http.responses import encode
 from compute_ctl.http.views import error_body, outcome_body, refresh_body, status_body
 from tests.unit.snapshots import NOTHING

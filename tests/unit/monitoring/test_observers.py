@@ -7,10 +7,10 @@ from typing import Any
 
 from msgspec import structs
 
+from compute_common.system.sd_notify import Notifier
 from compute_ctl.decisions.model import Attempt, CatalogKind, CatalogRun, Outcome
 from compute_ctl.decisions.transitions import Status
 from compute_ctl.monitoring.observers import History, SystemdStatus
-from compute_ctl.system.sd_notify import Notifier
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 ATTEMPT = Attempt(

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from compute_common.system.sd_notify import Notifier
 from compute_ctl.monitoring.watchdog import Watchdog
-from compute_ctl.system.sd_notify import Notifier
 
 
 class Announcer(logging.Handler):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from compute_ctl.errors import RequestError
+from compute_common.errors import RequestError
 from compute_ctl.node.push import Push
 
 

@@ -3,9 +3,9 @@
 import asyncio
 from math import inf
 
+from compute_common.document.spec import Document
 from compute_ctl.decisions.apply_plan import ApplyResult
 from compute_ctl.decisions.model import PUSH, Outcome, StartFailure
-from compute_ctl.document.spec import Document
 
 
 class GoodApplier:

@@ -5,11 +5,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from compute_common.document.spec import decode_document
 from compute_ctl.decisions.model import PUSH, Outcome, RequestOrigin, StartFailure
 from compute_ctl.decisions.persistent_state import ClusterIdentity
 from compute_ctl.decisions.proof import Complaint, Proof, Verdict
 from compute_ctl.document.render import RenderContext
-from compute_ctl.document.spec import decode_document
 from compute_ctl.node import Node
 from compute_ctl.node.config_state import ConfigState
 from compute_ctl.reconciler.activation import Activation

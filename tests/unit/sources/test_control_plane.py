@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 import pytest
 from aiohttp import web
 
-from compute_ctl.errors import FetchError, SettingsError
+from compute_common.errors import SettingsError
+from compute_ctl.errors import FetchError
 from compute_ctl.ports import Fetched, FetchStatus
 from compute_ctl.sources.control_plane import ControlPlane
 from compute_ctl.sources.http_answer import retry_after

@@ -7,7 +7,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 from aiohttp import web
 
-from compute_ctl.errors import FetchError, SettingsError
+from compute_common.errors import SettingsError
+from compute_ctl.errors import FetchError
 from compute_ctl.ports import FetchStatus
 from compute_ctl.sources.control_plane import ControlPlane
 from tests.unit.sources.test_control_plane import TOKEN, Server

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from compute_ctl.errors import SettingsError, StoreError
+from compute_common.errors import SettingsError
+from compute_ctl.errors import StoreError
 from compute_ctl.store.conf_file import ConfFile, NotAskedError
 from compute_ctl.store.staged_file import staged
 from devstack.wait import wait_until

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from compute_ctl.errors import SettingsError
+from compute_common.errors import SettingsError
 from compute_ctl.store.pgdata_lock import lock_pgdata
 
 

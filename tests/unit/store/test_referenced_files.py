@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from compute_ctl.errors import SpecError
+from compute_common.errors import SpecError
 from compute_ctl.store.referenced_files import check_referenced_files
 
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from compute_common.errors import SettingsError
 from compute_ctl.decisions.persistent_state import GenerationRef, PersistentState
-from compute_ctl.errors import SettingsError, StoreError
+from compute_ctl.errors import StoreError
 from compute_ctl.store import history
 from compute_ctl.store.state_dir import StateDir
 from tests.support.files import names

@@ -14,10 +14,10 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import Meta, Struct, field
 
-from compute_ctl.document.json_text import malformed, refuse_duplicates
-from compute_ctl.document.spec_errors import refusal
-from compute_ctl.document.versions import Version, version_of
-from compute_ctl.errors import SpecError, SyntaxSpecError
+from compute_common.document.json_text import malformed, refuse_duplicates
+from compute_common.document.spec_errors import refusal
+from compute_common.document.versions import Version, version_of
+from compute_common.errors import SpecError, SyntaxSpecError
 
 Unsigned = Annotated[int, Meta(ge=0)]
 Lsn = Annotated[str, Meta(pattern=r"^[0-9A-Fa-f]{1,8}/[0-9A-Fa-f]{1,8}$")]

@@ -18,7 +18,7 @@ from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Final, TypeVar
 
-from compute_ctl.errors import SpecError
+from compute_common.errors import SpecError
 
 logger = logging.getLogger(__name__)
 

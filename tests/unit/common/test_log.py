@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from compute_ctl import log
+from compute_common import log
 
 logger = logging.getLogger("compute_ctl.test_log")
 

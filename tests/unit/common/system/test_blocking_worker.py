@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from compute_ctl.system.blocking_worker import BlockingWorker, in_thread
+from compute_common.system.blocking_worker import BlockingWorker, in_thread
 from devstack.wait import wait_until
 
 
@@ -169,7 +169,7 @@ def test_shutdown_waits_for_nothing() -> None:
 
 HANGING: str = """
 import asyncio, threading
-from compute_ctl.system.blocking_worker import BlockingWorker, exit_within
+from compute_common.system.blocking_worker import BlockingWorker, exit_within
 
 async def main():
     asyncio.get_running_loop().set_default_executor(BlockingWorker("worker"))
@@ -180,7 +180,7 @@ asyncio.run(main())
 """
 BLOCKED: str = """
 import threading
-from compute_ctl.system.blocking_worker import exit_within
+from compute_common.system.blocking_worker import exit_within
 exit_within(0.1, lambda: 7)
 threading.Event().wait()
 """

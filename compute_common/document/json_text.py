@@ -8,8 +8,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Final
 
-from compute_ctl.document.quoting import printable
-from compute_ctl.errors import SpecError
+from compute_common.errors import SpecError
+from compute_common.text import printable
 
 _AT_BYTE: Final = re.compile(r"\AJSON is malformed: (.*) \(byte ([0-9]+)\)\Z", re.DOTALL)
 _TRUNCATED: Final = "Input data was truncated"

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import msgspec
 
-from compute_ctl.errors import SpecError
+from compute_common.errors import SpecError
 
 
 class Version(msgspec.Struct, frozen=True, kw_only=True):

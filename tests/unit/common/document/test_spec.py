@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from compute_ctl.document.spec import Cluster, ComputeSpec, Static, decode_document
-from compute_ctl.document.versions import Version
-from compute_ctl.errors import SpecError, SyntaxSpecError
+from compute_common.document.spec import Cluster, ComputeSpec, Static, decode_document
+from compute_common.document.versions import Version
+from compute_common.errors import SpecError, SyntaxSpecError
 
 PRIMARY: dict[str, Any] = {
     "spec": {

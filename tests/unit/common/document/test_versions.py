@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from compute_ctl.document.versions import Version, is_older, raise_floor, version_of
-from compute_ctl.errors import SpecError
+from compute_common.document.versions import Version, is_older, raise_floor, version_of
+from compute_common.errors import SpecError
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 ONE, TWO = Version(generation=1), Version(generation=2)

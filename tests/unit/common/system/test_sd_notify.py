@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from compute_ctl.system.sd_notify import READY, Notifier
+from compute_common.system.sd_notify import READY, Notifier
 
 
 @pytest.fixture

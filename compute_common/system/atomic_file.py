@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from compute_ctl.system import failpoint
+from compute_common.system import failpoint
 
 RESERVE_BYTES: Final = 64 * 1024
 _CHUNK_BYTES: Final = 64 * 1024

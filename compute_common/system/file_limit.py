@@ -6,7 +6,7 @@ import logging
 import resource
 from typing import Final
 
-from compute_ctl.errors import SettingsError
+from compute_common.errors import SettingsError
 
 logger = logging.getLogger(__name__)
 

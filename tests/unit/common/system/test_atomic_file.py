@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from compute_ctl.system.atomic_file import ReplacedFile
+from compute_common.system.atomic_file import ReplacedFile
 from tests.support.files import names
 from tests.support.small_disk import Disk
 

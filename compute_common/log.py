@@ -13,7 +13,7 @@ import sys
 from datetime import UTC, datetime
 from typing import Any, Final, TextIO
 
-from compute_ctl.redact import redact
+from compute_common.redact import redact
 
 _OWN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _CONTROLS: Final = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {

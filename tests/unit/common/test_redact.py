@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from compute_ctl.redact import HIDDEN, redact, redact_document
+from compute_common.redact import HIDDEN, redact, redact_document
 
 SECRET = "Hunter2Hunter2"
 MARKER = f"12.{'ab' * 16}.{'cd' * 32}"

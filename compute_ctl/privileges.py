@@ -18,7 +18,7 @@ import pwd
 from pathlib import Path
 from typing import Final
 
-from compute_ctl.errors import SettingsError
+from compute_common.errors import SettingsError
 
 logger = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ import pytest
 
 PROGRAM = """
 import resource
-from compute_ctl.errors import SettingsError
-from compute_ctl.system.file_limit import raise_file_limit
+from compute_common.errors import SettingsError
+from compute_common.system.file_limit import raise_file_limit
 try:
     print(raise_file_limit(), resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 except SettingsError as error:

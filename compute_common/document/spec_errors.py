@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from compute_ctl.errors import SpecError
+from compute_common.errors import SpecError
 
 _AT = re.compile(r" - at `\$(.*)`\Z", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(.*)`")

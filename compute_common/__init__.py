@@ -1,0 +1,1 @@
+"""What the daemons `compute_ctl` and `control_plane` share. It imports neither."""
