@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from control_plane.decisions.model import Placement, StorageNode
+from control_plane.decisions.model import Placement, StorageNode, StorageSafekeeper
 
 
 class Clock(Protocol):
@@ -99,6 +99,9 @@ class StorageController(Protocol):
 
     async def nodes(self) -> tuple[StorageNode, ...]:
         """Return all nodes. Raises ControllerError."""
+
+    async def safekeepers(self) -> tuple[StorageSafekeeper, ...]:
+        """Return all safekeepers, () where it manages none. Raises ControllerError."""
 
     async def locate(self, tenant_id: str) -> Placement | None:
         """Return the intended place of a tenant, None where it is unknown there.

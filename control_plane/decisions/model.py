@@ -39,10 +39,19 @@ class StorageNode(Struct, frozen=True, kw_only=True):
         return f"{self.listen_pg_addr}:{self.listen_pg_port}"
 
 
+class StorageSafekeeper(Struct, frozen=True, kw_only=True):
+    """A safekeeper, as the storage controller's list has it (``GET /control/v1/safekeeper``)."""
+
+    id: NodeId
+    host: str
+    port: int
+
+
 class NodeList(Struct, frozen=True, kw_only=True):
     """The storage controller's nodes when it was last asked."""
 
     nodes: tuple[StorageNode, ...] = ()
+    safekeepers: tuple[StorageSafekeeper, ...] = ()
 
 
 class Placement(Struct, frozen=True, kw_only=True):
@@ -70,6 +79,7 @@ class Safekeeper(Struct, frozen=True, kw_only=True):
 
     id: NodeId
     hostname: str | None = None
+    """For people only, says Neon's `compute_hook.rs`, and may be missing: the id counts."""
 
 
 class SafekeeperSet(Struct, frozen=True, kw_only=True):
