@@ -176,6 +176,18 @@ class Heard(Struct, frozen=True, kw_only=True):
     """Monotonic seconds of the last successful connection to its registered address."""
 
 
+class PendingHook(Struct, frozen=True, kw_only=True):
+    """A hook of the storage controller whose answer is held. In memory only."""
+
+    kind: str
+    """`notify-attach` or `notify-safekeepers`."""
+    tenant_id: str
+    since: float
+    """Monotonic seconds."""
+    waits_for: tuple[str, ...] = ()
+    """Names of the computes alive that do not run with it yet."""
+
+
 class VerdictState(StrEnum):
     """What became of a verdict."""
 
