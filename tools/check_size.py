@@ -1,4 +1,5 @@
-"""Fails on long files and functions, class names defined twice, and ignored types without a reason.
+"""Fails on long files and functions, class names defined twice, ignored types without a reason, and
+fields of the node that others write.
 
 Exceptions stand here with their reasons. One that is no longer needed fails as well, so that the
 list can only shrink.
@@ -122,6 +123,18 @@ def bare_ignores() -> Iterator[str]:
                 yield f"{path.relative_to(ROOT)}:{number}: say why the type is ignored"
 
 
+def written_from_outside() -> Iterator[str]:
+    """Each assignment to a field of the node, or of its parts, outside its package."""
+    written = re.compile(r"^(self\._?)?node(\.\w+)+(\[.*\])?$")
+    for path in files(("compute_ctl",), ".py"):
+        if path.parent.name == "node":
+            continue
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            place = isinstance(node, ast.Attribute | ast.Subscript) and ast.unparse(node)
+            if place and not isinstance(node.ctx, ast.Load) and written.match(place):
+                yield f"{path.relative_to(ROOT)}:{node.lineno}: only the node may write {place}"
+
+
 def held_against(found: dict[str, str], exceptions: dict[str, str]) -> Iterator[str]:
     """What is wrong and no exception, and the exceptions that nothing needs."""
     yield from (f"{what}: {why}" for what, why in found.items() if what not in exceptions)
@@ -136,6 +149,7 @@ def main() -> None:
         *held_against(dict(long_functions()), LONG_FUNCTIONS),
         *held_against(dict(same_names()), SAME_NAMES),
         *bare_ignores(),
+        *written_from_outside(),
     ]
     sys.exit("\n".join(problems) or 0)
 

@@ -243,14 +243,11 @@ class Assembly:
             since = clock.monotonic() - current_ms / 1000
             node.server.silent(max(since, node.server.changed_at or since), why)
 
-        def is_active(at: datetime) -> None:
-            node.server.last_active = at
-
         return Monitor(
             session=self._session,
             postgres=postgres,
             clock=clock,
-            on_active=is_active,
+            on_active=node.server.active,
             on_downtime=is_down,
             by_statistics=lambda: "activity_monitor_experimental" in node.features,
             interval_s=self._settings.monitor_interval,

@@ -22,11 +22,9 @@ from compute_common.system.sd_notify import READY, STOPPING, Notifier
 from compute_ctl import __version__
 from compute_ctl.app.assembly import Assembly, SystemClock
 from compute_ctl.app.folder_watch import FolderWatch
-from compute_ctl.app.supervisor import Supervisor
+from compute_ctl.app.supervisor import Supervisor, shutdown_lsn
 from compute_ctl.app.tasks import Tasks
 from compute_ctl.catalog import CatalogReconciler
-from compute_ctl.decisions.transitions import Event
-from compute_ctl.document.body import log_is_elsewhere
 from compute_ctl.http.limits import ConnectionLimits
 from compute_ctl.monitoring.metrics import Metrics
 from compute_ctl.monitoring.observers import History, SystemdStatus
@@ -97,8 +95,7 @@ class _App:
         asyncio.get_running_loop().set_default_executor(BlockingWorker("worker", threads=THREADS))
         notifier = Notifier.from_environment()
         metrics = Metrics(instance_id=settings.instance_id, compute_id=settings.compute_id)
-        node = Node(clock=clock, postgres=postgres)
-        node.server.version = major_version(settings.pgdata)
+        node = Node(clock=clock, postgres=postgres, server_version=major_version(settings.pgdata))
         node.subscribe(metrics)
         source = self._make.source(metrics)
         http_server = self._make.http_server(node, metrics, self._limits)
@@ -203,9 +200,8 @@ class _App:
             return
         if isinstance(postgres, Attached):
             await self._stop_once(node, postgres)
-            if node.written is not None and not log_is_elsewhere(node.written.body, attach=True):
-                node.server.lsn = postgres.shutdown_lsn
-            node.move(Event.STOPPED, "postgres is stopped")
+            lsn = shutdown_lsn(node, postgres, attach=True)
+            node.postgres_ended("postgres is stopped", lsn=lsn)
             return
         while not node.stopped.is_set():
             await self._stop_once(node, postgres)

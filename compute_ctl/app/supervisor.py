@@ -13,7 +13,6 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from compute_ctl.decisions.transitions import Event
 from compute_ctl.document.body import log_is_elsewhere
 from compute_ctl.document.generation import Marker
 from compute_ctl.errors import PostgresError
@@ -24,7 +23,22 @@ from compute_ctl.settings import Deadlines
 logger = logging.getLogger(__name__)
 
 
-class Startable(Protocol):
+class Stopped(Protocol):
+    """A server that may have ended."""
+
+    @property
+    def shutdown_lsn(self) -> str | None:
+        """Where its log ended."""
+
+
+def shutdown_lsn(node: Node, postgres: Stopped, *, attach: bool) -> str | None:
+    """Return where the log of *postgres* ended; None where only safekeepers can tell."""
+    written = node.written
+    here = written is not None and not log_is_elsewhere(written.body, attach=attach)
+    return postgres.shutdown_lsn if here else None
+
+
+class Startable(Stopped, Protocol):
     """What it needs of `Supervised`, so that a simulation can take its place."""
 
     @property
@@ -38,10 +52,6 @@ class Startable(Protocol):
     @property
     def failure(self) -> str:
         """Why it ended before it was ready, in its own words; '' where it has not said."""
-
-    @property
-    def shutdown_lsn(self) -> str | None:
-        """Where its log ended."""
 
     def start(self, environment: Mapping[str, str] | None = None) -> bool:
         """Start or adopt it; return whether it was adopted. Raises PostgresError."""
@@ -103,13 +113,13 @@ class Supervisor:
                 break
             if not await self._second_chance():
                 break
-        if node.exit_code is None:
-            never = 0 if node.terminating else 1
-            node.exit_code = never if self._status is None else self._status
-        if node.written is not None and not log_is_elsewhere(node.written.body, attach=False):
-            node.server.lsn = self._postgres.shutdown_lsn
+        never = 0 if node.terminating else 1
         ended = "was not started" if self._status is None else f"ended with status {self._status}"
-        node.move(Event.STOPPED, f"postgres {ended}")
+        node.postgres_ended(
+            f"postgres {ended}",
+            lsn=shutdown_lsn(node, self._postgres, attach=False),
+            exit_code=never if self._status is None else self._status,
+        )
 
     async def _wait_for_configuration(self) -> None:
         """Wait for a document; an older one will do if the source does not answer in time."""

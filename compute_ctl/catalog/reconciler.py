@@ -83,7 +83,7 @@ class CatalogReconciler:
             desired = DesiredCatalog.of(document)
         except CatalogError as error:
             self._drop_job()
-            self._node.server.catalog_error = str(error)
+            self._node.server.catalog_fails(str(error))
             logger.error("catalog: %s", error)
             return known_result(CatalogOutcome.FAILED, str(error))
         if desired is None or (desired.empty and not self._always):
@@ -123,7 +123,7 @@ class CatalogReconciler:
         self._drop_job()
         self._up_to_date = True
         if self._migrations is None or not self._migrations.failures:
-            self._node.server.catalog_error = None
+            self._node.server.catalog_fails(None)
 
     def _drop_job(self) -> None:
         if self._job is not None:
@@ -173,11 +173,11 @@ class CatalogReconciler:
         if result.good:
             self._job = None
             self._up_to_date = True
-            self._node.server.catalog_error = None
+            self._node.server.catalog_fails(None)
             if result.outcome is CatalogOutcome.DONE:
                 self._request_migrations(job.document)
             return
-        self._node.server.catalog_error = result.reason
+        self._node.server.catalog_fails(result.reason)
         job.failed(self._clock.monotonic(), at_most_s=self._retry_max_s)
 
     def _may_begin(self, job: Job) -> bool:
@@ -195,10 +195,10 @@ class CatalogReconciler:
         try:
             await self._runner.migrate()
         except CatalogError as error:
-            self._node.server.catalog_error = str(error)
+            self._node.server.catalog_fails(str(error))
             job.failed(self._clock.monotonic(), at_most_s=self._retry_max_s)
             return
         self._migrated = True
         if self._migrations is job:
             self._migrations = None
-            self._node.server.catalog_error = None
+            self._node.server.catalog_fails(None)

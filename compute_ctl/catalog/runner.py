@@ -14,8 +14,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
-import msgspec
-
 from compute_common.system.blocking_worker import BlockingWorker
 from compute_ctl.catalog.desired import has_size_limit
 from compute_ctl.catalog.executor import PlanExecutor
@@ -30,7 +28,6 @@ from compute_ctl.ports import CatalogOutcome, CatalogResult, Clock
 
 logger = logging.getLogger(__name__)
 
-KEPT_OPERATIONS: Final = 100
 THREAD_MARGIN_S: Final = 5.0
 
 T = TypeVar("T")
@@ -104,16 +101,11 @@ class CatalogRunner:
         return CatalogOutcome.DONE
 
     async def _remember(self, job: CatalogJob) -> None:
-        state = self.node.state
-        done = state.done_operations
-        if job.desired.operation and job.desired.operation not in done:
-            done = (*done, job.desired.operation)[-KEPT_OPERATIONS:]
-        self.node.state = msgspec.structs.replace(
-            state,
-            catalog_sha256=job.sha256,
-            done_operations=done,
-            subscriptions_dropped_for=job.desired.drop_subscriptions_for
-            or state.subscriptions_dropped_for,
+        desired = job.desired
+        self.node.catalog_done(
+            sha256=job.sha256,
+            operation=desired.operation,
+            subscriptions_dropped_for=desired.drop_subscriptions_for,
         )
         try:
             await self.save()

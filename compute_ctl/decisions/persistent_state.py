@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
 from compute_common.document.spec import ComputeCtlConfig
 from compute_common.document.versions import Version
 from compute_ctl.document.generation import LiveFile, Marker
+
+KEPT_OPERATIONS: Final = 100
 
 
 class GenerationRef(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,6 +127,20 @@ class PersistentState(msgspec.Struct, frozen=True, kw_only=True):
         """Return the state without a rest that was refused, which is no fallback any more."""
         left = tuple(one for one in self.proven_rests if one.rest_sha256 != rest_sha256)
         return msgspec.structs.replace(self, proven_rests=left)
+
+    def catalog_done(
+        self, *, sha256: str, operation: str, subscriptions_dropped_for: str | None
+    ) -> PersistentState:
+        """Return the state after the catalog was made as a document wants it; see the fields."""
+        done = self.done_operations
+        if operation and operation not in done:
+            done = (*done, operation)[-KEPT_OPERATIONS:]
+        return msgspec.structs.replace(
+            self,
+            catalog_sha256=sha256,
+            done_operations=done,
+            subscriptions_dropped_for=subscriptions_dropped_for or self.subscriptions_dropped_for,
+        )
 
     @property
     def fallback(self) -> GenerationRef | None:

@@ -118,13 +118,12 @@ class HttpServer:
             try:
                 sockets = self._bind(listener)
             except PortTakenError as error:
-                if node.closed_ports.get(listener.value) != str(error):
+                if node.port_closed(listener.value, str(error)):
                     logger.error("%s; trying again each second (%s)", error, error.hint)
-                node.closed_ports[listener.value] = str(error)
                 continue
             self._serve(listener, sockets)
             self._closed.remove(listener)
-            node.closed_ports.pop(listener.value, None)
+            node.port_opened(listener.value)
             if listener is Listener.LOOPBACK:
                 self.internal_port = sockets[0].getsockname()[1]
             for sock in sockets:

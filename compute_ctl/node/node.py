@@ -64,7 +64,10 @@ class Node:
     exit_code: int | None = None
     """What the daemon exits with, where that is not Postgres's own status."""
 
-    def __init__(self, *, clock: Clock, postgres: Postgres) -> None:
+    def __init__(
+        self, *, clock: Clock, postgres: Postgres, server_version: str | None = None
+    ) -> None:
+        """*server_version*: the major version of the data directory."""
         self._clock = clock
         self._postgres = postgres
         self._observers = Observers()
@@ -81,7 +84,7 @@ class Node:
         self.terminating_event = self._machine.terminating_event
         self.immediate_stop = self._machine.immediate_stop
         self.stopped = self._machine.stopped
-        self.server = ServerStatus()
+        self.server = ServerStatus(version=server_version)
         self.start = ServerStart(postgres)
         self.start_seen = False
         """Postgres has become ready; with which generation is not checked yet."""
@@ -411,6 +414,26 @@ class Node:
         self._observers.on_catalog(run)
         self.server.last_catalog = run
 
+    def catalog_done(
+        self, *, sha256: str, operation: str, subscriptions_dropped_for: str | None
+    ) -> None:
+        """Record that the catalog was made as a document wants it; see `PersistentState`."""
+        self.state = self.state.catalog_done(
+            sha256=sha256,
+            operation=operation,
+            subscriptions_dropped_for=subscriptions_dropped_for,
+        )
+
+    def port_closed(self, listener: str, reason: str) -> bool:
+        """Show why the port of *listener* is not open; return whether that is news."""
+        news = self.closed_ports.get(listener) != reason
+        self.closed_ports[listener] = reason
+        return news
+
+    def port_opened(self, listener: str) -> None:
+        """The port of *listener* is open now."""
+        self.closed_ports.pop(listener, None)
+
     # What Postgres does
 
     def postgres_ready(self) -> None:
@@ -438,6 +461,17 @@ class Node:
         """Postgres does not accept connections any more."""
         self.server.changed_at = self._clock.monotonic()
         self.move(Event.PG_LOST, "postgres does not accept connections")
+
+    def postgres_ended(self, why: str, *, lsn: str | None, exit_code: int | None = None) -> None:
+        """Postgres has ended for good; the compute is terminated.
+
+        *lsn*: where its log ended; None where that is not known here. *exit_code*: what the daemon
+        exits with, unless that is decided already.
+        """
+        if self.exit_code is None:
+            self.exit_code = exit_code
+        self.server.lsn = lsn
+        self.move(Event.STOPPED, why)
 
     def start_failed(self, reason: str, marker: Marker | None) -> None:
         """Postgres did not come up with the generation of *marker*: something else has to be."""

@@ -39,6 +39,14 @@ class ServerStatus:
     lsn: str | None = None
     """Where the write-ahead log of a stopped primary ended."""
 
+    def active(self, at: datetime) -> None:
+        """Note when a client last did something."""
+        self.last_active = at
+
+    def catalog_fails(self, reason: str | None) -> None:
+        """Note why roles, databases and extensions are not as wanted; None: they are."""
+        self.catalog_error = reason
+
     def session_refused(self, reason: str) -> None:
         """Note that a new session was refused for a reason that settings may cause."""
         self.login_refused = reason
