@@ -1,4 +1,4 @@
-"""Typed, synchronous clients of the two admin APIs. Each call is one connection with a deadline."""
+"""Typed, synchronous clients of the admin APIs. Each call is one connection with a deadline."""
 
 import http.client
 import json
@@ -38,7 +38,9 @@ def exchange(
         connection.close()
 
 
-class _Admin:
+class AdminClient:
+    """What the admin doors of all stand-ins have."""
+
     def __init__(self, address: str) -> None:
         self.address = address
 
@@ -65,7 +67,7 @@ class _Admin:
         return cleared
 
 
-class PageserverAdmin(_Admin):
+class PageserverAdmin(AdminClient):
     """Orders to a pageserver stand-in."""
 
     def set_fault(
@@ -123,7 +125,7 @@ class PageserverAdmin(_Admin):
         return closed
 
 
-class ControlPlaneAdmin(_Admin):
+class ControlPlaneAdmin(AdminClient):
     """Orders to a control plane stand-in.
 
     `listen` and `token` are those of its other door, which takes the storage controller's calls.

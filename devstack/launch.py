@@ -53,11 +53,12 @@ class Standin:
 
 
 class Pageserver(Standin):
-    """A pageserver; `url` is the conninfo for a shard list."""
+    """A pageserver; `url` is the conninfo for a shard list, `http` its other `HOST:PORT`."""
 
     def __init__(self, arguments: Sequence[str | Path], log: Path) -> None:
         super().__init__("pageserver", arguments, log)
         self.url = f"postgresql://no_user@{self.address}"
+        self.http: str = self.child.ready["http"]
         self.admin = PageserverAdmin(self.child.ready["admin"])
 
 

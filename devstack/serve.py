@@ -6,8 +6,10 @@ import json
 import logging
 import os
 import signal
+import socket
 import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -24,6 +26,16 @@ def address(text: str) -> tuple[str, int]:
     return host, int(port)
 
 
+def read_token(file: Path | None) -> str | None:
+    """The token in a file; None for no file. Raises OSError; ValueError for an empty file."""
+    if file is None:
+        return None
+    token = file.read_text().strip()
+    if not token:
+        raise ValueError(f'token file "{file}" is empty')
+    return token
+
+
 def configure_logging(level: str) -> None:
     """Log to stderr with times."""
     logging.basicConfig(
@@ -33,9 +45,22 @@ def configure_logging(level: str) -> None:
     )
 
 
-def announce(listen: str, admin: str) -> None:
-    """Print the ready line."""
-    print(json.dumps({"listen": listen, "admin": admin, "pid": os.getpid()}), flush=True)
+def announce(listen: str, admin: str, **more: str) -> None:
+    """Print the ready line; `more` are addresses of further doors."""
+    print(json.dumps({"listen": listen, "admin": admin, **more, "pid": os.getpid()}), flush=True)
+
+
+def bound_socket(host: str, port: int) -> socket.socket:
+    """A socket of the address that does not listen yet. Raises OSError."""
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, port))
+        sock.setblocking(False)
+    except OSError:
+        sock.close()
+        raise
+    return sock
 
 
 async def wait_for_signal() -> None:

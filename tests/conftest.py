@@ -16,7 +16,13 @@ pytest_plugins = ["tests.support.fixtures"]
 
 MEMORY = "/dev/shm"
 MEMORY_NEEDED = 4 << 30
-PROGRAMS = ("compute_ctl", "devstack.pageserver", "devstack.control_plane", "devstack.proxy")
+PROGRAMS = (
+    "compute_ctl",
+    "devstack.control_plane",
+    "devstack.pageserver",
+    "devstack.proxy",
+    "devstack.storage_controller",
+)
 """What tests start again and again."""
 LONG = ("tests/simulation/", "tests/bench/test_commands", "tests/pg/test_failures")
 SLOW_START = ("PYTHONDONTWRITEBYTECODE", "SSL_CERT_FILE")

@@ -12,7 +12,9 @@ from devstack.pageserver import sharding
 from devstack.pageserver.admin import Admin
 from devstack.pageserver.connection import Context
 from devstack.pageserver.faults import FaultBook
+from devstack.pageserver.management import ManagementApi
 from devstack.pageserver.pages import PageStore
+from devstack.pageserver.reattach import reattach, registration
 from devstack.pageserver.server import Server
 from devstack.pageserver.service import Limits, Service
 from devstack.pageserver.tenant import Tenant
@@ -42,6 +44,11 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--timeline", type=_hex_id, required=True, metavar="HEX")
     result.add_argument("--listen", type=serve.address, default="127.0.0.1:0")
     result.add_argument("--admin", type=serve.address, default="127.0.0.1:0")
+    result.add_argument("--http", type=serve.address, default="127.0.0.1:0")
+    result.add_argument("--node-id", type=int, default=1, metavar="N")
+    result.add_argument("--controller", metavar="URL", help="register there and ask for shards")
+    result.add_argument("--controller-token-file", type=Path, metavar="FILE")
+    result.add_argument("--attach-seconds", type=float, default=0.0, help="time of a cold attach")
     result.add_argument("--shards", default="all", help="all, none, or indexes such as 0004,0104")
     result.add_argument("--stripe-size", type=int, default=sharding.DEFAULT_STRIPE_SIZE)
     result.add_argument(
@@ -56,7 +63,7 @@ def parser() -> argparse.ArgumentParser:
     return result
 
 
-def build(args: argparse.Namespace) -> tuple[Server, Admin]:
+def build(args: argparse.Namespace) -> tuple[Server, ManagementApi, Admin]:
     """Make every object. Raises ValueError and OSError for bad arguments."""
     limits = Limits(
         idle=args.idle_timeout, activation=args.activation_timeout, lsn=args.lsn_timeout
@@ -74,17 +81,32 @@ def build(args: argparse.Namespace) -> tuple[Server, Admin]:
         counts=Counter(),
     )
     server = Server(context, tenant)
-    return server, Admin(server, tenant, context)
+    management = ManagementApi(
+        tenant,
+        context.faults,
+        node_id=args.node_id,
+        auth_key=context.auth_key,
+        attach_seconds=args.attach_seconds,
+    )
+    return server, management, Admin(server, management, tenant, context)
 
 
 async def serve_until_stopped(args: argparse.Namespace) -> None:
-    """Run both listeners until a signal."""
-    server, admin = build(args)
-    address = await server.start(*args.listen)
+    """Run all listeners until a signal."""
+    server, management, admin = build(args)
+    address = server.bind(*args.listen)
+    http_address = await management.start(*args.http)
+    if args.controller is not None:
+        token = serve.read_token(args.controller_token_file)
+        node = registration(args.node_id, libpq=address, http=http_address)
+        for shard, location in await reattach(args.controller, token, node):
+            await management.put(shard, location)
+    await server.listen()
     runner, admin_address = await serve.start_http(admin.app(), *args.admin)
-    serve.announce(address, admin_address)
+    serve.announce(address, admin_address, http=http_address)
     await serve.wait_for_signal()
     await server.stop()
+    await management.stop()
     await runner.cleanup()
 
 

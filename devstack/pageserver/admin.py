@@ -7,7 +7,8 @@ from aiohttp import web
 
 from devstack.pageserver import sharding
 from devstack.pageserver.connection import Context
-from devstack.pageserver.faults import parse_fault
+from devstack.pageserver.faults import HTTP, parse_fault
+from devstack.pageserver.management import ManagementApi
 from devstack.pageserver.messages import MAX_LSN, RESPONSE_TAGS, parse_lsn
 from devstack.pageserver.server import Server
 from devstack.pageserver.tenant import Tenant, TenantState
@@ -19,8 +20,11 @@ FAREWELLS = ("fin", "rst", "timed_out", "shutdown")
 class Admin:
     """The routes over one server."""
 
-    def __init__(self, server: Server, tenant: Tenant, context: Context) -> None:
+    def __init__(
+        self, server: Server, management: ManagementApi, tenant: Tenant, context: Context
+    ) -> None:
         self._server = server
+        self._management = management
         self._tenant = tenant
         self._context = context
         self._ownership = tenant.ownership
@@ -70,14 +74,23 @@ class Admin:
         fault = parse_fault(await read_object(request))
         self._context.faults.add(fault)
         if fault.kind == "refuse":
-            self._server.refuse()
+            if fault.phase == HTTP:
+                await self._management.refuse()
+            else:
+                self._server.refuse()
         return web.json_response(fault.describe())
 
     async def _delete_fault(self, request: web.Request) -> web.Response:
         cleared = self._context.faults.clear(request.query.get("kind"))
-        if not self._context.faults.active("refuse"):
-            await self._server.listen()
+        await self._listen()
         return web.json_response({"cleared": cleared})
+
+    async def _listen(self) -> None:
+        """Accept connections where they are not refused by order."""
+        if not self._context.faults.active("refuse", "accept"):
+            await self._server.listen()
+        if not self._context.faults.active("refuse", HTTP):
+            await self._management.listen()
 
     async def _put_shards(self, request: web.Request) -> web.Response:
         body = await read_object(request)
@@ -117,6 +130,7 @@ class Admin:
         del request
         await self._server.reset()
         self._context.faults.reset()
+        await self._listen()
         self._context.service.reset()
         self._context.counts.clear()
         self._tenant.update(

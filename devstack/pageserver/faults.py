@@ -10,14 +10,16 @@ from devstack.faults import Order, OrderBook
 from devstack.pageserver.messages import RESPONSE_TAGS
 
 PHASES = ("accept", "startup", "auth", "pagestream", "response")
+HTTP = "http"
+"""The phase of the port beside libpq, which has faults of its own."""
 
 # kind -> phases it can strike in; the first is the default
 KINDS: dict[str, tuple[str, ...]] = {
-    "refuse": ("accept",),
+    "refuse": ("accept", HTTP),
     "reset": PHASES,
-    "close": PHASES,
-    "silent": ("response", "accept", "startup", "auth", "pagestream"),
-    "slow": ("response", "startup", "auth", "pagestream"),
+    "close": (*PHASES, HTTP),
+    "silent": ("response", "accept", "startup", "auth", "pagestream", HTTP),
+    "slow": ("response", "startup", "auth", "pagestream", HTTP),
     "reconnect": ("response", "pagestream"),
     "shutdown": ("response", "pagestream"),
     "timed_out": ("response", "pagestream"),
@@ -103,9 +105,9 @@ def _one_of(order: dict[str, Any], name: str, allowed: tuple[str, ...]) -> None:
 class FaultBook(OrderBook[Fault]):
     """The orders in force."""
 
-    def active(self, kind: str) -> bool:
-        """Whether an order of this kind is in force."""
-        return any(order.kind == kind for order in self._orders)
+    def active(self, kind: str, phase: str) -> bool:
+        """Whether an order of this kind is in force in the phase."""
+        return any((order.kind, order.phase) == (kind, phase) for order in self._orders)
 
     def pending(self, phase: str) -> bool:
         """Whether any order waits for this phase."""

@@ -8,6 +8,7 @@ from typing import Any
 from devstack.pageserver.connection import Connection, Context, Farewell
 from devstack.pageserver.link import FLUSH_SECONDS, Link
 from devstack.pageserver.tenant import Tenant, TenantState
+from devstack.serve import bound_socket
 
 BACKLOG = 1024  # a herd of backends comes at once; whom the queue has no room for waits a second
 
@@ -36,18 +37,17 @@ class Server:
         """Whether new connections are accepted."""
         return self._server is not None
 
-    async def start(self, host: str, port: int) -> str:
-        """Bind and listen; the address as `HOST:PORT`. Raises OSError."""
+    def bind(self, host: str, port: int) -> str:
+        """Take the port; the address as `HOST:PORT`. `listen` next. Raises OSError."""
         # A second socket that never listens keeps the port ours while connections are refused.
-        self._reserved = _bound_socket(host, port)
+        self._reserved = bound_socket(host, port)
         self._address = self._reserved.getsockname()
-        await self.listen()
         return "{}:{}".format(*self._address)
 
     async def listen(self) -> None:
         """Accept connections; no effect where they are accepted already."""
         if self._server is None:
-            sock = _bound_socket(*self._address)
+            sock = bound_socket(*self._address)
             loop = asyncio.get_running_loop()
             self._server = await loop.create_server(
                 lambda: Link(self._open), sock=sock, backlog=BACKLOG
@@ -103,15 +103,3 @@ class Server:
         del self._running[connection]
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("connection %d died", connection.number, exc_info=error)
-
-
-def _bound_socket(host: str, port: int) -> socket.socket:
-    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((host, port))
-        sock.setblocking(False)
-    except OSError:
-        sock.close()
-        raise
-    return sock

@@ -7,6 +7,7 @@ from collections import Counter
 from contextlib import suppress
 
 from devstack.proxy.faults import Order, Orders
+from devstack.serve import bound_socket
 
 PIECE = 65_536
 BACKLOG = 128
@@ -103,7 +104,7 @@ class Route:
     async def start(self) -> str:
         """Take a port and listen; the address as `HOST:PORT`. Raises OSError."""
         # A second socket that never listens keeps the port ours while connections are refused.
-        self._reserved = _bound(("127.0.0.1", 0))
+        self._reserved = bound_socket("127.0.0.1", 0)
         await self._listen()
         return self.listen
 
@@ -162,7 +163,7 @@ class Route:
 
     async def _listen(self) -> None:
         if self._server is None and self._reserved is not None:
-            sock = _bound(self._reserved.getsockname())
+            sock = bound_socket(*self._reserved.getsockname())
             self._server = await asyncio.start_server(self._open, sock=sock, backlog=BACKLOG)
 
     async def _open(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -171,15 +172,3 @@ class Route:
         task = asyncio.create_task(pipe.run(self), name="pipe")
         self._pipes[pipe] = task
         task.add_done_callback(lambda _: self._pipes.pop(pipe))
-
-
-def _bound(address: tuple[str, int]) -> socket.socket:
-    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(address)
-        sock.setblocking(False)
-    except OSError:
-        sock.close()
-        raise
-    return sock

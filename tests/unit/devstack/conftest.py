@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 
 from devstack.launch import ControlPlane, Pageserver, start_control_plane, start_pageserver
+from devstack.storage_controller.client import StorageController, start_storage_controller
 from tests.unit.devstack.clients import TENANT, TIMELINE
+from tests.unit.devstack.controller_rig import INTERVAL, OFFLINE_AFTER, SCALE, ControllerRig
+from tests.unit.devstack.hook_receiver import HookReceiver, receiving
 from tests.unit.devstack.plane_client import EP, TOKEN, document
 
 PageserverFactory = Callable[..., Pageserver]
@@ -84,3 +87,32 @@ def plane(make_control_plane: ControlPlaneFactory) -> ControlPlane:
     plane.admin.put_node(1, "postgresql://no_user@127.0.0.1:1")
     plane.admin.put_node(2, "postgresql://no_user@127.0.0.1:2")
     return plane
+
+
+@pytest.fixture
+def receiver() -> Iterator[HookReceiver]:
+    """A receiver of hooks."""
+    with receiving() as running:
+        yield running
+
+
+@pytest.fixture
+def rig(
+    receiver: HookReceiver, make_pageserver: PageserverFactory, tmp_path: Path
+) -> Iterator[ControllerRig]:
+    """A storage controller without nodes; short times."""
+    with ExitStack() as stack:
+
+        def make(**options: Any) -> StorageController:
+            given: dict[str, Any] = {
+                "state": tmp_path / "controller.json",
+                "control_plane_url": f"{receiver.url}/",
+                "control_plane_token": TOKEN,
+                "heartbeat_interval": INTERVAL,
+                "offline_after": OFFLINE_AFTER,
+                "time_scale": SCALE,
+                **options,
+            }
+            return stack.enter_context(start_storage_controller(log_dir=tmp_path, **given))
+
+        yield ControllerRig(receiver, make, make_pageserver)
