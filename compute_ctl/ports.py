@@ -75,6 +75,10 @@ class ReportReceiver(Protocol):
     def wants_reports(self) -> bool:
         """Whether its last answer asked for reports."""
 
+    @property
+    def report_missing(self) -> bool:
+        """Whether it said that it has no report, as after its restart."""
+
     async def report(self, body: bytes) -> None:
         """Send a report, JSON; bounded: 2 s.
 

@@ -97,6 +97,8 @@ class Reporter(SilentObserver):
 
     @property
     def _due(self) -> bool:
+        if self._receiver.report_missing:
+            return True
         return self._clock.monotonic() - self._accepted_at >= INTERVAL_S
 
     @property

@@ -75,6 +75,8 @@ class ControlPlane:
         self._path = f"/compute/api/v2/computes/{quote(compute_id, safe='')}"
         self.wants_reports = False
         """Whether the last answer asked for reports (``Compute-Reports: 1``)."""
+        self.report_missing = False
+        """Whether it said that it has none of this compute (``Compute-Reports: 1; missing``)."""
         self._token = token
         self._total_timeout_s = total_timeout_s
         self._client = HttpClient(
@@ -133,6 +135,7 @@ class ControlPlane:
             )
             if answer.status >= HTTPStatus.MULTIPLE_CHOICES:
                 raise _refusal(answer)
+            self.report_missing = False
         except RefusedError as refused:
             raise self._error({base: refused}, "report to") from refused
 
@@ -144,7 +147,9 @@ class ControlPlane:
         answer = await self._client.request(
             "GET", f"{base}{self._path}/spec", rpc=_RPC, total_s=total_s, headers=headers
         )
-        self.wants_reports = answer.headers.get("Compute-Reports", "").strip() == "1"
+        wanted, _, said = answer.headers.get("Compute-Reports", "").partition(";")
+        self.wants_reports = wanted.strip() == "1"
+        self.report_missing = self.wants_reports and said.strip() == "missing"
         long_polled = applied_wait(answer.headers.get("Preference-Applied", ""))
         if answer.status == HTTPStatus.NOT_MODIFIED and etag is not None:
             return Fetched(status=FetchStatus.NOT_MODIFIED, etag=etag, long_polled=long_polled)

@@ -24,6 +24,18 @@ async def test_it_is_wanted_where_the_last_answer_said_so(server: Server) -> Non
     assert not server.client.wants_reports
 
 
+async def test_one_that_is_missed_is_sent_again(server: Server) -> None:
+    """As after a restart of the control plane; once it is taken, it is not missing any more."""
+    server.answer(304, Compute_Reports="1; missing")
+    await server.client.fetch(etag='"v1"')
+    assert server.client.wants_reports
+    assert server.client.report_missing
+
+    server.answer(200)
+    await server.client.report(b"{}")
+    assert not server.client.report_missing
+
+
 async def test_it_is_posted_beside_the_document(server: Server) -> None:
     """Path, token and type are those of the contract."""
     await server.client.report(b'{"a": 1}')
