@@ -100,8 +100,8 @@ class Assembly:
             on_request=metrics.neon.on_fetch,
         )
 
-    def generations(self, store: StateDir) -> GenerationStore:
-        """Return the files; Postgres reads ours from now on.
+    def generations(self, store: StateDir, node: Node) -> GenerationStore:
+        """Return the files of *node*; Postgres reads ours from now on.
 
         Raises:
             SettingsError: it cannot be made to.
@@ -127,6 +127,7 @@ class Assembly:
             ),
             deadlines=settings.deadlines,
             nonce=lambda: secrets.token_hex(16),
+            on_kept=node.state_kept,
         )
 
     def reconciler(

@@ -100,7 +100,7 @@ class _App:
         source = self._make.source(metrics)
         http_server = self._make.http_server(node, metrics, self._limits)
         await http_server.start()
-        generations = self._make.generations(store)
+        generations = self._make.generations(store, node)
         node.subscribe(History(generations.add_history))
         catalog = self._make.catalog(node, generations, postgres, clock)
         parts = self._make.reconciler(

@@ -91,8 +91,9 @@ class PersistentState(msgspec.Struct, frozen=True, kw_only=True):
         if known is not None and known.marker == ref.marker:
             # A document that differs elsewhere, say in its roles, may have the same file.
             same = ref.content_sha256 in ("", known.content_sha256)
-            in_full = ref.in_full or known.in_full
-            ref = msgspec.structs.replace(known if same else ref, in_full=in_full)
+            in_full, version = ref.in_full or known.in_full, ref.version or known.version
+            ref = known if same else ref
+            ref = msgspec.structs.replace(ref, in_full=in_full, version=version)
         state = msgspec.structs.replace(self, applied=ref)
         if not good:
             return state

@@ -106,6 +106,7 @@ class ConfigState:
     def restore(self, state: PersistentState, live: LiveFile | None) -> None:
         """Take over *state* of an earlier daemon, with the floor that the live file names."""
         self._node.state = state if live is None else floor_of(live, state)
+        self._node.state_kept(state)
 
     def baseline(self, document: Document, source: str) -> Baseline:
         """Return what *document*, which came from *source*, is compared with."""

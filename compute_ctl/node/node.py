@@ -63,6 +63,7 @@ class Node:
     """Number of the last attempt begun; goes on from the history of earlier daemons."""
     exit_code: int | None = None
     """What the daemon exits with, where that is not Postgres's own status."""
+    _kept: PersistentState | None = None
 
     def __init__(
         self, *, clock: Clock, postgres: Postgres, server_version: str | None = None
@@ -434,6 +435,10 @@ class Node:
         """The port of *listener* is open now."""
         self.closed_ports.pop(listener, None)
 
+    def state_kept(self, state: PersistentState) -> None:
+        """Show *state* from now on: it is on disk, or cannot be kept there at present."""
+        self._kept = state
+
     # What Postgres does
 
     def postgres_ready(self) -> None:
@@ -481,6 +486,11 @@ class Node:
             self.wake.set()
 
     # What is shown
+
+    @property
+    def shown(self) -> PersistentState:
+        """The state as far as a daemon that starts after a crash would know it, too."""
+        return self.state if self._kept is None else self._kept
 
     @property
     def ctl_config(self) -> ComputeCtlConfig:

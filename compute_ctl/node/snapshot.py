@@ -45,11 +45,11 @@ def build_snapshot(node: Node, *, postgres: Postgres, clock: Clock) -> Snapshot:
         error=node.error,
         error_since=at(node.error_since),
         desired=node.desired,
-        applied=node.state.applied,
-        started=node.state.started,
-        proven_in_full=node.state.fallback,
-        last_known_good=node.state.last_known_good,
-        quarantined=node.state.quarantine,
+        applied=node.shown.applied,
+        started=node.shown.started,
+        proven_in_full=node.shown.fallback,
+        last_known_good=node.shown.last_known_good,
+        quarantined=node.shown.quarantine,
         in_sync=in_sync(node),
         proof=proof(node),
         not_in_force=not_in_force(node),
@@ -105,7 +105,7 @@ def _endpoint(node: Node, suspicion: Suspicion) -> str | None:
 
 def in_sync(node: Node) -> bool:
     """Return whether the document desired is in force: a new session runs with it."""
-    applied, written = node.state.applied, node.written
+    applied, written = node.shown.applied, node.written
     return (
         node.desired is not None
         and applied is not None

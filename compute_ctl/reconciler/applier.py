@@ -175,11 +175,15 @@ class Applier:
 
     async def verify_again(self) -> ApplyResult:
         """Signal Postgres once more, and see whether it proves what is in the file."""
-        return await self._refused_late(await self._activation.verify_again())
+        result = await self._refused_late(await self._activation.verify_again())
+        await self._store.save(self._node.state)
+        return result
 
     async def conclude(self, verdict: Verdict) -> ApplyResult:
         """Record *verdict* about what is in the file."""
-        return await self._refused_late(self._activation.conclude(verdict))
+        result = await self._refused_late(self._activation.conclude(verdict))
+        await self._store.save(self._node.state)
+        return result
 
     async def _refused_late(self, result: ApplyResult) -> ApplyResult:
         """Refuse what is in the file, if Postgres does so now, as a new document would be."""

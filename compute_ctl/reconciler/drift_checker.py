@@ -145,9 +145,7 @@ class DriftChecker:
         if verdict is None or (verdict.blind and not verdict.bad and self._node.proven):
             return None  # silence is not evidence
         if verdict.rejected:
-            result = await self._applier.conclude(verdict)
-            await self._store.save(self._node.state)
-            return result
+            return await self._applier.conclude(verdict)
         before = self._node.verdict
         for complaint in verdict.shadowed:
             if before is None or complaint not in before.shadowed:

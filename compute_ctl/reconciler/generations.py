@@ -46,12 +46,15 @@ class GenerationStore:
         identity: ClusterIdentity,
         deadlines: Deadlines,
         nonce: Callable[[], str],
+        on_kept: Callable[[PersistentState], None] = lambda _state: None,
     ) -> None:
+        """*on_kept* is given each state that is on disk now, or that the disk does not take."""
         self._conf = conf
         self._state = state
         self._identity = identity
         self._deadlines = deadlines
         self._nonce = nonce
+        self._on_kept = on_kept
         self._saved: PersistentState | None = None
         self.held: frozenset[int] = frozenset()
         """Generations to keep beside those that the state names."""
@@ -299,13 +302,13 @@ class GenerationStore:
 
         What is kept already is not written again: while an outage lasts, nothing changes but time.
         """
+        try:  # first the document that the state names: nobody may tell it again
+            await self._call(self._copies.write_missing)
+        except StoreError as error:
+            logger.warning("%s", error)
         if state != self._saved:
             await self._save(state)
-        if state == self._saved:  # else there is no space for a copy either
-            try:
-                await self._call(self._copies.write_missing)
-            except StoreError as error:
-                logger.warning("%s", error)
+        self._on_kept(state)
 
     async def _save(self, state: PersistentState) -> None:
         if self._copies.unsynced is not None:  # what a state names must be there as long as it is

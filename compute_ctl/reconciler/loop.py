@@ -45,6 +45,8 @@ SUSPECTS: Final = (
 CHECKS_TOO: Final = frozenset({pacing.Why.TICK, pacing.Why.OPERATOR, pacing.Why.FORCED})
 """Fetches after which what is in force is checked as well."""
 
+NOT_TAKEN: Final = {Outcome.FETCH_FAILED, Outcome.STALE, Outcome.EMPTY, Outcome.REJECTED}
+"""Outcomes of a fetch that changes nothing."""
 RETRY: Final = "operator_retry"
 """An attempt for somebody whose request has failed, where Postgres itself suspects nothing."""
 
@@ -200,6 +202,8 @@ class Reconciler:
             news = error
         with bounded(self._settings.deadlines.apply_total):
             result = await self._answered(news, force=force)
+            if result.outcome in NOT_TAKEN and not result.broken and not self._interrupted():
+                await self._unchanged()  # what is written may be provable by now
             if result.outcome is not Outcome.APPLIED:
                 result = await self._drift.after_fetch(result, asked=asked)
         self._attempts.end(begun, result, who=who, served=served)
@@ -210,7 +214,7 @@ class Reconciler:
     ) -> ApplyResult:
         """Act on what a fetch has brought, or on its failure."""
         if isinstance(news, FetchError | SyntaxSpecError):
-            return await self._fetch_failed(news)
+            return self._fetch_failed(news)
         if isinstance(news, SpecError):
             return ApplyResult(outcome=Outcome.REJECTED, reason=str(news), invalid=True)
         return await self._fetched(news, force=force)
@@ -233,34 +237,33 @@ class Reconciler:
         if news is None:
             return await self._unchanged()
         if news.document is None:
-            return self._empty()
+            return self._empty(news)
         self._schedule.attached()
         result = await self._applier.apply(news.document, source=self._fetcher.name, force=force)
         self._pushes.want_catalog(news.document, result)  # a refresh does not wait for it
         return result
 
     async def _unchanged(self) -> ApplyResult:
-        """The source has nothing new; what is written may be provable by now."""
+        """Nothing new is to be written; verify what is written, if that is yet to be done."""
         if self._node.written is None or self._node.proven:
             return ApplyResult(outcome=Outcome.UNCHANGED)
         return await self._applier.verify_again()
 
-    async def _fetch_failed(self, error: FetchError | SyntaxSpecError) -> ApplyResult:
-        """Count the failure; what is written but not proven is no worse for it."""
+    def _fetch_failed(self, error: FetchError | SyntaxSpecError) -> ApplyResult:
+        """Count the failure."""
         self._schedule.failed(error)
-        if not self._interrupted():
-            await self._unchanged()
         lasting = isinstance(error, FetchError) and error.lasting
         return ApplyResult(outcome=Outcome.FETCH_FAILED, reason=str(error), lasting=lasting)
 
-    def _empty(self) -> ApplyResult:
-        """Believe a detach only when it is said twice, at least the grace period apart."""
-        if self._schedule.empty(self._clock.monotonic()):
+    def _empty(self, news: News) -> ApplyResult:
+        """Believe a detach only when it is said twice, at least the grace period apart.
+
+        When a long poll was answered is not known: other work may have come before.
+        """
+        if self._schedule.empty(self._clock.monotonic()) and not news.long_polled:
             self._schedule.attached()
             self._node.detach()
-            return ApplyResult(
-                outcome=Outcome.EMPTY, reason="the source said twice that it is empty"
-            )
+            return ApplyResult(outcome=Outcome.EMPTY, reason="the source said twice: empty")
         grace = self._settings.deadlines.empty_grace
         reason = f"the source says that this compute is empty; asking again within {grace:g} s"
         return ApplyResult(outcome=Outcome.EMPTY, reason=reason)

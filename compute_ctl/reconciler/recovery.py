@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 from compute_common.document.spec import Document
 from compute_common.document.versions import is_older
@@ -83,7 +84,7 @@ class Recovery:
         """Make the generation in the live file the one to verify."""
         self._store.adopt_live(marker.generation)
         kept = await self._store.kept(marker.generation)
-        document = kept[0] if kept else None
+        document = self._as_accepted(marker, kept[0] if kept else None)
         is_fallback = document is not None and self._is_fallback(document, body)
         if document is not None:
             self._config.desire(document, DISK)
@@ -95,6 +96,18 @@ class Recovery:
             is_fallback=is_fallback,
             changed=changed,
         )
+
+    def _as_accepted(self, marker: Marker, document: Document | None) -> Document | None:
+        """Return *document* in the version in which it was accepted last.
+
+        A full disk takes a state, but no copy: then the copy is of an earlier version.
+        """
+        applied = self._node.state.applied
+        if document is None or applied is None or applied.marker != str(marker):
+            return document
+        same = document.content_sha256 == applied.content_sha256
+        older = same and is_older(document.version, applied.version)
+        return replace(document, version=applied.version) if older else document
 
     def _is_fallback(self, document: Document, body: str) -> bool:
         """Whether *body* replaced what *document* asks for.

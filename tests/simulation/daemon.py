@@ -158,6 +158,7 @@ class SimDaemon:
             identity=ClusterIdentity(compute_id="c", system_identifier="7", data_dir_inode="1:2"),
             deadlines=world.settings.deadlines,
             nonce=lambda: f"{world.rng.getrandbits(128):032x}",
+            on_kept=self.node.state_kept,
         )
         parts = build_reconciler(
             node=self.node,

@@ -37,6 +37,8 @@ class Kind(StrEnum):
     OTHER_TENANT = "other_tenant"
     AGAIN = "again"
     """The content of the document before, under a newer version."""
+    ROLES = "roles"
+    """Another role, and the same file as the document before."""
     NO_SERVERS = "no_servers"
     NO_TENANT = "no_tenant"
     NO_CLUSTER = "no_cluster"
@@ -72,7 +74,10 @@ class Writer:
     def write(self, place: int, kind: Kind = Kind.GOOD, *, behind: int = 0) -> bytes:
         """Return the next document; *behind*: its version is older by so many."""
         self.number += 1
-        if kind is not Kind.AGAIN or not self._last:
+        if kind is Kind.ROLES and self._last.get("spec", {}).get("cluster"):
+            self._last = deepcopy(self._last)
+            self._last["spec"]["cluster"]["roles"] = [{"name": f"role{self.number}"}]
+        elif kind is not Kind.AGAIN or not self._last:
             self._last = self._content(place, kind)
         document = deepcopy(self._last)
         version = max(1, self.number - behind)

@@ -101,7 +101,7 @@ class Invariants:
             self._suspected = since
             self.allow(A_SUSPICION if since is not None else 0)
         self._check_locked(daemon.node)
-        state = daemon.node.state
+        state = daemon.node.shown
         if state.quarantine is not self._quarantine:
             # What is desired was refused, or was known no more: then what is applied is the floor.
             self._quarantine = state.quarantine
@@ -267,7 +267,7 @@ class Invariants:
         if daemon is None:
             return "there is no daemon"
         node, wanted = daemon.node, _content(document)
-        applied, good = node.state.applied, node.state.fallback
+        applied, good = node.shown.applied, node.shown.fallback
         live = LiveFile.parse(world.disk.files.get(CONF) or "")
         not_good = good is None or good.content_sha256 != wanted
         missing = {
