@@ -19,17 +19,17 @@ from typing import Final
 from compute_common.system.blocking_worker import BlockingWorker, exit_within
 from compute_common.system.file_limit import raise_file_limit
 from compute_common.system.sd_notify import READY, STOPPING, Notifier
+from compute_common.system.tasks import Tasks
+from compute_common.system.watchdog import Watchdog
 from compute_ctl import __version__
 from compute_ctl.app.assembly import Assembly, SystemClock
 from compute_ctl.app.folder_watch import FolderWatch
 from compute_ctl.app.supervisor import Supervisor, shutdown_lsn
-from compute_ctl.app.tasks import Tasks
 from compute_ctl.catalog import CatalogReconciler
 from compute_ctl.http.limits import ConnectionLimits
 from compute_ctl.monitoring.metrics import Metrics
 from compute_ctl.monitoring.observers import History, SystemdStatus
 from compute_ctl.monitoring.reporter import Reporter
-from compute_ctl.monitoring.watchdog import Watchdog
 from compute_ctl.node import Node
 from compute_ctl.postgres import Attached, Events, Supervised
 from compute_ctl.postgres.identity import major_version

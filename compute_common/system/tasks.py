@@ -1,4 +1,4 @@
-"""The tasks of the daemon: none dies in silence, and all end with it."""
+"""The tasks of a daemon: none dies in silence, and all end with it. A leaf."""
 
 from __future__ import annotations
 

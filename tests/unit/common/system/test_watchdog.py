@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from compute_common.system.sd_notify import Notifier
-from compute_ctl.monitoring.watchdog import Watchdog
+from compute_common.system.watchdog import Watchdog
 
 
 class Announcer(logging.Handler):
@@ -30,7 +30,7 @@ async def test_blocked_loop_is_noticed(caplog: pytest.LogCaptureFixture) -> None
     told: queue.SimpleQueue[float] = queue.SimpleQueue()
     logged = threading.Event()
     handler = Announcer(logged)
-    logger = logging.getLogger("compute_ctl.monitoring.watchdog")
+    logger = logging.getLogger("compute_common.system.watchdog")
     logger.addHandler(handler)
     watchdog = Watchdog(Notifier(), blocked_after_s=0.05, on_blocked=told.put)
     watchdog.start()
