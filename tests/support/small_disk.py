@@ -27,6 +27,11 @@ class Disk:
                 except OSError:
                     continue
 
+    def make_read_only(self) -> None:
+        """Take no more writes, as a disk that the kernel has met errors on."""
+        command = ["mount", "-o", "remount,ro", str(self.folder)]
+        subprocess.run(command, timeout=10, check=True)
+
     def free(self) -> None:
         """Give it back."""
         self._filler.unlink(missing_ok=True)

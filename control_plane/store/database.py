@@ -1,0 +1,275 @@
+"""The SQLite database behind `SqliteStore`. Blocking; one thread at a time.
+
+The database is in WAL mode with ``synchronous=FULL``: what was committed survives kill -9 and a
+power failure. Only one control plane may open it, which a lock on a file beside it ensures; other
+programs may read it meanwhile (``sqlite3 state.db ".backup copy.db"``).
+
+Python's sqlite3 gives up the interpreter lock around each statement and row, and a busy event loop
+takes 5 ms to give it back. So there are few statements: many rows in each, and the revisions of
+all keys, which decide whether a commit conflicts, are kept in memory.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from compute_common.errors import SettingsError
+from compute_common.system.atomic_file import sync_folder
+from control_plane.errors import ConflictError, StoreError
+from control_plane.ports import Commit, Entry, Write
+from control_plane.store.compare_and_swap import prepare
+
+SCHEMA_VERSION: Final = 1
+APPLICATION_ID: Final = 0x43504C4E
+"""``CPLN``; `file` and this module recognise the database by it."""
+SCHEMA: Final = (
+    "CREATE TABLE entry (key TEXT PRIMARY KEY, value BLOB NOT NULL, revision INTEGER NOT NULL)",
+    "CREATE TABLE store (revision INTEGER NOT NULL)",
+    "INSERT INTO store VALUES (0)",
+    f"PRAGMA application_id = {APPLICATION_ID}",
+    f"PRAGMA user_version = {SCHEMA_VERSION}",
+)
+UPSERT: Final = """
+INSERT INTO entry (key, value, revision) VALUES ROWS
+ON CONFLICT (key) DO UPDATE SET value = excluded.value, revision = excluded.revision
+"""
+DELETE: Final = "DELETE FROM entry WHERE key IN (KEYS)"
+ROWS_PER_STATEMENT: Final = 256
+CHECKPOINT_PAGES: Final = 1000
+"""Pages of the log after which it is copied into the database; SQLite's own default."""
+PAGE_BYTES: Final = 4096
+MAX_LOG_BYTES: Final = 64 << 20
+"""The log is cut to this size after a larger commit."""
+BUSY_S: Final = 1.0
+"""How long another program may lock the database."""
+
+HINTS: Final = {
+    "SQLITE_FULL": "Free space on its file system; nothing is lost, and it goes on by itself.",
+    "SQLITE_READONLY": "Its file system is mounted read-only, or the file belongs to someone else.",
+    "SQLITE_CORRUPT": "Restore it from a backup; the computes keep their configuration meanwhile.",
+    "SQLITE_NOTADB": "Restore it from a backup, or name another file.",
+    "SQLITE_IOERR": "See the kernel's log for what is wrong with the disk.",
+    "SQLITE_BUSY": "Another program has it open for writing; fuser shows which.",
+    "SQLITE_CANTOPEN": "The folder must exist and be writable by the user of the control plane.",
+}
+"""By the beginning of the error's name."""
+
+Outcome = Commit | ConflictError | StoreError | ValueError
+
+
+class Database:
+    """An open database."""
+
+    def __init__(self, path: Path) -> None:
+        """Open or create it. Raises SettingsError."""
+        path = path.absolute()
+        self._path = path
+        self._lock = _lock(path)
+        try:
+            self._connection = _open(path)
+            try:
+                self._prepare()
+            except BaseException:
+                self._connection.close()
+                raise
+        except BaseException as error:
+            os.close(self._lock)
+            if isinstance(error, sqlite3.Error):
+                message, hint = self._describe("open", error)
+                raise SettingsError(message, hint=hint) from error
+            raise
+
+    def _prepare(self) -> None:
+        version = self._number("PRAGMA user_version")
+        known = self._number("PRAGMA application_id") == APPLICATION_ID
+        if not known and self._number("SELECT count(*) FROM sqlite_schema"):
+            raise SettingsError(
+                f'store "{self._path}" is a database of another program',
+                hint="Name another file with --store.",
+            )
+        if version > SCHEMA_VERSION:
+            raise SettingsError(
+                f'store "{self._path}" has schema version {version}, newer than {SCHEMA_VERSION}',
+                hint="It was written by a newer control plane: start that one.",
+            )
+        if self._connection.execute("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
+            raise SettingsError(f'store "{self._path}" cannot be switched to WAL mode')
+        self._connection.execute("PRAGMA synchronous = FULL")
+        self._connection.execute("PRAGMA wal_autocheckpoint = 0")  # `checkpoint` does it
+        self._connection.execute(f"PRAGMA journal_size_limit = {MAX_LOG_BYTES}")
+        if not known:
+            with self._transaction():
+                for statement in SCHEMA:
+                    self._connection.execute(statement)
+            sync_folder(self._path.parent)
+        with self._transaction():  # fails here where it cannot be written
+            self.revision = self._number("SELECT revision FROM store")
+            self._revisions: dict[str, int] = dict(
+                self._connection.execute("SELECT key, revision FROM entry")
+            )
+        self._foreign = self._number("PRAGMA data_version")
+        """Changes with each commit of another program."""
+        self._logged_pages: int = CHECKPOINT_PAGES  # after kill -9 there may be a log
+
+    def load(self, prefix: str) -> tuple[int, list[Entry]]:
+        """Return the revision and the entries whose keys begin with *prefix*. Raises StoreError."""
+        try:
+            rows = self._connection.execute(
+                "SELECT key, value, revision FROM entry "
+                "WHERE key >= :prefix AND substr(key, 1, length(:prefix)) = :prefix ORDER BY key",
+                {"prefix": prefix},
+            ).fetchall()
+        except sqlite3.Error as error:
+            raise self._error("read", error) from error
+        return self.revision, [
+            Entry(key=key, value=value, revision=revision) for key, value, revision in rows
+        ]
+
+    def commit(self, group: Sequence[Sequence[Write]]) -> list[Outcome]:
+        """Make each commit of *group* or say why it cannot be made; one transaction for all.
+
+        Where the transaction fails, each is tried in one of its own.
+        """
+        try:
+            return self._commit_together(group)
+        except sqlite3.Error as error:
+            if len(group) == 1:
+                return [self._error("write to", error)]
+        return [outcome for writes in group for outcome in self.commit([writes])]
+
+    def _commit_together(self, group: Sequence[Sequence[Write]]) -> list[Outcome]:
+        changed: dict[str, Entry] = {}
+        newest = self.revision
+        outcomes: list[Outcome] = []
+
+        def revision_of(key: str) -> int:
+            if (entry := changed.get(key)) is not None:
+                return entry.revision if entry.value is not None else 0
+            return self._revisions.get(key, 0)
+
+        for writes in group:
+            try:
+                commit = prepare(writes, revision_of=revision_of, newest=newest)
+            except (ConflictError, ValueError) as refused:
+                outcomes.append(refused)
+                continue
+            newest = commit.revision
+            changed.update((entry.key, entry) for entry in commit.entries)
+            outcomes.append(commit)
+        if changed:
+            with self._transaction():
+                if self._number("PRAGMA data_version") != self._foreign:
+                    raise sqlite3.OperationalError("another program has changed it; restart")
+                self._write(changed, newest)
+            self._note(changed, newest)
+        return outcomes
+
+    def _write(self, changed: dict[str, Entry], newest: int) -> None:
+        execute = self._connection.execute
+        for part in _parts([entry for entry in changed.values() if entry.value is not None]):
+            rows = ", ".join(["(?, ?, ?)"] * len(part))
+            execute(
+                UPSERT.replace("ROWS", rows),
+                [field for entry in part for field in (entry.key, entry.value, entry.revision)],
+            )
+        for part in _parts([entry for entry in changed.values() if entry.value is None]):
+            marks = ", ".join("?" * len(part))
+            execute(DELETE.replace("KEYS", marks), [entry.key for entry in part])
+        execute("UPDATE store SET revision = ?", (newest,))
+
+    def _note(self, changed: dict[str, Entry], newest: int) -> None:
+        self.revision = newest
+        for key, entry in changed.items():
+            if entry.value is None:
+                self._revisions.pop(key, None)
+            else:
+                self._revisions[key] = entry.revision
+            self._logged_pages += 2 + len(entry.value or b"") // PAGE_BYTES
+
+    @property
+    def checkpoint_due(self) -> bool:
+        """Whether the log should be copied into the database."""
+        return self._logged_pages >= CHECKPOINT_PAGES
+
+    def checkpoint(self) -> None:
+        """Copy the log into the database, outside any commit. Raises StoreError."""
+        self._logged_pages = 0
+        try:
+            self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        except sqlite3.Error as error:
+            raise self._error("write to", error) from error
+
+    def close(self) -> None:
+        """Close it, and let another process open it."""
+        with closing(os.fdopen(self._lock)), suppress(sqlite3.Error):
+            self._connection.close()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._connection.execute("COMMIT")
+        except BaseException:
+            with suppress(sqlite3.Error):  # some errors have rolled it back already
+                self._connection.execute("ROLLBACK")
+            raise
+
+    def _number(self, query: str) -> int:
+        return int(self._connection.execute(query).fetchone()[0])
+
+    def _error(self, verb: str, error: sqlite3.Error) -> StoreError:
+        message, hint = self._describe(verb, error)
+        return StoreError(message, hint=hint)
+
+    def _describe(self, verb: str, error: sqlite3.Error) -> tuple[str, str | None]:
+        name = getattr(error, "sqlite_errorname", "")
+        hint = next((hint for begin, hint in HINTS.items() if name.startswith(begin)), None)
+        return f'could not {verb} store "{self._path}": {error}', hint
+
+
+def _parts(entries: list[Entry]) -> Iterator[list[Entry]]:
+    for start in range(0, len(entries), ROWS_PER_STATEMENT):
+        yield entries[start : start + ROWS_PER_STATEMENT]
+
+
+def _lock(path: Path) -> int:
+    """Return the descriptor that holds the lock. Raises SettingsError."""
+    fd = -1
+    try:
+        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+        fd = os.open(path.with_name(f"{path.name}.lock"), flags, 0o600)
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if fd >= 0:
+            os.close(fd)
+        if isinstance(error, BlockingIOError):
+            raise SettingsError(
+                f'store "{path}" is in use by another control plane',
+                hint=f"fuser {path}.lock shows its process.",
+            ) from None
+        raise _cannot_open(path, error) from error
+    return fd
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    try:
+        # The documents have passwords in them; SQLite gives its other files the same mode.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise _cannot_open(path, error) from error
+    return sqlite3.connect(
+        path, timeout=BUSY_S, isolation_level=None, check_same_thread=False, cached_statements=16
+    )
+
+
+def _cannot_open(path: Path, error: OSError) -> SettingsError:
+    return SettingsError(
+        f'could not open store "{path}": {error.strerror}', hint=HINTS["SQLITE_CANTOPEN"]
+    )

@@ -1,0 +1,182 @@
+"""The SQLite store: what it survives, and who may have the file beside it."""
+
+import asyncio
+import os
+import signal
+import sqlite3
+import stat
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from control_plane.errors import CompactedError, ConflictError, StoreError
+from control_plane.ports import Store, Write
+from control_plane.store.opening import open_store
+from tests.support.files import names
+from tests.support.small_disk import Disk
+from tests.unit.control_plane.store.committer import committer, write
+
+
+@pytest.mark.parametrize("lines", [1, 7, 40, 133, 301])
+async def test_what_was_answered_survives_kill_9(tmp_path: Path, lines: int) -> None:
+    """Every commit that was answered is there, whole; none is there by half."""
+    path = tmp_path / "state.db"
+    with committer(path) as process:
+        assert process.stdout is not None
+        answered = [process.stdout.readline().split() for _ in range(lines)]
+        process.send_signal(signal.SIGKILL)
+        answered += [line.split() for line in process.stdout if line.endswith("\n")]
+
+    store = await open_store(str(path))
+    revision, entries = await store.load()
+    await store.close()
+
+    found = {entry.key: entry for entry in entries}
+    for number, committed_at in answered:
+        assert int(committed_at) == found[f"{number}/a"].revision
+    assert revision >= max(int(committed_at) for _, committed_at in answered)
+    assert {key[:-1] + "b" for key in found if key.endswith("a")} == {
+        key for key in found if key.endswith("b")
+    }
+    assert {5000} == {len(entry.value or b"") for entry in entries}
+
+
+async def test_reopened_it_goes_on(tmp_path: Path) -> None:
+    """Entries, revisions and expectations are kept; the commits before are not known."""
+    store = await open_store(str(tmp_path / "state.db"))
+    await store.commit([write("a"), write("b")])
+    await store.commit([write("a", b"2"), Write(key="b", value=None)])
+    assert await store.hold_lease("leader", holder="a", ttl_s=1000)
+    await store.close()
+
+    store = await open_store(str(tmp_path / "state.db"))
+    revision, (entry,) = await store.load()
+    assert (2, "a", b"2", 2) == (revision, entry.key, entry.value, entry.revision)
+    with pytest.raises(ConflictError):
+        await store.commit([write("b", expected=1)])
+    assert await store.hold_lease("leader", holder="b", ttl_s=1)
+    watch = store.watch(2)
+    assert 3 == await store.commit([write("a", expected=2)])
+    assert 3 == (await anext(watch)).revision
+    with pytest.raises(CompactedError):
+        await anext(store.watch(1))
+    await watch.aclose()
+    await store.close()
+
+
+async def test_a_full_disk_loses_nothing(disk: Disk) -> None:
+    """A commit that does not fit is refused whole; with space again the store goes on."""
+    path = disk.folder / "state.db"
+    store = await open_store(str(path))
+    await store.commit([write(f"k/{number}", b"1" * 3000) for number in range(50)])
+    disk.fill()
+    committed = await _until_full(store)
+    with pytest.raises(StoreError) as caught:
+        await store.commit([write(f"k/{number}", b"2" * 3000) for number in range(50)])
+    assert f'could not write to store "{path}": database or disk is full' == str(caught.value)
+    assert "Free space" in (caught.value.hint or "")
+
+    revision, entries = await store.load("k/")
+
+    assert (committed, {b"1" * 3000}) == (revision, {entry.value for entry in entries})
+    disk.free()
+    assert committed + 1 == await store.commit([write("k/0", b"3")])
+    await store.close()
+    store = await open_store(str(path))
+    assert committed + 1 == (await store.load())[0]
+    await store.close()
+
+
+async def _until_full(store: Store) -> int:
+    """Commit until the disk has no room; return the last revision that was answered."""
+    revision = 1
+    try:
+        while True:
+            revision = await store.commit([write("filler", os.urandom(2000))])
+    except StoreError:
+        return revision
+
+
+async def test_one_commit_that_does_not_fit_spares_the_others(disk: Disk) -> None:
+    """Commits that share a transaction are tried alone where it fails."""
+    store = await open_store(str(disk.folder / "state.db"))
+    outcomes = await asyncio.gather(
+        store.commit([write("first")]),
+        store.commit([write("before")]),
+        store.commit([write("large", b"x" * (2 << 20))]),
+        store.commit([write("after")]),
+        store.commit([write("before", expected=0)]),
+        return_exceptions=True,
+    )
+    assert [int, int, StoreError, int, ConflictError] == [type(found) for found in outcomes]
+    assert ["after", "before", "first"] == [entry.key for entry in (await store.load())[1]]
+    await store.close()
+
+
+async def test_it_can_be_read_and_backed_up_meanwhile(tmp_path: Path) -> None:
+    """Another program may read; the backup is a store of its own."""
+    store = await open_store(str(tmp_path / "state.db"))
+    await store.commit([write("a", b"1")])
+    with (
+        closing(sqlite3.connect(tmp_path / "state.db")) as source,
+        closing(sqlite3.connect(tmp_path / "copy.db")) as copy,
+    ):
+        source.backup(copy)
+    assert 2 == await store.commit([write("a", b"2")])
+    copied = await open_store(str(tmp_path / "copy.db"))
+    assert [b"1"] == [entry.value for entry in (await copied.load())[1]]
+    await copied.close()
+    await store.close()
+
+
+async def test_foreign_changes_are_not_overwritten(tmp_path: Path) -> None:
+    """After another program has written, the store refuses to write until it is opened anew."""
+    store = await open_store(str(tmp_path / "state.db"))
+    await store.commit([write("a", b"1")])
+    with closing(sqlite3.connect(tmp_path / "state.db", isolation_level=None)) as other:
+        other.execute("UPDATE entry SET value = 'mine'")
+    with pytest.raises(StoreError, match="another program has changed it"):
+        await store.commit([write("a", b"2")])
+    await store.close()
+
+
+async def test_a_locked_database_is_an_error_soon(tmp_path: Path) -> None:
+    """Another program's transaction delays a commit for a second only."""
+    store = await open_store(str(tmp_path / "state.db"))
+    with closing(sqlite3.connect(tmp_path / "state.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreError, match="locked") as caught:
+            await store.commit([write("a")])
+        assert "Another program" in (caught.value.hint or "")
+        other.execute("ROLLBACK")
+    assert 1 == await store.commit([write("a")])
+    await store.close()
+
+
+async def test_its_files_are_for_the_owner_only(tmp_path: Path) -> None:
+    """Documents have passwords in them."""
+    store = await open_store(str(tmp_path / "state.db"))
+    await store.commit([write("a")])
+    files = ["state.db", "state.db-shm", "state.db-wal", "state.db.lock"]
+    assert files == names(tmp_path)
+    assert {0o600} == {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in files}
+    await store.close()
+
+
+async def test_a_large_commit_is_quick_beside_a_busy_loop(tmp_path: Path) -> None:
+    """3,333 documents of 3 KB, while the event loop computes all the time."""
+    store = await open_store(str(tmp_path / "state.db"))
+    value = b"x" * 3072
+    took = []
+    for _ in range(3):
+        begun = time.monotonic()
+        writes = [write(f"computes/c{number}", value) for number in range(3333)]
+        committing = asyncio.create_task(store.commit(writes))
+        while not committing.done():
+            sum(range(20_000))
+            await asyncio.sleep(0)
+        took.append(time.monotonic() - begun)
+    await store.close()
+    assert min(took) < 1.0, took
