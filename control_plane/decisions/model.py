@@ -107,8 +107,8 @@ class ComputeRecord(Struct, frozen=True, kw_only=True):
     """The operator's text: an object with `spec` and, maybe, `compute_ctl_config`."""
     generation: Generation = 0
     """`spec.generation` of what is published; 0: nothing was yet."""
-    published: Raw | None = None
-    """The whole answer to the compute: `status`, `spec`, `compute_ctl_config`."""
+    body: Raw = Raw(b"null")
+    """What is published: the whole answer, with `status`, `spec`, `compute_ctl_config`."""
     content_sha256: str = ""
     """Of what is published, as `compute_common.document.spec` counts it: without generation."""
     published_at: datetime | None = None
@@ -119,6 +119,11 @@ class ComputeRecord(Struct, frozen=True, kw_only=True):
     tenant_id: str | None = None
     timeline_id: str | None = None
     """Both from the document, so that hooks find the compute."""
+
+    @property
+    def published(self) -> Raw | None:
+        """What is published, None where nothing was yet."""
+        return self.body if self.generation else None
 
 
 class ReportedDocument(Struct, frozen=True, kw_only=True):
