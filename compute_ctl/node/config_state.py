@@ -40,6 +40,8 @@ class ConfigState:
         self._clock = clock
         self._accepted: tuple[str, Version | None] | None = None
         """Content of the last document accepted, and the floor before that."""
+        self._servers: Mapping[str, str] = {}
+        """Those that the live file names, also where somebody has edited it."""
 
     def check_identity(self, document: Document) -> None:
         """Refuse another tenant's document on a live compute. Raises SpecError."""
@@ -61,13 +63,14 @@ class ConfigState:
         return Live(
             tenant=node.tenant,
             timeline=node.timeline,
-            servers=node.written.servers if node.written is not None else {},
+            servers=self._servers,
             mode=node.desired.mode if node.desired is not None else None,
         )
 
     def read_identity(self, body: str) -> Body:
-        """Take tenant and timeline from *body*, which is in the live file; return it read."""
+        """Take tenant, timeline and servers from *body*, which is in the live file."""
         found = Body.read(body)
+        self._servers = found.servers
         self._node.tenant, self._node.timeline = found.tenant_id, found.timeline_id
         return found
 

@@ -10,7 +10,7 @@ from compute_common.document.versions import is_older
 from compute_common.errors import SpecError
 from compute_ctl.decisions.model import Written
 from compute_ctl.decisions.persistent_state import PersistentState, StartAction, decide_start
-from compute_ctl.document.body import changed_names, split_body
+from compute_ctl.document.body import UPSTREAM_BEGIN, changed_names, split_body
 from compute_ctl.document.generation import LiveFile, Marker, sha256_hex
 from compute_ctl.document.render import RenderContext, render
 from compute_ctl.errors import StoreError
@@ -58,12 +58,12 @@ class Recovery:
                 await self._store.reinstate(live)
         self._config.restore(state, live)
         sessions_rest = None
-        if live is not None and live.marker is not None:
-            if live.intact:
-                await self._adopt_live(live.marker, live.body)
-                sessions_rest = await self._rest_of_sessions()
-            else:  # edited by hand: only tenant and timeline are taken from it
-                self._config.read_identity(live.body)
+        if live is not None and live.marker is not None and live.intact:
+            await self._adopt_live(live.marker, live.body)
+            sessions_rest = await self._rest_of_sessions()
+        elif live is not None and (live.marker or UPSTREAM_BEGIN in live.body):
+            # Ours, and edited by hand: it still says what the compute has.
+            self._config.read_identity(live.body)
         if start in (StartAction.VERIFY, StartAction.REWRITE):
             self._verifier.signal()  # an earlier daemon may have died before that
         self._node.restore(attempts=attempts, sessions_rest=sessions_rest)

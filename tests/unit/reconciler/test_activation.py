@@ -17,6 +17,7 @@ from compute_ctl.reconciler.applier import Applier
 from compute_ctl.reconciler.fallback import Fallback
 from compute_ctl.reconciler.generations import GenerationStore
 from compute_ctl.reconciler.precheck import Precheck
+from compute_ctl.reconciler.recovery import Recovery
 from compute_ctl.reconciler.rollback import Rollback
 from compute_ctl.reconciler.start_fallback import StartFallback
 from compute_ctl.settings import Deadlines
@@ -85,6 +86,13 @@ class Road:
             config=config,
             verifier=self.verifier,  # type: ignore[arg-type]  # of it what the road calls
             deadlines=deadlines,
+        )
+        self.recovery = Recovery(
+            node=node,
+            store=store,
+            config=config,
+            verifier=self.verifier,  # type: ignore[arg-type]  # of it what the road calls
+            context=context,
         )
         self.start_fallback = StartFallback(
             node=node, store=store, config=config, activation=activation, context=context
