@@ -34,6 +34,7 @@ from compute_ctl.cli.output import as_json, print_json, unified_diff
 from compute_ctl.decisions.persistent_state import PersistentState
 from compute_ctl.decisions.proof import Complaint, SqlReport, judge
 from compute_ctl.document.generation import LiveFile
+from compute_ctl.document.limits import Limits
 from compute_ctl.document.render import RenderContext, render
 from compute_ctl.errors import ProbeError
 from compute_ctl.settings import Settings, worker_endpoint
@@ -46,6 +47,8 @@ PROBE_TIMEOUT_S: Final = 5.0
 _PORT: Final = re.compile(r"(?m)^neon\.extension_server_port = '(\d+)'$")
 _ROLE: Final = re.compile(r"(?m)^neon\.privileged_role_name = '([a-z_]+)'$")
 _OVERCOMMIT_NEVER: Final = "\ndynamic_shared_memory_type = 'mmap'\n"
+UNLIMITED: Final = Limits(settings=10**9, roles=10**9, databases=10**9)
+"""Which limits the daemon has is not known, and not what is asked."""
 """In the file of a daemon on a machine that does not overcommit memory."""
 
 
@@ -197,6 +200,7 @@ def _context_of(live: str, attached: bool, port: int | None, state: Path) -> Ren
         state=state,
         overcommit_never=_OVERCOMMIT_NEVER in live,
         role=role[1] if role else None,
+        limits=UNLIMITED,
     )
 
 
@@ -207,6 +211,7 @@ def context_for(
     state: Path | None = None,
     overcommit_never: bool = False,
     role: str | None = None,
+    limits: Limits | None = None,
 ) -> RenderContext:
     """Return what the daemon would render with, as far as it is known."""
     folder = state or Path("/STATE_DIR")
@@ -217,6 +222,7 @@ def context_for(
         overcommit_never=overcommit_never,
         privileged_role=role or Settings.privileged_role,
         token_file=str(folder / "storage_token"),
+        limits=limits or Limits(),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,37 @@ from compute_ctl.cli.local import (
 )
 from compute_ctl.cli.output import WATCH_S, as_json, print_json
 from compute_ctl.document import lint
+from compute_ctl.document.limits import Limits
 from compute_ctl.document.render import Rendered, render
 from compute_ctl.settings import Settings
 from compute_ctl.store import history as past
+
+
+def _with_options(*options: Any) -> Callable[[Any], Any]:
+    def with_options(command: Any) -> Any:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return with_options
+
+
+_limit_options = _with_options(
+    *(
+        click.option(
+            f"--max-{what}",
+            type=click.IntRange(1),
+            default=default,
+            show_default=True,
+            help=f"Refuse more {what}, as a daemon with this flag.",
+        )
+        for what, default in (
+            ("settings", Settings.max_settings),
+            ("roles", Settings.max_roles),
+            ("databases", Settings.max_databases),
+        )
+    )
+)
 
 
 @click.command(epilog=EPILOG)
@@ -40,9 +69,16 @@ from compute_ctl.store import history as past
 @click.option("-D", "--pgdata", metavar="DIR", help="Also ask the server of this data directory.")
 @click.option("-b", "--pgbin", default="postgres", metavar="FILE", help="With -D: its binary.")
 @click.option("--strict", is_flag=True, help="Refuse a document that has warnings (status 1).")
+@_limit_options
 @as_json
 def validate(
-    *, file: tuple[str, bytes], pgdata: str | None, pgbin: str, strict: bool, as_json: bool
+    *,
+    file: tuple[str, bytes],
+    pgdata: str | None,
+    pgbin: str,
+    strict: bool,
+    as_json: bool,
+    **limits: int,
 ) -> int:
     """Check the document in FILE (- for stdin), without a daemon.
 
@@ -56,7 +92,7 @@ def validate(
     attached = folder is not None and is_attached(folder)
     try:
         document = decode_document(raw)
-        rendered = render(document, context_for(attach=attached))
+        rendered = render(document, context_for(attach=attached, limits=_limits(limits)))
     except SyntaxSpecError as error:
         problem = _problem(error.path, error.reason, line=error.line, column=error.column)
         return _report(name, [problem], (), as_json=as_json)
@@ -66,6 +102,10 @@ def validate(
     problems = _refused_by_server(rendered, folder, pgbin, attached) if folder else []
     warnings = (*rendered.warnings, *lint.warnings(document))
     return _report(name, problems, warnings, as_json=as_json, strict=strict)
+
+
+def _limits(given: dict[str, int]) -> Limits:
+    return Limits(**{name.removeprefix("max_"): limit for name, limit in given.items()})
 
 
 def _problem(
@@ -140,29 +180,26 @@ def _report(
     return 0 if valid else EXIT_FAILED
 
 
-_render_options = (
+_render_options = _with_options(
     click.option("--attach", is_flag=True, help="As for a server run by somebody else."),
     click.option(
         "--internal-http-port",
         type=click.IntRange(0, 65535),
         help=f"The daemon's port, which the file names (default: {Settings.internal_http_port}).",
     ),
+    _limit_options,
 )
-
-
-def _with_render_options(command: Any) -> Any:
-    for option in reversed(_render_options):
-        command = option(command)
-    return command
 
 
 @click.command("render", epilog=EPILOG)
 @click.argument("file", type=click.Path(), callback=read_document)
-@_with_render_options
-def render_command(file: tuple[str, bytes], attach: bool, internal_http_port: int | None) -> None:
+@_render_options
+def render_command(
+    file: tuple[str, bytes], attach: bool, internal_http_port: int | None, **limits: int
+) -> None:
     """Print the configuration file that the document in FILE asks for."""
     name, raw = file
-    context = context_for(attach=attach, port=internal_http_port)
+    context = context_for(attach=attach, port=internal_http_port, limits=_limits(limits))
     try:
         rendered = render(decode_document(raw), context)
     except SpecError as error:

@@ -47,6 +47,17 @@ def test_validate(document: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert (body["valid"], body["errors"][0]["path"]) == (False, "spec.cluster.settings[0].value")
 
 
+def test_limits_of_the_daemon(document: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A document is valid for one daemon and too large for another."""
+    large = json.loads(document.read_text())
+    large["spec"]["cluster"]["roles"] = [{"name": f"r{number}"} for number in range(3)]
+    document.write_text(json.dumps(large))
+    assert 0 == main(["validate", str(document), "--max-roles", "3"])
+    assert 1 == main(["validate", str(document), "--max-roles", "2"])
+    assert "spec.cluster.roles: 3 roles are more than 2" in capsys.readouterr().err
+    assert 1 == main(["render", str(document), "--max-roles", "2"])
+
+
 def test_malformed_json_is_told_with_its_place(
     document: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
