@@ -202,6 +202,11 @@ def status_hints(body: Mapping[str, Any]) -> Iterator[str]:
         yield _drift_hint(postgres["drift"])
     if (postgres.get("login_ms") or 0) > SLOW_LOGIN_MS:
         yield "Look at pre_auth_delay, at the load, and at what pg_hba.conf asks of the daemon."
+    if body.get("closed_ports"):
+        yield (
+            'End whoever has the port ("ss -ltnp" as root names it), or choose another by '
+            "--internal-http-port or --external-http-port. Healing does not need it."
+        )
     if postgres.get("library_loaded") is False:
         yield "Add neon_refresh to shared_preload_libraries, and restart PostgreSQL."
 

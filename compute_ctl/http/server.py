@@ -31,9 +31,10 @@ from compute_ctl.http.auth import (
 from compute_ctl.http.limits import ConnectionLimiter, ConnectionLimits
 from compute_ctl.http.pipeline import Pipeline
 from compute_ctl.http.sockets import (
+    ANY,
+    LOOPBACK,
     PortTakenError,
-    external_sockets,
-    loopback_sockets,
+    tcp_socket,
     unix_socket,
 )
 from compute_ctl.settings import SOCKET_NAME, Settings
@@ -80,11 +81,10 @@ class HttpServer:
         """Port of the loopback listener, as bound after `start`."""
         self.socket_path: Path = settings.state_path / SOCKET_NAME
         self._bound = False
-        self._closed = [
-            Listener.LOOPBACK,
-            *([Listener.EXTERNAL] if settings.external_http_port else []),
-        ]
-        """Listeners whose port is not open yet."""
+        self._closed = [(Listener.LOOPBACK, host) for host in LOOPBACK]
+        """Addresses whose port is not open yet."""
+        if settings.external_http_port:
+            self._closed += [(Listener.EXTERNAL, host) for host in ANY]
 
     async def start(self) -> None:
         """Open the unix socket and the ports that are free; `run` opens the others later.
@@ -94,7 +94,7 @@ class HttpServer:
         """
         local = unix_socket(self.socket_path, group=self._settings.socket_group)
         self._bound = True
-        self._serve(Listener.SOCKET, [local])
+        self._serve(Listener.SOCKET, local)
         try:
             self._open_ports()
         except SettingsError:
@@ -112,29 +112,29 @@ class HttpServer:
                 logger.error("%s", error)
 
     def _open_ports(self) -> None:
-        """Open the closed ports that are free; log each other port once."""
+        """Open the closed ports that are free, each address by itself; log each other one once."""
         node = self.api.node
-        for listener in list(self._closed):
+        for listener, host in list(self._closed):
             try:
-                sockets = self._bind(listener)
+                sock = self._bind(listener, host)
             except PortTakenError as error:
-                if node.port_closed(listener.value, str(error)):
+                if node.port_closed(host, str(error)):
                     logger.error("%s; trying again each second (%s)", error, error.hint)
                 continue
-            self._serve(listener, sockets)
-            self._closed.remove(listener)
-            node.port_opened(listener.value)
+            self._closed.remove((listener, host))
+            node.port_opened(host)
+            if sock is None:
+                continue
+            self._serve(listener, sock)
+            port = sock.getsockname()[1]
             if listener is Listener.LOOPBACK:
-                self.internal_port = sockets[0].getsockname()[1]
-            for sock in sockets:
-                host, port = sock.getsockname()[:2]
-                shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-                logger.info("listening on %s", shown)
+                self.internal_port = port
+            logger.info("listening on %s", f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
 
-    def _bind(self, listener: Listener) -> list[socket.socket]:
+    def _bind(self, listener: Listener, host: str) -> socket.socket | None:
         if listener is Listener.LOOPBACK:
-            return loopback_sockets(self._settings.internal_http_port)
-        return external_sockets(self._settings.external_http_port)
+            return tcp_socket(host, self.internal_port, option="--internal-http-port")
+        return tcp_socket(host, self._settings.external_http_port, option="--external-http-port")
 
     async def remake_socket(self) -> bool:
         """Bind the unix socket again if its file was removed; return whether it was.
@@ -168,17 +168,21 @@ class HttpServer:
         )
         self._open.clear()
 
-    def _serve(self, listener: Listener, sockets: list[socket.socket]) -> None:
-        pipeline = Pipeline(
-            api=self.api,
-            listener=listener,
-            authenticate=self._authenticators[listener],
-            opened=listener is Listener.LOOPBACK and self._settings.extensions_on_loopback,
-        )
-        server = web.Server(pipeline, handler_cancellation=True)
-        limiter = ConnectionLimiter(server, limits=self._limits, on_dropped=self._counter(listener))
-        acceptors = [Acceptor(sock, limiter) for sock in sockets]
-        self._open[listener] = _Open(server=server, limiter=limiter, acceptors=acceptors)
+    def _serve(self, listener: Listener, sock: socket.socket) -> None:
+        opened = self._open.get(listener)
+        if opened is None:
+            pipeline = Pipeline(
+                api=self.api,
+                listener=listener,
+                authenticate=self._authenticators[listener],
+                opened=listener is Listener.LOOPBACK and self._settings.extensions_on_loopback,
+            )
+            server = web.Server(pipeline, handler_cancellation=True)
+            limiter = ConnectionLimiter(
+                server, limits=self._limits, on_dropped=self._counter(listener)
+            )
+            opened = self._open[listener] = _Open(server=server, limiter=limiter, acceptors=[])
+        opened.acceptors.append(Acceptor(sock, opened.limiter))
 
     def _counter(self, listener: Listener) -> Callable[[str], None]:
         return lambda reason: self.api.metrics.on_dropped(listener.value, reason)

@@ -14,14 +14,12 @@ from typing import Final
 from compute_common.errors import SettingsError
 from compute_common.system.unix_path import at_path
 
-LOOPBACK4: Final = "127.0.0.1"
-LOOPBACK6: Final = "::1"
-ANY4: Final = "0.0.0.0"  # noqa: S104 -- callers from outside come with a token
-ANY6: Final = "::"
+LOOPBACK: Final = ("127.0.0.1", "::1")
+"""Neon posts to `localhost`, which may be either."""
+ANY: Final = ("0.0.0.0", "::")  # noqa: S104 -- callers from outside come with a token
 BACKLOG: Final = 1024
 """Connections wait in it while there is no room; the kernel limits it too (somaxconn)."""
 _NO_IPV6: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT)
-_PORT_TRIES: Final = 20
 _TEMPORARY: Final = frozenset(
     {errno.EADDRINUSE, errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 )
@@ -31,41 +29,16 @@ class PortTakenError(SettingsError):
     """A port that cannot be opened now, but may be free later."""
 
 
-def loopback_sockets(port: int) -> list[socket.socket]:
-    """Listen on *port* of 127.0.0.1 and, with IPv6, of ::1; 0 picks a port free on both.
+def tcp_socket(host: str, port: int, *, option: str) -> socket.socket | None:
+    """Listen on *port* of *host*; None for an IPv6 address on a machine without IPv6.
+
+    *option*: the flag that names the port.
 
     Raises:
-        SettingsError: the port cannot be opened.
+        PortTakenError: the port cannot be opened now.
+        SettingsError: nor later.
     """
-    return _both(LOOPBACK4, LOOPBACK6, port, option="--internal-http-port")
-
-
-def external_sockets(port: int) -> list[socket.socket]:
-    """Listen on *port* of all addresses.
-
-    Raises:
-        SettingsError: the port cannot be opened.
-    """
-    return _both(ANY4, ANY6, port, option="--external-http-port")
-
-
-def _both(host4: str, host6: str, port: int, *, option: str) -> list[socket.socket]:
-    for _ in range(_PORT_TRIES):
-        first = _listen(socket.AF_INET, host4, port, option)
-        chosen: int = first.getsockname()[1]
-        try:
-            return [first, _listen(socket.AF_INET6, host6, chosen, option)]
-        except SettingsError as error:
-            cause = error.__cause__
-            if isinstance(cause, OSError) and cause.errno in _NO_IPV6:
-                return [first]
-            first.close()
-            if port != 0:
-                raise
-    raise SettingsError(f"no port is free on both {host4} and {host6}")
-
-
-def _listen(family: socket.AddressFamily, host: str, port: int, option: str) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     sock: socket.socket | None = None
     try:
@@ -79,6 +52,8 @@ def _listen(family: socket.AddressFamily, host: str, port: int, option: str) -> 
     except OSError as error:
         if sock is not None:
             sock.close()
+        if family == socket.AF_INET6 and error.errno in _NO_IPV6:
+            return None
         temporary = port != 0 and error.errno in _TEMPORARY
         raise (PortTakenError if temporary else SettingsError)(
             f"could not listen on {shown}: {reason(error)}",

@@ -109,7 +109,7 @@ class Node:
         """The rest of the last generation that a new session has run with; None: unknown."""
         self.last_attempt: Attempt | None = None
         self.closed_ports: dict[str, str] = {}
-        """Why a port of the API is not open, by listener; who wants it tries again."""
+        """Why a port of the API is not open, by address; who wants it tries again."""
         self._error: str | None = None
         self.error_since: float | None = None
         """Monotonic seconds."""
@@ -425,15 +425,15 @@ class Node:
             subscriptions_dropped_for=subscriptions_dropped_for,
         )
 
-    def port_closed(self, listener: str, reason: str) -> bool:
-        """Show why the port of *listener* is not open; return whether that is news."""
-        news = self.closed_ports.get(listener) != reason
-        self.closed_ports[listener] = reason
+    def port_closed(self, host: str, reason: str) -> bool:
+        """Show why the port of *host* is not open; return whether that is news."""
+        news = self.closed_ports.get(host) != reason
+        self.closed_ports[host] = reason
         return news
 
-    def port_opened(self, listener: str) -> None:
-        """The port of *listener* is open now."""
-        self.closed_ports.pop(listener, None)
+    def port_opened(self, host: str) -> None:
+        """The port of *host* is open now."""
+        self.closed_ports.pop(host, None)
 
     def state_kept(self, state: PersistentState) -> None:
         """Show *state* from now on: it is on disk, or cannot be kept there at present."""

@@ -136,7 +136,7 @@ async def test_metrics_of_the_start(served: Served) -> None:
     assert all(isinstance(value, int) and value >= 0 for value in body.values())
 
 
-async def test_all_addresses_or_none(tmp_path: Path) -> None:
+async def test_all_addresses(tmp_path: Path) -> None:
     """It listens on every address; where somebody has the port, the other listeners are open."""
     port, other = free_port(), tmp_path / "other"
     other.mkdir()
@@ -146,7 +146,7 @@ async def test_all_addresses_or_none(tmp_path: Path) -> None:
             assert probe.connect_ex(("127.0.0.2", port)) == 0
         async with serve(other, external_http_port=port) as second:
             reason = f"could not listen on 0.0.0.0:{port}: address already in use"
-            assert [reason] == (await second.loopback("GET", "/status")).json["closed_ports"]
+            assert reason in (await second.loopback("GET", "/status")).json["closed_ports"]
 
 
 async def test_no_token_is_judged_before_the_keys_are_known(served: Served) -> None:

@@ -63,6 +63,25 @@ async def test_port_in_use(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> 
             assert 1 == sum(reason in record.getMessage() for record in caplog.records)
 
 
+async def test_one_address_in_use(tmp_path: Path) -> None:
+    """Whoever takes the port of ::1 keeps nobody from that of 127.0.0.1."""
+    with socket.socket(socket.AF_INET6) as other:
+        try:
+            other.bind(("::1", 0))
+        except OSError:
+            pytest.skip("this machine has no ::1")
+        other.listen()
+        port = other.getsockname()[1]
+        async with serve(tmp_path, internal_http_port=port) as served:
+            reason = f"could not listen on [::1]:{port}: address already in use"
+            assert [reason] == (await served.loopback("GET", "/status")).json["closed_ports"]
+            opening = asyncio.create_task(served.http.run())
+            other.close()
+            await asyncio.wait_for(opening, 10)
+            async with Wire.tcp(port, "::1") as wire:
+                assert 200 == (await wire.ask("GET", "/livez")).code
+
+
 async def test_socket_left_behind_is_replaced(tmp_path: Path) -> None:
     """A daemon killed without warning does not keep the next one from starting."""
     with socket.socket(socket.AF_UNIX) as dead:

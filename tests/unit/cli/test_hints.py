@@ -32,6 +32,7 @@ def status(**changes: Any) -> dict[str, Any]:
             "drift": changes.get("drift", []),
             "library_loaded": changes.get("library_loaded", True),
         },
+        "closed_ports": changes.get("closed_ports", []),
     }
 
 
@@ -56,6 +57,7 @@ def test_why_it_is_not_in_sync(config: tuple[Any, Any, Any], why: str | None, to
     ("changes", "beginnings"),
     [
         ({}, []),
+        ({"closed_ports": ["could not listen on 127.0.0.1:3081"]}, ["End whoever has the port"]),
         (
             {"status": "empty", "desired": None, "applied": None, "pid": None},
             ["Publish a document."],
