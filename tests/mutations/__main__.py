@@ -22,6 +22,9 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help="only these")
     parser.add_argument("--list", action="store_true", help="name them and do nothing")
     parser.add_argument("--jobs", type=int, default=AT_A_TIME, help="how many at a time")
+    parser.add_argument(
+        "--patience", type=float, default=1.0, help="so many times the usual time for the tests"
+    )
     arguments = parser.parse_args()
     try:
         chosen = named(arguments.names)
@@ -34,14 +37,14 @@ def main() -> int:
         for mutation in chosen:
             _say(f"{mutation.name:<36} {mutation.file}")
         return 0
-    return _judge(chosen, arguments.jobs)
+    return _judge(chosen, arguments.jobs, arguments.patience)
 
 
-def _judge(chosen: list[Mutation], jobs: int) -> int:
+def _judge(chosen: list[Mutation], jobs: int, patience: float) -> int:
     copies: SimpleQueue[Copy] = SimpleQueue()
     with ExitStack() as stack:
         for _ in range(jobs):
-            copies.put(stack.enter_context(copy()))
+            copies.put(stack.enter_context(copy(patience=patience)))
 
         def whole(tests: tuple[str, ...]) -> Ran:
             mine = copies.get()

@@ -41,16 +41,23 @@ class Ran:
 class Copy:
     """A copy of the checkout that may be broken."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, patience: float) -> None:
+        """*patience*: multiplies the time that tests are given."""
         self.folder = folder
+        self._patience = patience
         shutil.copytree(ROOT, folder, ignore=LEFT_OUT, symlinks=True, dirs_exist_ok=True)
         folder.chmod(0o755)  # Postgres's user runs parts of it
 
     def test(self, arguments: Sequence[str]) -> Ran:
         """Run pytest with these arguments, in the copy."""
         command = [sys.executable, "-m", "pytest", "-q", "-x", "--no-header", "-p", "no:randomly"]
-        command += ["-p", "no:cacheprovider", f"--timeout={ONE_TEST_S}", *arguments]
-        return self._run(command, TESTS_S)
+        command += [
+            "-p",
+            "no:cacheprovider",
+            f"--timeout={ONE_TEST_S * self._patience}",
+            *arguments,
+        ]
+        return self._run(command, TESTS_S * self._patience)
 
     @contextmanager
     def broken(self, mutation: Mutation) -> Iterator[None]:
@@ -90,10 +97,10 @@ class Copy:
 
 
 @contextmanager
-def copy() -> Iterator[Copy]:
-    """Make a copy, and remove it."""
+def copy(*, patience: float = 1.0) -> Iterator[Copy]:
+    """Make a copy, and remove it; see `Copy` for *patience*."""
     folder = Path(tempfile.mkdtemp(prefix="mutation-"))
     try:
-        yield Copy(folder)
+        yield Copy(folder, patience=patience)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

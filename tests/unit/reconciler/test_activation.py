@@ -65,7 +65,7 @@ class Road:
 
     def __init__(self, folder: Path) -> None:
         deadlines, clock = Deadlines(), FakeClock()
-        context = RenderContext(attach=True, internal_port=3081, token_file="")
+        self._context = context = RenderContext(attach=True, internal_port=3081, token_file="")
         self.node = Node(clock=clock, postgres=IdlePostgres())
         state = StateDir(folder / "state")
         state.open()
@@ -78,7 +78,7 @@ class Road:
             nonce=lambda: "0" * 32,
         )
         node, store = self.node, self.store
-        config = ConfigState(node=node, clock=clock)
+        self._config = config = ConfigState(node=node, clock=clock)
         self.verifier = ScriptedVerifier()
         self.activation = activation = Activation(
             node=node,
@@ -86,13 +86,6 @@ class Road:
             config=config,
             verifier=self.verifier,  # type: ignore[arg-type]  # of it what the road calls
             deadlines=deadlines,
-        )
-        self.recovery = Recovery(
-            node=node,
-            store=store,
-            config=config,
-            verifier=self.verifier,  # type: ignore[arg-type]  # of it what the road calls
-            context=context,
         )
         self.start_fallback = StartFallback(
             node=node, store=store, config=config, activation=activation, context=context
@@ -110,6 +103,16 @@ class Road:
             clock=clock,
             context=context,
         )
+
+    async def restore(self) -> None:
+        """Take over what an earlier daemon left."""
+        await Recovery(
+            node=self.node,
+            store=self.store,
+            config=self._config,
+            verifier=self.verifier,  # type: ignore[arg-type]  # of it what the road calls
+            context=self._context,
+        ).restore()
 
     async def apply(self, version: int, work_mem: str) -> Outcome:
         """Push a document; return how it ended."""

@@ -23,7 +23,7 @@ async def test_an_edited_file_still_says_what_the_compute_has(tmp_path: Path, ed
     raw = attached(tenant="1" * 32, timeline="2" * 32, settings={"work_mem": "2MB"})
 
     async with road(tmp_path) as another:
-        await another.recovery.restore()
+        await another.restore()
         result = await another.applier.apply(decode_document(json.dumps(raw).encode()), source=PUSH)
         assert Outcome.REJECTED == result.outcome
         assert "names no pageservers, but this compute has some" in result.reason
