@@ -17,7 +17,7 @@ from compute_common.errors import SettingsError, SpecError
 from compute_ctl.cli.run import RunOptions
 from compute_ctl.document.conninfo import parse as parse_conninfo
 from compute_ctl.settings import Settings
-from compute_ctl.sources.addresses import base_urls
+from compute_ctl.sources.addresses import addresses
 
 LOOPBACK: Final = "127.0.0.1"
 ANYWHERE: Final = "0.0.0.0"  # noqa: S104 -- callers from outside come with a token
@@ -88,7 +88,7 @@ def _check_connstr(connstr: str) -> None:
 
 def _check_control_plane(settings: Settings) -> None:
     if settings.control_plane_uri is not None:
-        base_urls(settings.control_plane_uri)
+        addresses(settings.control_plane_uri)
     if settings.control_plane_ca is not None and not settings.control_plane_ca.is_file():
         raise SettingsError(f'certificate file "{settings.control_plane_ca}" does not exist')
 

@@ -22,13 +22,15 @@ from urllib.parse import quote
 import msgspec
 
 from compute_common.document.json_text import malformed
+from compute_common.document.spec import MAX_DOCUMENT_BYTES
 from compute_common.errors import SettingsError
+from compute_common.http.answer import reason_in, status_text
+from compute_common.http.client import HttpAnswer, HttpClient, RefusedError
 from compute_common.system.blocking_worker import beside_loop
 from compute_ctl.errors import FetchError
 from compute_ctl.ports import Fetched, FetchStatus
-from compute_ctl.sources.addresses import base_urls
-from compute_ctl.sources.http_answer import applied_wait, reason_in, retry_after, status_text
-from compute_ctl.sources.http_client import HttpAnswer, HttpClient, RefusedError
+from compute_ctl.sources.addresses import addresses
+from compute_ctl.sources.http_answer import applied_wait, retry_after
 
 CONNECT_TIMEOUT_S: Final = 2.0
 TOTAL_TIMEOUT_S: Final = 10.0
@@ -70,7 +72,7 @@ class ControlPlane:
         """
         if not compute_id.strip("."):
             raise SettingsError(f'compute ID "{compute_id}" cannot be part of a URL')
-        self._addresses = deque(base_urls(uri))
+        self._addresses = deque(addresses(uri))
         """The one to ask first."""
         self._path = f"/compute/api/v2/computes/{quote(compute_id, safe='')}"
         self.wants_reports = False
@@ -80,9 +82,12 @@ class ControlPlane:
         self._token = token
         self._total_timeout_s = total_timeout_s
         self._client = HttpClient(
+            peer="control plane",
             token=token,
             tls=any(base.startswith("https:") for base in self._addresses),
             ca=ca,
+            ca_flag="--control-plane-ca",
+            max_bytes=MAX_DOCUMENT_BYTES,
             connect_timeout_s=connect_timeout_s,
             on_request=on_request,
         )

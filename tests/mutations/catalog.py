@@ -289,14 +289,14 @@ MUTATIONS: Final = (
     ),
     Mutation(
         name="no deadline for a fetch",
-        file="compute_ctl/sources/http_client.py",
+        file="compute_common/http/client.py",
         old="aiohttp.ClientTimeout(total=total_s, connect=self._connect_timeout_s)",
         new="aiohttp.ClientTimeout(total=None)",
         tests=("tests/unit/sources/test_control_plane.py", "-k", "silence_has_an_end"),
     ),
     Mutation(
         name="dead connections used again",
-        file="compute_ctl/sources/http_client.py",
+        file="compute_common/http/client.py",
         old="reset_on_timeout and session is self._session:",
         new="reset_on_timeout and session is None:",
         tests=("tests/unit/sources/test_control_plane_connections.py",),

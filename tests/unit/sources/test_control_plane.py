@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 import pytest
 from aiohttp import web
 
+from compute_common.document.spec import MAX_DOCUMENT_BYTES
 from compute_common.errors import SettingsError
 from compute_ctl.errors import FetchError
 from compute_ctl.ports import Fetched, FetchStatus
 from compute_ctl.sources.control_plane import ControlPlane
 from compute_ctl.sources.http_answer import retry_after
-from compute_ctl.sources.http_client import MAX_BYTES
 
 TOKEN = "s3cret-token"
 ATTACHED = b'{"status": "attached", "spec": {"a": 1}, "compute_ctl_config": {}}'
@@ -168,7 +168,7 @@ async def test_bodies_are_bounded(server: Server) -> None:
     """An endless answer and a compressed one are refused."""
     server.answer(200, gzip.compress(ATTACHED), Content_Encoding="gzip")
     assert "compressed" in str(await failure(server))
-    server.answer(200, b" " * (MAX_BYTES + 1))
+    server.answer(200, b" " * (MAX_DOCUMENT_BYTES + 1))
     assert "longer than 4194304 bytes" in str(await failure(server))
 
 

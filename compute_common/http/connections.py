@@ -1,4 +1,4 @@
-"""TCP connections to the control plane: keepalive sockets, and why a connection failed.
+"""TCP connections: keepalive sockets, and why a connection failed.
 
 A host that is switched off, a dropped NAT entry or a cut cable send nothing: without keepalive, a
 request on a kept connection waits for the deadline of the whole answer. A host that is only slow
@@ -39,13 +39,16 @@ def keepalive_socket_factory(unacknowledged_s: float) -> SocketFactoryType:
     return make
 
 
-def connection_error(error: aiohttp.ClientConnectorError) -> str:
-    """Return why there is no connection, in the words of the system instead of asyncio's."""
+def connection_error(error: aiohttp.ClientConnectorError, ca_flag: str) -> str:
+    """Return why there is no connection, in the words of the system instead of asyncio's.
+
+    *ca_flag* names the authorities to trust.
+    """
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
         why = str(cause := error.certificate_error)
         if isinstance(cause, ssl.SSLCertVerificationError):
             why = cause.verify_message
-        return f"its certificate is not valid: {why} (is --control-plane-ca right?)"
+        return f"its certificate is not valid: {why} (is {ca_flag} right?)"
     return f"could not connect: {system_words(error.os_error)}"
 
 

@@ -1,7 +1,7 @@
-"""HTTP requests to a control plane: one connection pool, and one kind of error for all that fails.
+"""HTTP requests to one peer: one connection pool, and one kind of error for all that fails.
 
 Redirects are not followed, proxies of the environment not used, bodies not decompressed and never
-longer than MAX_BYTES.
+longer than `max_bytes`.
 """
 
 from __future__ import annotations
@@ -15,18 +15,16 @@ from typing import Final
 import aiohttp
 from yarl import URL
 
-from compute_common.document.spec import MAX_DOCUMENT_BYTES
 from compute_common.errors import SettingsError
-from compute_ctl.sources.connections import (
+from compute_common.http.answer import status_text
+from compute_common.http.connections import (
     connection_error,
     keepalive_socket_factory,
     system_words,
 )
-from compute_ctl.sources.http_answer import status_text
 
-MAX_BYTES: Final = MAX_DOCUMENT_BYTES
 MAX_CONNECTIONS: Final = 4
-"""To each address: a long poll, a fetch and a report at the same time, and one to spare."""
+"""To each address. A request waits for a free one at most as long as for a connection."""
 
 
 @dataclass(eq=False, slots=True)
@@ -36,7 +34,7 @@ class RefusedError(Exception):
     reason: str
     retry_after_s: float | None = None
     lasting: bool = False
-    """See `FetchError`."""
+    """Asking again will not help: 401, 403, 404."""
     unavailable: bool = False
     """Another address may answer: it could not be reached, hung up or said 503."""
     blameless: bool = False
@@ -59,13 +57,18 @@ class HttpClient:
     def __init__(
         self,
         *,
+        peer: str,
         token: str,
         tls: bool,
         ca: Path | None,
+        ca_flag: str,
         connect_timeout_s: float,
-        on_request: Callable[[str, str], None],
+        max_bytes: int,
+        max_connections: int = MAX_CONNECTIONS,
+        on_request: Callable[[str, str], None] = lambda _rpc, _status: None,
     ) -> None:
-        """*tls*: one of the addresses is https; *ca*: a PEM file of the authorities to trust.
+        """*peer*: whose token it is; *tls*: one of the addresses is https; *ca*: a PEM file of the
+        authorities to trust, which the flag *ca_flag* names; *max_bytes*: of an answer.
 
         *on_request* gets (rpc, status such as ``200 OK``, or ``unknown``) of each request.
 
@@ -73,12 +76,15 @@ class HttpClient:
             SettingsError: no header can carry the token.
         """
         if not (token.isascii() and token.isprintable()):
-            raise SettingsError("the control plane's token has characters no header can carry")
+            raise SettingsError(f"the {peer}'s token has characters no header can carry")
         self._headers = {"Accept": "application/json", "Accept-Encoding": "identity"}
         if token:
             self._headers["Authorization"] = f"Bearer {token}"
         self._tls = tls
         self._ca = ca
+        self._ca_flag = ca_flag
+        self._max_bytes = max_bytes
+        self._max_connections = max_connections
         self._connect_timeout_s = connect_timeout_s
         self._on_request = on_request
         self._session: aiohttp.ClientSession | None = None
@@ -120,13 +126,13 @@ class HttpClient:
                 allow_redirects=False,
             ) as response:
                 status = status_text(response.status)
-                return await _read(response)
+                return await self._read(response)
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
             if _is_silence(error) and reset_on_timeout and session is self._session:
                 await self.close()
             elif isinstance(error, aiohttp.ClientConnectorCertificateError):
                 await self.close()  # the authorities are read again: somebody may replace the file
-            raise _refused(error) from error
+            raise self._refused(error) from error
         finally:
             self._on_request(rpc, status)
 
@@ -135,7 +141,8 @@ class HttpClient:
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(
                     ssl=self._trust(),
-                    limit_per_host=MAX_CONNECTIONS,
+                    limit=0,
+                    limit_per_host=self._max_connections,
                     socket_factory=keepalive_socket_factory(self._connect_timeout_s),
                 ),
                 cookie_jar=aiohttp.DummyCookieJar(),
@@ -152,34 +159,32 @@ class HttpClient:
         except OSError as error:  # ssl.SSLError is one
             raise RefusedError(f'could not read authorities "{self._ca}": {error}') from error
 
+    def _refused(self, error: Exception) -> RefusedError:
+        """Return what an error of the connection means."""
+        if isinstance(error, TimeoutError):
+            return RefusedError("no answer in time", unavailable=not _is_silence(error))
+        if isinstance(error, aiohttp.ClientConnectorError):
+            return RefusedError(connection_error(error, self._ca_flag), unavailable=True)
+        if isinstance(error, aiohttp.ServerDisconnectedError):
+            return RefusedError("it closed the connection without an answer", unavailable=True)
+        if isinstance(error, aiohttp.ClientOSError):
+            return RefusedError(f"the connection broke: {system_words(error)}", unavailable=True)
+        return RefusedError(str(error) or type(error).__name__)
+
+    async def _read(self, response: aiohttp.ClientResponse) -> HttpAnswer:
+        if response.headers.get("Content-Encoding", "identity") != "identity":
+            raise RefusedError("the answer is compressed, which nobody asked for")
+        parts = []
+        size = 0
+        async for part in response.content.iter_any():
+            size += len(part)
+            if size > self._max_bytes:
+                raise RefusedError(f"the answer is longer than {self._max_bytes} bytes")
+            parts.append(part)
+        return HttpAnswer(status=response.status, headers=response.headers, body=b"".join(parts))
+
 
 def _is_silence(error: Exception) -> bool:
     """Whether a connected peer has not answered."""
     timeout = isinstance(error, TimeoutError)
     return timeout and not isinstance(error, aiohttp.ConnectionTimeoutError)
-
-
-def _refused(error: Exception) -> RefusedError:
-    """Return what an error of the connection means."""
-    if isinstance(error, TimeoutError):
-        return RefusedError("no answer in time", unavailable=not _is_silence(error))
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return RefusedError(connection_error(error), unavailable=True)
-    if isinstance(error, aiohttp.ServerDisconnectedError):
-        return RefusedError("it closed the connection without an answer", unavailable=True)
-    if isinstance(error, aiohttp.ClientOSError):
-        return RefusedError(f"the connection broke: {system_words(error)}", unavailable=True)
-    return RefusedError(str(error) or type(error).__name__)
-
-
-async def _read(response: aiohttp.ClientResponse) -> HttpAnswer:
-    if response.headers.get("Content-Encoding", "identity") != "identity":
-        raise RefusedError("the answer is compressed, which nobody asked for")
-    parts = []
-    size = 0
-    async for part in response.content.iter_any():
-        size += len(part)
-        if size > MAX_BYTES:
-            raise RefusedError(f"the answer is longer than {MAX_BYTES} bytes")
-        parts.append(part)
-    return HttpAnswer(status=response.status, headers=response.headers, body=b"".join(parts))

@@ -1,0 +1,1 @@
+"""Requests over HTTP, as both daemons make them."""
