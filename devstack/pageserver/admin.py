@@ -129,6 +129,7 @@ class Admin:
         """Be as after the start: no fault, no connection, counters at zero."""
         del request
         await self._server.reset()
+        self._management.reset()
         self._context.faults.reset()
         await self._listen()
         self._context.service.reset()

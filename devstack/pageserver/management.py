@@ -75,6 +75,11 @@ class ManagementApi:
             await self._site.stop()
             self._site = None
 
+    def reset(self) -> None:
+        """Forget all locations."""
+        self.locations = Locations()
+        self._serving = self.locations.serving(self._tenant.tenant_id)
+
     async def stop(self) -> None:
         """Close the port."""
         if self._runner is not None:

@@ -12,7 +12,7 @@ from devstack.storage_controller.compute_hook import ComputeHook
 from devstack.storage_controller.controller import Controller
 from devstack.storage_controller.events import Events
 from devstack.storage_controller.faults import FaultBook
-from devstack.storage_controller.heartbeats import Heartbeats
+from devstack.storage_controller.heartbeats import DEADLINE_SECONDS, Heartbeats
 from devstack.storage_controller.hook_sender import HookSender
 from devstack.storage_controller.operations import Operations
 from devstack.storage_controller.pageservers import Pageservers
@@ -40,11 +40,18 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--heartbeat-interval", type=float, default=5.0, metavar="SECONDS")
     result.add_argument("--offline-after", type=float, default=30.0, metavar="SECONDS")
     result.add_argument(
+        "--heartbeat-deadline",
+        type=float,
+        default=DEADLINE_SECONDS,
+        metavar="SECONDS",
+        help="for each of the four tries of one heartbeat",
+    )
+    result.add_argument(
         "--time-scale",
         type=float,
         default=1.0,
         metavar="FACTOR",
-        help="multiplies all waiting times but the two above",
+        help="multiplies pauses between tries, and deadlines of hooks",
     )
     result.add_argument(
         "--log-level", default="info", choices=["debug", "info", "warning", "error"]
@@ -79,7 +86,9 @@ def build(args: argparse.Namespace) -> Parts:
     )
     hook = ComputeHook(state, sender)
     token = serve.read_token(args.pageserver_token_file)
-    pageservers = Pageservers(faults, token=token, scale=scale)
+    pageservers = Pageservers(
+        faults, token=token, heartbeat_deadline=args.heartbeat_deadline, scale=scale
+    )
     reconciler = Reconciler(state, file, pageservers, hook, events, scale=scale)
     safekeepers = Safekeepers(state, file, hook, events, scale=scale)
     controller = Controller(

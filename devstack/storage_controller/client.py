@@ -175,6 +175,7 @@ def start_storage_controller(
     control_plane_token: str | None = None,
     heartbeat_interval: float = 5.0,
     offline_after: float = 30.0,
+    heartbeat_deadline: float = 1.0,
     time_scale: float = 1.0,
     auth_key: Path | None = None,
     token: str | None = None,
@@ -183,6 +184,7 @@ def start_storage_controller(
     """Start one on a state file; `token` is what `call` sends. Raises ChildError."""
     arguments: list[str | Path] = ["--state", state, "--listen", listen]
     arguments += ["--heartbeat-interval", str(heartbeat_interval)]
+    arguments += ["--heartbeat-deadline", str(heartbeat_deadline)]
     arguments += ["--offline-after", str(offline_after), "--time-scale", str(time_scale)]
     if control_plane_url is not None:
         arguments += ["--control-plane-url", control_plane_url]

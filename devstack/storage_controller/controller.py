@@ -149,9 +149,11 @@ class Controller:
         return answer
 
     def create_tenant(self, tenant: Tenant, attached: list[int] | None = None) -> None:
-        """Place a new tenant; `attached`: node ids by shard. Raises RefusedError."""
+        """Place a new tenant; `attached`: node ids by shard. Raises RefusedError, ValueError."""
         if tenant.id in self.state.tenants:
             raise ConflictError(f"tenant {tenant.id} already exists")
+        if attached is not None and len(attached) != len(tenant.shards):
+            raise ValueError(f"attached must name {len(tenant.shards)} nodes, not {len(attached)}")
         for shard, node_id in zip(tenant.shards, attached or [], strict=False):
             shard.attached = self.node(node_id).id
         self.state.tenants[tenant.id] = tenant
@@ -164,10 +166,12 @@ class Controller:
         self._reconciler.start_where_needed()
 
     def migrate(self, tenant_id: str, number: int, node_id: int) -> asyncio.Task[None] | None:
-        """Move a shard to a node; None where it is there. Raises NotFoundError."""
+        """Move a shard to a node; None where it is there. Raises RefusedError."""
         tenant, node = self.tenant(tenant_id), self.node(node_id)
         if number >= len(tenant.shards):
             raise NotFoundError(f"tenant {tenant_id} has no shard {number}")
+        if not node.available:
+            raise PreconditionError(f"node {node_id} is offline")
         shard = tenant.shards[number]
         move = schedule.move_to(self.state, shard, node.id, tenant.secondaries)
         if move is None:

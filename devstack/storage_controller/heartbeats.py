@@ -6,8 +6,8 @@ only when it was not seen for `offline_after` seconds; a warming-up one has `war
 
 from devstack.storage_controller.model import Availability
 
-TRIES = 4
 DEADLINE_SECONDS = 1.0
+"""For one try of a heartbeat."""
 PAUSES = (0.0, 1.1, 1.21)
 """Seconds before the second, third and fourth try of one heartbeat."""
 

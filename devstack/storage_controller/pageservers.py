@@ -19,11 +19,17 @@ class PageserverError(Exception):
 
 
 class Pageservers:
-    """The client; `start` first. `scale` multiplies its deadlines and pauses."""
+    """The client; `start` first.
 
-    def __init__(self, faults: FaultBook, *, token: str | None, scale: float) -> None:
+    `heartbeat_deadline`: seconds for one try. `scale` multiplies the pauses between tries.
+    """
+
+    def __init__(
+        self, faults: FaultBook, *, token: str | None, heartbeat_deadline: float, scale: float
+    ) -> None:
         self._faults = faults
         self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        self._heartbeat_deadline = heartbeat_deadline
         self._scale = scale
         self._session: aiohttp.ClientSession
 
@@ -40,7 +46,7 @@ class Pageservers:
         """Whether the node answers one of several tries."""
 
         async def ask() -> None:
-            await self._call(node, "GET", "/v1/status", deadline=heartbeats.DEADLINE_SECONDS)
+            await self._call(node, "GET", "/v1/status", deadline=self._heartbeat_deadline)
 
         try:
             await self._retrying(ask)
@@ -103,7 +109,7 @@ class Pageservers:
         if self._faults.cut_off("cut_off_nodes"):
             raise PageserverError("cut off by order")
         url = f"http://{node.listen_http_addr}:{node.listen_http_port}{path}"
-        timeout = aiohttp.ClientTimeout(total=deadline * self._scale)
+        timeout = aiohttp.ClientTimeout(total=deadline)
         try:
             async with self._session.request(method, url, json=body, timeout=timeout) as response:
                 if response.status == 404:

@@ -10,9 +10,9 @@ import pytest
 from devstack.launch import ControlPlane, Pageserver, start_control_plane, start_pageserver
 from devstack.storage_controller.client import StorageController, start_storage_controller
 from tests.unit.devstack.clients import TENANT, TIMELINE
-from tests.unit.devstack.controller_rig import INTERVAL, OFFLINE_AFTER, SCALE, ControllerRig
 from tests.unit.devstack.hook_receiver import HookReceiver, receiving
 from tests.unit.devstack.plane_client import EP, TOKEN, document
+from tests.unit.devstack.storage_cluster import INTERVAL, OFFLINE_AFTER, SCALE, StorageCluster
 
 PageserverFactory = Callable[..., Pageserver]
 ControlPlaneFactory = Callable[..., ControlPlane]
@@ -97,9 +97,9 @@ def receiver() -> Iterator[HookReceiver]:
 
 
 @pytest.fixture
-def rig(
+def cluster(
     receiver: HookReceiver, make_pageserver: PageserverFactory, tmp_path: Path
-) -> Iterator[ControllerRig]:
+) -> Iterator[StorageCluster]:
     """A storage controller without nodes; short times."""
     with ExitStack() as stack:
 
@@ -110,9 +110,10 @@ def rig(
                 "control_plane_token": TOKEN,
                 "heartbeat_interval": INTERVAL,
                 "offline_after": OFFLINE_AFTER,
+                "heartbeat_deadline": 0.3,
                 "time_scale": SCALE,
                 **options,
             }
             return stack.enter_context(start_storage_controller(log_dir=tmp_path, **given))
 
-        yield ControllerRig(receiver, make, make_pageserver)
+        yield StorageCluster(receiver, make, make_pageserver)

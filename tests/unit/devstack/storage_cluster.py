@@ -7,12 +7,12 @@ from devstack.launch import Pageserver
 from devstack.storage_controller.client import StorageController
 from tests.unit.devstack.hook_receiver import HookReceiver
 
-SCALE = 0.05
+SCALE = 0.1
 INTERVAL = 0.1
 OFFLINE_AFTER = 1.0
 
 
-class ControllerRig:
+class StorageCluster:
     """Starts what a test asks for. Node ids are counted from 1."""
 
     def __init__(
