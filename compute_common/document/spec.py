@@ -8,6 +8,7 @@ wrong types refused. What the fields mean together is decided in `spec_sources` 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Final, Literal
 
@@ -261,8 +262,7 @@ def decode_document(raw: bytes) -> Document:
     try:
         parts, ignored = _parts(raw)
         wire = msgspec.convert(parts, Wire)
-        spec = {key: value for key, value in parts["spec"].items() if key not in NOT_CONTENT}
-        content = msgspec.json.encode({**parts, "spec": spec}, order="sorted")
+        content_sha256 = content_hash(parts)
         kept = msgspec.json.encode(parts)
     except msgspec.ValidationError as error:
         raise refusal(error, parts, Wire) from error
@@ -271,13 +271,23 @@ def decode_document(raw: bytes) -> Document:
     return Document(
         spec=wire.spec,
         compute_ctl_config=wire.compute_ctl_config,
-        content_sha256=hashlib.sha256(content).hexdigest(),
+        content_sha256=content_sha256,
         version=version_of(wire.spec),
         operation_uuid=wire.spec.operation_uuid,
         mode=_mode(wire.spec) if "mode" in parts["spec"] else None,
         json=kept,
         ignored=ignored,
     )
+
+
+def content_hash(parts: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of what a decoded document wants.
+
+    *parts*: `spec` and `compute_ctl_config`, no more.
+    """
+    spec = {key: value for key, value in parts["spec"].items() if key not in NOT_CONTENT}
+    content = msgspec.json.encode({**parts, "spec": spec}, order="sorted")
+    return hashlib.sha256(content).hexdigest()
 
 
 def _mode(spec: ComputeSpec) -> str:
