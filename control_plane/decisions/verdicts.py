@@ -1,0 +1,69 @@
+"""Whether a verdict may be acted on: the guard rails. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from control_plane.decisions.model import StorageNode
+
+NODES_FRESH_S: Final = 5.0
+"""A node list older than this is not acted on."""
+ACT_EVERY_S: Final = 60.0
+"""At most one node in this time."""
+OFFLINE_SHARE: Final = 3
+"""At most one in so many nodes may be offline, and at least one."""
+OTHERS_ASKED: Final = 8
+"""Other nodes that are probed to see whether it is we who are cut off."""
+TAKES_SHARDS: Final = frozenset({"Active", "Filling"})
+"""Scheduling policies under which a node is given shards."""
+
+
+def refusal(
+    node_id: int,
+    nodes: Sequence[StorageNode],
+    *,
+    nodes_age_s: float,
+    recent_acts: Sequence[float],
+    now: float,
+    others_answer: tuple[int, int],
+) -> str:
+    """Return why the storage controller may not be told that a node is offline, '' if it may.
+
+    *nodes*: the storage controller's list, *nodes_age_s* old. *recent_acts*: monotonic times, as
+    *now*, at which it was told so of any node. *others_answer*: how many other nodes answer our own
+    probes, and how many were asked.
+    """
+    node = next((one for one in nodes if one.id == node_id), None)
+    if nodes_age_s > NODES_FRESH_S:
+        return f"the list of nodes is {nodes_age_s:.0f} s old"
+    if node is None:
+        return f"node {node_id} is not in the storage controller's list"
+    if node.availability != "Active":
+        return f"node {node_id} is {node.availability} already"
+    return _budget(node_id, nodes, recent_acts, now) or _cut_off(others_answer)
+
+
+def _budget(
+    node_id: int, nodes: Sequence[StorageNode], recent_acts: Sequence[float], now: float
+) -> str:
+    last = max(recent_acts, default=None)
+    if last is not None and now - last < ACT_EVERY_S:
+        return f"another node was declared offline {now - last:.0f} s ago"
+    offline = sum(one.availability == "Offline" for one in nodes)
+    allowed = max(1, len(nodes) // OFFLINE_SHARE)
+    if offline + 1 > allowed:
+        return f"{offline} of {len(nodes)} nodes are offline, {allowed} may be"
+    others = [
+        one
+        for one in nodes
+        if one.id != node_id and one.availability == "Active" and one.scheduling in TAKES_SHARDS
+    ]
+    return "" if others else "no other node takes shards"
+
+
+def _cut_off(others_answer: tuple[int, int]) -> str:
+    answered, asked = others_answer
+    if answered and 2 * answered >= asked:
+        return ""
+    return f"only {answered} of {asked} other nodes answer: perhaps it is we who are cut off"
