@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
@@ -121,10 +121,10 @@ def _decode(body: bytes, model: type[_Body]) -> _Body:
 
 def _value(parts: object, refused: SpecError) -> str:
     """Return what stands at the path of *refused*, if that is short."""
-    found = parts
+    found: Any = parts
     for name, index in re.findall(r"([^.\[\]]+)|\[([0-9]+)\]", refused.path):
         try:
-            found = found[int(index)] if index else found[name]  # type: ignore[index]
+            found = found[int(index)] if index else found[name]
         except (KeyError, IndexError, TypeError):
             return ""
     if isinstance(found, dict | list):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 from msgspec import Raw
 
 from control_plane.decisions import documents
+from control_plane.decisions.documents import Composed
 from control_plane.decisions.model import (
     ComputeRecord,
     NodeList,
@@ -19,6 +21,7 @@ from control_plane.decisions.model import (
 
 TENANT = "9f3c1d5e7a804b26a1c4e85d02f7b369"
 TIMELINE = "0a1b2c3d4e5f60718293a4b5c6d7e8f9"
+NOW = datetime(2026, 11, 27, tzinfo=UTC)
 
 
 def node(number: int, host: str | None = None, **fields: Any) -> StorageNode:
@@ -57,3 +60,26 @@ def record(raw: bytes | None = None, *, managed: bool = True, **fields: Any) -> 
     read = documents.read_operator_text(raw or text(), managed=managed)
     known = {"id": "one", "tenant_id": read.tenant_id, "timeline_id": read.timeline_id, **fields}
     return ComputeRecord(document=Raw(read.raw), **known)
+
+
+def composed(
+    it: ComputeRecord,
+    tenant: TenantRecord | None,
+    known: NodeList | None = None,
+    *,
+    managed: bool = True,
+    **more: Any,
+) -> Composed:
+    """Return what is composed; it must be complete."""
+    found = documents.compose(it, tenant, known or nodes(1, 2, 3, 4), managed=managed, **more)
+    assert isinstance(found, Composed), found
+    return found
+
+
+def published(it: ComputeRecord, tenant: TenantRecord | None, **more: Any) -> dict[str, Any]:
+    """Return the answer to a compute of which nothing was published before."""
+    new = documents.publish(it, composed(it, tenant, **more), at=NOW)
+    assert new is not None
+    assert new.published is not None
+    answer: dict[str, Any] = msgspec.json.decode(new.published)
+    return answer

@@ -2,54 +2,30 @@
 
 from __future__ import annotations
 
-import time
-from datetime import UTC, datetime
-from typing import Any
-
 import msgspec
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from compute_common.document.spec import decode_document
 from compute_common.errors import SpecError
-from compute_ctl.document import spec_sources
 from control_plane.decisions import documents
-from control_plane.decisions.documents import Composed, Incomplete
+from control_plane.decisions.documents import Incomplete
 from control_plane.decisions.model import (
-    ComputeRecord,
     NodeList,
     Placement,
     Safekeeper,
     SafekeeperSet,
     TenantRecord,
 )
-from tests.unit.control_plane.records import TENANT, TIMELINE, node, nodes, placed, record, text
-
-NOW = datetime(2026, 11, 27, tzinfo=UTC)
-
-
-def composed(
-    it: ComputeRecord,
-    tenant: TenantRecord | None,
-    known: NodeList | None = None,
-    *,
-    managed: bool = True,
-    **more: Any,
-) -> Composed:
-    """Return what is composed; it must be complete."""
-    found = documents.compose(it, tenant, known or nodes(1, 2, 3, 4), managed=managed, **more)
-    assert isinstance(found, Composed), found
-    return found
-
-
-def published(it: ComputeRecord, tenant: TenantRecord | None, **more: Any) -> dict[str, Any]:
-    """Return the answer to a compute of which nothing was published before."""
-    new = documents.publish(it, composed(it, tenant, **more), at=NOW)
-    assert new is not None
-    assert new.published is not None
-    answer: dict[str, Any] = msgspec.json.decode(new.published)
-    return answer
+from tests.unit.control_plane.records import (
+    TENANT,
+    TIMELINE,
+    composed,
+    node,
+    nodes,
+    placed,
+    published,
+    record,
+    text,
+)
 
 
 def with_safekeepers(generation: int, *ids: int) -> TenantRecord:
@@ -260,98 +236,3 @@ def test_a_bad_text_is_refused_with_its_place(raw: bytes, path: str) -> None:
     with pytest.raises(SpecError) as caught:
         documents.read_operator_text(raw, managed=True)
     assert path == caught.value.path
-
-
-def test_the_same_content_is_published_once() -> None:
-    """A change raises the generation by one, no change raises nothing."""
-    first = documents.publish(record(), composed(record(), placed(1)), at=NOW)
-    assert first is not None
-    assert None is documents.publish(first, composed(first, placed(1)), at=NOW)
-    second = documents.publish(first, composed(first, placed(2)), at=NOW)
-    assert second is not None
-    assert (1, 2) == (first.generation, second.generation)
-    assert documents.etag(first) != documents.etag(second)
-
-
-@pytest.mark.parametrize(
-    ("floor", "generation"), [(0, None), (5, None), (6, 7), (41, 42), (2**53, None)]
-)
-def test_what_a_compute_has_taken_is_the_floor(floor: int, generation: int | None) -> None:
-    """The store was restored: the same content again, above; not above what nobody can count."""
-    old = documents.publish(record(generation=4), composed(record(generation=4), placed(1)), at=NOW)
-    assert old is not None
-    new = documents.publish(old, composed(old, placed(1)), at=NOW, floor=floor)
-    assert generation == (new.generation if new else None)
-
-
-@settings(deadline=None)
-@given(st.lists(st.tuples(st.integers(1, 4), st.integers(0, 40)), max_size=30))
-def test_the_generation_never_falls(moves: list[tuple[int, int]]) -> None:
-    """Wherever the tenant goes and whatever computes report; each change has its own."""
-    now = record()
-    seen: dict[int, bytes] = {}
-    for number, floor in moves:
-        new = documents.publish(now, composed(now, placed(number)), at=NOW, floor=floor)
-        if new is None:
-            assert now.generation >= floor
-            continue
-        assert new.generation > max(now.generation, floor)
-        now = new
-        assert new.published is not None
-        seen[new.generation] = bytes(new.published)
-        assert new.generation == msgspec.json.decode(new.published)["spec"]["generation"]
-    assert len(seen) == len(set(seen.values()))
-
-
-@settings(deadline=None)
-@given(
-    st.lists(st.integers(1, 4), min_size=1, max_size=5),
-    st.dictionaries(st.text(max_size=5), st.integers() | st.floats(allow_nan=False) | st.text()),
-)
-def test_the_daemon_counts_the_same_content(places: list[int], unknown: dict[str, Any]) -> None:
-    """Composing is deterministic, and our daemon reads what was meant, with the hash we stored."""
-    raw = text(**{f"x{name}": value for name, value in unknown.items()})
-    it, tenant = record(raw), placed(*places, stripe_size=8 if len(places) > 1 else None)
-    assert composed(it, tenant) == composed(it, tenant)
-    new = documents.publish(it, composed(it, tenant), at=NOW)
-    assert new is not None
-    assert new.published is not None
-    document = decode_document(bytes(new.published))
-    assert new.content_sha256 == document.content_sha256
-    found = spec_sources.pageservers(document.spec)
-    assert found is not None
-    legacy = msgspec.structs.replace(document.spec, pageserver_connection_info=None)
-    assert found == spec_sources.pageservers(legacy)
-    assert [f"postgresql://no_user@ps-{it}:6400" for it in places] == list(found.shards)
-
-
-def test_settings_are_set_replaced_and_removed() -> None:
-    """By name, whatever its case, at its place."""
-    raw = text(cluster={"settings": [{"name": "A", "value": "1", "vartype": "x"}, {"name": "b"}]})
-
-    def settings(document: bytes) -> list[tuple[str, str | None]]:
-        found = msgspec.json.decode(document)["spec"]["cluster"]["settings"]
-        return [(one["name"], one.get("value")) for one in found]
-
-    assert [("A", "2"), ("b", None)] == settings(documents.with_setting(raw, "a", "2"))
-    assert [("A", "1"), ("b", None), ("c.d", "3")] == settings(
-        documents.with_setting(raw, "c.d", "3")
-    )
-    assert [("b", None)] == settings(documents.with_setting(raw, "a", None))
-    new = documents.with_setting(b"", "primary_conninfo", "host=a")
-    assert [("primary_conninfo", "host=a")] == settings(new)
-    assert () == documents.read_operator_text(new, managed=True).warnings
-    with pytest.raises(SpecError, match="no name of a setting"):
-        documents.with_setting(raw, "a b", "1")
-
-
-def test_many_documents_are_published_quickly() -> None:
-    """3,333 of 3 KB; the bound is that of a loaded machine, three times the goal."""
-    settings = [{"name": f"some.setting_{it}", "value": "a value"} for it in range(45)]
-    it, known = record(text(cluster={"settings": settings})), nodes(*range(1, 100))
-    assert 3000 < len(it.document)
-    began = time.process_time()
-    for number in range(3333):
-        found = composed(it, placed(1 + number % 99), known)
-        assert documents.publish(it, found, at=NOW) is not None
-    assert 1.5 > time.process_time() - began
