@@ -30,8 +30,6 @@ from control_plane.decisions.model import (
 
 MAX_SHARDS: Final = 128
 """Neon's library takes no more (``pgxn/neon/pagestore_client.h``)."""
-MAX_FLOOR: Final = 2**53
-"""A compute that reports a generation from here on has made it up."""
 _PAGESERVER_FIELDS: Final = (
     "pageserver_connection_info",
     "pageserver_connstring",
@@ -239,19 +237,18 @@ def publish(
 ) -> ComputeRecord | None:
     """Return *record* with *composed* published, None where that changes nothing.
 
-    *floor*: the highest generation that the compute has named. It is above ours after the store
-    was restored from a backup; then the same content is published anew, for the compute refuses
-    what is older than what it has.
+    *floor*: a generation that the compute has of a document that is not ours, as after the store
+    was restored from a backup; 0: none. The same content is published above it, for the compute
+    refuses what is older than what it has.
     """
-    floor = floor if floor < MAX_FLOOR else 0
     same = record.published is not None and record.content_sha256 == composed.content_sha256
-    if same and floor <= record.generation:
+    if same and floor < max(1, record.generation):
         return None
     generation = max(record.generation, floor) + 1
     return msgspec.structs.replace(
         record,
         generation=generation,
-        published=Raw(_HEAD + b'"generation":%d,' % generation + composed.body[len(_HEAD) :]),
+        body=Raw(_HEAD + b'"generation":%d,' % generation + composed.body[len(_HEAD) :]),
         content_sha256=composed.content_sha256,
         published_at=at,
     )

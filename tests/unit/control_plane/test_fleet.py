@@ -26,7 +26,7 @@ def published(generation: int = 7, **fields: Any) -> ComputeRecord:
     return ComputeRecord(
         id="one",
         document=Raw(b"{}"),
-        published=Raw(b"{}"),
+        body=Raw(b"{}"),
         generation=generation,
         content_sha256=HASH,
         **fields,

@@ -28,11 +28,9 @@ def test_the_same_content_is_published_once() -> None:
     assert documents.etag(first) != documents.etag(second)
 
 
-@pytest.mark.parametrize(
-    ("floor", "generation"), [(0, None), (5, None), (6, 7), (41, 42), (2**53, None)]
-)
+@pytest.mark.parametrize(("floor", "generation"), [(0, None), (4, None), (5, 6), (41, 42)])
 def test_what_a_compute_has_taken_is_the_floor(floor: int, generation: int | None) -> None:
-    """The store was restored: the same content again, above; not above what nobody can count."""
+    """The store was restored: the same content again, above what the compute has."""
     old = documents.publish(record(generation=4), composed(record(generation=4), placed(1)), at=NOW)
     assert old is not None
     new = documents.publish(old, composed(old, placed(1)), at=NOW, floor=floor)
@@ -48,7 +46,7 @@ def test_the_generation_never_falls(moves: list[tuple[int, int]]) -> None:
     for number, floor in moves:
         new = documents.publish(now, composed(now, placed(number)), at=NOW, floor=floor)
         if new is None:
-            assert now.generation >= floor
+            assert now.generation > floor or floor == 0
             continue
         assert new.generation > max(now.generation, floor)
         now = new
