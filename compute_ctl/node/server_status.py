@@ -97,7 +97,7 @@ class ServerStart:
             self._reads = None
 
     def end(self) -> None:
-        """The server has ended."""
+        """The server has ended, or may not have read what was written."""
         self._reads = None
 
     def came_up(self, written: Written | None, changed_at: datetime | None) -> Written | None:

@@ -111,6 +111,7 @@ def in_sync(node: Node) -> bool:
         and applied is not None
         and written is not None
         and not written.is_fallback
+        and applied.marker == str(written.marker)
         and node.desired.content_sha256 == applied.content_sha256
         and not not_in_force(node)
     )

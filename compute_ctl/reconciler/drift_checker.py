@@ -131,6 +131,7 @@ class DriftChecker:
             live is None or live.marker != written.marker or not live.intact
         ):
             logger.warning('"%s" is not as it was left, writing it again', self._store.path)
+            self._node.start.end()  # a server may have been started with what was there
             floor = self._node.state.floor
             await self._store.reinstate(
                 LiveFile(marker=written.marker, body=written.body, floor=floor)

@@ -106,6 +106,7 @@ class Reconciler:
             return
         if node.take_start_seen():
             await self._recovery.note_start()
+            return
         if node.push is not None:
             await self._configure(node.push)
             return
@@ -126,10 +127,7 @@ class Reconciler:
         await self._rest(min(due.at, self._schedule.quiet_at(now)) - now)
 
     async def _rest(self, seconds: float) -> None:
-        """Wait until something happens: a request, a push, news by long poll, or time passes.
-
-        What happened is for the next turn: it looks for the most urgent first.
-        """
+        """Wait until something happens; the next turn looks for the most urgent first."""
         self._long_poll()
         self._drift.begin()
         check_in = self._drift.next_at - self._clock.monotonic()
@@ -216,6 +214,7 @@ class Reconciler:
         if isinstance(news, FetchError | SyntaxSpecError):
             return self._fetch_failed(news)
         if isinstance(news, SpecError):
+            self._schedule.attached()
             return ApplyResult(outcome=Outcome.REJECTED, reason=str(news), invalid=True)
         return await self._fetched(news, force=force)
 
@@ -282,6 +281,7 @@ class Reconciler:
             Event.PUSH_STARTED_ONLINE if self._postgres.running else Event.PUSH_STARTED_OFFLINE
         )
         served = node.requests.taken
+        self._schedule.attached()  # whoever pushes does not think it is detached
         with bounded(self._settings.deadlines.apply_total):
             if push.document is None:
                 result = await self._applier.roll_back(old_upstream=push.old_upstream)

@@ -130,7 +130,7 @@ class Schedule:
         self._failures, self._lasting = 0, False
 
     def attached(self) -> None:
-        """It said that there is a document for us."""
+        """There is a document for us."""
         self._empty_since = None
 
     def empty(self, now: float) -> bool:
