@@ -1,0 +1,251 @@
+"""The store's content in memory, kept up to date by its watch."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import aclosing
+from itertools import islice
+from typing import Any, Final, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from control_plane.decisions.model import (
+    ComputeRecord,
+    HistoryEvent,
+    NodeList,
+    TenantRecord,
+    Verdict,
+)
+from control_plane.errors import CompactedError, ConflictError, StoreError
+from control_plane.ports import Clock, Entry, Store, Write
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T", bound=Struct)
+
+COMPUTES: Final = "computes/"
+TENANTS: Final = "tenants/"
+NODES: Final = "nodes"
+HISTORY: Final = "history/"
+RETIRED: Final = "retired/"
+"""The generations that deleted computes have used: a new one of the same id goes on above."""
+HISTORY_KEPT: Final = 10_000
+"""Events; older ones are deleted."""
+VERDICTS_KEPT: Final = 100
+PRUNE_EVERY: Final = 100
+RETRY_S: Final = 1.0
+"""Between two tries to read a store that does not answer."""
+COMMIT_TRIES: Final = 5
+"""A commit that meets the write of another replica is decided anew so often."""
+
+
+class Retired(Struct, frozen=True, kw_only=True):
+    """What is kept of a deleted compute."""
+
+    generation: int
+
+
+class Mirror:
+    """What the store holds, decoded; `change` is the only way to write to it."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        clock: Clock,
+        on_change: Callable[[ComputeRecord | None, str], None],
+    ) -> None:
+        """*on_change* gets each compute whose record changed (None: deleted), and its id."""
+        self._store = store
+        self._clock = clock
+        self._on_change = on_change
+        self._revisions: dict[str, int] = {}
+        """By key, of the entries here; a deleted key keeps that of its deletion."""
+        self._revision = 0
+        self._mutex = asyncio.Lock()
+        self._doubtful = False
+        """A commit failed, and may be in the store all the same."""
+        self._events = 0
+        self._history_keys: dict[str, None] = {}
+        """Oldest first."""
+        self.computes: dict[str, ComputeRecord] = {}
+        self.tenants: dict[str, TenantRecord] = {}
+        self.nodes = NodeList()
+        self.retired: dict[str, int] = {}
+        self.history: deque[HistoryEvent] = deque(maxlen=HISTORY_KEPT)
+        self.verdicts: deque[Verdict] = deque(maxlen=VERDICTS_KEPT)
+        """Those of the history."""
+        self.failure = ""
+        """Why the store did not answer last; '' where it did."""
+        self.failures = 0
+
+    async def load(self) -> None:
+        """Read everything anew. Raises StoreError."""
+        revision, entries = await self._store.load()
+        present = {entry.key for entry in entries}
+        gone = [key for key in self._revisions if key not in present]
+        for entry in (*entries, *(Entry(key=key, value=None, revision=revision) for key in gone)):
+            self._take(entry)
+        self._revision = max(self._revision, revision)
+        self._doubtful = False
+        self.failure = ""
+
+    async def run(self) -> None:
+        """Follow the store until cancelled; what other replicas write comes in this way."""
+        while True:
+            try:
+                async with aclosing(self._store.watch(self._revision)) as commits:
+                    async for commit in commits:
+                        self._take_all(commit.entries)
+                        self._revision = max(self._revision, commit.revision)
+            except CompactedError:
+                await self._reload()
+            except StoreError as error:
+                self._failed(error)
+                await asyncio.sleep(RETRY_S)
+                await self._reload()
+
+    async def change(self, decide: Callable[[], Sequence[Write]]) -> None:
+        """Commit what *decide* returns; called again where another replica was faster.
+
+        Raises:
+            StoreError: nothing of it counts here; in a remote store it may be written all the same.
+        """
+        async with self._mutex:
+            for left in reversed(range(COMMIT_TRIES)):
+                if self._doubtful:
+                    await self.load()
+                writes = [*decide(), *self._pruning()]
+                if not writes:
+                    return
+                try:
+                    revision = await self._commit(writes)
+                except ConflictError:
+                    self._doubtful = True
+                    if not left:
+                        raise
+                    continue
+                self._take_all(
+                    Entry(key=one.key, value=one.value, revision=revision) for one in writes
+                )
+                return
+
+    def write(self, key: str, value: Struct | None) -> Write:
+        """Return the write of *value*, on condition that nobody wrote the key since."""
+        known = key in self._revisions and self._exists(key)
+        return Write(
+            key=key,
+            value=None if value is None else msgspec.json.encode(value),
+            expected=self._revisions[key] if known else 0,
+        )
+
+    def event(self, kind: str, text: str, **about: Any) -> Write:
+        """Return the write of a `HistoryEvent` with these fields, of now."""
+        at = self._clock.wall()
+        event = HistoryEvent(at=at, kind=kind, text=text, **about)
+        microseconds = int(at.timestamp() * 1e6)
+        self._events += 1  # two may have the same time
+        key = f"{HISTORY}{microseconds:020d}-{self._events:09d}-{secrets.token_hex(4)}"
+        return Write(key=key, value=msgspec.json.encode(event))
+
+    async def _commit(self, writes: list[Write]) -> int:
+        try:
+            revision = await self._store.commit(writes)
+        except ConflictError:
+            raise
+        except StoreError as error:
+            self._doubtful = True
+            self._failed(error)
+            raise
+        except asyncio.CancelledError:
+            self._doubtful = True
+            raise
+        self.failure = ""
+        return revision
+
+    def _exists(self, key: str) -> bool:
+        if key.startswith(COMPUTES):
+            return key.removeprefix(COMPUTES) in self.computes
+        if key.startswith(TENANTS):
+            return key.removeprefix(TENANTS) in self.tenants
+        return True
+
+    def _pruning(self) -> list[Write]:
+        excess = len(self._history_keys) - HISTORY_KEPT
+        if excess < PRUNE_EVERY:
+            return []
+        return [Write(key=key, value=None) for key in islice(self._history_keys, excess)]
+
+    def _failed(self, error: StoreError) -> None:
+        if not self.failure:
+            logger.error("%s", error)
+        self.failure = str(error)
+        self.failures += 1
+
+    async def _reload(self) -> None:
+        try:
+            await self.load()
+        except StoreError as error:
+            self._failed(error)
+
+    def _take_all(self, entries: Iterable[Entry]) -> None:
+        for entry in entries:
+            self._take(entry)
+
+    def _take(self, entry: Entry) -> None:
+        """Take *entry*, unless what is here is as new."""
+        if self._revisions.get(entry.key, 0) >= entry.revision:
+            return
+        if entry.key.startswith(HISTORY):
+            self._take_event(entry)
+            return
+        self._revisions[entry.key] = entry.revision
+        if entry.key.startswith(COMPUTES):
+            self._take_compute(entry)
+        elif entry.key.startswith(TENANTS):
+            _put(self.tenants, entry.key.removeprefix(TENANTS), _decoded(entry, TenantRecord))
+        elif entry.key.startswith(RETIRED):
+            retired = _decoded(entry, Retired)
+            self.retired[entry.key.removeprefix(RETIRED)] = retired.generation if retired else 0
+        elif entry.key == NODES:
+            self.nodes = _decoded(entry, NodeList) or NodeList()
+
+    def _take_compute(self, entry: Entry) -> None:
+        compute_id = entry.key.removeprefix(COMPUTES)
+        record = _decoded(entry, ComputeRecord)
+        _put(self.computes, compute_id, record)
+        self._on_change(record, compute_id)
+
+    def _take_event(self, entry: Entry) -> None:
+        event = _decoded(entry, HistoryEvent)
+        if event is None:
+            self._history_keys.pop(entry.key, None)
+        elif entry.key not in self._history_keys:
+            self._history_keys[entry.key] = None
+            self.history.append(event)
+            if event.verdict is not None:
+                self.verdicts.append(event.verdict)
+
+
+def _put(records: dict[str, T], key: str, record: T | None) -> None:
+    if record is None:
+        records.pop(key, None)
+    else:
+        records[key] = record
+
+
+def _decoded(entry: Entry, kind: type[T]) -> T | None:
+    if entry.value is None:
+        return None
+    try:
+        return msgspec.json.decode(entry.value, type=kind)
+    except msgspec.DecodeError as error:
+        raise StoreError(
+            f'the store\'s value of "{entry.key}" cannot be read: {error}',
+            hint="Was it written by a newer version of compute_control_plane?",
+        ) from error

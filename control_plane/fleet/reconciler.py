@@ -1,0 +1,206 @@
+"""Compares what is published with what the storage controller says, and publishes the difference.
+
+A notification is a hint that may be lost, doubled, late or reordered. So the place of a tenant is
+always read anew: after every hook, when a compute was turned away, at the start, and of all tenants
+every 30 s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Final
+
+from control_plane.decisions.floor import ahead
+from control_plane.decisions.model import NodeList, Placement, PlacementSource
+from control_plane.errors import ControllerError, StoreError
+from control_plane.fleet.registry import Registry
+from control_plane.ports import Clock, StorageController
+
+logger = logging.getLogger(__name__)
+
+INTERVAL_S: Final = 30.0
+"""Between two comparisons of all tenants, give or take a fifth."""
+LOCATE_S: Final = 2.0
+RETRY_MAX_S: Final = 30.0
+CONCURRENT: Final = 16
+"""Tenants asked for at the same time."""
+TURNED_AWAY: Final = "wrong"
+"""The class of suspicion of a compute whose map is stale."""
+
+
+class Reconciler:
+    """Makes documents follow the storage controller; without one it only raises generations."""
+
+    def __init__(
+        self,
+        *,
+        registry: Registry,
+        controller: StorageController | None,
+        clock: Clock,
+        jitter: Callable[[], float],
+    ) -> None:
+        """*jitter* returns a random number from 0 to 1."""
+        self._registry = registry
+        self._controller = controller
+        self._clock = clock
+        self._jitter = jitter
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._requested: set[str] = set()
+        self._ahead: set[str] = set()
+        """Computes that reported a generation above ours."""
+        self._wake = asyncio.Event()
+        self.failures_in_a_row = 0
+        """Rounds in a row in which the controller or the store did not answer."""
+        self.nodes_read_at: float | None = None
+        """Monotonic seconds."""
+        self.controller_failure = ""
+        """Why the controller did not answer last; '' where it did."""
+        self.controller_failures = 0
+        registry.presence.on_report.append(self._on_report)
+
+    async def run(self) -> None:
+        """Compare until cancelled."""
+        due = self._clock.monotonic()
+        while True:
+            if self._clock.monotonic() >= due:
+                due = self._clock.monotonic() + INTERVAL_S * (0.8 + 0.4 * self._jitter())
+                await self.reconcile_all()
+            await self._serve_requests()
+            await self._sleep(due)
+
+    def request(self, tenant_id: str) -> None:
+        """Compare a tenant soon; repeated until the storage controller answers."""
+        self._requested.add(tenant_id)
+        self._wake.set()
+
+    async def reconcile(self, tenant_id: str, *, within_s: float = LOCATE_S) -> bool:
+        """Read where a tenant is and publish it; return whether that could be read.
+
+        Raises:
+            StoreError: it could not be published.
+        """
+        if self._controller is None:
+            return False
+        async with self._locks[tenant_id]:  # an older answer must not come after a newer one
+            try:
+                async with asyncio.timeout(within_s):
+                    placement = await self._controller.locate(tenant_id)
+            except (ControllerError, TimeoutError) as error:
+                self._failed(error)
+                return False
+            self.controller_failure = ""
+            if placement is None:
+                return False
+            await self.place(tenant_id, placement, PlacementSource.LOCATE)
+            return True
+
+    async def place(
+        self, tenant_id: str, placement: Placement, source: PlacementSource
+    ) -> tuple[str, ...]:
+        """Publish *placement*, after reading the node list where it names an unknown node.
+
+        Raises:
+            StoreError: it could not be published.
+        """
+        known = {node.id for node in self._registry.nodes.nodes}
+        if not known.issuperset(placement.nodes):
+            await self.refresh_nodes()
+        return await self._registry.place(tenant_id, placement, source)
+
+    async def refresh_nodes(self) -> bool:
+        """Read the node list; return whether that could be done. Raises StoreError."""
+        if self._controller is None:
+            return False
+        try:
+            nodes = await self._controller.nodes()
+            safekeepers = await self._controller.safekeepers()
+        except ControllerError as error:
+            self._failed(error)
+            return False
+        self.controller_failure = ""
+        self.nodes_read_at = self._clock.monotonic()
+        await self._registry.set_nodes(
+            NodeList(
+                nodes=tuple(sorted(nodes, key=lambda one: one.id)),
+                safekeepers=tuple(sorted(safekeepers, key=lambda one: one.id)),
+            )
+        )
+        return True
+
+    async def reconcile_all(self) -> None:
+        """Compare the node list and all tenants that have computes."""
+        if self._controller is None:
+            return
+        tenants = {it.tenant_id for it in self._registry.computes.values() if it.tenant_id}
+        try:
+            if not await self.refresh_nodes():
+                self._requested |= tenants
+                return
+        except StoreError:
+            self._requested |= tenants
+            return
+        await self._reconcile_each(tenants)
+
+    async def _reconcile_each(self, tenants: set[str]) -> None:
+        room = asyncio.Semaphore(CONCURRENT)
+
+        async def one(tenant_id: str) -> None:
+            async with room:
+                try:
+                    done = await self.reconcile(tenant_id)
+                except StoreError:
+                    done = False
+            if not done and (self.controller_failure or self._registry.store_failure):
+                self._requested.add(tenant_id)
+
+        async with asyncio.TaskGroup() as group:
+            for tenant_id in tenants:
+                group.create_task(one(tenant_id))
+
+    async def _serve_requests(self) -> None:
+        requested, self._requested = self._requested, set()
+        ahead_of_us, self._ahead = self._ahead, set()
+        for compute_id in ahead_of_us:
+            try:
+                await self._registry.republish(compute_id)
+            except StoreError:
+                self._ahead.add(compute_id)
+        if self._controller is not None:
+            await self._reconcile_each(requested)
+        self.failures_in_a_row = self.failures_in_a_row + 1 if self._requested or self._ahead else 0
+
+    async def _sleep(self, due: float) -> None:
+        """Wait until the next comparison of all, a request, or a retry."""
+        pause = max(0.0, due - self._clock.monotonic())
+        if self.failures_in_a_row:
+            await asyncio.sleep(min(pause, 2.0 ** min(self.failures_in_a_row - 1, 5), RETRY_MAX_S))
+            return
+        try:
+            async with asyncio.timeout(pause):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+        self._wake.clear()
+
+    def _on_report(self, compute_id: str) -> None:
+        record, report = (
+            self._registry.computes.get(compute_id),
+            self._registry.presence.of(compute_id).report,
+        )
+        if record is None or report is None:
+            return
+        if ahead(record, report):
+            self._ahead.add(compute_id)
+            self._wake.set()
+        if record.tenant_id and any(one.trouble == TURNED_AWAY for one in report.suspicions):
+            self.request(record.tenant_id)
+
+    def _failed(self, error: Exception) -> None:
+        text = str(error) or "the storage controller did not answer in time"
+        if not self.controller_failure:
+            logger.error("%s", text)
+        self.controller_failure = text
+        self.controller_failures += 1

@@ -1,0 +1,108 @@
+"""The reconciler: documents follow the storage controller, whatever became of notifications."""
+
+import asyncio
+from contextlib import suppress
+
+import pytest
+
+from control_plane.decisions.model import Placement, ReportedDocument
+from devstack.wait import until
+from tests.unit.control_plane.fleet.parts import Fleet, suspicion
+from tests.unit.control_plane.records import TENANT, node
+
+ON_2 = Placement(nodes=(2,))
+
+
+async def test_a_lost_notification_is_made_good() -> None:
+    """The storage controller is asked, not waited for."""
+    fleet = await Fleet().with_compute("a")
+    fleet.controller.places[TENANT] = ON_2
+    await fleet.reconciler.reconcile_all()
+    assert "postgresql://no_user@ps-2:6400" == fleet.published()["pageserver_connstring"]
+
+
+async def test_an_unknown_node_is_looked_up() -> None:
+    """A placement may name a node that was just added."""
+    fleet = await Fleet().with_compute("a")
+    fleet.controller.listed.append(node(9))
+    fleet.controller.places[TENANT] = Placement(nodes=(9,))
+    assert await fleet.reconciler.reconcile(TENANT)
+    assert "postgresql://no_user@ps-9:6400" == fleet.published()["pageserver_connstring"]
+
+
+async def test_a_node_that_changes_its_address_moves_documents() -> None:
+    """Documents name addresses, not nodes."""
+    fleet = await Fleet().with_compute("a")
+    fleet.controller.listed[0] = node(1, "elsewhere")
+    assert await fleet.reconciler.refresh_nodes()
+    assert "postgresql://no_user@elsewhere:6400" == fleet.published()["pageserver_connstring"]
+
+
+@pytest.mark.parametrize("trouble", ["controller", "store"])
+async def test_what_does_not_answer_is_asked_again(trouble: str) -> None:
+    """Neither a silent controller nor a full disk loses a move."""
+    fleet = await Fleet().with_compute("a")
+    fleet.controller.places[TENANT] = ON_2
+    (fleet.controller if trouble == "controller" else fleet.store).failure = "gone"
+    running = asyncio.create_task(fleet.reconciler.run())
+    try:
+        await until("a failure", lambda: fleet.reconciler.failures_in_a_row)
+        assert 1 == fleet.published()["generation"]
+        fleet.controller.failure = fleet.store.failure = ""
+        await until("the move", lambda: fleet.published()["generation"] == 2)
+    finally:
+        running.cancel()
+        with suppress(asyncio.CancelledError):
+            await running
+
+
+async def test_a_compute_that_is_turned_away_has_its_tenant_looked_up() -> None:
+    """Its map is stale: no need to wait for the next round."""
+    fleet = await Fleet().with_compute("a")
+    running = asyncio.create_task(fleet.reconciler.run())
+    await until("the first look", lambda: fleet.controller.located >= 2)
+    fleet.controller.places[TENANT] = ON_2
+    fleet.report("a", suspicion(1, "wrong"))
+    await until("the move", lambda: fleet.published()["generation"] == 2)
+    running.cancel()
+
+
+async def test_a_compute_that_is_ahead_is_published_to() -> None:
+    """A report is enough to notice it."""
+    fleet = await Fleet().with_compute("a")
+    running = asyncio.create_task(fleet.reconciler.run())
+    fleet.report("a", applied=ReportedDocument(generation=7, hash="x", proof="full"))
+    await until("generation 8", lambda: fleet.published()["generation"] == 8)
+    running.cancel()
+
+
+async def test_an_older_answer_does_not_come_after_a_newer_one() -> None:
+    """Two looks at one tenant go one after the other."""
+    fleet = await Fleet().with_compute("a")
+    asked = asyncio.Event()
+    go_on = asyncio.Event()
+
+    async def slow(tenant_id: str) -> Placement:
+        found = fleet.controller.places[tenant_id]
+        if not asked.is_set():
+            asked.set()
+            await go_on.wait()
+        return found
+
+    fleet.controller.locate = slow  # type: ignore[method-assign]  # the answer is late
+    first = asyncio.create_task(fleet.reconciler.reconcile(TENANT))
+    await asked.wait()
+    fleet.controller.places[TENANT] = ON_2
+    second = asyncio.create_task(fleet.reconciler.reconcile(TENANT))
+    await asyncio.sleep(0)
+    go_on.set()
+    await asyncio.gather(first, second)
+    assert "postgresql://no_user@ps-2:6400" == fleet.published()["pageserver_connstring"]
+
+
+async def test_an_unknown_tenant_keeps_its_document() -> None:
+    """A controller that has lost its state takes nothing away."""
+    fleet = await Fleet().with_compute("a")
+    del fleet.controller.places[TENANT]
+    assert not await fleet.reconciler.reconcile(TENANT)
+    assert 1 == fleet.published()["generation"]
