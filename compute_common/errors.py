@@ -51,8 +51,19 @@ class SyntaxSpecError(SpecError):
 
 
 class RequestError(ComputeError):
-    """A request to the API is refused; `code` is the HTTP status."""
+    """A request to the API is refused; `code` is the HTTP status.
 
-    def __init__(self, code: int, message: str, *, hint: str | None = None) -> None:
+    `retry_after_s`: when the caller may try again, in seconds; sent as Retry-After, rounded up.
+    """
+
+    def __init__(
+        self,
+        code: int,
+        message: str,
+        *,
+        hint: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
         super().__init__(message, hint=hint)
         self.code = code
+        self.retry_after_s = retry_after_s

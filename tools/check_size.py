@@ -44,7 +44,7 @@ LONG_FUNCTIONS = {
     "compute_ctl/cli/explain.py:explain_setting": TO_SPLIT,
     "compute_ctl/cli/run.py:parse": TO_SPLIT,
     "compute_ctl/decisions/proof.py:judge": TO_SPLIT,
-    "compute_ctl/http/pipeline.py:__call__": TO_SPLIT,
+    "compute_common/http/pipeline.py:__call__": TO_SPLIT,
     "compute_ctl/node/node.py:__init__": ASSEMBLY,
     "compute_ctl/node/snapshot.py:build_snapshot": ASSEMBLY,
     "devstack/process.py:__init__": TO_SPLIT,

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from compute_common.errors import SettingsError
+from compute_common.http.limits import ConnectionLimits
 from compute_ctl.app.reconciler_parts import ReconcilerParts, build_reconciler
 from compute_ctl.catalog import CatalogQueries, CatalogReconciler
 from compute_ctl.catalog.overrides import SizeLimitOverride, SubscriberOverride
@@ -22,7 +23,6 @@ from compute_ctl.document.render import RenderContext
 from compute_ctl.http import HttpServer
 from compute_ctl.http.api import Api
 from compute_ctl.http.auth import TokenAuthenticator
-from compute_ctl.http.limits import ConnectionLimits
 from compute_ctl.http.startup import Startup
 from compute_ctl.monitoring.audit_log import AuditLog
 from compute_ctl.monitoring.extensions import ExtensionCount

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
+from compute_common.http.limits import ConnectionLimits
 from compute_common.system.blocking_worker import BlockingWorker, exit_within
 from compute_common.system.file_limit import raise_file_limit
 from compute_common.system.sd_notify import READY, STOPPING, Notifier
@@ -26,7 +27,6 @@ from compute_ctl.app.assembly import Assembly, SystemClock
 from compute_ctl.app.folder_watch import FolderWatch
 from compute_ctl.app.supervisor import Supervisor, shutdown_lsn
 from compute_ctl.catalog import CatalogReconciler
-from compute_ctl.http.limits import ConnectionLimits
 from compute_ctl.monitoring.metrics import Metrics
 from compute_ctl.monitoring.observers import History, SystemdStatus
 from compute_ctl.monitoring.reporter import Reporter

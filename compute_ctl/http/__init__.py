@@ -1,8 +1,7 @@
 """The HTTP API, on three listeners that differ in what a caller may do.
 
-A request passes `limits` (connections), `pipeline` (request id, log, authentication, body, errors)
-and the function that `routes` names, which knows nothing of aiohttp. `openapi` is generated from
-the same table.
+The server is that of `compute_common.http`. Here are its routes, the functions that they name, and
+who may call them.
 """
 
 from compute_ctl.http.server import HttpServer

@@ -1,26 +1,17 @@
-"""The types that all parts of the HTTP API share: listeners, routes, calls and responses."""
+"""The listeners, and what the functions of the routes work on."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final, Protocol, TypeVar
+from typing import Protocol, TypeAlias
 
-import msgspec
-from msgspec import Struct
-
-from compute_common.errors import RequestError
+from compute_common.http import api
 from compute_ctl.decisions.snapshot import Snapshot
-from compute_ctl.http.responses import encode
 from compute_ctl.http.startup import Startup
 from compute_ctl.node import Node
 from compute_ctl.settings import Deadlines
-
-JSON: Final = "application/json"
-KIB: Final = 1024
-
-T = TypeVar("T", bound=Struct)
 
 
 class Listener(StrEnum):
@@ -41,17 +32,11 @@ class Listener(StrEnum):
         )
 
 
-class HttpMetrics(Protocol):
+class HttpMetrics(api.RequestMetrics, Protocol):
     """Counts requests and renders all metrics."""
 
     def exposition(self, snapshot: Snapshot) -> bytes:
         """Return all metrics in the text format 0.0.4."""
-
-    def on_http(self, listener: str, code: int) -> None:
-        """Count an answered request."""
-
-    def on_dropped(self, listener: str, reason: str) -> None:
-        """Count a connection that `ConnectionLimiter` closed."""
 
 
 class CatalogService(Protocol):
@@ -98,113 +83,16 @@ class Api:
     """Callers that wait for the outcome of a refresh."""
 
 
-@dataclass(kw_only=True, slots=True)
-class Call:
-    """One request after authentication, with its body read."""
-
-    api: Api
-    listener: Listener
-    who: str
-    """The caller, for log and history."""
-    query: Mapping[str, str]
-    headers: Mapping[str, str]
-    """Case-insensitive."""
-    body: bytes
-
-
-@dataclass(kw_only=True, slots=True)
-class ApiResponse:
-    """A response, independent of the HTTP library."""
-
-    body: bytes = b""
-    code: int = 200
-    content_type: str = JSON
-    headers: dict[str, str] = field(default_factory=dict)
-    stream: AsyncGenerator[bytes, None] | None = None
-    """The rest of a long body; the pipeline always closes it."""
-
-
-def json_response(body: Struct, code: int = 200) -> ApiResponse:
-    """Return *body* as a JSON response."""
-    return ApiResponse(body=encode(body), code=code)
+Call: TypeAlias = api.Call[Api]
+"""One request after authentication, with its body read."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class RequestBody:
-    """The request body that a route accepts."""
-
-    limit: int
-    """Bytes."""
-    required: bool = False
-    model: type[Struct] | None = None
-    """Its schema in the OpenAPI document; None: any JSON object."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Parameter:
-    """A parameter of the query string."""
-
-    name: str
-    schema: Mapping[str, object]
-    text: str
-    required: bool = False
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Route:
+class Route(api.Route[Api]):
     """One method of one path."""
 
-    method: str
-    path: str
     listeners: frozenset[Listener]
-    run: Callable[[Call], Awaitable[ApiResponse]]
-    text: str
-    answers: Mapping[int, type[Struct] | str]
-    """By status code: the JSON schema, or the content type of something else."""
-    body: RequestBody | None = None
-    query: tuple[Parameter, ...] = ()
-    quiet: bool = False
-    """Polled by machines, so logged at DEBUG."""
     by_worker: bool = False
     """Repeated by the worker in Postgres during an outage, and logged at DEBUG then."""
-    open: bool = False
-    """The external listener asks for no token: probes and scrapers have none."""
     opens: bool = False
     """An option of the operator adds it to the loopback listener."""
-
-
-def user_name(uid: int) -> str:
-    """Return the name of a unix socket caller in log and history."""
-    return f"uid {uid}"
-
-
-def flag(call: Call, name: str) -> bool:
-    """Return a boolean parameter of the query string.
-
-    Raises:
-        RequestError: 400, it is not a boolean.
-    """
-    value = call.query.get(name, "false").lower()
-    if value in ("", "1", "true", "yes", "on"):
-        return True
-    if value in ("0", "false", "no", "off"):
-        return False
-    raise RequestError(400, f'parameter "{name}" must be true or false')
-
-
-def decode(body: bytes, model: type[T]) -> T:
-    """Decode *body* from JSON into a *model*.
-
-    Invalid UTF-8 is replaced: an error text of Postgres may be in any encoding, which must not make
-    the refresh request fail.
-
-    Raises:
-        RequestError: 400 not JSON, 422 not a *model*.
-    """
-    text = body.decode(errors="replace")
-    try:
-        return msgspec.json.decode(text, type=model)
-    except msgspec.ValidationError as error:
-        raise RequestError(422, f"the request body has the wrong shape: {error}") from error
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise RequestError(400, f"the request body is not JSON: {error}") from error

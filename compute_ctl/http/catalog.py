@@ -10,8 +10,9 @@ import msgspec
 from msgspec import Meta, Struct
 
 from compute_common.errors import ComputeError, RequestError
+from compute_common.http.api import ApiResponse, decode, json_response
 from compute_ctl.decisions.transitions import TERMINATING, Status
-from compute_ctl.http.api import ApiResponse, Call, CatalogService, decode, json_response
+from compute_ctl.http.api import Call, CatalogService
 from compute_ctl.http.responses import ExtensionBody, GrantBody
 
 DEADLINE_S: Final = 70.0

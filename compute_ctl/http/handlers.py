@@ -13,8 +13,9 @@ import msgspec
 from msgspec import Raw, Struct
 
 from compute_common.errors import RequestError
+from compute_common.http.api import ApiResponse, decode, flag, json_response
 from compute_ctl.decisions.transitions import Status
-from compute_ctl.http.api import ApiResponse, Call, Listener, decode, flag, json_response
+from compute_ctl.http.api import Call, Listener
 from compute_ctl.http.responses import HealthBody, LsnBody, SyncBody
 from compute_ctl.http.views import status_body
 
@@ -79,7 +80,7 @@ async def hadron_liveness_probe(call: Call) -> ApiResponse:
 async def configure(call: Call) -> ApiResponse:
     """Apply a pushed document; answer when it is proven."""
     node = call.api.node
-    if call.listener is Listener.EXTERNAL:
+    if call.listener == Listener.EXTERNAL:
         decode(call.body, _Pushed)
     await node.configure(call.body, who=call.who, timeout_s=call.api.deadlines.configure)
     return json_response(status_body(node.snapshot()))

@@ -13,18 +13,11 @@ import msgspec
 from msgspec import Struct
 
 from compute_common.errors import RequestError
+from compute_common.http.api import ApiResponse, decode, flag, json_response
+from compute_common.http.auth import user_name
 from compute_common.log import escape
 from compute_ctl.decisions.model import AckAnswer, AckMessage, Outcome, RequestOrigin, Suspicion
-from compute_ctl.http.api import (
-    Api,
-    ApiResponse,
-    Call,
-    Listener,
-    decode,
-    flag,
-    json_response,
-    user_name,
-)
+from compute_ctl.http.api import Api, Call, Listener
 from compute_ctl.http.responses import AckBody
 from compute_ctl.http.views import outcome_body, refresh_body
 
@@ -82,7 +75,7 @@ async def refresh(call: Call) -> ApiResponse:
     """Record a refresh request; with `wait`, answer with its outcome."""
     wait_s = _wait_seconds(call.query.get("wait"))
     force = flag(call, "force")
-    if force and call.listener is Listener.LOOPBACK:
+    if force and call.listener == Listener.LOOPBACK:
         raise RequestError(403, f'parameter "force" is only taken on {Listener.SOCKET.label}')
     report = decode(call.body, WorkerReport) if call.body else WorkerReport()
     source = _source(call, report)
@@ -109,7 +102,7 @@ async def acknowledge(call: Call) -> ApiResponse:
 
     A group may be allowed to use the unix socket, but Postgres runs as the daemon's own user.
     """
-    if call.listener is Listener.SOCKET and call.who not in (user_name(0), user_name(os.geteuid())):
+    if call.listener == Listener.SOCKET and call.who not in (user_name(0), user_name(os.geteuid())):
         raise RequestError(403, f"{call.who} is not the user of postgres")
     report = decode(call.body, AckReport)
     message = AckMessage(
@@ -149,7 +142,7 @@ def _source(call: Call, report: WorkerReport) -> RequestOrigin:
     bare = not (call.body or call.query or call.headers.get("User-Agent"))
     return (
         RequestOrigin.WORKER
-        if bare and call.listener is Listener.LOOPBACK
+        if bare and call.listener == Listener.LOOPBACK
         else RequestOrigin.OPERATOR
     )
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from datetime import datetime
 
-import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from compute_ctl.decisions.model import Attempt, CatalogRun, Outcome, ReportStatus, Suspicion
@@ -205,15 +204,3 @@ class GrantBody(Struct, frozen=True, kw_only=True):
     schema: str
     privileges: list[str]
     role: str
-
-
-class ErrorBody(Struct, frozen=True, kw_only=True):
-    """The answer with every status from 400 on."""
-
-    error: str
-    hint: str | UnsetType = UNSET
-
-
-def encode(body: Struct) -> bytes:
-    """Return *body* as one line of JSON with a newline, for people who use curl."""
-    return msgspec.json.encode(body) + b"\n"

@@ -5,24 +5,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from compute_common.document.spec import MAX_DOCUMENT_BYTES
+from compute_common.http.api import KIB, ApiResponse, Parameter, RequestBody, json_response
+from compute_common.http.bodies import ErrorBody, error_body
+from compute_common.http.router import Router, no_such_route
 from compute_ctl.http import catalog, handlers, openapi, refresh
-from compute_ctl.http.api import (
-    KIB,
-    ApiResponse,
-    Call,
-    Listener,
-    Parameter,
-    RequestBody,
-    Route,
-    json_response,
-)
+from compute_ctl.http.api import Api, Call, Listener, Route
 from compute_ctl.http.responses import (
     AckBody,
     ComputeMetricsBody,
-    ErrorBody,
     ExtensionBody,
     GrantBody,
     HealthBody,
@@ -31,7 +25,6 @@ from compute_ctl.http.responses import (
     StatusBody,
     SyncBody,
 )
-from compute_ctl.http.views import error_body
 
 LOCAL: Final = frozenset({Listener.LOOPBACK, Listener.SOCKET})
 EVERYWHERE: Final = frozenset(Listener)
@@ -264,33 +257,20 @@ NOT_OURS: Final = frozenset(
 )
 """Routes of Neon's compute_ctl that are not implemented here: 501."""
 
-_BY_PATH: Final = {
-    path: {one.method: one for one in ROUTES if one.path == path}
-    for path in {one.path for one in ROUTES}
-}
+
+def _unknown(path: str) -> ApiResponse:
+    if path in NOT_OURS or path.startswith("/extension_server/"):
+        return json_response(error_body(f"{path} is not implemented here"), 501)
+    return no_such_route(path)
 
 
-def find(
-    method: str, path: str, listener: Listener, *, opened: bool = False
-) -> Route | ApiResponse:
-    """Return the requested route, or the error response if this listener does not serve it.
+def router(*, opened: bool = False) -> Router[Api]:
+    """Return what finds the routes; *opened*: also on loopback those marked `opens`."""
+    routes = (
+        replace(one, listeners=one.listeners | {Listener.LOOPBACK}) if opened and one.opens else one
+        for one in ROUTES
+    )
+    return Router(routes, labels={one: one.label for one in Listener}, unknown=_unknown)
 
-    *opened*: the listener also serves routes marked `opens`.
-    """
-    methods = _BY_PATH.get(path)
-    if methods is None:
-        if path in NOT_OURS or path.startswith("/extension_server/"):
-            return json_response(error_body(f"{path} is not implemented here"), 501)
-        return json_response(error_body("no such route"), 404)
-    route = methods.get("GET" if method == "HEAD" else method)
-    if route is None:
-        answer = json_response(error_body(f"method {method} is not allowed here"), 405)
-        allowed = sorted(methods) + (["HEAD"] if "GET" in methods else [])
-        answer.headers["Allow"] = ", ".join(allowed)
-        return answer
-    if listener not in route.listeners and not (opened and route.opens):
-        served = " and ".join(sorted(one.label for one in route.listeners))
-        return json_response(
-            error_body(f"{path} is served on {served}, not on {listener.label}"), 403
-        )
-    return route
+
+find: Final = router().find

@@ -10,7 +10,6 @@ clock for the rest; here time is an argument. It is imported with the first key,
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
@@ -25,10 +24,8 @@ LEEWAY_S: Final = 60.0
 AUDIENCE: Final = "compute"
 ADMIN: Final = "compute_ctl:admin"
 MIN_RSA_BITS: Final = 2048
-HEADER: Final = "invalid authorization token"
 NOT_VERIFIED: Final = "failed to verify authorization token"
 
-_BEARER: Final = re.compile(r"bearer +([A-Za-z0-9._~+/=-]+)", re.IGNORECASE)
 _ALGORITHMS: Final[Mapping[tuple[str, str], tuple[str, ...]]] = {
     ("OKP", "Ed25519"): ("EdDSA",),
     ("RSA", ""): ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
@@ -121,19 +118,6 @@ def _read(jwk: Mapping[str, Any]) -> _Key:
     if kty == "RSA" and public.key_size < MIN_RSA_BITS:
         raise _UnusableError(f"it has less than {MIN_RSA_BITS} bits")
     return _Key(algorithm=algorithm, public=public)
-
-
-def bearer(headers: Iterable[str]) -> str:
-    """Return the token in the Authorization header(s) of a request.
-
-    Raises:
-        RequestError: 400, there is not exactly one, or it is not a bearer token.
-    """
-    values = list(headers)
-    match = _BEARER.fullmatch(values[0].strip()) if len(values) == 1 else None
-    if match is None:
-        raise RequestError(400, HEADER, hint="Send one header: Authorization: Bearer TOKEN.")
-    return match[1]
 
 
 def authorize(

@@ -28,7 +28,6 @@ from compute_ctl.http.responses import (
     ConfigView,
     DesiredView,
     DriftView,
-    ErrorBody,
     FactView,
     PostgresView,
     QuarantinedView,
@@ -38,11 +37,6 @@ from compute_ctl.http.responses import (
 )
 
 Run = TypeVar("Run", Attempt, CatalogRun)
-
-
-def error_body(message: str, hint: str | None = None) -> ErrorBody:
-    """Return the body of an error."""
-    return ErrorBody(error=redact(message), hint=redact(hint) if hint else UNSET)
 
 
 def refresh_body(status: Status, ticket: Ticket) -> RefreshBody:

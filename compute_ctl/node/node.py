@@ -425,15 +425,15 @@ class Node:
             subscriptions_dropped_for=subscriptions_dropped_for,
         )
 
-    def port_closed(self, host: str, reason: str) -> bool:
-        """Show why the port of *host* is not open; return whether that is news."""
-        news = self.closed_ports.get(host) != reason
-        self.closed_ports[host] = reason
+    def port_closed(self, address: str, reason: str) -> bool:
+        """Show why the port at *address* is not open; return whether that is news."""
+        news = self.closed_ports.get(address) != reason
+        self.closed_ports[address] = reason
         return news
 
-    def port_opened(self, host: str) -> None:
-        """The port of *host* is open now."""
-        self.closed_ports.pop(host, None)
+    def port_opened(self, address: str) -> None:
+        """The port at *address* is open now."""
+        self.closed_ports.pop(address, None)
 
     def state_kept(self, state: PersistentState) -> None:
         """Show *state* from now on: it is on disk, or cannot be kept there at present."""

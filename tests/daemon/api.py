@@ -16,12 +16,12 @@ from typing import Any, Self
 import msgspec
 
 from compute_common.document.spec import ComputeCtlConfig, Jwks
+from compute_common.http.limits import ConnectionLimits
 from compute_ctl.decisions.model import Attempt, Outcome, Written
 from compute_ctl.document.generation import Marker
 from compute_ctl.http import HttpServer
 from compute_ctl.http.api import Api, CatalogService
 from compute_ctl.http.auth import TokenAuthenticator
-from compute_ctl.http.limits import ConnectionLimits
 from compute_ctl.http.startup import Startup
 from compute_ctl.monitoring.metrics import Metrics
 from compute_ctl.node import Node

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from compute_common.http.limits import ConnectionLimits
 from compute_ctl.http.api import Listener
-from compute_ctl.http.limits import ConnectionLimits
 from devstack.wait import until
 from tests.daemon.api import Wire, serve
 

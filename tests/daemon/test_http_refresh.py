@@ -281,6 +281,6 @@ async def test_acknowledgement_at_the_socket_is_postgres_alone(
     """Who is only in the socket's group cannot prove anything, even with the marker."""
     body = {"marker": str(served.wrote())}
     with monkeypatch.context() as patch:
-        patch.setattr("compute_ctl.http.auth.user_name", lambda _: "uid 4711")
+        patch.setattr("compute_common.http.auth.user_name", lambda _: "uid 4711")
         assert 403 == (await served.socket("POST", ACK, json_body=body)).code
     assert 200 == (await served.socket("POST", ACK, json_body=body)).code

@@ -371,14 +371,14 @@ MUTATIONS: Final = (
     # listeners and secrets
     Mutation(
         name="Origin allowed",
-        file="compute_ctl/http/auth.py",
+        file="compute_common/http/auth.py",
         old='    if "Origin" in request.headers:\n',
         new='    if "Origin" in ():\n',
         tests=("tests/daemon/test_http_server.py", "-k", "origin"),
     ),
     Mutation(
         name="any Host allowed",
-        file="compute_ctl/http/auth.py",
+        file="compute_common/http/auth.py",
         old="    if _LOCAL_HOST.fullmatch(hosts[0].strip()) is None:\n",
         new="    if not hosts:\n",
         tests=("tests/daemon/test_http_server.py", "-k", "host"),
@@ -420,7 +420,7 @@ MUTATIONS: Final = (
     ),
     Mutation(
         name="a port in use ends the daemon",
-        file="compute_ctl/http/server.py",
+        file="compute_common/http/server.py",
         old="            except PortTakenError as error:\n",
         new="            except KeyError as error:\n",
         tests=("tests/daemon/test_http_sockets.py", "-k", "port_in_use"),

@@ -11,7 +11,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 from compute_common.errors import RequestError
-from compute_ctl.http.tokens import KeySet, authorize, bearer
+from compute_common.http.bearer import bearer
+from compute_ctl.http.tokens import KeySet, authorize
 
 ED = ed25519.Ed25519PrivateKey.generate()
 RSA = rsa.generate_private_key(public_exponent=65537, key_size=2048)

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from compute_common.document.versions import Version
+from compute_common.http.bodies import encode, error_body
 from compute_ctl.decisions.model import (
     Attempt,
     CatalogKind,
@@ -18,8 +19,7 @@ from compute_ctl.decisions.persistent_state import GenerationRef, Quarantined
 from compute_ctl.decisions.proof import Complaint, PendingRestart, Proof
 from compute_ctl.decisions.snapshot import Snapshot
 from compute_ctl.decisions.transitions import Status
-from compute_ctl.http.responses import encode
-from compute_ctl.http.views import error_body, outcome_body, refresh_body, status_body
+from compute_ctl.http.views import outcome_body, refresh_body, status_body
 from tests.unit.snapshots import NOTHING
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

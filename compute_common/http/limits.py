@@ -2,9 +2,10 @@
 
 aiohttp's own timers start with the first request. Here every connection has a deadline from the
 start, except while its request is being handled (handlers have their own limits). Each listener
-has a maximum number of connections; at that maximum, the oldest connection that has not sent a
-request is closed to make room, so silent clients cannot keep a health probe out. If all are busy,
-the next caller waits in the kernel's queue, and no request is dropped unread.
+has a maximum number of connections; at that maximum, the connection that has been without a
+request for longest is closed to make room, so silent clients cannot keep a health probe out. If all
+are busy, the next caller waits in the kernel's queue, and no request is dropped unread. Busy ones
+are not looked at for that: there may be tens of thousands of held requests.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import asyncio
 import fcntl
 import logging
 import socket
+import ssl
 import termios
 from collections.abc import Callable
 from contextlib import suppress
@@ -22,15 +24,14 @@ from typing import Final
 
 from aiohttp import web
 
-from compute_ctl.http.errors import closing_response
+from compute_common.http.errors import closing_response
+from compute_common.http.tls import begin_tls
 
 logger = logging.getLogger(__name__)
 
 _NO_ACCESS_LOG: Final = logging.getLogger(f"{__name__}.access")
 _NO_ACCESS_LOG.disabled = True  # the pipeline writes its own
 
-PATH_SHOWN: Final = 200
-"""Characters of a path that are logged."""
 SILENT_S: Final = 0.05
 """After which a connection without a request may be closed to make room."""
 
@@ -41,7 +42,8 @@ class ConnectionLimits:
 
     connections: int = 128
     header: float = 5.0
-    """From the connect, or the first byte of a later request, to the end of the header."""
+    """From the connect, or the first byte of a later request, to the end of the header. With TLS
+    the handshake gets as long again."""
     body: float = 10.0
     """From the end of the header to the end of the body."""
     idle: float = 30.0
@@ -52,14 +54,25 @@ class ConnectionLimiter:
     """Limits the connections of one listener; the protocol factory of its sockets."""
 
     def __init__(
-        self, server: web.Server, *, limits: ConnectionLimits, on_dropped: Callable[[str], None]
+        self,
+        server: web.Server,
+        *,
+        limits: ConnectionLimits,
+        on_dropped: Callable[[str], None],
+        program: str,
     ) -> None:
+        """*program* is the Server header of answers to malformed requests."""
         self._server = server
         self._on_dropped = on_dropped
-        self._connections: dict[Connection, None] = {}
+        self._quiet: dict[Connection, None] = {}
+        """Without a request at work, the longest so first."""
+        self._busy: set[Connection] = set()
+        self._handshakes: dict[asyncio.Task[None], float] = {}
+        """TLS handshakes and when they began, in order."""
         self._left = asyncio.Event()
         """Set when a connection ends."""
         self.limits = limits
+        self.program = program
 
     def __call__(self) -> Connection:
         """Return the protocol of a new connection."""
@@ -72,12 +85,9 @@ class ConnectionLimiter:
         """
         clock = asyncio.get_running_loop().time
         end = clock() + self.limits.header
-        while len(self._connections) >= self.limits.connections:
-            silent = next((one for one in self._connections if one.silent(clock())), None)
-            if silent is not None:
+        while self._count() >= self.limits.connections:
+            if self._drop_silent(clock()):
                 self._on_dropped("full")
-                self.forget(silent)
-                silent.drop()
             elif clock() >= end:
                 self._on_dropped("full")
                 return False
@@ -88,13 +98,41 @@ class ConnectionLimiter:
                         await self._left.wait()
         return True
 
+    def _count(self) -> int:
+        return len(self._quiet) + len(self._busy) + len(self._handshakes)
+
+    def _drop_silent(self, now: float) -> bool:
+        """Close the first connection that is silent, if there is one."""
+        for connection in self._quiet:
+            if connection.quiet_for(now) < SILENT_S:
+                break  # so are all behind it
+            if not connection.has_unread():
+                self.forget(connection)
+                connection.drop()
+                return True
+        handshake, begun = next(iter(self._handshakes.items()), (None, now))
+        if handshake is None or now - begun < SILENT_S:
+            return False
+        del self._handshakes[handshake]
+        handshake.cancel()
+        return True
+
     def admit(self, connection: Connection) -> None:
-        """Add *connection*."""
-        self._connections[connection] = None
+        """Add *connection*, new or after an answer, as the one that was silent last."""
+        self._busy.discard(connection)
+        self._quiet.pop(connection, None)
+        self._quiet[connection] = None
+
+    def occupy(self, connection: Connection) -> None:
+        """Note that *connection* has a request at work."""
+        if connection in self._quiet:
+            del self._quiet[connection]
+            self._busy.add(connection)
 
     def forget(self, connection: Connection) -> None:
         """Remove *connection*."""
-        self._connections.pop(connection, None)
+        self._quiet.pop(connection, None)
+        self._busy.discard(connection)
         self._left.set()
 
     def expired(self, connection: Connection) -> None:
@@ -102,6 +140,36 @@ class ConnectionLimiter:
         self.forget(connection)
         self._on_dropped("slow")
         connection.drop()
+
+    def shake_hands(self, accepted: socket.socket, context: ssl.SSLContext) -> None:
+        """Begin TLS on *accepted*, beside others: a caller may take its time."""
+        loop = asyncio.get_running_loop()
+        task = loop.create_task(self._shake_hands(accepted, context), name="TLS handshake")
+        self._handshakes[task] = loop.time()
+
+        def ended(task: asyncio.Task[None]) -> None:
+            self._handshakes.pop(task, None)
+            self._left.set()
+            if task.cancelled():
+                accepted.close()  # it may not have begun
+            elif (error := task.exception()) is not None:
+                logger.critical("TLS handshake died: %s", error, exc_info=error)
+
+        task.add_done_callback(ended)
+
+    async def _shake_hands(self, accepted: socket.socket, context: ssl.SSLContext) -> None:
+        try:
+            async with asyncio.timeout(self.limits.header):
+                await begin_tls(self(), accepted, context, shutdown_s=self.limits.header)
+        except TimeoutError:
+            self._on_dropped("slow")
+        except OSError as error:
+            logger.debug("TLS handshake failed: %s", error)
+
+    def close(self) -> None:
+        """End the handshakes; connections end with the server."""
+        for task in self._handshakes:
+            task.cancel()
 
 
 class Connection(web.RequestHandler):
@@ -123,8 +191,6 @@ class Connection(web.RequestHandler):
         self._timer: asyncio.TimerHandle | None = None
         self._wire: asyncio.Transport | None = None
         self._idle = False
-        self.quiet = True
-        """Whether no complete request is being handled."""
         self._quiet_since = loop.time()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -132,6 +198,7 @@ class Connection(web.RequestHandler):
         assert isinstance(transport, asyncio.Transport)  # noqa: S101 -- narrows the type
         self._wire = transport
         super().connection_made(transport)
+        self._quiet_since = self._clock.time()
         self._limiter.admit(self)
         self._expire_in(self._limiter.limits.header)
 
@@ -159,7 +226,9 @@ class Connection(web.RequestHandler):
         """Answer malformed HTTP in the format of all errors."""
         logger.debug("malformed request from %s", request.remote, exc_info=exc)
         return closing_response(
-            status, "malformed HTTP request" if status < 500 else "internal error"
+            status,
+            "malformed HTTP request" if status < 500 else "internal error",
+            program=self._limiter.program,
         )
 
     def body_expected(self) -> float:
@@ -170,21 +239,26 @@ class Connection(web.RequestHandler):
 
     def request_begins(self) -> None:
         """Stop the timer: the handler limits its own time."""
-        self.quiet = self._idle = False
+        self._idle = False
+        self._limiter.occupy(self)
         self._expire_in(None)
 
     def request_ends(self) -> None:
         """Start the idle timer: the answer can be sent."""
-        self.quiet = self._idle = True
+        self._idle = True
         self._quiet_since = self._clock.time()
+        if self._wire is not None:
+            self._limiter.admit(self)
         self._expire_in(self._limiter.limits.idle)
 
-    def silent(self, now: float) -> bool:
-        """Whether it had time to send a request, and has not."""
-        if not self.quiet or now - self._quiet_since < SILENT_S or self._wire is None:
-            return False
-        sock: socket.socket | None = self._wire.get_extra_info("socket")
-        return sock is None or sock.fileno() < 0 or _unread(sock.fileno()) == 0
+    def quiet_for(self, now: float) -> float:
+        """Return for how many seconds it has had no complete request."""
+        return now - self._quiet_since
+
+    def has_unread(self) -> bool:
+        """Whether bytes have come that were not looked at yet."""
+        sock: socket.socket | None = self._wire.get_extra_info("socket") if self._wire else None
+        return sock is not None and sock.fileno() >= 0 and _unread(sock.fileno()) > 0
 
     def drop(self) -> None:
         """Abort: a graceful close would wait for the client."""
@@ -205,38 +279,3 @@ def _unread(descriptor: int) -> int:
     count = array.array("i", [0])
     fcntl.ioctl(descriptor, termios.FIONREAD, count)
     return count[0]
-
-
-@dataclass(kw_only=True)
-class LogLimit:
-    """A token bucket for log lines, so that a flood of requests cannot fill the disk."""
-
-    burst: int = 50
-    per_second: float = 5.0
-    left_out: int = 0
-    """Requests not logged since the last `told`."""
-    _filled: float = 0.0
-    _at: float | None = None
-
-    def take(self, now: float) -> bool:
-        """Whether a request at *now* (monotonic seconds) may be logged; count it if not."""
-        if self._at is None:
-            self._filled = self.burst
-        else:
-            self._filled = min(self.burst, self._filled + (now - self._at) * self.per_second)
-        self._at = now
-        if self._filled < 1.0:
-            self.left_out += 1
-            return False
-        self._filled -= 1.0
-        return True
-
-    def told(self) -> int:
-        """Return how many requests were not logged since the last call."""
-        count, self.left_out = self.left_out, 0
-        return count
-
-
-def shown_path(path: str) -> str:
-    """Return *path* for the log, cut where it is long."""
-    return path if len(path) <= PATH_SHOWN else f"{path[:PATH_SHOWN]}... ({len(path)} characters)"

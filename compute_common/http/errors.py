@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import logging
+import math
 from typing import Final
 
 from aiohttp import web
 
 from compute_common.errors import ComputeError, RequestError, SpecError, SyntaxSpecError
-from compute_ctl.http.api import JSON, ApiResponse, json_response
-from compute_ctl.http.responses import encode
-from compute_ctl.http.views import error_body
+from compute_common.http.api import JSON, ApiResponse, json_response
+from compute_common.http.bodies import encode, error_body
 
 logger = logging.getLogger(__name__)
 
-SERVER: Final = "compute_ctl"
 _CODES: Final = ((SyntaxSpecError, 400), (SpecError, 422))
 
 
@@ -24,6 +23,8 @@ def error_response(error: Exception) -> ApiResponse:
         answer = json_response(error_body(str(error), error.hint), error.code)
         if error.code == 401:
             answer.headers["WWW-Authenticate"] = "Bearer"
+        if error.retry_after_s is not None:
+            answer.headers["Retry-After"] = str(math.ceil(error.retry_after_s))
         return answer
     for kind, code in _CODES:
         if isinstance(error, kind):
@@ -34,12 +35,12 @@ def error_response(error: Exception) -> ApiResponse:
     return json_response(error_body("internal error"), 500)
 
 
-def closing_response(code: int, message: str) -> web.Response:
-    """Return an error response that closes the connection."""
+def closing_response(code: int, message: str, *, program: str) -> web.Response:
+    """Return an error response of *program* that closes the connection."""
     response = web.Response(
         body=encode(error_body(message)),
         status=code,
-        headers={"Content-Type": JSON, "Server": SERVER},
+        headers={"Content-Type": JSON, "Server": program},
     )
     response.force_close()
     return response

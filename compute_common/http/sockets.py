@@ -1,4 +1,4 @@
-"""Opens the listening sockets."""
+"""Where a listener listens, and how its sockets are opened."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import grp
 import os
 import socket
 import stat
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -15,8 +17,7 @@ from compute_common.errors import SettingsError
 from compute_common.system.unix_path import at_path
 
 LOOPBACK: Final = ("127.0.0.1", "::1")
-"""Neon posts to `localhost`, which may be either."""
-ANY: Final = ("0.0.0.0", "::")  # noqa: S104 -- callers from outside come with a token
+ANY: Final = ("0.0.0.0", "::")  # noqa: S104 -- the program decides who may ask there
 BACKLOG: Final = 1024
 """Connections wait in it while there is no room; the kernel limits it too (somaxconn)."""
 _NO_IPV6: Final = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT)
@@ -29,17 +30,66 @@ class PortTakenError(SettingsError):
     """A port that cannot be opened now, but may be free later."""
 
 
-def tcp_socket(host: str, port: int, *, option: str) -> socket.socket | None:
-    """Listen on *port* of *host*; None for an IPv6 address on a machine without IPv6.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UnixAddress:
+    """A unix socket with mode 0600, or 0660 for *group*; a socket left behind is replaced."""
 
-    *option*: the flag that names the port.
+    path: Path
+    group: str | None = None
+
+    def open(self, program: str) -> socket.socket:
+        """Listen; *program* is the one that listens, for messages.
+
+        Raises:
+            SettingsError: it cannot be opened.
+        """
+        return _unix_socket(self.path, self.group, program)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TcpAddress:
+    """A port of a host."""
+
+    port: int
+    """0 picks one that is free."""
+    host: str = ""
+    """A name or address; "localhost" is 127.0.0.1 and ::1, "" every address of the machine."""
+    option: str = ""
+    """The option that gives the port, for messages."""
+
+    def hosts(self) -> Sequence[str]:
+        """Return the addresses of the host. Raises SettingsError."""
+        if self.host in ("", "localhost"):
+            return LOOPBACK if self.host else ANY
+        try:
+            found = socket.getaddrinfo(self.host, None, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            shown = reason(error) if isinstance(error, OSError) else "not a name"
+            raise SettingsError(f'could not listen on "{self.host}": {shown}') from error
+        return list(dict.fromkeys(str(one[4][0]) for one in found))
+
+
+Address = UnixAddress | TcpAddress
+
+
+def shown_address(host: str, port: int) -> str:
+    """Return host and port as messages show them."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def tcp_socket(
+    host: str, port: int, *, option: str, program: str, needed: bool
+) -> socket.socket | None:
+    """Listen on *port* of *host*.
+
+    *option*: the flag that names the port, for messages; *program*: the one that listens; unless
+    *needed*, return None for an IPv6 address on a machine without IPv6.
 
     Raises:
         PortTakenError: the port cannot be opened now.
         SettingsError: nor later.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    shown = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     sock: socket.socket | None = None
     try:
         sock = socket.socket(family, socket.SOCK_STREAM)
@@ -52,26 +102,22 @@ def tcp_socket(host: str, port: int, *, option: str) -> socket.socket | None:
     except OSError as error:
         if sock is not None:
             sock.close()
-        if family == socket.AF_INET6 and error.errno in _NO_IPV6:
+        if not needed and family == socket.AF_INET6 and error.errno in _NO_IPV6:
             return None
         temporary = port != 0 and error.errno in _TEMPORARY
+        another = f" Choose another {option}." if option else ""
         raise (PortTakenError if temporary else SettingsError)(
-            f"could not listen on {shown}: {reason(error)}",
-            hint=f"Is another compute_ctl running? Choose another {option}."
+            f"could not listen on {shown_address(host, port)}: {reason(error)}",
+            hint=f"Is another {program} running?{another}"
             if error.errno == errno.EADDRINUSE
             else None,
         ) from error
     return sock
 
 
-def unix_socket(path: Path, *, group: str | None = None) -> socket.socket:
-    """Listen on *path* with mode 0600, or 0660 for *group*; a socket left behind is replaced.
-
-    Raises:
-        SettingsError: it cannot be opened.
-    """
+def _unix_socket(path: Path, group: str | None, program: str) -> socket.socket:
     gid = None if group is None else _gid(group)
-    _remove_stale(path)
+    _remove_stale(path, program)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         # The kernel creates the file with the mode of the socket, so others never have access.
@@ -90,7 +136,7 @@ def unix_socket(path: Path, *, group: str | None = None) -> socket.socket:
     return sock
 
 
-def _remove_stale(path: Path) -> None:
+def _remove_stale(path: Path, program: str) -> None:
     try:
         found = path.lstat()
     except FileNotFoundError:
@@ -110,7 +156,7 @@ def _remove_stale(path: Path) -> None:
         except OSError as error:
             if error.errno != errno.EAGAIN:  # EAGAIN: a full backlog, so somebody listens
                 raise SettingsError(f'could not use "{path}": {reason(error)}') from error
-    raise SettingsError(f'another compute_ctl listens on "{path}"')
+    raise SettingsError(f'another {program} listens on "{path}"')
 
 
 def _gid(group: str) -> int:

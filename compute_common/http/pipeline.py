@@ -5,20 +5,27 @@ from __future__ import annotations
 import asyncio
 import logging
 import uuid
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from typing import Final
+from typing import Any, Final, Generic
 
 from aiohttp import web
 
 from compute_common.errors import RequestError
-from compute_ctl.http.api import JSON, Api, ApiResponse, Call, Listener, RequestBody, Route
-from compute_ctl.http.auth import Authenticator
-from compute_ctl.http.errors import SERVER, error_response
-from compute_ctl.http.limits import Connection, LogLimit, shown_path
-from compute_ctl.http.routes import find
-
-logger = logging.getLogger(__name__)
+from compute_common.http.api import (
+    JSON,
+    A,
+    ApiResponse,
+    Call,
+    RequestBody,
+    RequestMetrics,
+    Route,
+)
+from compute_common.http.errors import error_response
+from compute_common.http.limits import Connection
+from compute_common.http.listener import ListenerSpec
+from compute_common.http.log_limit import LogLimit, shown_path
+from compute_common.http.router import Router
 
 REQUEST_ID: Final = "X-Request-Id"
 _ID_LIMIT: Final = 128
@@ -26,19 +33,36 @@ _JSON_TYPES: Final = (JSON, "text/json")
 STREAM_PIECE_S: Final = 60.0
 """Within which the next piece of a long answer must arrive and the caller must take it."""
 
+IsQuiet = Callable[[web.BaseRequest, Route[Any], str], bool]
+"""Whether a request for a route at a listener is logged at DEBUG."""
 
-class Pipeline:
+
+def is_quiet(request: web.BaseRequest, route: Route[Any], listener: str) -> bool:
+    """Return what the route says."""
+    return route.quiet
+
+
+class Pipeline(Generic[A]):
     """Handles the requests of one listener."""
 
     def __init__(
-        self, *, api: Api, listener: Listener, authenticate: Authenticator, opened: bool = False
+        self,
+        *,
+        program: str,
+        api: A,
+        listener: ListenerSpec,
+        router: Router[A],
+        metrics: RequestMetrics,
+        is_quiet: IsQuiet,
     ) -> None:
-        """*opened*: this listener also serves the routes marked `opens`."""
+        self._program = program
         self._api = api
         self._listener = listener
-        self._authenticate = authenticate
-        self._opened = opened
+        self._router = router
+        self._metrics = metrics
+        self._is_quiet = is_quiet
         self._log_limit = LogLimit()
+        self._logger = logging.getLogger(f"{program}.http.pipeline")
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer *request*; every exception becomes a response."""
@@ -47,17 +71,17 @@ class Pipeline:
         loop = asyncio.get_running_loop()
         begin = loop.time()
         request_id = _request_id(request)
-        found = find(request.method, request.path, self._listener, opened=self._opened)
+        found = self._router.find(request.method, request.path, self._listener.name)
         level, may_log = self._level(request, found), self._may_log(begin)
-        path, door = shown_path(request.path), self._listener.value
+        path, door = shown_path(request.path), self._listener.name
         extra = {"request_id": request_id, "door": door}
         level = level if may_log else logging.DEBUG
-        logger.log(level, "serving %s %s request", path, request.method, extra=extra)
+        self._logger.log(level, "serving %s %s request", path, request.method, extra=extra)
         response: web.StreamResponse | None = None
         try:
             answer = await self._answer(request, connection, found)
             if answer.stream is not None:
-                response = await _stream(request, answer, answer.stream, request_id)
+                response = await self._stream(request, answer, answer.stream, request_id)
         except Exception as error:  # noqa: BLE001 -- every request gets an answer
             answer = error_response(error)
         finally:
@@ -65,7 +89,7 @@ class Pipeline:
         if answer.code >= 400 and may_log and not (isinstance(found, Route) and found.quiet):
             level = logging.INFO
         latency_ms = round((loop.time() - begin) * 1000, 3)
-        logger.log(
+        self._logger.log(
             level,
             "answered %s %s request with %d",
             path,
@@ -73,10 +97,10 @@ class Pipeline:
             answer.code,
             extra={**extra, "code": answer.code, "latency_ms": latency_ms},
         )
-        self._api.metrics.on_http(door, answer.code)
+        self._metrics.on_http(door, answer.code)
         if response is None:
             response = web.Response(
-                body=answer.body, status=answer.code, headers=_headers(answer, request_id)
+                body=answer.body, status=answer.code, headers=self._headers(answer, request_id)
             )
         if answer.code in (400, 408, 413):
             response.force_close()  # the rest of such a request is not read
@@ -84,27 +108,24 @@ class Pipeline:
 
     def _may_log(self, now: float) -> bool:
         """Whether to log a request: anybody can reach a port, and must not fill the disk."""
-        if self._listener is Listener.SOCKET:
+        if self._listener.log_all:
             return True
         if not self._log_limit.take(now):
             return False
         if count := self._log_limit.told():
-            logger.warning("%d requests at %s were not logged", count, self._listener.label)
+            label = self._router.label(self._listener.name)
+            self._logger.warning("%d requests at %s were not logged", count, label)
         return True
 
-    def _level(self, request: web.BaseRequest, found: Route | ApiResponse) -> int:
-        """Return the log level: DEBUG for polls and for the worker's repetitions in an outage."""
-        if not isinstance(found, Route):
-            return logging.INFO
-        named = request.headers.get("X-Refresh-Source") == "worker"
-        bare = self._listener is Listener.LOOPBACK and not request.headers.get("User-Agent")
-        known = found.by_worker and (named or bare) and self._api.node.requests.worker_complains
-        return logging.DEBUG if found.quiet or known else logging.INFO
+    def _level(self, request: web.BaseRequest, found: Route[A] | ApiResponse) -> int:
+        """Return the log level of *request*."""
+        quiet = isinstance(found, Route) and self._is_quiet(request, found, self._listener.name)
+        return logging.DEBUG if quiet else logging.INFO
 
     async def _answer(
-        self, request: web.BaseRequest, connection: Connection, found: Route | ApiResponse
+        self, request: web.BaseRequest, connection: Connection, found: Route[A] | ApiResponse
     ) -> ApiResponse:
-        who = await self._authenticate(request, found)
+        who = await self._listener.authenticate(request, found)
         if isinstance(found, ApiResponse):
             return found
         body = b""
@@ -114,13 +135,55 @@ class Pipeline:
         connection.request_begins()
         call = Call(
             api=self._api,
-            listener=self._listener,
+            listener=self._listener.name,
             who=who,
+            path=found.parameters(request.path),
             query=request.rel_url.query,
             headers=request.headers,
             body=body,
         )
         return await found.run(call)
+
+    def _headers(self, answer: ApiResponse, request_id: str) -> dict[str, str]:
+        return {
+            "Content-Type": answer.content_type,
+            "Cache-Control": "no-store",
+            "Server": self._program,
+            REQUEST_ID: request_id,
+            **answer.headers,
+        }
+
+    async def _stream(
+        self,
+        request: web.BaseRequest,
+        answer: ApiResponse,
+        rest: AsyncGenerator[bytes, None],
+        request_id: str,
+    ) -> web.StreamResponse:
+        """Send a long body as it arrives, with a time limit on each piece.
+
+        After the first piece an error can only be shown by aborting the connection.
+        """
+        response = web.StreamResponse(status=answer.code, headers=self._headers(answer, request_id))
+        async with aclosing(rest):
+            async with asyncio.timeout(STREAM_PIECE_S):
+                await response.prepare(request)
+                if request.method == "HEAD":
+                    return response
+                await response.write(answer.body)
+            try:
+                while True:
+                    async with asyncio.timeout(STREAM_PIECE_S):
+                        piece = await anext(rest, None)
+                        if piece is None:
+                            break
+                        await response.write(piece)
+            except Exception as error:
+                self._logger.error("aborted a response: %s", error)
+                if request.transport is not None:
+                    request.transport.abort()
+                raise
+        return response
 
 
 def _request_id(request: web.BaseRequest) -> str:
@@ -129,48 +192,6 @@ def _request_id(request: web.BaseRequest) -> str:
     if 0 < len(given) <= _ID_LIMIT and all("!" <= character <= "~" for character in given):
         return given
     return str(uuid.uuid4())
-
-
-def _headers(answer: ApiResponse, request_id: str) -> dict[str, str]:
-    return {
-        "Content-Type": answer.content_type,
-        "Cache-Control": "no-store",
-        "Server": SERVER,
-        REQUEST_ID: request_id,
-        **answer.headers,
-    }
-
-
-async def _stream(
-    request: web.BaseRequest,
-    answer: ApiResponse,
-    rest: AsyncGenerator[bytes, None],
-    request_id: str,
-) -> web.StreamResponse:
-    """Send a long body as it arrives, with a time limit on each piece.
-
-    After the first piece an error can only be shown by aborting the connection.
-    """
-    response = web.StreamResponse(status=answer.code, headers=_headers(answer, request_id))
-    async with aclosing(rest):
-        async with asyncio.timeout(STREAM_PIECE_S):
-            await response.prepare(request)
-            if request.method == "HEAD":
-                return response
-            await response.write(answer.body)
-        try:
-            while True:
-                async with asyncio.timeout(STREAM_PIECE_S):
-                    piece = await anext(rest, None)
-                    if piece is None:
-                        break
-                    await response.write(piece)
-        except Exception as error:
-            logger.error("aborted a response: %s", error)
-            if request.transport is not None:
-                request.transport.abort()
-            raise
-    return response
 
 
 async def _read_body(request: web.BaseRequest, body: RequestBody, *, timeout_s: float) -> bytes:
