@@ -49,6 +49,7 @@ class Reconciler:
         old = self._tasks.get(shard.id)
         if old is not None:
             old.cancel()
+        shard.reconciling = True
         task = asyncio.create_task(self._turn(shard, old), name=f"reconcile {shard.id}")
         self._tasks[shard.id] = task
         task.add_done_callback(log_death)
@@ -80,11 +81,9 @@ class Reconciler:
         return result
 
     async def _turn(self, shard: Shard, old: asyncio.Task[None] | None) -> None:
-        shard.reconciling = True
         try:
             if old is not None:
                 await asyncio.wait({old})
-            shard.reconciling = True  # the old turn has cleared it
             must_notify = shard.pending_notification
             await self._reconcile(shard)
             if must_notify:
@@ -93,9 +92,9 @@ class Reconciler:
             self._events.record("reconcile_failed", shard=shard.id, reason=str(error))
             log.warning("could not reconcile %s: %s", shard.id, error)
         finally:
-            shard.reconciling = False
-            if self._tasks.get(shard.id) is asyncio.current_task():
+            if self._tasks[shard.id] is asyncio.current_task():
                 del self._tasks[shard.id]
+                shard.reconciling = False
 
     async def _reconcile(self, shard: Shard) -> None:
         nodes = self._state.nodes
