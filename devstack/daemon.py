@@ -17,7 +17,7 @@ START_TIMEOUT = 60.0
 CALL_TIMEOUT = 30.0
 
 
-class _UnixConnection(http.client.HTTPConnection):
+class UnixConnection(http.client.HTTPConnection):
     """HTTP over a unix socket."""
 
     def __init__(self, path: Path, timeout: float) -> None:
@@ -118,7 +118,7 @@ class Daemon:
         connection: http.client.HTTPConnection = (
             http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
             if tcp
-            else _UnixConnection(self.socket, timeout)
+            else UnixConnection(self.socket, timeout)
         )
         content = {"Content-Type": "application/json"} if body is not None else {}
         raw = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()

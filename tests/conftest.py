@@ -17,6 +17,7 @@ pytest_plugins = ["tests.support.fixtures"]
 MEMORY = "/dev/shm"
 MEMORY_NEEDED = 4 << 30
 PROGRAMS = (
+    "control_plane",
     "compute_ctl",
     "devstack.control_plane",
     "devstack.pageserver",

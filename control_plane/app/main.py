@@ -1,0 +1,148 @@
+"""The control plane from start to end: it owns every object and task, and stops them in order.
+
+Order of the start: store ▸ its content ▸ listeners ▸ loops. Order of the end: held requests are
+answered ▸ listeners ▸ loops ▸ store. A task that dies is an error that ends the process: systemd
+starts it again, and nothing that was answered is lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import signal
+from pathlib import Path
+from typing import Final
+
+from compute_common import log
+from compute_common.errors import SettingsError
+from compute_common.http.server import HttpServer
+from compute_common.system.blocking_worker import BlockingWorker, exit_within
+from compute_common.system.file_limit import raise_file_limit
+from compute_common.system.sd_notify import READY, STOPPING, Notifier
+from compute_common.system.tasks import Tasks
+from compute_common.system.watchdog import Watchdog
+from control_plane.app.adapters import make_adapters
+from control_plane.app.assembly import PROGRAM, Parts, build
+from control_plane.app.listeners import listeners, load_certificate, tls_context
+from control_plane.http.api import Api
+from control_plane.ports import Store
+from control_plane.settings import Settings
+from control_plane.store.opening import open_store
+
+logger = logging.getLogger(__name__)
+
+THREADS: Final = 8
+"""Threads for name lookups and other short work that asyncio itself runs in threads."""
+END_S: Final = 2.0
+"""The end of the process, after a signal."""
+FOLDER_MODE: Final = 0o700
+
+
+def run(settings: Settings) -> int:
+    """Run until a signal; return the exit status.
+
+    Raises:
+        SettingsError: it cannot start like this.
+        StoreError: the store cannot be read.
+    """
+    log.configure(settings.log_format, level=settings.log_level)
+    _make_folder(settings.state_folder)
+    return asyncio.run(_ControlPlane(settings, files=raise_file_limit()).main())
+
+
+class _ControlPlane:
+    """The running process."""
+
+    def __init__(self, settings: Settings, *, files: int) -> None:
+        """*files*: how many may be open."""
+        self._settings = settings
+        self._files = files
+        self._tls = tls_context(settings)
+        self._tasks = Tasks()
+        self._stopped = asyncio.Event()
+
+    async def main(self) -> int:
+        """Start everything, wait for a reason to stop, stop everything."""
+        asyncio.get_running_loop().set_default_executor(BlockingWorker("worker", threads=THREADS))
+        store = await open_store(self._settings.store)
+        try:
+            return await self._serve(store)
+        finally:
+            await store.close()
+
+    async def _serve(self, store: Store) -> int:
+        settings = self._settings
+        notifier = Notifier.from_environment()
+        adapters = make_adapters(settings)
+        parts = build(settings, store, adapters)
+        await parts.registry.load()
+        server = HttpServer(
+            program=PROGRAM,
+            api=parts.api,
+            router=parts.router,
+            listeners=listeners(
+                settings, registry=parts.registry, files=self._files, tls=self._tls
+            ),
+            metrics=parts.api.metrics,
+        )
+        self._catch_signals()
+        watchdog = Watchdog(notifier)
+        watchdog.start()
+        try:
+            await server.start()
+            for name, work in parts.loops():
+                self._tasks.spawn(name, work)
+            gc.freeze()  # what is here now stays: the collector need not look at it again
+            notifier.send(READY)
+            await self._until_the_end()
+            notifier.send(STOPPING)
+        finally:
+            exit_within(END_S, self._exit_code)
+            await self._stop(parts, server)
+            await adapters.close()
+            watchdog.close()
+        return self._exit_code()
+
+    async def _until_the_end(self) -> None:
+        """Wait for a signal, or the death of a task."""
+        waiters = [asyncio.create_task(it.wait()) for it in (self._stopped, self._tasks.died)]
+        await asyncio.wait(waiters, return_when=asyncio.FIRST_COMPLETED)
+        for waiter in waiters:
+            waiter.cancel()
+
+    async def _stop(self, parts: Parts, server: HttpServer[Api]) -> None:
+        parts.api.polls.close()
+        parts.api.hooks.close()
+        await server.stop(0.6 * END_S / 2)
+        await self._tasks.stop(0.2 * END_S)
+
+    def _catch_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopped.set)
+        loop.add_signal_handler(signal.SIGHUP, self._reload_certificate)
+
+    def _reload_certificate(self) -> None:
+        """Use a renewed certificate for connections from now on."""
+        cert, key = self._settings.tls_cert, self._settings.tls_key
+        if self._tls is None or cert is None or key is None:
+            return
+        try:
+            load_certificate(self._tls, cert, key)
+        except SettingsError as error:
+            logger.error("the certificate in use stays: %s", error)
+        else:
+            logger.info("certificate loaded again")
+
+    def _exit_code(self) -> int:
+        return 1 if self._tasks.died.is_set() else 0
+
+
+def _make_folder(folder: Path) -> None:
+    """Make the state folder, for this user only. Raises SettingsError."""
+    try:
+        folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise SettingsError(f'could not make the folder "{folder}": {reason}') from error

@@ -1,0 +1,1 @@
+"""The HTTP doors: computes and hooks, the admin API, the page."""

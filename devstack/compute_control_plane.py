@@ -1,0 +1,211 @@
+"""Run compute_control_plane as a child process, and be an operator, a compute or a controller."""
+
+import http.client
+import json
+import os
+import signal
+import ssl
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote
+
+from devstack.daemon import UnixConnection
+from devstack.installation import free_port
+from devstack.process import Child
+from devstack.wait import wait_until
+
+START_TIMEOUT = 30.0
+CALL_TIMEOUT = 15.0
+HOOK_TOKEN = "token-of-the-storage-controller"
+COMPUTE_TOKEN = "token-of-all-computes"
+
+
+class Answer:
+    """What was answered: `code`, `headers`, and `body` decoded where it is JSON."""
+
+    def __init__(self, found: http.client.HTTPResponse) -> None:
+        self.code = found.status
+        self.headers = found.headers
+        text = found.read().decode()
+        try:
+            self.body: Any = json.loads(text) if text else None
+        except json.JSONDecodeError:
+            self.body = text
+
+
+class ComputeControlPlane:
+    """One control plane with its store in *folder*; its port stays the same when it is restarted.
+
+    Use it as a context manager (it is started on entry), or call `start` and `stop`. `tls`: PEM
+    files of certificate and key.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        storage_controller: str | None = None,
+        tls: tuple[Path, Path] | None = None,
+        tokens: bool = True,
+        extra: Sequence[str | Path] = (),
+    ) -> None:
+        self.folder = folder
+        self.port = free_port()
+        self.log = folder / "compute_control_plane.log"
+        self.socket = folder / "admin.sock"
+        self.tls = tls
+        scheme = "http" if tls is None else "https"
+        self.base_url = f"{scheme}://127.0.0.1:{self.port}"
+        self.token = COMPUTE_TOKEN if tokens else None
+        self.hook_token = HOOK_TOKEN if tokens else None
+        self.argv: list[str | Path] = [sys.executable, "-m", "control_plane", "run"]
+        self.argv += ["--listen", f"127.0.0.1:{self.port}", "--store", folder / "state.db"]
+        self.argv += ["--storage-controller", storage_controller] if storage_controller else []
+        self.argv += ["--tls-cert", tls[0], "--tls-key", tls[1]] if tls else []
+        if tokens:
+            self.argv += ["--hook-token-file", _secret(folder / "hook.token", HOOK_TOKEN)]
+            self.argv += ["--compute-token-file", _secret(folder / "compute.token", COMPUTE_TOKEN)]
+        self.argv += extra
+        self.child: Child | None = None
+
+    def start(self) -> Self:
+        """Start it, and wait until it is ready. Raises AssertionError."""
+        self.spawn()
+        wait_until("compute_control_plane to answer", self._answers, START_TIMEOUT)
+        return self
+
+    def spawn(self) -> None:
+        """Start it and wait for nothing."""
+        self.child = Child(self.argv, stderr=self.log, ready=False)
+
+    def _answers(self) -> bool:
+        if self.child is not None and self.child.poll() is not None:
+            raise AssertionError(f"compute_control_plane ended:\n{self.child.stderr_text()}")
+        try:
+            return self.call("GET", "/readyz", timeout=1.0).code == 200
+        except OSError:
+            return False
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        assert self.child is not None, "compute_control_plane was not started"
+        return self.child.pid
+
+    def stop(self) -> int:
+        """End it in order; the exit status."""
+        assert self.child is not None, "compute_control_plane was not started"
+        return self.child.stop(timeout=10.0)
+
+    def kill(self) -> None:
+        """Crash it."""
+        if self.child is not None:
+            self.child.kill()
+
+    def restart(self) -> None:
+        """Crash it, and start it again."""
+        self.kill()
+        self.start()
+
+    def pause(self) -> None:
+        """Freeze it."""
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Thaw it."""
+        os.kill(self.pid, signal.SIGCONT)
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        token: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float = CALL_TIMEOUT,
+    ) -> Answer:
+        """One request to the public port. Raises OSError."""
+        if self.tls is None:
+            connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        else:
+            trusted = ssl.create_default_context(cafile=str(self.tls[0]))
+            connection = http.client.HTTPSConnection(
+                "127.0.0.1", self.port, timeout=timeout, context=trusted
+            )
+        shown = {} if token is None else {"Authorization": f"Bearer {token}"}
+        return _exchange(connection, method, path, body, {**shown, **(headers or {})})
+
+    def spec(self, compute_id: str, *, token: str | None = None, **headers: str) -> Answer:
+        """Ask for a document as a compute does; underscores in names of headers are hyphens."""
+        path = f"/compute/api/v2/computes/{quote(compute_id, safe='')}/spec"
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.call("GET", path, token=token or self.token, headers=named, timeout=70.0)
+
+    def report(self, compute_id: str, body: Any, *, token: str | None = None) -> Answer:
+        """Report as a compute does."""
+        path = f"/compute/api/v2/computes/{quote(compute_id, safe='')}/report"
+        return self.call("POST", path, body, token=token or self.token)
+
+    def hook(self, name: str, body: Any) -> Answer:
+        """Tell as the storage controller does: `notify-attach` or `notify-safekeepers`."""
+        return self.call("PUT", f"/{name}", body, token=self.hook_token)
+
+    def admin(self, method: str, path: str, body: Any = None) -> Answer:
+        """One request to the admin socket. Raises OSError."""
+        connection = UnixConnection(self.socket, CALL_TIMEOUT)
+        return _exchange(connection, method, path, body, {})
+
+    def put(self, compute_id: str, document: Any, **query: str) -> Any:
+        """Put a compute's document; what the admin API answers."""
+        asked = "&".join(f"{name}={quote(value, safe='')}" for name, value in query.items())
+        answer = self.admin("PUT", f"/v1/computes/{compute_id}?{asked}", document)
+        assert answer.code in (200, 201), answer.body
+        return answer.body
+
+    def wait(
+        self, what: str, path: str, condition: Callable[[Any], Any], seconds: float = 10
+    ) -> Any:
+        """Wait until *condition* of what the admin API answers for *path* is true."""
+        return wait_until(what, lambda: condition(self.admin("GET", path).body), seconds)
+
+    def log_text(self) -> str:
+        """All it has logged."""
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.child is not None and self.child.poll() is None:
+            self.stop()
+
+
+def _exchange(
+    connection: http.client.HTTPConnection,
+    method: str,
+    path: str,
+    body: Any,
+    headers: Mapping[str, str],
+) -> Answer:
+    content = {"Content-Type": "application/json"} if body is not None else {}
+    raw = body if isinstance(body, bytes) or body is None else json.dumps(body).encode()
+    try:
+        connection.request(method, path, raw, {**content, **headers})
+        return Answer(connection.getresponse())
+    finally:
+        connection.close()
+
+
+def _secret(path: Path, text: str) -> Path:
+    path.touch(mode=0o600)
+    path.write_text(text)
+    return path

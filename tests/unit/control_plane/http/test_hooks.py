@@ -1,0 +1,221 @@
+"""What the storage controller is answered, and when."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from control_plane.decisions.model import ALIVE_S
+from control_plane.http import hooks
+from devstack.wait import until
+from tests.unit.control_plane.http.public_door import (
+    COMPUTE_TOKEN,
+    HOOK_TOKEN,
+    TENANT,
+    TIMELINE,
+    Door,
+    public_door,
+)
+
+
+@pytest.fixture
+async def door(tmp_path: Path) -> AsyncIterator[Door]:
+    """A control plane that has been up for long, with two computes that run on node 1."""
+    async with public_door(tmp_path) as one:
+        one.parts.registry.started_at -= ALIVE_S
+        for compute_id in ("one", "two"):
+            await one.put(compute_id)
+            await one.runs(compute_id)
+        yield one
+
+
+@pytest.fixture
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hooks are held for a fifth of a second only."""
+    monkeypatch.setattr(hooks, "ANSWER_S", 0.2)
+    monkeypatch.setattr(hooks, "LOCATE_S", 0.05)
+
+
+def generations(door: Door) -> list[int]:
+    """Of all computes."""
+    return [record.generation for record in door.parts.registry.computes.values()]
+
+
+async def pending(door: Door) -> None:
+    """Wait until a hook is held for both computes."""
+    shown = door.parts.registry.pending_hooks
+    await until("a hook to wait", lambda: [1 for hook in shown.values() if hook.waits_for])
+
+
+async def test_all_applied(door: Door) -> None:
+    """200 comes when both computes have said that they run with it, not before."""
+    door.locate(2)
+    answer = asyncio.create_task(door.attach(2))
+    await pending(door)
+    assert [2, 2] == generations(door)
+    assert [("one", "two")] == [
+        hook.waits_for for hook in door.parts.registry.pending_hooks.values()
+    ]
+    await door.runs("one")
+    await until(
+        "one to be enough for one",
+        lambda: [("two",)] == [it.waits_for for it in door.parts.registry.pending_hooks.values()],
+    )
+    assert not answer.done()
+    await door.runs("two")
+    found = await answer
+    assert (200, {"computes": ["one", "two"]}) == (found.code, found.body)
+    assert {} == door.parts.registry.pending_hooks
+
+
+@pytest.mark.usefixtures("patience")
+async def test_laggard(door: Door) -> None:
+    """423 names who does not run with it, and why."""
+    door.locate(2)
+    answer = asyncio.create_task(door.attach(2))
+    await pending(door)
+    await door.runs("two")
+    found = await answer
+    assert (423, ["one"]) == (found.code, [one["compute_id"] for one in found.body["laggards"]])
+    assert found.body["error"].startswith("stored, not applied by one: ")
+    assert [2, 2] == generations(door)
+
+
+async def test_dead_compute(door: Door) -> None:
+    """A compute that was not heard of for a minute blocks nobody."""
+    heard = door.parts.registry.presence.heard
+    for compute_id in list(heard):
+        heard[compute_id] = type(heard[compute_id])()
+    door.locate(2)
+    assert 200 == (await door.attach(2)).code
+
+
+@pytest.mark.usefixtures("patience")
+async def test_not_blind_after_a_restart(tmp_path: Path) -> None:
+    """Just after the start, a compute not heard of may be alive."""
+    async with public_door(tmp_path) as door:
+        await door.put()
+        found = await door.attach(1)
+        assert (423, ["one"]) == (found.code, [one["compute_id"] for one in found.body["laggards"]])
+
+
+async def test_locate_wins(door: Door) -> None:
+    """A late notification changes nothing where the storage controller says otherwise."""
+    assert 200 == (await door.attach(3)).code
+    assert [1, 1] == generations(door)
+
+
+@pytest.mark.usefixtures("patience")
+async def test_controller_is_silent(door: Door) -> None:
+    """The notification itself counts where the storage controller cannot be asked."""
+    await door.parts.reconciler.refresh_nodes()
+    door.controller.silent = True
+    assert 423 == (await door.attach(2)).code
+    placement = door.parts.registry.tenants[TENANT].placement
+    assert placement is not None
+    assert (2,) == placement.nodes
+
+
+async def test_store_fails(door: Door) -> None:
+    """What could not be stored is 503 with a time to come again."""
+    door.locate(2)
+    door.store.failure = "disk full"
+    found = await door.attach(2)
+    assert (503, True) == (found.code, "Retry-After" in found.headers)
+    assert "not stored: disk full" in found.body["error"]
+    door.store.failure = ""
+    assert [1, 1] == generations(door)
+
+
+async def test_hung_up(door: Door) -> None:
+    """A caller that goes away is not waited for."""
+    door.locate(2)
+    answer = asyncio.create_task(door.attach(2))
+    await pending(door)
+    answer.cancel()
+    await until("the hook to end", lambda: not door.parts.registry.pending_hooks)
+
+
+async def test_stop(door: Door) -> None:
+    """When the control plane stops, hooks are answered at once; they were stored."""
+    door.locate(2)
+    answer = asyncio.create_task(door.attach(2))
+    await pending(door)
+    door.parts.api.hooks.close()
+    assert 503 == (await answer).code
+
+
+async def test_unknown_tenant(door: Door) -> None:
+    """A tenant without computes is none of ours."""
+    assert 404 == (await door.attach(1, tenant="0" * 32)).code
+
+
+def safekeepers(generation: int, *ids: int, **changed: Any) -> dict[str, Any]:
+    """The body of notify-safekeepers."""
+    return {
+        "tenant_id": TENANT,
+        "timeline_id": TIMELINE,
+        "generation": generation,
+        "safekeepers": [{"id": one, "hostname": f"sk{one}:5454"} for one in ids],
+        **changed,
+    }
+
+
+async def test_safekeepers(door: Door) -> None:
+    """Newer ones are published, older and equal ones change nothing, others are 409."""
+
+    async def tell(generation: int, *ids: int) -> int:
+        body = safekeepers(generation, *ids)
+        answer = asyncio.create_task(door.ask("PUT", "/notify-safekeepers", body, token=HOOK_TOKEN))
+        while not answer.done():
+            for compute_id in ("one", "two"):
+                await door.runs(compute_id)
+        return (await answer).code
+
+    assert (200, [2, 2]) == (await tell(3, 1, 2), generations(door))
+    assert (200, [2, 2]) == (await tell(2, 7, 8), generations(door))
+    assert (200, [2, 2]) == (await tell(3, 1, 2), generations(door))
+    assert (409, [2, 2]) == (await tell(3, 1, 9), generations(door))
+    assert (200, [3, 3]) == (await tell(4, 1, 9), generations(door))
+
+
+BAD = [
+    ("/notify-attach", b"{", 400, "not valid JSON"),
+    ("/notify-attach", {}, 400, "tenant_id"),
+    ("/notify-attach", {"tenant_id": TENANT, "shards": []}, 400, "shards"),
+    ("/notify-attach", {"tenant_id": "x", "shards": [{"node_id": 1, "shard_number": 0}]}, 400, "x"),
+    (
+        "/notify-attach",
+        {"tenant_id": TENANT, "shards": [{"node_id": -1, "shard_number": 0}]},
+        400,
+        "node_id",
+    ),
+    (
+        "/notify-attach",
+        {"tenant_id": TENANT, "shards": [{"node_id": 1, "shard_number": 1}]},
+        409,
+        "shard 0 is missing",
+    ),
+    ("/notify-safekeepers", safekeepers(-1, 1), 400, "generation"),
+    ("/notify-safekeepers", safekeepers(1), 400, "safekeepers"),
+    ("/notify-safekeepers", safekeepers(1, 2, 2), 409, "safekeeper 2 stands twice"),
+    ("/notify-safekeepers", safekeepers(1, 2, timeline_id="0" * 32), 404, "no compute"),
+]
+
+
+@pytest.mark.parametrize(("path", "body", "code", "reason"), BAD)
+async def test_malformed(door: Door, path: str, body: Any, code: int, reason: str) -> None:
+    """Refused by name, value and reason; nothing is changed."""
+    revision = door.store.revision
+    found = await door.ask("PUT", path, body, token=HOOK_TOKEN)
+    assert (code, True) == (found.code, reason in found.body["error"]), found.body
+    assert revision == door.store.revision
+
+
+async def test_token(door: Door) -> None:
+    """Hooks are for the storage controller alone."""
+    assert 401 == (await door.ask("PUT", "/notify-attach", {})).code
+    found = await door.ask("PUT", "/notify-attach", {}, token=COMPUTE_TOKEN)
+    assert (403, {"error": "this token does not open this"}) == (found.code, found.body)
