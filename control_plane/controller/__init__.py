@@ -1,0 +1,1 @@
+"""What the control plane asks of Neon's storage and computes: adapters of its ports."""
