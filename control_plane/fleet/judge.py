@@ -238,14 +238,18 @@ class Judge:
         await self._registry.record_event("verdict", text, node_id=verdict.node_id, verdict=verdict)
 
     async def _watch_open(self) -> None:
-        """See which nodes acted on are Active again."""
+        """See which nodes acted on live: Active again, and our own probe is answered.
+
+        Active alone says little: a heartbeat that was answered before we acted counts after it.
+        """
         if not self._open:
             return
         await self._reconciler.refresh_nodes()
         now = self._clock.monotonic()
         for node_id, (verdict, since) in list(self._open.items()):
             node = self._node(node_id)
-            if node is not None and node.availability == "Active":
+            active = node is not None and node.availability == "Active"
+            if node is not None and active and not await self._prober.probe(node):
                 del self._open[node_id]
                 self.false_alarms += 1
                 self._hold_off(node_id, REJUDGE_S)

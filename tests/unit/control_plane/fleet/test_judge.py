@@ -121,12 +121,16 @@ async def test_the_same_outage_is_judged_once() -> None:
     assert 1 == len(fleet.registry.verdicts)
 
 
-async def test_a_node_that_is_active_again_was_a_false_alarm() -> None:
-    """It is shown and counted."""
+async def test_a_node_that_lives_again_was_a_false_alarm() -> None:
+    """It is shown and counted; Active alone may be a heartbeat from before."""
     fleet = await two_computes()
     judge = fleet.judge()
     await judged(fleet, judge)
     fleet.controller.set_availability(1, "Active")
+    await judge.look()
+    assert [VerdictState.ACTED] == [verdict.state for verdict in fleet.registry.verdicts]
+
+    fleet.prober.down.clear()
     await judge.look()
     assert [VerdictState.ACTED, VerdictState.FALSE_ALARM] == [
         verdict.state for verdict in fleet.registry.verdicts
