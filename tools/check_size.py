@@ -34,7 +34,6 @@ LONG_FILES = {
     "tests/simulation/invariants.py": TO_SPLIT,
     "tests/simulation/world.py": TO_SPLIT,
     "tests/unit/decisions/test_proof.py": TO_SPLIT,
-    "tests/unit/http/test_views.py": TO_SPLIT,
 }
 LONG_FUNCTIONS = {
     "bench/plots.py:draw_herd": ASSEMBLY,
@@ -46,17 +45,12 @@ LONG_FUNCTIONS = {
     "compute_ctl/decisions/proof.py:judge": TO_SPLIT,
     "compute_common/http/pipeline.py:__call__": TO_SPLIT,
     "compute_ctl/node/node.py:__init__": ASSEMBLY,
-    "compute_ctl/node/snapshot.py:build_snapshot": ASSEMBLY,
     "devstack/process.py:__init__": TO_SPLIT,
     "tests/chaos/run.py:run": TO_SPLIT,
     "tests/e2e/test_exit_status.py:test_each_documented_exit_status": TABLE,
     "tests/pg/test_failures.py:outage": TO_SPLIT,
     "tests/simulation/postgres.py:report": TO_SPLIT,
     "tests/simulation/world.py:__init__": ASSEMBLY,
-    "tests/unit/http/test_views.py:test_an_empty_node": TABLE,
-    "tests/unit/http/test_views.py:test_postgres": TABLE,
-    "tests/unit/http/test_views.py:test_refresh": TABLE,
-    "tests/unit/http/test_views.py:test_three_facts": TABLE,
     "tests/unit/test_docs_deploy.py:exposed": TO_SPLIT,
 }
 SAME_NAMES: dict[str, str] = {}

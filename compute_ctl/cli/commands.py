@@ -7,10 +7,11 @@ import os
 import sys
 import time
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 from urllib.parse import urlencode
 
 import click
+import msgspec
 from click.shell_completion import CompletionItem
 
 from compute_common.errors import ComputeError
@@ -30,13 +31,16 @@ from compute_ctl.cli.exit_codes import (
 from compute_ctl.cli.local import Invocation
 from compute_ctl.cli.output import WATCH_S, as_json, print_json
 from compute_ctl.cli.run_flags import flags
+from compute_ctl.decisions.model import GOOD_OUTCOMES, Outcome
+from compute_ctl.decisions.status import RefreshBody, StatusBody
+from compute_ctl.decisions.transitions import Status
 
-GOOD_OUTCOMES: Final = ("applied", "unchanged")
-STATUS_FIELDS: Final = ("status", "config", "refresh", "postgres")
 DEFAULT_WAIT: Final = "60"
 MAX_WAIT_S: Final = 600.0
 ROLLBACK_S: Final = 330.0
 """More than the daemon's own deadline for a rollback."""
+
+Shape = TypeVar("Shape", StatusBody, RefreshBody)
 
 
 def run_command(words: Sequence[str]) -> int:
@@ -126,7 +130,7 @@ def status(as_json: bool, watch: bool, **where: Any) -> int:
         else:
             _show_status(answer, target, clear=watch)
         if not watch:
-            return EXIT_FAILED if answer.body["status"] == "failed" else 0
+            return EXIT_FAILED if answer.body["status"] == Status.FAILED else 0
         time.sleep(WATCH_S)
 
 
@@ -143,7 +147,8 @@ def _show_status(answer: DaemonResponse, target: Target, *, clear: bool) -> None
     invocation = _invocation(answer, target)
     if clear:
         click.clear()
-    tables.show(tables.status(answer.body, address=answer.address, invocation=invocation))
+    body = _read(answer, StatusBody)
+    tables.show(tables.status(body, address=answer.address, invocation=invocation))
 
 
 @cli.command(epilog=EPILOG)
@@ -179,11 +184,11 @@ def refresh(as_json: bool, wait: str | None, force: bool, **where: Any) -> int:
     else:
         from compute_ctl.cli import tables
 
-        tables.show(tables.refresh(answer.body))
+        tables.show(tables.refresh(_read(answer, RefreshBody)))
         hint = hints.outcome_hint(answer.body.get("outcome", ""), answer.body.get("reason", ""))
         if hint:
             click.echo(f"hint: {_invocation(answer, target).complete(hint)}", err=True)
-    good = answer.body.get("outcome", GOOD_OUTCOMES[0]) in GOOD_OUTCOMES
+    good = answer.body.get("outcome", Outcome.APPLIED) in GOOD_OUTCOMES
     return 0 if good and answer.body.get("in_sync", True) else EXIT_FAILED
 
 
@@ -210,7 +215,7 @@ def rollback(as_json: bool, old_upstream: bool, **where: Any) -> int:
     else:
         from compute_ctl.cli import tables
 
-        tables.show(tables.generations(answer.body["config"]))
+        tables.show(tables.generations(_read(answer, StatusBody).config))
     return 0
 
 
@@ -227,6 +232,18 @@ def _ask(
         code = EXIT_NOT_PERMITTED if answer.code in (401, 403) else EXIT_FAILED
         raise CommandError(code, str(body["error"]), hint=body.get("hint"))
     return answer
+
+
+def _read(answer: DaemonResponse, shape: type[Shape]) -> Shape:
+    """Return the body of *answer*. Raises CommandError."""
+    try:
+        return msgspec.convert(answer.body, shape)
+    except msgspec.ValidationError as error:
+        raise CommandError(
+            EXIT_FAILED,
+            f"cannot show what the daemon at {answer.address} says: {error}",
+            hint="It is of another version: use the compute_ctl of that, or --json.",
+        ) from error
 
 
 def _seconds(text: str) -> float:

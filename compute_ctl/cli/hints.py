@@ -7,10 +7,13 @@ messages, which is what the daemon shows.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Iterator, Sequence
+from typing import Final
 
 from compute_ctl.decisions.logins import SLOW_LOGIN_MS
+from compute_ctl.decisions.model import GOOD_OUTCOMES, Outcome, Suspicion
+from compute_ctl.decisions.status import ConfigView, DriftView, StatusBody
+from compute_ctl.decisions.transitions import Status
 from compute_ctl.document.spec_sources import UPSTREAM_SETTINGS
 
 Hints = tuple[tuple[str, str], ...]
@@ -160,54 +163,50 @@ _BY_OUTCOME: Final = {
     "write_failed": 'Free space, or mend the rights, then "compute_ctl refresh".',
     "timeout": 'It goes on: "compute_ctl status" tells how far it is.',
 }
-_NOTHING_NEWER: Final = frozenset({"unchanged", "applied"})
 _START_FAILED: Final = "postgres did not start"
 
 
-def out_of_sync_reason(config: Mapping[str, Any]) -> str:
+def out_of_sync_reason(config: ConfigView) -> str:
     """Return why the desired document is not in force."""
-    desired, applied = config["desired"], config["applied"]
+    desired, applied = config.desired, config.applied
     if desired is None:
         return "no document is known"
-    runs = f"generation {applied['generation']} is in force" if applied else "nothing is in force"
-    if desired["sha256"] in {one["sha256"] for one in config["quarantined"]}:
+    runs = f"generation {applied.generation} is in force" if applied else "nothing is in force"
+    if desired.sha256 in {one.sha256 for one in config.quarantined}:
         return f"the document desired was refused, {runs}"
-    if applied and applied["sha256"] == desired["sha256"] and config.get("not_in_force"):
-        return str(config["not_in_force"])
+    if applied and applied.sha256 == desired.sha256 and config.not_in_force:
+        return config.not_in_force
     return f"the document desired is not in force, {runs}"
 
 
-def status_hints(body: Mapping[str, Any]) -> Iterator[str]:
+def status_hints(body: StatusBody) -> Iterator[str]:
     """Yield what to do about the problems that the status *body* shows."""
-    postgres, refresh, config = body["postgres"], body["refresh"], body["config"]
-    outcome = (refresh["last_attempt"] or {}).get("outcome")
-    if body["status"] == "empty":
+    postgres, refresh, error = body.postgres, body.refresh, body.error or ""
+    outcome = refresh.last_attempt.outcome if refresh.last_attempt else None
+    if body.status is Status.EMPTY:
         yield "Publish a document. Is -c or -p right?"
-    start_failed = (body["error"] or "").startswith(_START_FAILED)
-    if not postgres["pid"] and config["desired"] and not start_failed:
+    start_failed = error.startswith(_START_FAILED)
+    if not postgres.pid and body.config.desired and not start_failed:
         yield "Start PostgreSQL, or read its log. With --attach the daemon does not start it."
-    if postgres.get("silent_since"):
-        because = matching_hint(SQL_HINTS, postgres.get("silent_because") or "")
+    if postgres.silent_since:
+        because = matching_hint(SQL_HINTS, postgres.silent_because or "")
         yield f"{because or 'Is -C right, are all connections taken?'} Healing does not need SQL."
     if start_failed:
-        yield (
-            matching_hint(START_HINTS, body["error"])
-            or "Mend that; a refresh or a push tries again."
-        )
-    elif body["error"] and not _explains_itself(body["error"]) and outcome in _BY_OUTCOME:
-        yield outcome_hint(outcome, body["error"])
-    if refresh["suspected_since"] and not _servers_overridden(postgres["drift"]):
-        yield from _suspected(refresh.get("suspicion"), outcome)
-    if postgres["drift"]:
-        yield _drift_hint(postgres["drift"])
-    if (postgres.get("login_ms") or 0) > SLOW_LOGIN_MS:
+        yield matching_hint(START_HINTS, error) or "Mend that; a refresh or a push tries again."
+    elif error and not _explains_itself(error) and outcome in _BY_OUTCOME:
+        yield outcome_hint(outcome, error)
+    if refresh.suspected_since and not _servers_overridden(postgres.drift):
+        yield from _suspected(refresh.suspicion, outcome)
+    if postgres.drift:
+        yield _drift_hint(postgres.drift)
+    if (postgres.login_ms or 0) > SLOW_LOGIN_MS:
         yield "Look at pre_auth_delay, at the load, and at what pg_hba.conf asks of the daemon."
-    if body.get("closed_ports"):
+    if body.closed_ports:
         yield (
             'End whoever has the port ("ss -ltnp" as root names it), or choose another by '
             "--internal-http-port or --external-http-port. Healing does not need it."
         )
-    if postgres.get("library_loaded") is False:
+    if postgres.library_loaded is False:
         yield "Add neon_refresh to shared_preload_libraries, and restart PostgreSQL."
 
 
@@ -219,32 +218,32 @@ def outcome_hint(outcome: str, reason: str) -> str:
     return matching_hint(tables.get(outcome, ()), reason) or _BY_OUTCOME.get(outcome, "")
 
 
-def _suspected(suspicion: Mapping[str, Any] | None, outcome: str | None) -> Iterator[str]:
+def _suspected(suspicion: Suspicion | None, outcome: Outcome | None) -> Iterator[str]:
     """Yield what to do while PostgreSQL reports trouble with a server it depends on."""
-    if suspicion and suspicion["source"] == "primary":
-        found = matching_hint(PRIMARY_HINTS, suspicion["text"])
+    if suspicion and suspicion.source == "primary":
+        found = matching_hint(PRIMARY_HINTS, suspicion.text)
         if found:  # no other address mends that
             yield found
             return
-    if outcome in _NOTHING_NEWER:
+    if outcome in GOOD_OUTCOMES:
         yield "The source still names these servers: publish the new ones."
 
 
-def _drift_hint(drift: Sequence[Mapping[str, Any]]) -> str:
-    names = [one["name"] for one in drift]
+def _drift_hint(drift: Sequence[DriftView]) -> str:
+    names = [one.name for one in drift]
     if "include_if_exists" in names:
         return "Put the include line back that the log of the daemon names, and reload PostgreSQL."
-    first = next((one for one in drift if one["name"] in UPSTREAM_SETTINGS), drift[0])
-    if str(first.get("file")).endswith(AUTO_CONF):
-        reset = f"ALTER SYSTEM RESET {first['name']}; SELECT pg_reload_conf();"
-        return f"{first['file']} sets {first['name']}: {reset}"
+    first = next((one for one in drift if one.name in UPSTREAM_SETTINGS), drift[0])
+    if str(first.file).endswith(AUTO_CONF):
+        reset = f"ALTER SYSTEM RESET {first.name}; SELECT pg_reload_conf();"
+        return f"{first.file} sets {first.name}: {reset}"
     name = names[0] if len(names) == 1 else "SETTING"
     return f'"compute_ctl explain {name}" says by what: ALTER SYSTEM RESET, or remove that line.'
 
 
-def _servers_overridden(drift: Sequence[Mapping[str, Any]]) -> bool:
+def _servers_overridden(drift: Sequence[DriftView]) -> bool:
     """Return whether the servers that Postgres uses are not those of the document."""
-    return any(one["name"] in UPSTREAM_SETTINGS for one in drift)
+    return any(one.name in UPSTREAM_SETTINGS for one in drift)
 
 
 def _explains_itself(error: str) -> bool:

@@ -28,21 +28,21 @@ def unified_diff(old: str, new: str, *, old_name: str, new_name: str) -> str:
     return "".join(lines)
 
 
-def time_since(timestamp: str, now: datetime) -> str:
-    """Return the time since a past *timestamp* of the API, for example ``3 min ago``."""
-    return f"{duration((now - datetime.fromisoformat(timestamp)).total_seconds())} ago"
+def time_since(at: datetime, now: datetime) -> str:
+    """Return the time since *at*, for example ``3 min ago``."""
+    return f"{duration((now - at).total_seconds())} ago"
 
 
-def lasting(since: str | None, now: datetime) -> str:
+def lasting(since: datetime | None, now: datetime) -> str:
     """Return how long a state has lasted, for example `` for 3 min``; empty where unknown."""
     if since is None:
         return ""
-    return f" for {duration((now - datetime.fromisoformat(since)).total_seconds())}"
+    return f" for {duration((now - since).total_seconds())}"
 
 
-def time_until(timestamp: str, now: datetime) -> str:
-    """Return the time until a future *timestamp* of the API, for example ``in 3 min``."""
-    seconds = (datetime.fromisoformat(timestamp) - now).total_seconds()
+def time_until(at: datetime, now: datetime) -> str:
+    """Return the time until *at*, which may be past, for example ``in 3 min``."""
+    seconds = (at - now).total_seconds()
     return f"in {duration(seconds)}" if seconds > 0 else "now"
 
 

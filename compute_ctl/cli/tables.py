@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from msgspec import UNSET
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
@@ -16,6 +17,16 @@ from compute_ctl.cli import hints
 from compute_ctl.cli.explain import Explanation
 from compute_ctl.cli.local import Invocation
 from compute_ctl.cli.output import duration, lasting, time_since, time_until
+from compute_ctl.decisions.model import GOOD_OUTCOMES, Attempt, Suspicion
+from compute_ctl.decisions.proof import PendingRestart, Proof
+from compute_ctl.decisions.status import (
+    ConfigView,
+    DriftView,
+    PostgresView,
+    RefreshBody,
+    RefreshView,
+    StatusBody,
+)
 
 _GOOD: Final = frozenset({"running", "applied", "unchanged"})
 _BAD: Final = frozenset({"failed", "rejected", "fetch_failed", "write_failed", "blocked"})
@@ -34,7 +45,7 @@ def show(renderable: RenderableType) -> None:
 
 
 def status(
-    body: Mapping[str, Any],
+    body: StatusBody,
     *,
     address: str,
     now: datetime | None = None,
@@ -45,125 +56,121 @@ def status(
     now = now or datetime.now(UTC)
     parts: list[RenderableType] = [
         _summary(body, address, now, invocation),
-        generations(body["config"], now),
+        generations(body.config, now),
     ]
-    postgres = body["postgres"]
-    if postgres["pending_restart"]:
-        rows = (
-            (one["name"], one["old"], one["new"], _place(one))
-            for one in postgres["pending_restart"]
-        )
+    postgres = body.postgres
+    if postgres.pending_restart:
+        rows = ((one.name, one.old, one.new, _place(one)) for one in postgres.pending_restart)
         parts.append(
             _table("waits for a restart", ("setting", "runs with", "wanted", "where"), rows)
         )
-    if postgres["drift"]:
-        drift = ((one["name"], one["reason"], _place(one)) for one in postgres["drift"])
+    if postgres.drift:
+        drift = ((one.name, one.reason, _place(one)) for one in postgres.drift)
         parts.append(_table("overridden by something else", ("setting", "reason", "where"), drift))
-    if body["config"]["quarantined"]:
+    if body.config.quarantined:
         refused = (
-            (_hash(one["sha256"]), one["version"], time_since(one["at"], now), one["reason"])
-            for one in body["config"]["quarantined"]
+            (_hash(one.sha256), one.version, time_since(one.at, now), one.reason)
+            for one in body.config.quarantined
         )
         parts.append(_table("quarantined", ("document", "version", "since", "reason"), refused))
     return Group(*parts)
 
 
-def _summary(body: Mapping[str, Any], address: str, now: datetime, invocation: Invocation) -> Table:
-    refresh, postgres = body["refresh"], body["postgres"]
+def _summary(body: StatusBody, address: str, now: datetime, invocation: Invocation) -> Table:
     grid = Table.grid(padding=(0, 2))
-    grid.add_row("status", _coloured(body["status"]).append(lasting(body.get("status_since"), now)))
-    grid.add_row("in sync", _in_sync(body))
-    if body["error"]:
-        since = lasting(body.get("error_since"), now).strip()
-        grid.add_row("error", Text(f"{since}: {body['error']}".removeprefix(": "), style="red"))
-    grid.add_row("postgres", _server(postgres, now))
-    if postgres.get("silent_since"):
-        silent = f"answers nothing{lasting(postgres['silent_since'], now)}: "
-        grid.add_row("sql", Text(silent + (postgres["silent_because"] or ""), style="red"))
-    if postgres.get("library_loaded") is False:
-        grid.add_row("library", Text(_NO_LIBRARY, style="yellow"))
-    if postgres["drift"]:
-        names = ", ".join(str(one["name"]) for one in postgres["drift"])
-        drift = f"{names} overridden{lasting(postgres.get('drift_since'), now)}, see below"
-        grid.add_row("drift", Text(drift, style="yellow"))
-    if postgres.get("catalog_error"):
-        grid.add_row("catalog", Text(postgres["catalog_error"], style="red"))
-    _add_ports_and_warnings(grid, body)
-    if body["last_active"]:
-        grid.add_row("last active", time_since(body["last_active"], now))
-    if body["tenant"]:
-        grid.add_row("tenant", f"{body['tenant']} timeline {body['timeline']}")
-    if refresh["suspected_since"]:
-        grid.add_row("suspected", lasting(refresh["suspected_since"], now).strip())
-    if refresh["suspicion"]:
-        grid.add_row("suspicion", Text(_suspicion(refresh["suspicion"])))
-    if refresh["last_attempt"]:
-        grid.add_row("last attempt", _attempt(refresh["last_attempt"], now, known=body["error"]))
-    if refresh["next_attempt_at"]:
-        grid.add_row("next attempt", time_until(refresh["next_attempt_at"], now))
+    grid.add_row("status", _coloured(body.status).append(lasting(body.status_since, now)))
+    grid.add_row("in sync", _in_sync(body.config))
+    if body.error:
+        since = lasting(body.error_since, now).strip()
+        grid.add_row("error", Text(f"{since}: {body.error}".removeprefix(": "), style="red"))
+    _add_postgres(grid, body.postgres, now)
+    for closed in body.closed_ports:
+        grid.add_row("port", Text(f"{closed}; the daemon goes on trying", style="red"))
+    if body.report.error:
+        grid.add_row("report", Text(body.report.error, style="yellow"))
+    for warning in body.config.warnings:
+        grid.add_row("warning", Text(warning, style="yellow"))
+    if body.last_active:
+        grid.add_row("last active", time_since(datetime.fromisoformat(body.last_active), now))
+    if body.tenant:
+        grid.add_row("tenant", f"{body.tenant} timeline {body.timeline}")
+    _add_refresh(grid, body.refresh, now, error=body.error)
     grid.add_row("asked at", address)
     for hint in hints.status_hints(body):
         grid.add_row("hint", Text(invocation.complete(hint), style="bold"))
     return grid
 
 
-def _add_ports_and_warnings(grid: Table, body: Mapping[str, Any]) -> None:
-    for closed in body.get("closed_ports", ()):
-        grid.add_row("port", Text(f"{closed}; the daemon goes on trying", style="red"))
-    if error := (body.get("report") or {}).get("error"):
-        grid.add_row("report", Text(error, style="yellow"))
-    for warning in body["config"].get("warnings", ()):
-        grid.add_row("warning", Text(warning, style="yellow"))
+def _add_postgres(grid: Table, postgres: PostgresView, now: datetime) -> None:
+    grid.add_row("postgres", _server(postgres, now))
+    if postgres.silent_since:
+        silent = f"answers nothing{lasting(postgres.silent_since, now)}: "
+        grid.add_row("sql", Text(silent + (postgres.silent_because or ""), style="red"))
+    if postgres.library_loaded is False:
+        grid.add_row("library", Text(_NO_LIBRARY, style="yellow"))
+    if postgres.drift:
+        names = ", ".join(str(one.name) for one in postgres.drift)
+        drift = f"{names} overridden{lasting(postgres.drift_since, now)}, see below"
+        grid.add_row("drift", Text(drift, style="yellow"))
+    if postgres.catalog_error:
+        grid.add_row("catalog", Text(postgres.catalog_error, style="red"))
 
 
-def _in_sync(body: Mapping[str, Any]) -> str:
-    if body["config"]["in_sync"]:
-        servers_only = body["config"].get("proof") == "upstream"
-        return (
-            "yes, as far as the servers go: SQL has not answered since" if servers_only else "yes"
-        )
-    return f"no: {hints.out_of_sync_reason(body['config'])}"
+def _add_refresh(grid: Table, refresh: RefreshView, now: datetime, *, error: str | None) -> None:
+    if refresh.suspected_since:
+        grid.add_row("suspected", lasting(refresh.suspected_since, now).strip())
+    if refresh.suspicion:
+        grid.add_row("suspicion", Text(_suspicion(refresh.suspicion)))
+    if refresh.last_attempt:
+        grid.add_row("last attempt", _attempt(refresh.last_attempt, now, known=error))
+    if refresh.next_attempt_at:
+        grid.add_row("next attempt", time_until(refresh.next_attempt_at, now))
 
 
-def _server(postgres: Mapping[str, Any], now: datetime) -> str:
-    version = f"version {postgres['version']}, " if postgres.get("version") else ""
-    since = lasting(postgres.get("since"), now)
-    if not postgres["pid"]:
+def _in_sync(config: ConfigView) -> str:
+    if not config.in_sync:
+        return f"no: {hints.out_of_sync_reason(config)}"
+    if config.proof is Proof.UPSTREAM:
+        return "yes, as far as the servers go: SQL has not answered since"
+    return "yes"
+
+
+def _server(postgres: PostgresView, now: datetime) -> str:
+    version = f"version {postgres.version}, " if postgres.version else ""
+    since = lasting(postgres.since, now)
+    if not postgres.pid:
         return f"{version}not running{since}"
-    ready = "accepts connections" if postgres["ready"] else "does not accept connections"
-    return f"{version}{ready}{since}, pid {postgres['pid']}"
+    ready = "accepts connections" if postgres.ready else "does not accept connections"
+    return f"{version}{ready}{since}, pid {postgres.pid}"
 
 
-def generations(config: Mapping[str, Any], now: datetime | None = None) -> Table:
+def generations(config: ConfigView, now: datetime | None = None) -> Table:
     """Return desired, applied, started and last known good."""
     now = now or datetime.now(UTC)
-    rows = []
-    for name in ("desired", "applied", "started", "last_known_good"):
-        fact = config.get(name)
-        if fact is None:
-            rows.append((name.replace("_", " "), "-", "-", "-", "-"))
-        else:
-            rows.append(
-                (
-                    name.replace("_", " "),
-                    fact["generation"],
-                    _hash(fact["sha256"]),
-                    fact["version"],
-                    time_since(fact["at"], now),
-                )
-            )
+    facts = {
+        "desired": config.desired,
+        "applied": config.applied,
+        "started": config.started,
+        "last known good": config.last_known_good,
+    }
+    rows = (
+        (name, "-", "-", "-", "-")
+        if one is None
+        else (name, one.generation, _hash(one.sha256), one.version, time_since(one.at, now))
+        for name, one in facts.items()
+    )
     return _table("configuration", ("", "generation", "document", "version", "since"), rows)
 
 
-def refresh(body: Mapping[str, Any]) -> RenderableType:
+def refresh(body: RefreshBody) -> RenderableType:
     """Return the outcome of a refresh, or the ID of its request where nobody waited for it."""
-    if "outcome" not in body:
-        shared = ", shared with an earlier one" if body["coalesced"] else ""
-        return Text(f"request {body['refresh_id']} is recorded{shared}; status {body['status']}")
-    text = Text("outcome: ").append(_coloured(body["outcome"]))
-    if body.get("in_sync") is False and body["outcome"] in _GOOD:
+    if body.outcome is UNSET:
+        shared = ", shared with an earlier one" if body.coalesced else ""
+        return Text(f"request {body.refresh_id} is recorded{shared}; status {body.status}")
+    text = Text("outcome: ").append(_coloured(body.outcome))
+    if body.in_sync is False and body.outcome in GOOD_OUTCOMES:
         text.append(", but not in sync", style="red")
-    return text.append(f" ({body['reason']})") if body.get("reason") else text
+    return text.append(f" ({body.reason})") if body.reason else text
 
 
 def history(entries: Iterable[Mapping[str, Any]]) -> RenderableType:
@@ -269,23 +276,23 @@ def _coloured(word: str) -> Text:
     return Text(word, style=style)
 
 
-def _attempt(attempt: Mapping[str, Any], now: datetime, *, known: str | None) -> Text:
+def _attempt(attempt: Attempt, now: datetime, *, known: str | None) -> Text:
     """Return how an attempt ended; its reason is left out where it is *known*."""
-    text = Text(f"{time_since(attempt['finished_at'], now)}, for {attempt['who']}: ")
-    text.append(_coloured(attempt["outcome"]))
-    text.append(f" in {attempt['duration_ms']:.1f} ms")
-    return text if attempt["reason"] in ("", known) else text.append(f" ({attempt['reason']})")
+    text = Text(f"{time_since(attempt.finished_at, now)}, for {attempt.who}: ")
+    text.append(_coloured(attempt.outcome))
+    text.append(f" in {attempt.duration_ms:.1f} ms")
+    return text if attempt.reason in ("", known) else text.append(f" ({attempt.reason})")
 
 
-def _suspicion(one: Mapping[str, Any]) -> str:
-    shard = f" shard {one['shard']}" if one["shard"] is not None else ""
-    state = f" {one['sqlstate']}" if one["sqlstate"] else ""
-    times = f", {one['count']} times" if one["count"] > 1 else ""
-    return f"{one['source']}{shard} {one['class']}{state}{times}: {one['text']}"
+def _suspicion(one: Suspicion) -> str:
+    shard = f" shard {one.shard}" if one.shard is not None else ""
+    state = f" {one.sqlstate}" if one.sqlstate else ""
+    times = f", {one.count} times" if one.count > 1 else ""
+    return f"{one.source}{shard} {one.trouble}{state}{times}: {one.text}"
 
 
-def _place(one: Mapping[str, Any]) -> str:
-    return f"{one['file']}:{one['line']}" if one["file"] else "-"
+def _place(one: PendingRestart | DriftView) -> str:
+    return f"{one.file}:{one.line}" if one.file else "-"
 
 
 def _hash(sha256: str) -> str:

@@ -14,12 +14,10 @@ from msgspec import Struct, field
 from compute_common.document.versions import Version
 from compute_common.redact import redact
 from compute_ctl.decisions.model import (
-    Desired,
     Suspected,
 )
-from compute_ctl.decisions.persistent_state import GenerationRef
 from compute_ctl.decisions.proof import Proof
-from compute_ctl.decisions.snapshot import Snapshot
+from compute_ctl.decisions.status import DesiredView, FactView, StatusBody
 
 DAEMON: Final = "compute_ctl"
 MAX_SUSPICIONS: Final = 128
@@ -72,37 +70,30 @@ class Report(Struct, frozen=True, kw_only=True):
         return earlier is None or _without_counts(self) != _without_counts(earlier)
 
 
-def report_of(snapshot: Snapshot, *, version: str) -> Report:
-    """Return what there is to report at the moment of *snapshot*; *version* is the daemon's."""
-    attempt = snapshot.last_attempt
+def report_of(status: StatusBody, suspicions: tuple[Suspected, ...], *, version: str) -> Report:
+    """Return what there is to report; *version* is the daemon's."""
+    attempt, config = status.refresh.last_attempt, status.config
     return Report(
         version=version,
-        status=snapshot.status.value,
-        desired=_desired(snapshot.desired),
-        applied=_applied(snapshot.applied, snapshot.proof),
+        status=status.status.value,
+        desired=_document(config.desired),
+        applied=_document(config.applied, config.proof),
         outcome=attempt.outcome.value if attempt else None,
         reason=redact(attempt.reason) if attempt else "",
-        pending_restart=tuple(one.name for one in snapshot.pending_restart),
-        suspicions=tuple(map(_suspicion, snapshot.suspicions[:MAX_SUSPICIONS])),
+        pending_restart=tuple(one.name for one in status.postgres.pending_restart),
+        suspicions=tuple(map(_suspicion, suspicions[:MAX_SUSPICIONS])),
     )
 
 
-def _desired(desired: Desired | None) -> ReportedDocument | None:
-    if desired is None:
+def _document(
+    one: DesiredView | FactView | None, proof: Proof | None = None
+) -> ReportedDocument | None:
+    if one is None:
         return None
-    return ReportedDocument(generation=_number(desired.version), hash=desired.content_sha256)
-
-
-def _applied(applied: GenerationRef | None, proof: Proof) -> ReportedDocument | None:
-    if applied is None:
-        return None
+    version = Version.parse(one.version or "")
     return ReportedDocument(
-        generation=_number(applied.version), hash=applied.content_sha256, proof=proof
+        generation=version.generation if version else None, hash=one.sha256, proof=proof
     )
-
-
-def _number(version: Version | None) -> int | None:
-    return version.generation if version else None
 
 
 def _suspicion(suspected: Suspected) -> ReportedSuspicion:

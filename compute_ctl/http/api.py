@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Protocol, TypeAlias
 
 from compute_common.http import api
-from compute_ctl.decisions.snapshot import Snapshot
+from compute_ctl.decisions.status import StatusBody
 from compute_ctl.http.startup import Startup
 from compute_ctl.node import Node
 from compute_ctl.settings import Deadlines
@@ -35,7 +35,7 @@ class Listener(StrEnum):
 class HttpMetrics(api.RequestMetrics, Protocol):
     """Counts requests and renders all metrics."""
 
-    def exposition(self, snapshot: Snapshot) -> bytes:
+    def exposition(self, status: StatusBody) -> bytes:
         """Return all metrics in the text format 0.0.4."""
 
 

@@ -117,7 +117,7 @@ def _service(call: Call) -> CatalogService:
         raise RequestError(501, "this is not implemented here")
     if node.status is Status.EMPTY or node.status in TERMINATING:
         raise RequestError(412, f"invalid compute status: {node.status.kebab}")
-    if not node.snapshot().postgres_ready:
+    if not node.snapshot().postgres.ready:
         raise RequestError(503, "postgres does not accept connections")
     return catalog
 

@@ -17,7 +17,6 @@ from compute_common.http.api import ApiResponse, decode, flag, json_response
 from compute_ctl.decisions.transitions import Status
 from compute_ctl.http.api import Call, Listener
 from compute_ctl.http.responses import HealthBody, LsnBody, SyncBody
-from compute_ctl.http.views import status_body
 
 METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 MODES: Final = ("fast", "immediate")
@@ -35,7 +34,7 @@ class _Pushed(Struct):
 
 async def status(call: Call) -> ApiResponse:
     """Return the whole status."""
-    return json_response(status_body(call.api.node.snapshot()))
+    return json_response(call.api.node.snapshot())
 
 
 async def metrics_json(call: Call) -> ApiResponse:
@@ -56,23 +55,23 @@ async def livez(call: Call) -> ApiResponse:
 
 async def readyz(call: Call) -> ApiResponse:
     """Check that Postgres accepts connections, whether or not it is in sync."""
-    if not call.api.node.snapshot().postgres_ready:
+    if not call.api.node.snapshot().postgres.ready:
         raise RequestError(503, NOT_READY)
     return json_response(HealthBody(status="ready"))
 
 
 async def syncz(call: Call) -> ApiResponse:
     """Check that the desired configuration is in force."""
-    snapshot = call.api.node.snapshot()
-    if not snapshot.in_sync:
-        reason = snapshot.not_in_force or snapshot.error or "it has not been proven yet"
+    status = call.api.node.snapshot()
+    if not status.config.in_sync:
+        reason = status.config.not_in_force or status.error or "it has not been proven yet"
         raise RequestError(503, f"the configuration desired is not in force: {reason}")
-    return json_response(SyncBody(status="in sync", proof=snapshot.proof))
+    return json_response(SyncBody(status="in sync", proof=status.config.proof))
 
 
 async def hadron_liveness_probe(call: Call) -> ApiResponse:
     """Answer "ok", as the reference does, if Postgres accepts connections."""
-    if not call.api.node.snapshot().postgres_ready:
+    if not call.api.node.snapshot().postgres.ready:
         raise RequestError(500, NOT_READY)
     return ApiResponse(body=msgspec.json.encode("ok"))
 
@@ -83,7 +82,7 @@ async def configure(call: Call) -> ApiResponse:
     if call.listener == Listener.EXTERNAL:
         decode(call.body, _Pushed)
     await node.configure(call.body, who=call.who, timeout_s=call.api.deadlines.configure)
-    return json_response(status_body(node.snapshot()))
+    return json_response(node.snapshot())
 
 
 async def rollback(call: Call) -> ApiResponse:
@@ -94,7 +93,7 @@ async def rollback(call: Call) -> ApiResponse:
         old_upstream=flag(call, "old_upstream"),
         timeout_s=call.api.deadlines.configure,
     )
-    return json_response(status_body(node.snapshot()))
+    return json_response(node.snapshot())
 
 
 async def terminate(call: Call) -> ApiResponse:

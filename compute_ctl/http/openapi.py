@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
+import msgspec
+
 from compute_common.http import openapi
+from compute_ctl.decisions.status import Shown
 from compute_ctl.http.api import Listener, Route
 
 ABOUT: Final = openapi.About(
@@ -23,9 +26,15 @@ ABOUT: Final = openapi.About(
 
 def document(routes: Iterable[Route]) -> dict[str, Any]:
     """Return the document for *routes*."""
-    return openapi.document(routes, ABOUT)
+    found = openapi.document(routes, ABOUT)
+    for shown in Shown.__subclasses__():  # a default is for the commands, see there
+        schema = found["components"]["schemas"][shown.__name__]
+        schema["required"] = list(schema["properties"])
+        for field in schema["properties"].values():
+            field.pop("default", None)
+    return found
 
 
 def document_bytes(routes: Iterable[Route]) -> bytes:
     """Return the document as JSON."""
-    return openapi.document_bytes(routes, ABOUT)
+    return msgspec.json.encode(document(routes)) + b"\n"

@@ -12,6 +12,7 @@ from compute_common.document.spec import MAX_DOCUMENT_BYTES
 from compute_common.http.api import KIB, ApiResponse, Parameter, RequestBody, json_response
 from compute_common.http.bodies import ErrorBody, error_body
 from compute_common.http.router import Router, no_such_route
+from compute_ctl.decisions.status import RefreshBody, StatusBody
 from compute_ctl.http import catalog, handlers, openapi, refresh
 from compute_ctl.http.api import Api, Call, Listener, Route
 from compute_ctl.http.responses import (
@@ -21,8 +22,6 @@ from compute_ctl.http.responses import (
     GrantBody,
     HealthBody,
     LsnBody,
-    RefreshBody,
-    StatusBody,
     SyncBody,
 )
 

@@ -1,8 +1,8 @@
 """The daemon's metrics, in the text format of Prometheus.
 
 `Metrics` observes the node and counts events in a registry of its own, so two nodes in one process
-(in tests) have separate metrics. The current state (status, generations, drift) is read from a
-snapshot at each scrape. Metrics of Neon's compute_ctl keep their names and meaning.
+(in tests) have separate metrics. The current state (status, generations, drift) is read from
+the status at each scrape. Metrics of Neon's compute_ctl keep their names and meaning.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from compute_ctl.decisions.model import (
     Outcome,
     RequestOrigin,
 )
-from compute_ctl.decisions.snapshot import Snapshot
+from compute_ctl.decisions.status import ConfigView, StatusBody
 from compute_ctl.decisions.transitions import Event, Status
 from compute_ctl.monitoring.neon_metrics import NeonMetrics
 
@@ -149,18 +149,18 @@ class Metrics:
 
     # Exposition
 
-    def exposition(self, snapshot: Snapshot, *, now: datetime | None = None) -> bytes:
+    def exposition(self, status: StatusBody, *, now: datetime | None = None) -> bytes:
         """Return all metrics in the text format 0.0.4; *now* is for tests."""
-        state = self._families(snapshot, now or datetime.now(UTC))
+        state = self._families(status, now or datetime.now(UTC))
         return generate_latest(_Families(chain(self._registry.collect(), state)))
 
-    def _families(self, snapshot: Snapshot, now: datetime) -> Iterator[Metric]:
-        yield self._up(snapshot.status)
-        yield from self.neon.families(snapshot)
-        yield from _configuration(snapshot)
-        yield from _trouble(snapshot, now)
-        yield from self._last_apply(snapshot)
-        closed = len(snapshot.closed_ports)
+    def _families(self, status: StatusBody, now: datetime) -> Iterator[Metric]:
+        yield self._up(status.status)
+        yield from self.neon.families(status)
+        yield from _configuration(status.config)
+        yield from _trouble(status, now)
+        yield from self._last_apply(status)
+        closed = len(status.closed_ports)
         yield _gauge("compute_ctl_http_closed_ports", "Ports that somebody else has", closed)
 
     def _up(self, status: Status) -> Metric:
@@ -170,16 +170,16 @@ class Metrics:
         up.add_metric([self._build_tag, status.kebab], 1)
         return up
 
-    def _last_apply(self, snapshot: Snapshot) -> Iterator[Metric]:
+    def _last_apply(self, status: StatusBody) -> Iterator[Metric]:
         if self._last_apply_successful is not None:
             yield _gauge(
                 "compute_ctl_last_apply_successful",
                 "Whether the last document that was applied took hold, for new sessions too",
-                self._last_apply_successful and not snapshot.not_in_force,
+                self._last_apply_successful and not status.config.not_in_force,
             )
 
 
-def _configuration(snapshot: Snapshot) -> Iterator[Metric]:
+def _configuration(config: ConfigView) -> Iterator[Metric]:
     generations = GaugeMetricFamily(
         "compute_ctl_config_generation", "Generation of the configuration file", labels=["fact"]
     )
@@ -187,10 +187,10 @@ def _configuration(snapshot: Snapshot) -> Iterator[Metric]:
         "compute_ctl_config_timestamp_seconds", "When the fact became so", labels=["fact"]
     )
     facts = {
-        "desired": snapshot.desired,
-        "applied": snapshot.applied,
-        "started": snapshot.started,
-        "last_known_good": snapshot.last_known_good,
+        "desired": config.desired,
+        "applied": config.applied,
+        "started": config.started,
+        "last_known_good": config.last_known_good,
     }
     for name, fact in facts.items():
         if fact is not None:
@@ -198,29 +198,28 @@ def _configuration(snapshot: Snapshot) -> Iterator[Metric]:
             if fact.generation is not None:
                 generations.add_metric([name], fact.generation)
     yield from (generations, seconds)
-    yield _gauge("compute_ctl_in_sync", "Whether desired is in force", snapshot.in_sync)
-    quarantined = len(snapshot.quarantined)
+    yield _gauge("compute_ctl_in_sync", "Whether desired is in force", config.in_sync)
+    quarantined = len(config.quarantined)
     yield _gauge("compute_ctl_quarantined", "Documents that were refused", quarantined)
-    drift = len(snapshot.drift)
+
+
+def _trouble(status: StatusBody, now: datetime) -> Iterator[Metric]:
+    postgres, since = status.postgres, status.refresh.suspected_since
+    drift, pending = len(postgres.drift), len(postgres.pending_restart)
     yield _gauge("compute_ctl_drift", "Managed settings that something overrides", drift)
-    pending = len(snapshot.pending_restart)
     yield _gauge("compute_ctl_pending_restart", "Settings that wait for a restart", pending)
-
-
-def _trouble(snapshot: Snapshot, now: datetime) -> Iterator[Metric]:
-    since = snapshot.suspected_since
     yield _gauge(
         "compute_ctl_suspected_seconds",
         "How long Postgres has suspected its configuration; 0: it does not",
         max((now - since).total_seconds(), 0.0) if since else 0.0,
     )
-    yield _gauge("compute_ctl_refresh_pending", "Whether a request waits", snapshot.pending)
+    yield _gauge("compute_ctl_refresh_pending", "Whether a request waits", status.refresh.pending)
     yield _gauge(
         "compute_ctl_catalog_failing",
         "Whether roles, databases and extensions are not as wanted",
-        snapshot.catalog_error is not None,
+        postgres.catalog_error is not None,
     )
-    ready = snapshot.postgres_ready
+    ready = postgres.ready
     yield _gauge("compute_ctl_postgres_ready", "Whether Postgres accepts connections", ready)
 
 

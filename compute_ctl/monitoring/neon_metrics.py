@@ -16,7 +16,7 @@ from compute_ctl.decisions.model import (
     CatalogRun,
     RequestOrigin,
 )
-from compute_ctl.decisions.snapshot import Snapshot
+from compute_ctl.decisions.status import StatusBody
 
 Installed = tuple[str, str, bool]
 """Name and version of an extension, and whether the superuser that initdb made owns it."""
@@ -102,14 +102,14 @@ class NeonMetrics:
         """Record the size of the audit log in bytes."""
         self._audit_log_bytes.set(size)
 
-    def families(self, snapshot: Snapshot) -> Iterator[Metric]:
-        """Yield what is read from *snapshot*; the registry has the rest."""
-        if self._instance_id is not None and snapshot.tenant is not None:
+    def families(self, status: StatusBody) -> Iterator[Metric]:
+        """Yield what is read from *status*; the registry has the rest."""
+        if self._instance_id is not None and status.tenant is not None:
             attached = GaugeMetricFamily(
                 "pg_cctl_attached",
                 "1: attached to this tenant and timeline",
                 labels=["pg_compute_id", "pg_instance_id", "tenant_id", "timeline_id"],
             )
-            ids = (self._compute_id, self._instance_id, snapshot.tenant, snapshot.timeline or "")
+            ids = (self._compute_id, self._instance_id, status.tenant, status.timeline or "")
             attached.add_metric(ids, 1)
             yield attached

@@ -81,7 +81,9 @@ class Reporter(SilentObserver):
             if not self._receiver.wants_reports:
                 continue
             await asyncio.sleep(SETTLE_S)
-            report = report_of(self._node.snapshot(), version=self._version)
+            report = report_of(
+                self._node.snapshot(), self._node.suspicions(), version=self._version
+            )
             if not (report.says_more_than(self._accepted) or self._due):
                 continue
             await self._send(report)

@@ -29,6 +29,7 @@ from compute_ctl.decisions.model import (
     ReportStatus,
     RequestOrigin,
     StartFailure,
+    Suspected,
     Suspicion,
     Ticket,
     Written,
@@ -36,7 +37,7 @@ from compute_ctl.decisions.model import (
 from compute_ctl.decisions.persistent_state import PersistentState, is_same
 from compute_ctl.decisions.proof import Proof, Verdict
 from compute_ctl.decisions.reload_errors import ReloadError
-from compute_ctl.decisions.snapshot import Snapshot
+from compute_ctl.decisions.status import StatusBody
 from compute_ctl.decisions.transitions import RESTING, TERMINATING, Event, Status, settle_event
 from compute_ctl.document.generation import Marker
 from compute_ctl.errors import IllegalTransitionError
@@ -513,6 +514,10 @@ class Node:
         rest = self.written.rest if self.written is not None else None
         return self.sessions_rest is not None and rest is not None and rest != self.sessions_rest
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> StatusBody:
         """Return everything there is to show."""
         return snapshot.build_snapshot(self, postgres=self._postgres, clock=self._clock)
+
+    def suspicions(self) -> tuple[Suspected, ...]:
+        """Return one complaint for each server of which Postgres complains."""
+        return snapshot.suspicions(self, self._clock)

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
+from msgspec import structs
+
 from compute_common.errors import SpecError
+from compute_common.redact import redact
 from compute_ctl.decisions.model import (
     Suspected,
     Suspicion,
 )
 from compute_ctl.decisions.proof import Proof, Verdict
-from compute_ctl.decisions.snapshot import Snapshot
+from compute_ctl.decisions.status import (
+    ConfigView,
+    DesiredView,
+    DriftView,
+    FactView,
+    PostgresView,
+    QuarantinedView,
+    RefreshView,
+    StatusBody,
+    ended,
+    redacted,
+)
 from compute_ctl.document.conninfo import parse
 from compute_ctl.document.spec_sources import CONNSTRING, PRIMARY
 from compute_ctl.ports import Clock, Postgres
@@ -24,65 +39,97 @@ DEFAULT_PORT: Final = 5432
 """Of libpq."""
 
 
-def build_snapshot(node: Node, *, postgres: Postgres, clock: Clock) -> Snapshot:
+def build_snapshot(node: Node, *, postgres: Postgres, clock: Clock) -> StatusBody:
     """Return everything there is to show of *node* and its *postgres*."""
-    now, wall = clock.monotonic(), clock.wall()
-
-    def at(monotonic: float | None) -> datetime | None:
-        return None if monotonic is None else wall + timedelta(seconds=monotonic - now)
-
-    requests, server = node.requests, node.server
-    complains = requests.suspected(now) and requests.worker_complains
-    verdict = node.verdict or Verdict(proof=Proof.NONE)
-    ready = postgres.ready
-    return Snapshot(
-        status=node.status,
-        status_since=at(node.status_since),
+    at = _wall(clock)
+    return StatusBody(
         start_time=node.start_time,
         tenant=node.tenant,
         timeline=node.timeline,
-        last_active=server.last_active,
-        error=node.error,
+        status=node.status,
+        last_active=node.server.last_active.isoformat() if node.server.last_active else None,
+        error=redacted(node.error),
+        config=_config(node),
+        refresh=_refresh(node, clock.monotonic(), at),
+        postgres=_postgres(node, postgres, at),
+        status_since=at(node.status_since),
         error_since=at(node.error_since),
-        desired=node.desired,
-        applied=node.shown.applied,
-        started=node.shown.started,
-        proven_in_full=node.shown.fallback,
-        last_known_good=node.shown.last_known_good,
-        quarantined=node.shown.quarantine,
+        closed_ports=tuple(node.closed_ports.values()),
+        report=structs.replace(node.report, error=redacted(node.report.error)),
+    )
+
+
+def _wall(clock: Clock) -> Callable[[float | None], datetime | None]:
+    """Return what converts monotonic seconds to a time of day."""
+    now, wall = clock.monotonic(), clock.wall()
+    return lambda at: None if at is None else wall + timedelta(seconds=at - now)
+
+
+def _config(node: Node) -> ConfigView:
+    state = node.shown
+    return ConfigView(
         in_sync=in_sync(node),
         proof=proof(node),
-        not_in_force=not_in_force(node),
-        warnings=node.document_warnings,
+        not_in_force=redacted(not_in_force(node)),
+        desired=DesiredView.of(node.desired) if node.desired else None,
+        applied=FactView.of(state.applied),
+        started=FactView.of(state.started),
+        proven_in_full=FactView.of(state.fallback),
+        last_known_good=FactView.of(state.last_known_good),
+        quarantined=tuple(map(QuarantinedView.of, state.quarantine)),
+        warnings=tuple(map(redact, node.document_warnings)),
+    )
+
+
+def _refresh(node: Node, now: float, at: Callable[[float | None], datetime | None]) -> RefreshView:
+    requests = node.requests
+    complains = requests.suspected(now) and requests.worker_complains
+    suspicion = requests.suspicion if complains else None
+    return RefreshView(
         pending=requests.requested > requests.served,
         suspected_since=at(requests.suspected_since) if complains else None,
-        suspicion=requests.suspicion if complains else None,
-        suspicions=tuple(
-            Suspected(
-                suspicion=it.suspicion,
-                since=wall + timedelta(seconds=it.since - now),
-                endpoint=_endpoint(node, it.suspicion),
-            )
-            for it in requests.lasting_complaints(now)
-        ),
-        last_attempt=node.last_attempt,
+        suspicion=structs.replace(suspicion, text=redact(suspicion.text)) if suspicion else None,
+        last_attempt=ended(node.last_attempt),
         next_attempt_at=at(node.next_attempt_at),
         requests_total=requests.requested,
-        postgres_pid=postgres.pid,
-        postgres_ready=ready,
-        postgres_since=at(server.changed_at),
-        postgres_silent_since=at(server.silent_since) if ready else None,
-        postgres_silent_because=server.silent_because if ready else "",
-        login_ms=server.login_ms,
-        postgres_version=server.version,
+    )
+
+
+def _postgres(
+    node: Node, postgres: Postgres, at: Callable[[float | None], datetime | None]
+) -> PostgresView:
+    server, ready = node.server, postgres.ready
+    verdict = node.verdict or Verdict(proof=Proof.NONE)
+    return PostgresView(
+        pid=postgres.pid,
+        version=server.version,
+        ready=ready,
+        since=at(server.changed_at),
+        silent_since=at(server.silent_since) if ready else None,
+        silent_because=redacted(server.silent_because) if ready else None,
+        login_ms=None if server.login_ms is None else round(server.login_ms, 1),
         library_loaded=server.library_loaded,
-        pending_restart=verdict.pending_restart,
-        drift=verdict.shadowed,
+        pending_restart=tuple(
+            structs.replace(one, old=redact(one.old), new=redact(one.new))
+            for one in verdict.pending_restart
+        ),
+        drift=tuple(map(DriftView.of, verdict.shadowed)),
+        catalog_error=redacted(server.catalog_error),
+        last_catalog=ended(server.last_catalog),
         drift_since=at(server.drift_since),
-        catalog_error=server.catalog_error,
-        last_catalog=server.last_catalog,
-        closed_ports=tuple(node.closed_ports.values()),
-        report=node.report,
+    )
+
+
+def suspicions(node: Node, clock: Clock) -> tuple[Suspected, ...]:
+    """Return one complaint for each server of which Postgres complains."""
+    now, wall = clock.monotonic(), clock.wall()
+    return tuple(
+        Suspected(
+            suspicion=it.suspicion,
+            since=wall + timedelta(seconds=it.since - now),
+            endpoint=_endpoint(node, it.suspicion),
+        )
+        for it in node.requests.lasting_complaints(now)
     )
 
 

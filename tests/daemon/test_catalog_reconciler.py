@@ -164,7 +164,7 @@ async def test_migrations_come_after_the_roles(make_postgres: PostgresFactory) -
             (run.kind.value, run.outcome, run.statements > 0) for run in runs
         ]
         assert runs[0].finished_at <= runs[1].started_at <= runs[1].finished_at
-        assert runs[1] == fixture.node.snapshot().last_catalog
+        assert runs[1] == fixture.node.server.last_catalog
 
 
 async def test_failed_migration_costs_nobody_the_roles(make_postgres: PostgresFactory) -> None:

@@ -132,7 +132,7 @@ class Invariants:
         self.checked += 1
         written = node.written
         runs = written is not None and str(written.marker) == self._world.postgres.marker
-        if runs and node.snapshot().in_sync:
+        if runs and node.snapshot().config.in_sync:
             self._world.fail("in sync, and nobody can log in")
 
     def _check_applied(self, fact: GenerationRef, before: GenerationRef | None) -> None:
@@ -277,7 +277,7 @@ class Invariants:
             and not self._waits(world.disk.files.get(CONF, "")),
             f"error: {node.error}": node.error is not None,
             "drift": node.verdict is not None and bool(node.verdict.shadowed),
-            "not in sync": not node.snapshot().in_sync,
+            "not in sync": not node.snapshot().config.in_sync,
         }
         return self._at_rest() or ", ".join(what for what, is_so in missing.items() if is_so)
 

@@ -5,7 +5,6 @@ import re
 import shutil
 import subprocess
 from collections.abc import Iterator
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,7 +24,7 @@ from compute_ctl.decisions.model import (
 from compute_ctl.decisions.transitions import Status
 from compute_ctl.monitoring.metrics import Metrics
 from compute_ctl.settings import Deadlines
-from tests.unit.snapshots import NOTHING
+from tests.unit.snapshots import having
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
@@ -76,9 +75,9 @@ def exposed() -> dict[str, dict[str, set[str]]]:
     metrics.on_http("loopback", 200)
     for reason in ("slow", "full"):
         metrics.on_dropped("loopback", reason)
-    snapshot = replace(NOTHING, tenant="t", timeline="u")
+    shown = having(tenant="t", timeline="u")
     found: dict[str, dict[str, set[str]]] = {}
-    for family in text_string_to_metric_families(metrics.exposition(snapshot, now=NOW).decode()):
+    for family in text_string_to_metric_families(metrics.exposition(shown, now=NOW).decode()):
         found.setdefault(family.name, {})  # one without samples as yet
         for sample in family.samples:
             labels = found.setdefault(sample.name, {})

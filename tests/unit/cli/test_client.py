@@ -26,20 +26,8 @@ def test_a_daemon_that_hangs_is_told_from_none(tmp_path: Path) -> None:
     assert (error.value.exit_code, "kill -9" in (error.value.hint or "")) == (3, True)
 
 
-@pytest.mark.parametrize(
-    ("code", "body"),
-    [
-        (200, '{"status": "ok"}'),
-        (200, '["status", "config"]'),
-        (200, "null"),
-        (404, '{"detail": "Not Found"}'),
-    ],
-)
-@pytest.mark.parametrize("command", ["status", "refresh"])
-def test_another_program_is_no_compute_ctl(
-    capsys: pytest.CaptureFixture[str], command: str, code: int, body: str
-) -> None:
-    """JSON that a daemon would not answer comes from something else at that port."""
+def run_against(command: str, code: int, body: str) -> tuple[int, str]:
+    """Run *command* against a server with one answer; return its exit status and the address."""
 
     class Other(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -57,7 +45,34 @@ def test_another_program_is_no_compute_ctl(
         finally:
             server.shutdown()
             thread.join()
-    address = f"http://127.0.0.1:{server.server_port}"
+    return status, f"http://127.0.0.1:{server.server_port}"
+
+
+@pytest.mark.parametrize(
+    ("code", "body"),
+    [
+        (200, '{"status": "ok"}'),
+        (200, '["status", "config"]'),
+        (200, "null"),
+        (404, '{"detail": "Not Found"}'),
+    ],
+)
+@pytest.mark.parametrize("command", ["status", "refresh"])
+def test_another_program_is_no_compute_ctl(
+    capsys: pytest.CaptureFixture[str], command: str, code: int, body: str
+) -> None:
+    """JSON that a daemon would not answer comes from something else at that port."""
+
+    status, address = run_against(command, code, body)
     error = capsys.readouterr().err.splitlines()
     expected = f"compute_ctl: error: {address} is no compute_ctl: its answer is not one of its own"
     assert (status, expected in error) == (3, True)
+
+
+def test_a_daemon_of_another_version(capsys: pytest.CaptureFixture[str]) -> None:
+    """What it says cannot be shown as a table; its JSON can."""
+    body = '{"status": "running", "config": {}, "refresh": {}, "postgres": {}}'
+    status, address = run_against("status", 200, body)
+
+    assert 1 == status
+    assert f"cannot show what the daemon at {address} says" in capsys.readouterr().err

@@ -1,70 +1,99 @@
 """What a person is told about a status, beside its facts."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from compute_ctl.cli.hints import out_of_sync_reason, status_hints
+from compute_ctl.decisions.model import Attempt, Outcome, Suspicion
+from compute_ctl.decisions.status import (
+    ConfigView,
+    DesiredView,
+    DriftView,
+    FactView,
+    PostgresView,
+    QuarantinedView,
+    RefreshView,
+    Shown,
+    StatusBody,
+)
+from compute_ctl.decisions.transitions import Status
+from tests.unit.snapshots import having
 
-A, B = {"sha256": "a", "generation": 3}, {"sha256": "b", "generation": None}
-DRIFT = [{"name": "work_mem", "reason": "overridden", "file": None, "line": None}]
+AT = datetime(2026, 1, 1, tzinfo=UTC)
+A = FactView(generation=3, sha256="a", version=None, at=AT)
+WANTS_A = DesiredView(generation=3, sha256="a", version=None, at=AT, source="file")
+WANTS_B = replace(WANTS_A, generation=None, sha256="b")
+REFUSED_B = QuarantinedView(sha256="b", reason="", at=AT, version=None, operation_uuid=None)
 
 
-def status(**changes: Any) -> dict[str, Any]:
+def drift(name: str, file: str | None = None) -> DriftView:
+    """A setting that something overrides."""
+    return DriftView(name=name, reason="overridden", file=file, line=None)
+
+
+def attempt(outcome: str) -> Attempt:
+    """An attempt that ended so."""
+    return Attempt(
+        number=1,
+        who="tick",
+        started_at=AT,
+        finished_at=AT,
+        duration_ms=1.0,
+        outcome=Outcome(outcome),
+    )
+
+
+def status(**changes: Any) -> StatusBody:
     """A status of a healthy compute, but for what is said of its parts."""
-    return {
-        "status": changes.get("status", "running"),
-        "error": changes.get("error"),
-        "config": {
-            "applied": changes.get("applied", A),
-            "desired": changes.get("desired", A),
-            "quarantined": [],
-        },
-        "refresh": {
-            "last_attempt": {"outcome": changes.get("outcome", "applied")},
-            "suspected_since": changes.get("suspected_since"),
-            "suspicion": changes.get("suspicion"),
-        },
-        "postgres": {
-            "pid": changes.get("pid", 4711),
-            "silent_since": changes.get("silent_since"),
-            "silent_because": changes.get("silent_because"),
-            "drift": changes.get("drift", []),
-            "library_loaded": changes.get("library_loaded", True),
-        },
-        "closed_ports": changes.get("closed_ports", []),
+    parts: dict[type[Shown], dict[str, Any]] = {
+        ConfigView: {"applied": A, "desired": WANTS_A},
+        RefreshView: {"last_attempt": attempt(changes.pop("outcome", "applied"))},
+        PostgresView: {"pid": 4711, "library_loaded": True},
+        StatusBody: {"status": Status.RUNNING},
     }
+    for name, value in changes.items():
+        part = next(part for part in parts if name in part.__struct_fields__)
+        parts[part][name] = value
+    config, refresh, postgres, fields = parts.values()
+    return having(config=config, refresh=refresh, postgres=postgres, **fields)
 
 
 @pytest.mark.parametrize(
     ("config", "why", "told"),
     [
-        ((None, None, []), None, "no document is known"),
-        ((A, None, []), None, "the document desired is not in force, nothing is in force"),
-        ((B, A, []), None, "the document desired is not in force, generation 3 is in force"),
-        ((B, A, [B]), "drift", "the document desired was refused, generation 3 is in force"),
-        ((A, A, []), "primary_conninfo: overridden", "primary_conninfo: overridden"),
+        ((None, None, ()), None, "no document is known"),
+        ((WANTS_A, None, ()), None, "the document desired is not in force, nothing is in force"),
+        ((WANTS_B, A, ()), None, "the document desired is not in force, generation 3 is in force"),
+        (
+            (WANTS_B, A, (REFUSED_B,)),
+            "drift",
+            "the document desired was refused, generation 3 is in force",
+        ),
+        ((WANTS_A, A, ()), "primary_conninfo: overridden", "primary_conninfo: overridden"),
     ],
 )
 def test_why_it_is_not_in_sync(config: tuple[Any, Any, Any], why: str | None, told: str) -> None:
     """The reason, and what runs instead."""
     facts = dict(zip(("desired", "applied", "quarantined"), config, strict=True))
 
-    assert told == out_of_sync_reason(facts | {"not_in_force": why})
+    assert told == out_of_sync_reason(having(config=facts | {"not_in_force": why}).config)
 
 
 @pytest.mark.parametrize(
     ("changes", "beginnings"),
     [
         ({}, []),
-        ({"closed_ports": ["could not listen on 127.0.0.1:3081"]}, ["End whoever has the port"]),
+        ({"closed_ports": ("could not listen on 127.0.0.1:3081",)}, ["End whoever has the port"]),
         (
-            {"status": "empty", "desired": None, "applied": None, "pid": None},
+            {"status": Status.EMPTY, "desired": None, "applied": None, "pid": None},
             ["Publish a document."],
         ),
         ({"applied": None, "pid": None}, ["Start PostgreSQL, or read its log."]),
         ({"pid": None}, ["Start PostgreSQL, or read its log."]),
-        ({"silent_since": "2026-01-01T00:00:00Z"}, ["Is -C right,"]),
+        ({"silent_since": AT}, ["Is -C right,"]),
         ({"error": "something", "outcome": "fetch_failed"}, ["Mend the source,"]),
         (
             {"error": "something", "outcome": "fetch_failed", "pid": None},
@@ -74,20 +103,20 @@ def test_why_it_is_not_in_sync(config: tuple[Any, Any, Any], why: str | None, to
         ({"error": "quarantined since then: x; y tries again", "outcome": "rejected"}, []),
         ({"error": "cannot roll back: nothing is applied", "outcome": "rejected"}, []),
         (
-            {"suspected_since": "2026-01-01T00:00:00Z", "outcome": "unchanged"},
+            {"suspected_since": AT, "outcome": "unchanged"},
             ["The source still names these servers:"],
         ),
         (
             {
-                "suspected_since": "2026-01-01T00:00:00Z",
+                "suspected_since": AT,
                 "outcome": "unchanged",
-                "drift": [{"name": "primary_conninfo", "file": "/d/postgresql.auto.conf"}],
+                "drift": (drift("primary_conninfo", "/d/postgresql.auto.conf"),),
             },
             ["/d/postgresql.auto.conf sets primary_conninfo: ALTER SYSTEM RESET primary_conninfo;"],
         ),
-        ({"drift": DRIFT}, ['"compute_ctl explain work_mem" says']),
-        ({"drift": DRIFT * 2}, ['"compute_ctl explain SETTING" says']),
-        ({"drift": [{"name": "include_if_exists"}]}, ["Put the include line back"]),
+        ({"drift": (drift("work_mem"),)}, ['"compute_ctl explain work_mem" says']),
+        ({"drift": (drift("work_mem"),) * 2}, ['"compute_ctl explain SETTING" says']),
+        ({"drift": (drift("include_if_exists"),)}, ["Put the include line back"]),
         ({"library_loaded": False}, ["Add neon_refresh to shared_preload_libraries,"]),
     ],
 )
@@ -96,9 +125,6 @@ def test_hints(changes: dict[str, Any], beginnings: list[str]) -> None:
     found = list(status_hints(status(**changes)))
 
     assert [hint[: len(start)] for hint, start in zip(found, beginnings, strict=True)] == beginnings
-
-
-SINCE = "2026-01-01T00:00:00Z"
 
 
 @pytest.mark.parametrize(
@@ -128,8 +154,8 @@ SINCE = "2026-01-01T00:00:00Z"
 @pytest.mark.parametrize("outcome", ["unchanged", "fetch_failed"])
 def test_a_primary_that_is_reached(text: str, helps: str, outcome: str) -> None:
     """Another address does not help where the primary says what it has against this standby."""
-    changes = {"suspected_since": SINCE, "outcome": outcome}
-    [hint] = status_hints(status(**changes, suspicion={"source": "primary", "text": text}))
+    changes = {"suspected_since": AT, "outcome": outcome}
+    [hint] = status_hints(status(**changes, suspicion=Suspicion(source="primary", text=text)))
     assert helps in hint
     assert "publish the new ones" not in hint
 
@@ -137,14 +163,14 @@ def test_a_primary_that_is_reached(text: str, helps: str, outcome: str) -> None:
 @pytest.mark.parametrize(
     "suspicion",
     [
-        {"source": "primary", "text": "connection refused"},
-        {"source": "pageserver", "text": "FATAL:  password authentication failed"},
+        Suspicion(source="primary", text="connection refused"),
+        Suspicion(source="pageserver", text="FATAL:  password authentication failed"),
         None,
     ],
 )
-def test_a_server_that_is_not_reached(suspicion: dict[str, str] | None) -> None:
+def test_a_server_that_is_not_reached(suspicion: Suspicion | None) -> None:
     """Only another address helps."""
-    [hint] = status_hints(status(suspected_since=SINCE, outcome="unchanged", suspicion=suspicion))
+    [hint] = status_hints(status(suspected_since=AT, outcome="unchanged", suspicion=suspicion))
     assert hint.startswith("The source still names these servers: publish the new ones")
 
 
@@ -227,5 +253,5 @@ def test_the_reason_decides_what_helps(outcome: str, error: str, helps: str) -> 
 )
 def test_why_the_server_cannot_be_asked(because: str, helps: str) -> None:
     """The server accepts connections, but not the daemon's."""
-    [hint] = status_hints(status(silent_since=SINCE, silent_because=because))
+    [hint] = status_hints(status(silent_since=AT, silent_because=because))
     assert helps in hint

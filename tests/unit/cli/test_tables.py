@@ -2,12 +2,16 @@
 
 import io
 import re
+from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 from rich.console import Console, RenderableType
 
 from compute_ctl.cli import tables
+from compute_ctl.decisions.status import ConfigView, DesiredView, FactView, PostgresView, StatusBody
+from tests.unit.snapshots import NOTHING, having
 
 REASON = (
     "could not fetch the configuration from http://control-plane.example.com:9898/compute/api/v2/"
@@ -64,13 +68,32 @@ def test_history_loses_nothing(width: int) -> None:
 
 def test_versions_that_are_times_fit_80_columns() -> None:
     """A version may be a time stamp; nothing beside it is cut for that."""
-    fact = {
+    fact: dict[str, Any] = {
         "generation": 1234,
         "sha256": "0123456789abcdef",
         "version": "2026-01-02T03:04:05.123456+00:00",
-        "at": "2026-01-02T03:04:05Z",
+        "at": datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
     }
-    text = printed(
-        tables.generations(dict.fromkeys(("desired", "applied", "last_known_good"), fact)), 80
-    )
+    config = {
+        "desired": DesiredView(source="file", **fact),
+        "applied": FactView(**fact),
+        "last_known_good": FactView(**fact),
+    }
+    text = printed(tables.generations(having(config=config).config), 80)
     assert 3 == len(re.findall(r" 1234 +0123456789ab .* days ago", text))
+
+
+def test_the_status_of_an_earlier_daemon() -> None:
+    """Commands newer than the daemon that runs show what it tells: it lacks fields added since."""
+    body = msgspec.to_builtins(NOTHING)
+    for view, part in (
+        (ConfigView, body["config"]),
+        (PostgresView, body["postgres"]),
+        (StatusBody, body),
+    ):
+        for field in msgspec.structs.fields(view):
+            if not field.required:
+                del part[field.name]
+
+    text = printed(tables.status(msgspec.convert(body, StatusBody), address="here"), 80)
+    assert re.search(r"^postgres +not running *$", text, re.MULTILINE)

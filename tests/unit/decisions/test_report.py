@@ -6,31 +6,27 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 from msgspec import structs
 
-from compute_common.document.versions import Version
 from compute_ctl.decisions.model import (
     Attempt,
-    Desired,
     Outcome,
     Suspected,
     Suspicion,
 )
-from compute_ctl.decisions.persistent_state import GenerationRef
 from compute_ctl.decisions.proof import PendingRestart, Proof
 from compute_ctl.decisions.report import MAX_SUSPICIONS, Report, report_of
-from compute_ctl.decisions.snapshot import Snapshot
-from tests.unit.snapshots import NOTHING
+from compute_ctl.decisions.status import DesiredView, FactView, StatusBody
+from tests.unit.snapshots import NOTHING, having
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 DEAD = Suspicion(
     source="pageserver", shard=3, trouble="dead", sqlstate="08006", text="password=hidden", count=2
 )
 SUSPECTED = Suspected(suspicion=DEAD, since=AT, endpoint="ps:6400")
-TROUBLED = replace(NOTHING, suspicions=(SUSPECTED,))
 
 
-def report(snapshot: Snapshot) -> Report:
-    """Return the report of a snapshot."""
-    return report_of(snapshot, version="1.2")
+def report(*suspicions: Suspected, status: StatusBody = NOTHING) -> Report:
+    """Return the report of a status with *suspicions*."""
+    return report_of(status, suspicions, version="1.2")
 
 
 def test_nothing_known() -> None:
@@ -45,20 +41,14 @@ def test_nothing_known() -> None:
         "reason": "",
         "pending_restart": [],
         "suspicions": [],
-    } == msgspec.json.decode(msgspec.json.encode(report(NOTHING)))
+    } == msgspec.json.decode(msgspec.json.encode(report()))
 
 
 def test_documents_and_outcome() -> None:
     """Both documents carry the control plane's own number, and the applied one its proof."""
-    applied = GenerationRef(
-        generation=40,
-        marker="40.nonce.hash",
-        content_sha256="ab" * 32,
-        at=AT,
-        version=Version(generation=7),
-    )
-    desired = Desired(
-        content_sha256="cd" * 32, version=Version(generation=8), at=AT, source="control_plane"
+    applied = FactView(generation=40, sha256="ab" * 32, version="7", at=AT)
+    desired = DesiredView(
+        generation=None, sha256="cd" * 32, version="8", at=AT, source="control_plane"
     )
     attempt = Attempt(
         number=1,
@@ -70,15 +60,12 @@ def test_documents_and_outcome() -> None:
         reason="primary_conninfo: password=hidden is bad",
     )
     waits = PendingRestart(name="max_connections", old="100", new="200", file=None, line=None)
-    snapshot = replace(
-        NOTHING,
-        applied=applied,
-        desired=desired,
-        proof=Proof.FULL,
-        last_attempt=attempt,
-        pending_restart=(waits,),
+    status = having(
+        config={"applied": applied, "desired": desired, "proof": Proof.FULL},
+        refresh={"last_attempt": attempt},
+        postgres={"pending_restart": (waits,)},
     )
-    body = msgspec.json.decode(msgspec.json.encode(report(snapshot)))
+    body = msgspec.json.decode(msgspec.json.encode(report(status=status)))
 
     assert {"generation": 8, "hash": "cd" * 32, "proof": None} == body["desired"]
     assert {"generation": 7, "hash": "ab" * 32, "proof": "full"} == body["applied"]
@@ -89,7 +76,7 @@ def test_documents_and_outcome() -> None:
 
 def test_suspicions() -> None:
     """Each names server and trouble, without secrets, and there is a bound."""
-    (found,) = msgspec.json.decode(msgspec.json.encode(report(TROUBLED)))["suspicions"]
+    (found,) = msgspec.json.decode(msgspec.json.encode(report(SUSPECTED)))["suspicions"]
 
     assert "hidden" not in found.pop("text")
     assert {
@@ -101,18 +88,18 @@ def test_suspicions() -> None:
         "since": "2026-01-02T03:04:05Z",
         "count": 2,
     } == found
-    many = replace(NOTHING, suspicions=(SUSPECTED,) * (MAX_SUSPICIONS + 1))
-    assert MAX_SUSPICIONS == len(report(many).suspicions)
+    many = (SUSPECTED,) * (MAX_SUSPICIONS + 1)
+    assert MAX_SUSPICIONS == len(report(*many).suspicions)
 
 
 def test_a_repeated_complaint_is_no_news() -> None:
     """A higher count of the same trouble says nothing new; another trouble, or its end, does."""
-    first = report(TROUBLED)
+    first = report(SUSPECTED)
     later = AT + timedelta(days=1)
     repeated = replace(SUSPECTED, suspicion=structs.replace(DEAD, count=9), since=later)
     other = replace(SUSPECTED, suspicion=structs.replace(DEAD, trouble="silent"))
 
     assert first.says_more_than(None)
-    assert not report(replace(NOTHING, suspicions=(repeated,))).says_more_than(first)
-    assert report(replace(NOTHING, suspicions=(other,))).says_more_than(first)
-    assert report(NOTHING).says_more_than(first)
+    assert not report(repeated).says_more_than(first)
+    assert report(other).says_more_than(first)
+    assert report().says_more_than(first)

@@ -1,6 +1,5 @@
 """The metrics, as Prometheus reads them."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,23 +8,20 @@ from prometheus_client.parser import text_string_to_metric_families
 from compute_ctl.decisions.model import (
     AckAnswer,
     Attempt,
-    Desired,
     Outcome,
     RequestOrigin,
 )
-from compute_ctl.decisions.persistent_state import GenerationRef
-from compute_ctl.decisions.proof import Complaint
-from compute_ctl.decisions.snapshot import Snapshot
+from compute_ctl.decisions.status import DesiredView, DriftView, FactView, StatusBody
 from compute_ctl.decisions.transitions import Status
 from compute_ctl.monitoring.metrics import Metrics
-from tests.unit.snapshots import NOTHING
+from tests.unit.snapshots import NOTHING, having
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
 
-def scrape(metrics: Metrics, snapshot: Snapshot = NOTHING) -> dict[str, float]:
+def scrape(metrics: Metrics, status: StatusBody = NOTHING) -> dict[str, float]:
     """All samples, named as in the text format."""
-    text = metrics.exposition(snapshot, now=NOW).decode()
+    text = metrics.exposition(status, now=NOW).decode()
     samples = {}
     for family in text_string_to_metric_families(text):
         for one in family.samples:
@@ -48,9 +44,7 @@ def attempt(outcome: Outcome, duration_ms: float = 1.0) -> Attempt:
 
 def test_up_names_the_current_status_only() -> None:
     """One series, spelled as the reference spells it; never a gap, never two."""
-    samples = scrape(
-        Metrics(build_tag="v1"), replace(NOTHING, status=Status.REFRESH_CONFIGURATION_PENDING)
-    )
+    samples = scrape(Metrics(build_tag="v1"), having(status=Status.REFRESH_CONFIGURATION_PENDING))
     up = {name: value for name, value in samples.items() if name.startswith("compute_ctl_up")}
     assert up == {'compute_ctl_up{build_tag="v1",status="refresh-configuration-pending"}': 1.0}
 
@@ -127,11 +121,9 @@ def test_acks_moves_and_fetches() -> None:
 
 def test_facts() -> None:
     """Generation and time of each fact; a fact that does not exist has no series."""
-    fact = GenerationRef(
-        generation=4, marker="m", content_sha256="a", at=NOW - timedelta(seconds=10)
-    )
-    desired = Desired(content_sha256="b", version=None, at=NOW, source="file")
-    samples = scrape(Metrics(), replace(NOTHING, applied=fact, desired=desired))
+    fact = FactView(generation=4, sha256="a", version=None, at=NOW - timedelta(seconds=10))
+    desired = DesiredView(generation=None, sha256="b", version=None, at=NOW, source="file")
+    samples = scrape(Metrics(), having(config={"applied": fact, "desired": desired}))
     assert samples['compute_ctl_config_generation{fact="applied"}'] == 4
     assert 'compute_ctl_config_generation{fact="desired"}' not in samples
     assert 'compute_ctl_config_generation{fact="last_known_good"}' not in samples
@@ -141,13 +133,12 @@ def test_facts() -> None:
 
 def test_trouble() -> None:
     """Age of the suspicion, drift and readiness are read when somebody scrapes."""
-    snapshot = replace(
-        NOTHING,
-        suspected_since=NOW - timedelta(seconds=2.5),
-        drift=(Complaint(name="a", reason="b"),),
-        postgres_ready=True,
+    drift = DriftView(name="a", reason="b", file=None, line=None)
+    status = having(
+        refresh={"suspected_since": NOW - timedelta(seconds=2.5)},
+        postgres={"drift": (drift,), "ready": True},
     )
-    samples = scrape(Metrics(), snapshot)
+    samples = scrape(Metrics(), status)
     assert samples["compute_ctl_suspected_seconds"] == 2.5
     assert samples["compute_ctl_drift"] == 1
     assert samples["compute_ctl_postgres_ready"] == 1
@@ -166,10 +157,9 @@ def test_downtime_adds_up() -> None:
 
 def test_catalog_that_fails() -> None:
     """Catalog work that failed is a gauge to alert on."""
-    failing = replace(NOTHING, catalog_error="could not")
+    failing = having(postgres={"catalog_error": "could not"})
     found = [
-        scrape(Metrics(), snapshot)["compute_ctl_catalog_failing"]
-        for snapshot in (NOTHING, failing)
+        scrape(Metrics(), status)["compute_ctl_catalog_failing"] for status in (NOTHING, failing)
     ]
     assert [0, 1] == found
 

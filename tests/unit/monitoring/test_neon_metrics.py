@@ -1,6 +1,5 @@
 """The metrics that Neon's compute_ctl has, too."""
 
-from dataclasses import replace
 from datetime import UTC, datetime
 
 from msgspec import structs
@@ -8,7 +7,7 @@ from msgspec import structs
 from compute_ctl.decisions.model import CatalogKind, CatalogRun
 from compute_ctl.monitoring.metrics import Metrics
 from tests.unit.monitoring.test_metrics import scrape
-from tests.unit.snapshots import NOTHING
+from tests.unit.snapshots import having
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 RUN = CatalogRun(
@@ -45,11 +44,11 @@ def test_extensions() -> None:
 
 def test_attached_where_the_instance_has_a_name() -> None:
     """One series with whose data it is, only with an instance id and a document."""
-    snapshot = replace(NOTHING, tenant="t1", timeline="l1")
+    status = having(tenant="t1", timeline="l1")
     labels = 'pg_compute_id="c",pg_instance_id="i",tenant_id="t1",timeline_id="l1"'
     named = Metrics(instance_id="i", compute_id="c")
-    assert 1 == scrape(named, snapshot)[f"pg_cctl_attached{{{labels}}}"]
-    for samples in (scrape(named), scrape(Metrics(), snapshot)):
+    assert 1 == scrape(named, status)[f"pg_cctl_attached{{{labels}}}"]
+    for samples in (scrape(named), scrape(Metrics(), status)):
         assert not [name for name in samples if name.startswith("pg_cctl_attached")]
 
 
@@ -80,6 +79,6 @@ def test_every_family_of_the_reference_is_there() -> None:
         "pg_cctl_attached",
     }
     metrics = Metrics(instance_id="i")
-    text = metrics.exposition(replace(NOTHING, tenant="t")).decode()
+    text = metrics.exposition(having(tenant="t")).decode()
     shown = {line.split()[2] for line in text.splitlines() if line.startswith("# TYPE")}
     assert set() == expected - shown

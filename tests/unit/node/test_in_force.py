@@ -33,8 +33,8 @@ def acknowledge(node: Node, map_sha256: str = "m") -> None:
 
 def shown(node: Node) -> tuple[bool, Proof]:
     """Return whether *node* is in sync, and how much is proven."""
-    snapshot = node.snapshot()
-    return snapshot.in_sync, snapshot.proof
+    config = node.snapshot().config
+    return config.in_sync, config.proof
 
 
 def make_node() -> Node:
@@ -64,7 +64,7 @@ async def test_a_new_rest_needs_a_session() -> None:
     node.proved(UPSTREAM)
     assert (False, Proof.UPSTREAM) == shown(node)
     expected = "proven for the servers only, no new session has answered yet: no answer"
-    assert expected == node.snapshot().not_in_force
+    assert expected == node.snapshot().config.not_in_force
     node.proved(FULL)
     assert (True, Proof.FULL) == shown(node)
     node.proved(UPSTREAM)
@@ -86,7 +86,7 @@ async def test_drift_is_not_over_by_silence() -> None:
     assert (False, Proof.NONE) == shown(node)
     node.proved(UPSTREAM)
     assert (False, Proof.NONE) == shown(node)
-    assert "primary_conninfo: overridden" == node.snapshot().not_in_force
+    assert "primary_conninfo: overridden" == node.snapshot().config.not_in_force
     node.proved(FULL)
     assert (True, Proof.FULL) == shown(node)
 

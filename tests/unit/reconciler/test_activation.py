@@ -150,11 +150,11 @@ async def test_only_what_is_in_the_file_is_in_sync(tmp_path: Path) -> None:
     """Wanted again, a document is in force when its file is back: another runs until then."""
     async with road(tmp_path) as one:
         assert Outcome.APPLIED == await one.apply(1, "1MB")
-        assert one.node.snapshot().in_sync
+        assert one.node.snapshot().config.in_sync
         one.verifier.verdicts = [Verdict(proof=Proof.NONE)]
         assert Outcome.UNPROVEN == await one.apply(2, "2MB")
         ConfigState(node=one.node, clock=FakeClock()).desire(document(3, work_mem="1MB"), "file")
-        assert not one.node.snapshot().in_sync
+        assert not one.node.snapshot().config.in_sync
 
 
 async def test_what_is_not_proven_is_not_applied(tmp_path: Path) -> None:
