@@ -31,7 +31,7 @@ class ListenerSpec:
 class PortObserver(Protocol):
     """Is told which ports are not open yet."""
 
-    def port_closed(self, address: str, reason: str, /) -> object:
+    def port_closed(self, address: str, reason: str, /) -> None:
         """Host and port, *address*, could not be opened and are tried again."""
 
     def port_opened(self, address: str, /) -> None:

@@ -426,11 +426,9 @@ class Node:
             subscriptions_dropped_for=subscriptions_dropped_for,
         )
 
-    def port_closed(self, address: str, reason: str) -> bool:
-        """Show why the port at *address* is not open; return whether that is news."""
-        news = self.closed_ports.get(address) != reason
+    def port_closed(self, address: str, reason: str) -> None:
+        """Show why the port at *address* is not open."""
         self.closed_ports[address] = reason
-        return news
 
     def port_opened(self, address: str) -> None:
         """The port at *address* is open now."""

@@ -1,62 +1,26 @@
 """Connections to the control plane: TLS with an own authority, and those that break."""
 
 import asyncio
-import ipaddress
 import ssl
 import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from aiohttp import web
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from compute_ctl.errors import FetchError
 from compute_ctl.ports import FetchStatus
 from compute_ctl.sources.control_plane import ControlPlane
 from devstack.installation import free_port
+from tests.support.certificates import certificate
 
 EMPTY = b'{"status": "empty", "spec": null}'
 KEEP_ALIVE = (
     b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(EMPTY)
 )
-
-
-def certificate(folder: Path, *, lasts_h: float = 1.0) -> tuple[Path, Path]:
-    """Make a self-signed certificate for 127.0.0.1; return its file and the key's."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "control plane of a test")])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - timedelta(hours=2))
-        .not_valid_after(now + timedelta(hours=lasts_h))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), False
-        )
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
-        .sign(key, hashes.SHA256())
-    )
-    pem, private = folder / "cert.pem", folder / "key.pem"
-    pem.write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    private.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return pem, private
 
 
 @asynccontextmanager
