@@ -85,6 +85,12 @@ class Invariants:
         if not live.intact:
             self.highest = None  # what was applied last may be known from nowhere else
 
+    def power_lost(self) -> None:
+        """Forget what may not have reached the disk: the last application, the first file."""
+        self.highest = None
+        if CONF not in self._world.disk.files:
+            self._body = None
+
     def allow(self, fetches: int) -> None:
         """Allow for something that may cost so many fetches beside the pace."""
         self._allowed.extend([self._world.loop.now] * fetches)

@@ -161,7 +161,7 @@ def lose_power(world: World) -> None:
     world.crash(finish_call=world.rng.random() < 0.5)
     world.postgres.stop()
     world.disk.lose_power(world.rng)
-    world.invariants.highest = None  # the last application may not have reached the disk
+    world.invariants.power_lost()
 
 
 def restart_postgres(world: World) -> None:
