@@ -34,6 +34,7 @@ class Deadlines:
     stop_fast: float = 30.0
     """A fast stop of Postgres; after that SIGQUIT."""
     start_postgres: float = 60.0
+    """Until a started Postgres has read its files and loaded its libraries."""
     catalog: float = 300.0
     """One run of the work on roles, databases and extensions."""
     failed_start: float = 30.0

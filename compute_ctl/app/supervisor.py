@@ -53,8 +53,18 @@ class Startable(Stopped, Protocol):
     def failure(self) -> str:
         """Why it ended before it was ready, in its own words; '' where it has not said."""
 
+    @property
+    def begun(self) -> bool:
+        """Whether it has read its files and loaded its libraries."""
+
+    def blocked_on(self) -> str | None:
+        """The file that it waits for, where that can be told."""
+
     def start(self, environment: Mapping[str, str] | None = None) -> bool:
         """Start or adopt it; return whether it was adopted. Raises PostgresError."""
+
+    async def stop(self, *, immediate: bool = False) -> None:
+        """Stop it. Raises PostgresError."""
 
 
 class Supervisor:
@@ -77,6 +87,8 @@ class Supervisor:
         self._came_up = False
         self._ended = asyncio.Event()
         self._status: int | None = None
+        self._hung = ""
+        """Why it was stopped before it was ready."""
         self._started_with: Marker | None = None
         """What was in the file when Postgres was started; it may be another by the end."""
 
@@ -108,7 +120,7 @@ class Supervisor:
                 break
             self._ended.clear()
             self._start()
-            await self._ended.wait()
+            await self._wait_for_end()
             if self._came_up or node.terminating:
                 break
             if not await self._second_chance():
@@ -146,13 +158,35 @@ class Supervisor:
             logger.error("%s", error)
             self._exit(1)
 
+    async def _wait_for_end(self) -> None:
+        """Wait until Postgres has ended; one that hangs before it begins to recover is stopped.
+
+        A library, or an include that is a pipe, may keep it from that for ever. Recovery itself may
+        take hours.
+        """
+        self._hung = ""
+        limit, postgres = self._deadlines.start_postgres, self._postgres
+        try:
+            await asyncio.wait_for(self._ended.wait(), limit)
+        except TimeoutError:
+            if not (self._came_up or postgres.begun or self._node.terminating):
+                file = postgres.blocked_on()
+                waits = f'; it waits for file "{file}"' if file else ""
+                self._hung = f"it hung for {limit:g} s before it began to recover{waits}"
+                logger.error("stopping postgres: %s", self._hung)
+                try:
+                    await postgres.stop(immediate=True)
+                except PostgresError as error:
+                    logger.error("%s", error)
+            await self._ended.wait()
+
     async def _second_chance(self) -> bool:
         """Wait for another generation to start with; False if none comes in time."""
         node = self._node
         node.start.end()
         reason = f"postgres did not start (status {self._status})"
-        if self._postgres.failure:
-            reason = f"postgres did not start: {self._postgres.failure}"
+        if said := self._hung or self._postgres.failure:
+            reason = f"postgres did not start: {said}"
         logger.error("%s", reason)
         node.start_failed(reason, self._started_with)
         try:

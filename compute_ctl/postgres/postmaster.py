@@ -42,6 +42,10 @@ class PostmasterPid:
     status: str = ""
     """``starting``, ``stopping``, ``ready``, ``standby`` (up, accepts nobody), or not yet there."""
 
+    def begun(self, pid: int) -> bool:
+        """Whether the postmaster *pid* has noted a status."""
+        return self.pid == pid and bool(self.status)
+
     @property
     def ready(self) -> bool:
         """Whether the server accepts connections."""

@@ -82,6 +82,16 @@ class Server:
         return self.pid is not None
 
     @property
+    def begun(self) -> bool:
+        """Whether the postmaster has read its files and loaded its libraries.
+
+        It then says in postmaster.pid that it starts, which a recovery may follow that takes hours.
+        """
+        noted = read_pid_file(self._pgdata)
+        with self._postmaster() as process:
+            return process is not None and noted is not None and noted.begun(process.pid)
+
+    @property
     def pid(self) -> int | None:
         """Pid of the verified postmaster, or None."""
         with self._postmaster() as process:

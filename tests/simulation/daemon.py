@@ -91,6 +91,17 @@ class Server:
         """Send SIGHUP."""
         return not self._fence.up and self._postgres.reload()
 
+    @property
+    def begun(self) -> bool:
+        """Whether it has loaded its libraries."""
+        return self._postgres.begun
+
+    async def stop(self, *, immediate: bool = False) -> None:
+        """Stop it."""
+        del immediate
+        if not self._fence.up:
+            self._postgres.stop()
+
     def start(self, environment: Mapping[str, str] | None = None) -> bool:
         """Start the server, or adopt it; return whether it was adopted."""
         del environment

@@ -26,6 +26,8 @@ class Kind(StrEnum):
     UNKNOWN_NAME = "unknown_name"
     UNSTARTABLE = "unstartable"
     """Reloads well, and kills the next start."""
+    HANGS = "hangs"
+    """Reloads well, and the next start never ends."""
     NO_CERTIFICATE = "no_certificate"
     """TLS without a certificate: reloads without an error in any view, kills the next start."""
     LOCKOUT = "lockout"
@@ -98,6 +100,8 @@ class Writer:
             settings["no_such_setting"] = "1"
         elif kind is Kind.UNSTARTABLE:
             settings["shared_preload_libraries"] = "neon_refresh,nolib"
+        elif kind is Kind.HANGS:
+            settings["shared_preload_libraries"] = "neon_refresh,hanglib"
         elif kind is Kind.NO_CERTIFICATE:
             settings["ssl"] = "on"
         elif kind is Kind.LOCKOUT:

@@ -30,6 +30,8 @@ class SimPostgres:
         self._world = world
         self.up = False
         self.ready = False
+        self.begun = False
+        """It has loaded its libraries."""
         self.pid: int | None = None
         self.conf: dict[str, str] = {}
         """What is in force."""
@@ -82,10 +84,11 @@ class SimPostgres:
         """Start, if the configuration lets it."""
         self._world.invariants.server_starts()
         text = self._world.disk.files.get(CONF) or ""
-        if self.up or self.typo_elsewhere or not rules.startable(text):
-            return False
         wanted = rules.values(text) | self.overrides
-        self.up, self.ready, self.pending = True, False, set()
+        hangs = rules.hangs(wanted) and not rules.complaints(text)
+        if self.up or self.typo_elsewhere or not (hangs or rules.startable(text)):
+            return False
+        self.up, self.ready, self.pending, self.begun = True, False, set(), not hangs
         self.tls_failed = False
         self.starts += 1
         self.started_at = self._world.wall()
@@ -94,6 +97,9 @@ class SimPostgres:
         self.started_with = {
             name: wanted.get(name, rules.DEFAULTS[name]) for name in rules.RESTART_ONLY
         }
+        if hangs:
+            self.conf, self._loaded_overrides = {}, {}
+            return True
         self.conf, self._loaded_overrides = wanted, dict(self.overrides)
         self._in_force()
         self._world.later(self._world.rng.uniform(0.05, 3.0), self._accept, self.pid, self.marker)
@@ -124,7 +130,7 @@ class SimPostgres:
         return True
 
     def _reload(self, pid: int) -> None:
-        if not self.up or self.pid != pid:
+        if not self.up or self.pid != pid or not self.begun:
             return
         self.tls_failed = False
         if self.log is not None:

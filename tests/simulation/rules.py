@@ -78,12 +78,18 @@ def startable(text: str) -> bool:
     """Whether a server starts with *text*: nothing in error, libraries and certificate exist."""
     found = values(text)
     libraries = found.get("shared_preload_libraries", "")
-    return not complaints(text) and "nolib" not in libraries and not lacks_certificate(found)
+    well = "nolib" not in libraries and not hangs(found) and not lacks_certificate(found)
+    return not complaints(text) and well
 
 
 def values(text: str) -> dict[str, str]:
     """Return what *text* sets, without what is in error."""
     return {row.name: row.value for row in rows(text) if row.name and row.error is None}
+
+
+def hangs(conf: Mapping[str, str]) -> bool:
+    """Whether a server that is started with *conf* loads a library that never returns."""
+    return "hanglib" in conf.get("shared_preload_libraries", "")
 
 
 def lacks_certificate(conf: Mapping[str, str]) -> bool:

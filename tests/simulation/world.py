@@ -31,6 +31,8 @@ STABLE_S = 130.0
 LOOK_S = 5.0
 """What a periodic look may take."""
 MAX_STEPS = 400_000
+PATIENCE = 10
+"""After so many looks a server that does not get on with its start is ended."""
 
 
 class World:
@@ -213,9 +215,15 @@ class World:
             await self._lasts()
 
     async def _keep_postgres(self) -> None:
-        """Start the server again whenever it is down, as systemd would."""
+        """Start the server again whenever it is down or hangs, as systemd would."""
+        patience = PATIENCE
         while True:
             await asyncio.sleep(self.rng.uniform(0.5, 3.0))
+            hung = self.postgres.up and not self.postgres.begun
+            patience = patience - 1 if hung else PATIENCE
+            if not patience:
+                self.postgres.stop()
+                patience = PATIENCE
             if self.postgres_wanted and not self.postgres.up and self.postgres.start():
                 self.note(f"postgres starts (pid {self.postgres.pid})")
 

@@ -1,0 +1,73 @@
+"""A server that is started and gets nowhere is a server that did not start."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+
+import pytest
+
+from compute_ctl.app.supervisor import Supervisor
+from compute_ctl.decisions.model import Written
+from compute_ctl.document.generation import Marker
+from compute_ctl.node import Node
+from compute_ctl.postgres import Attached
+from compute_ctl.settings import Deadlines
+from devstack.postgres import Template
+from tests.daemon.test_supervised import Home, clone
+from tests.support.clock import FakeClock
+
+LIMIT_S = 1.0
+
+
+@pytest.fixture
+async def place(template: Template) -> AsyncIterator[Home]:
+    """A place with a cluster, whose server is ended after the test."""
+    made = Home()
+    clone(template, made)
+    yield made
+    await Attached(made.data).stop(immediate=True)
+    made.remove()
+
+
+def supervisor(place: Home) -> tuple[Node, Supervisor]:
+    """Return a node with a configuration, and what starts its server."""
+    supervised = place.supervised()
+    node = Node(clock=FakeClock(), postgres=supervised)
+    marker = Marker.of(generation=1, nonce="0" * 32, body="")
+    at = datetime.now(UTC)
+    node.now_written(Written(marker=marker, rest="", upstream="", at=at, content_sha256=""))
+    node.attempted.set()
+    made = Supervisor(
+        node=node,
+        postgres=supervised,
+        deadlines=Deadlines(start_postgres=LIMIT_S, failed_start=0.1),
+        environment=dict,
+        before_start=lambda: None,
+    )
+    return node, made
+
+
+async def run(place: Home, made: Supervisor) -> None:
+    """Run it with its watcher until it gives up."""
+    watch = asyncio.create_task(place.made[-1].watch(made.events))
+    try:
+        await asyncio.wait_for(made.run(), 30)
+    finally:
+        watch.cancel()
+
+
+async def test_a_server_that_hangs_before_recovery_is_stopped(place: Home) -> None:
+    """Say, on an include that has become a pipe; the reason names it."""
+    pipe = place.data / "pipe.conf"
+    os.mkfifo(pipe)
+    pipe.chmod(0o666)
+    place.configure(f"include '{pipe}'")
+    node, made = supervisor(place)
+
+    await run(place, made)
+
+    assert node.start_failure is not None
+    said = f'it hung for {LIMIT_S:g} s before it began to recover; it waits for file "{pipe}"'
+    assert f"postgres did not start: {said}" == node.start_failure.reason
+    assert not place.made[-1].running
