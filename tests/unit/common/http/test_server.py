@@ -91,15 +91,19 @@ async def test_many_held_requests(monkeypatch: pytest.MonkeyPatch) -> None:
             assert OK == await reader.readline()
 
 
-async def test_who_has_been_silent_for_longest_makes_room() -> None:
+@pytest.mark.parametrize(
+    ("request_", "answer"),
+    [(PLAIN, OK), (PLAIN.replace(b"computes", b"nowhere"), b"HTTP/1.1 404 Not Found\r\n")],
+)
+async def test_who_has_been_silent_for_longest_makes_room(request_: bytes, answer: bytes) -> None:
     """Not the one that connected first and has just asked."""
     limits = ConnectionLimits(connections=2)
     async with serve(limits=limits) as (_, port), AsyncExitStack() as stack:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         stack.callback(writer.transport.abort)
         silent = await connect(stack, port)
-        writer.write(PLAIN)
-        assert OK == await reader.readline()
+        writer.write(request_)
+        assert answer == await reader.readline()
         newcomer = await connect(stack, port, PLAIN)
 
         assert OK == await newcomer.readline()
