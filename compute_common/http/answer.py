@@ -7,6 +7,8 @@ from typing import Final
 
 import msgspec
 
+from compute_common.redact import HIDDEN, redact
+
 MAX_REASON: Final = 200
 """Longest reason taken from an answer, in characters."""
 REASON_FIELDS: Final = ("error", "msg")
@@ -21,8 +23,11 @@ def status_text(code: int) -> str:
         return str(code)
 
 
-def reason_in(raw: bytes) -> str:
-    """Return the reason that the body of a refusal gives, in one bounded line."""
+def reason_in(raw: bytes, *, token: str = "") -> str:
+    """Return the reason that the body of a refusal gives, in one bounded line without secrets.
+
+    *token* is what the request logged in with: a body may quote it.
+    """
     text = raw[: 16 * MAX_REASON].decode(errors="replace")
     try:
         answer = msgspec.json.decode(raw)
@@ -30,5 +35,6 @@ def reason_in(raw: bytes) -> str:
         text = next((value for value in found if isinstance(value, str)), text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
+    text = redact(text.replace(token, HIDDEN) if token else text)
     printable = "".join(c if c.isprintable() else " " for c in text)
     return " ".join(printable.split())[:MAX_REASON]

@@ -139,7 +139,7 @@ class ControlPlane:
                 reset_on_timeout=False,  # it must not end a long poll
             )
             if answer.status >= HTTPStatus.MULTIPLE_CHOICES:
-                raise _refusal(answer)
+                raise _refusal(answer, self._token)
             self.report_missing = False
         except RefusedError as refused:
             raise self._error({base: refused}, "report to") from refused
@@ -159,7 +159,7 @@ class ControlPlane:
         if answer.status == HTTPStatus.NOT_MODIFIED and etag is not None:
             return Fetched(status=FetchStatus.NOT_MODIFIED, etag=etag, long_polled=long_polled)
         if answer.status != HTTPStatus.OK:
-            raise _refusal(answer)
+            raise _refusal(answer, self._token)
         raw = answer.body
         status = await beside_loop(lambda: _document_status(raw), size=len(raw), name="answer")
         return Fetched(
@@ -202,12 +202,12 @@ def _document_status(raw: bytes) -> FetchStatus:
     return FetchStatus.ATTACHED
 
 
-def _refusal(answer: HttpAnswer) -> RefusedError:
+def _refusal(answer: HttpAnswer, token: str) -> RefusedError:
     """Return what an answer other than 200 and 304 says."""
     reason = f"HTTP status {status_text(answer.status)}"
     if 300 <= answer.status < 400 and answer.status != HTTPStatus.NOT_MODIFIED:
         reason += " (redirects are not followed)"
-    elif said := reason_in(answer.body):
+    elif said := reason_in(answer.body, token=token):
         reason += f": {said}"
     if hint := _HINTS.get(answer.status):
         reason += f" ({hint})"

@@ -107,7 +107,7 @@ class ControllerClient:
         path = f"/control/v1/node/{node_id}/config"
         answer = await self._request("PUT", path, self._total_timeout_s, body)
         if answer.status == HTTPStatus.PRECONDITION_FAILED:
-            raise BusyError(self._redact(f"the storage controller is busy: {_reason(answer)}"))
+            raise BusyError(f"the storage controller is busy: {self._reason(answer)}")
         self._require_ok(answer)
 
     async def close(self) -> None:
@@ -134,7 +134,7 @@ class ControllerClient:
                 )
                 if answer.status != HTTPStatus.SERVICE_UNAVAILABLE:
                     return answer
-                failure = RefusedError(_reason(answer), unavailable=True)
+                failure = RefusedError(self._reason(answer), unavailable=True)
             except RefusedError as refused:
                 failure = refused
             failures.append(f'"{base}": {failure.reason}')
@@ -142,23 +142,18 @@ class ControllerClient:
                 self._addresses.rotate(-1)
             if not failure.unavailable or loop.time() >= until:
                 break
-        reasons = "; ".join(failures)
-        raise ControllerError(self._redact(f"could not ask the storage controller {reasons}"))
+        raise ControllerError(f"could not ask the storage controller {'; '.join(failures)}")
 
     def _require_ok(self, answer: HttpAnswer) -> None:
         if answer.status != HTTPStatus.OK:
             raise ControllerError(
-                self._redact(f"the storage controller refused: {_reason(answer)}"),
+                f"the storage controller refused: {self._reason(answer)}",
                 hint=_HINTS.get(answer.status),
             )
 
-    def _redact(self, message: str) -> str:
-        return message.replace(self._token, "***") if self._token else message
-
-
-def _reason(answer: HttpAnswer) -> str:
-    said = reason_in(answer.body)
-    return f"HTTP status {status_text(answer.status)}" + (f": {said}" if said else "")
+    def _reason(self, answer: HttpAnswer) -> str:
+        said = reason_in(answer.body, token=self._token)
+        return f"HTTP status {status_text(answer.status)}" + (f": {said}" if said else "")
 
 
 def _is_not_found(answer: HttpAnswer) -> bool:

@@ -86,7 +86,7 @@ class ConfigurePusher:
             except RefusedError as refused:
                 raise PushError(f'could not push to "{target}": {refused.reason}') from refused
         if answer.status != HTTPStatus.OK:
-            said = reason_in(answer.body).replace(token, "***")
+            said = reason_in(answer.body, token=token)
             raise PushError(
                 f'"{target}": HTTP status {status_text(answer.status)}{said and ": "}{said}',
                 code=answer.status,
