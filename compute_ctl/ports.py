@@ -47,6 +47,8 @@ class Fetched:
     etag: str | None = None
     long_polled: bool = False
     """The server honoured `Prefer: wait` (it answered `Preference-Applied`)."""
+    invites: bool = False
+    """The server wants a request of ours held at all times (it answered `Compute-Reports`)."""
 
 
 class DocumentSource(Protocol):

@@ -32,11 +32,16 @@ class Fetcher:
     def __init__(self, source: DocumentSource) -> None:
         self._source = source
         self._etag: str | None = None
+        """Of the last document that could be read."""
+        self._seen: str | None = None
+        """Of the last one, which a long poll need not bring again."""
         self._last: Document | None = None
         self._long_poll: asyncio.Task[News | None] | None = None
         self._long_poll_works = True
         self._at_source = False
         self._holds = False
+        self.invited = False
+        """Whether the source wants a request of ours held at all times, as it said last."""
 
     @property
     def held(self) -> bool:
@@ -56,13 +61,15 @@ class Fetcher:
             SpecError: an answer that is no document.
         """
         fetched = await self._source.fetch(etag=self._etag if self._last else None)
+        self.invited = fetched.invites
         return await self._news(fetched)
 
     async def _news(self, fetched: Fetched) -> News:
         if fetched.status is FetchStatus.EMPTY:
-            self._etag = self._last = None
+            self._etag = self._seen = self._last = None
             return News(document=None)
         if fetched.status is FetchStatus.ATTACHED:
+            self._seen = fetched.etag
             self._last = await beside_loop(
                 lambda: decode_document(fetched.raw), size=len(fetched.raw), name="document"
             )
@@ -77,17 +84,21 @@ class Fetcher:
         wait_s: int,
         delay_s: float,
         left_alone: Callable[[], float] = lambda: 0.0,
+        calm: Callable[[], bool] = lambda: False,
+        retry_s: Callable[[FetchError, int], float] = lambda _error, _failures: 1.0,
         on_end: Callable[[], None] = lambda: None,
     ) -> None:
         """Open a long poll where there is none and the source may hold requests.
 
         A source that answered at once is not asked to wait again before `drop_long_poll`.
         *left_alone* tells for how many more seconds the source wants not to be asked; *on_end* is
-        called when the long poll has ended.
+        called when the long poll has ended. While *calm* says that nothing is suspected, it ends
+        with news only: it is repeated, and after a failure it pauses as *retry_s* says of it and
+        of the number of failures in a row.
         """
         if self._long_poll is None and self._long_poll_works and self._etag:
             self._long_poll = asyncio.create_task(
-                self._wait_for_news(wait_s, delay_s, left_alone), name="long poll"
+                self._watch(wait_s, delay_s, left_alone, calm, retry_s), name="long poll"
             )
             self._long_poll.add_done_callback(_retrieve_error)
             self._long_poll.add_done_callback(lambda _: on_end())
@@ -135,21 +146,42 @@ class Fetcher:
         ended, self._long_poll = self._long_poll, None
         return ended
 
-    async def _wait_for_news(
-        self, wait_s: int, delay_s: float, left_alone: Callable[[], float]
+    async def _watch(
+        self,
+        wait_s: int,
+        delay_s: float,
+        left_alone: Callable[[], float],
+        calm: Callable[[], bool],
+        retry_s: Callable[[FetchError, int], float],
     ) -> News | None:
         await asyncio.sleep(delay_s)  # spreads a fleet that lost its long polls together
+        failures = 0
+        while True:
+            try:
+                news = await self._wait_for_news(wait_s, left_alone)
+            except FetchError as error:
+                if not (self.invited and calm()):
+                    raise
+                failures += 1
+                await asyncio.sleep(retry_s(error, failures))
+                continue
+            if news is not None or not (self.invited and self._holds and calm()):
+                return news
+            failures = 0
+
+    async def _wait_for_news(self, wait_s: int, left_alone: Callable[[], float]) -> News | None:
         while (pause := left_alone()) > 0.0:  # noqa: ASYNC110 (time is what is waited for)
             await asyncio.sleep(pause)
         self._at_source = True
         try:
-            fetched = await self._source.fetch(etag=self._etag, wait_s=wait_s)
+            fetched = await self._source.fetch(etag=self._seen or self._etag, wait_s=wait_s)
         except FetchError:
             self._holds = False
             raise
         finally:
             self._at_source = False
         self._long_poll_works = self._holds = fetched.long_polled
+        self.invited = fetched.invites
         if fetched.status is FetchStatus.NOT_MODIFIED:
             return None
         return replace(await self._news(fetched), long_polled=True)

@@ -44,12 +44,10 @@ SUSPECTS: Final = (
 """As the reference says it."""
 CHECKS_TOO: Final = frozenset({pacing.Why.TICK, pacing.Why.OPERATOR, pacing.Why.FORCED})
 """Fetches after which what is in force is checked as well."""
-
 NOT_TAKEN: Final = {Outcome.FETCH_FAILED, Outcome.STALE, Outcome.EMPTY, Outcome.REJECTED}
 """Outcomes of a fetch that changes nothing."""
 RETRY: Final = "operator_retry"
 """An attempt for somebody whose request has failed, where Postgres itself suspects nothing."""
-
 LOOK: Final = "look"
 """A repair of what a drift check has found."""
 
@@ -161,8 +159,8 @@ class Reconciler:
         return True
 
     def _long_poll(self) -> None:
-        """While suspicion lasts, let the source tell the news as soon as there are any."""
-        if not self._node.requests.suspected(self._clock.monotonic()):
+        """Let the source tell news at once, while suspicion lasts or where it wants us to."""
+        if self._schedule.calm() and not self._fetcher.invited:
             self._fetcher.drop_long_poll()
             return
         self._fetcher.long_poll(
@@ -170,6 +168,8 @@ class Reconciler:
             wait_s=pacing.long_poll_wait_s(self._rng.random()),
             delay_s=pacing.long_poll_reopen_s(self._rng.random()),
             left_alone=self._schedule.left_alone,
+            calm=self._schedule.calm,
+            retry_s=self._schedule.retry_s,
         )
 
     # One attempt

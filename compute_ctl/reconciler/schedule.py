@@ -103,6 +103,17 @@ class Schedule:
         now = self._clock.monotonic()
         return max(0.0, (self._retry_after_until or now) - now)
 
+    def calm(self) -> bool:
+        """Whether nobody suspects anything."""
+        return not self._node.requests.suspected(self._clock.monotonic())
+
+    def retry_s(self, error: FetchError, failures: int) -> float:
+        """Return the pause before a long poll that nobody waits for, after *failures* in a row."""
+        return max(
+            pacing.failure_cap(failures) * (1.0 + self._rng.random()) / 2,
+            (error.retry_after_s or 0.0) * (1.0 + self._rng.random() / 2),
+        )
+
     def quiet_at(self, now: float) -> float:
         """Return when the present suspicion ends if nobody complains any more."""
         requests = self._node.requests

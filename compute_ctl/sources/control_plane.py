@@ -157,7 +157,12 @@ class ControlPlane:
         self.report_missing = self.wants_reports and said.strip() == "missing"
         long_polled = applied_wait(answer.headers.get("Preference-Applied", ""))
         if answer.status == HTTPStatus.NOT_MODIFIED and etag is not None:
-            return Fetched(status=FetchStatus.NOT_MODIFIED, etag=etag, long_polled=long_polled)
+            return Fetched(
+                status=FetchStatus.NOT_MODIFIED,
+                etag=etag,
+                long_polled=long_polled,
+                invites=self.wants_reports,
+            )
         if answer.status != HTTPStatus.OK:
             raise _refusal(answer, self._token)
         raw = answer.body
@@ -167,6 +172,7 @@ class ControlPlane:
             raw=raw if status is FetchStatus.ATTACHED else b"",
             etag=answer.headers.get("ETag"),
             long_polled=long_polled,
+            invites=self.wants_reports,
         )
 
     def _error(
