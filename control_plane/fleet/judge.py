@@ -147,7 +147,7 @@ class Judge:
         node = self._node(found.node_id)
         if node is None:
             return
-        probes = await self._probe(node)
+        probes, others_answer = await self._probe(node)
         if not all(probes):
             self._hold_off(node.id, REJUDGE_S if len(probes) == PROBES else PROBE_PAUSE_S)
             return
@@ -163,35 +163,47 @@ class Judge:
             state=VerdictState.OBSERVED,
         )
         if self._act:
-            state, reason = await self._act_on(node)
+            state, reason = await self._act_on(node, others_answer)
             verdict = _with(verdict, state, reason)
         settled = verdict.state in (VerdictState.OBSERVED, VerdictState.ACTED)
         self._hold_off(node.id, SETTLED_S if settled else REJUDGE_S)
         await self._record(verdict)
 
-    async def _probe(self, node: StorageNode) -> list[str]:
-        """Return what the probes of *node* met, '' last for one that was answered."""
-        probes: list[str] = []
-        for number in range(PROBES):
-            if number:
-                await asyncio.sleep(PROBE_PAUSE_S)
-            probes.append(await self._prober.probe(node))
-            if not probes[-1]:
-                break
-        return probes
+    async def _probe(self, node: StorageNode) -> tuple[list[str], tuple[int, int]]:
+        """Return what the probes of *node* met, '' last for one that was answered; and others'.
 
-    async def _act_on(self, node: StorageNode) -> tuple[VerdictState, str]:
+        What must be known to act is asked between the probes of a node that may be down: an outage
+        lasts as long as this does.
+        """
+        probes = [await self._prober.probe(node)]
+        if not probes[0]:
+            return probes, (0, 0)
+
+        async def again() -> None:
+            for _ in range(1, PROBES):
+                await asyncio.sleep(PROBE_PAUSE_S)
+                probes.append(await self._prober.probe(node))
+                if not probes[-1]:
+                    break
+
+        if not self._act:
+            await again()
+            return probes, (0, 0)
+        _, others_answer = await asyncio.gather(again(), self._others_answer(node))
+        return probes, others_answer
+
+    async def _act_on(
+        self, node: StorageNode, others_answer: tuple[int, int]
+    ) -> tuple[VerdictState, str]:
         """Tell the storage controller, unless a guard rail forbids it."""
-        listed = await self._reconciler.refresh_nodes()
-        others = [one for one in self._registry.nodes.nodes if one.id != node.id]
         now = self._clock.monotonic()
         refusal = verdicts.refusal(
             node.id,
             self._registry.nodes.nodes,
-            nodes_age_s=0.0 if listed else self._nodes_age(now),
+            nodes_age_s=self._nodes_age(now),
             recent_acts=self._acted_at,
             now=now,
-            others_answer=await self._others_answer(others),
+            others_answer=others_answer,
         )
         if refusal:
             return VerdictState.REFUSED, refusal
@@ -215,8 +227,13 @@ class Judge:
             self._reconciler.request(tenant_id)
         return VerdictState.ACTED, ""
 
-    async def _others_answer(self, others: list[StorageNode]) -> tuple[int, int]:
-        """Return how many of the other nodes that should live answer, and how many were asked."""
+    async def _others_answer(self, node: StorageNode) -> tuple[int, int]:
+        """Return how many of the other nodes that should live answer, and how many were asked.
+
+        The node list is read before.
+        """
+        await self._reconciler.refresh_nodes()
+        others = (one for one in self._registry.nodes.nodes if one.id != node.id)
         asked = [one for one in others if one.availability == "Active"][: verdicts.OTHERS_ASKED]
         answers = await asyncio.gather(*(self._prober.probe(one) for one in asked))
         return sum(not answer for answer in answers), len(asked)
