@@ -113,22 +113,22 @@ class Registry:
         """
         return await self._edit(compute_id, lambda _: document, given, dry_run=dry_run)
 
-    async def set_setting(
-        self, compute_id: str, name: str, value: str | None, *, dry_run: bool = False
+    async def set_settings(
+        self, compute_id: str, values: Mapping[str, str | None], *, dry_run: bool = False
     ) -> PutResult:
-        """Set a setting in the document of a compute, made if need be; None removes it.
+        """Set settings in the document of a compute, made if need be; None removes one.
 
         Raises:
             SpecError: the document cannot be used with it.
             StoreError: nothing was changed.
         """
 
-        return await self._edit(
-            compute_id,
-            lambda old: documents.with_setting(old, name, value),
-            NOTHING_GIVEN,
-            dry_run=dry_run,
-        )
+        def edited(document: bytes) -> bytes:
+            for name, value in values.items():
+                document = documents.with_setting(document, name, value)
+            return document
+
+        return await self._edit(compute_id, edited, NOTHING_GIVEN, dry_run=dry_run)
 
     async def delete(self, compute_id: str) -> bool:
         """Forget a compute; return whether there was one. Raises StoreError."""

@@ -58,7 +58,7 @@ async def test_a_dry_run_says_what_would_change_and_changes_nothing() -> None:
 async def test_a_setting_alone_makes_a_document() -> None:
     """A stock server needs no storage controller."""
     fleet = Fleet()
-    await fleet.registry.set_setting("stock", "primary_conninfo", "host=b")
+    await fleet.registry.set_settings("stock", {"primary_conninfo": "host=b"})
     (setting,) = fleet.published("stock")["cluster"]["settings"]
     assert ("primary_conninfo", "host=b") == (setting["name"], setting["value"])
 
@@ -124,7 +124,7 @@ async def test_another_replica_was_faster() -> None:
     fleet = await Fleet().with_compute("a")
     other = Fleet(store=fleet.store, controller=fleet.controller)
     await other.registry.load()
-    await other.registry.set_setting("a", "work_mem", "8MB")
+    await other.registry.set_settings("a", {"work_mem": "8MB"})
     await fleet.registry.place(TENANT, ON_2, PlacementSource.LOCATE)
     assert 3 == fleet.published()["generation"]
     assert "8MB" in str(fleet.published()["cluster"]["settings"])
