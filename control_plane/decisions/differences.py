@@ -21,6 +21,10 @@ def difference(old: bytes | None, new: bytes | None) -> list[str]:
     place in the list.
     """
     before, after = _flat(old), _flat(new)
+    for flat, other in ((before, after), (after, before)):
+        for path in [path for path, value in flat.items() if value in ([], {})]:
+            if any(it.startswith((f"{path}[", f"{path}.")) for it in other):
+                del flat[path]  # what it got, or had, says it
     return [
         f"{path}: {_shown(path, before.get(path, _ABSENT))}"
         f" -> {_shown(path, after.get(path, _ABSENT))}"

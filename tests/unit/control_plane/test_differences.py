@@ -29,7 +29,7 @@ def settings(**values: str) -> dict[str, Any]:
         (
             document(mode="Primary"),
             document(),
-            ["spec: (none) -> {}", "spec.mode: Primary -> (none)"],
+            ["spec.mode: Primary -> (none)"],
         ),
         (document(a=[1, 2]), document(a=[1, 3]), ["spec.a[1]: 2 -> 3"]),
         (
