@@ -8,38 +8,31 @@ import secrets
 import socket
 from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Final
 
 from compute_common.http.router import Router
+from compute_common.redact import redact
 from control_plane.app.adapters import Adapters
 from control_plane.app.clock import LoopDelay, SystemClock
+from control_plane.decisions.views import ServiceView
 from control_plane.fleet.judge import Judge
 from control_plane.fleet.pushes import Pushes
 from control_plane.fleet.reconciler import Reconciler
 from control_plane.fleet.registry import Registry
-from control_plane.http.api import LABELS, Api, Exposition
+from control_plane.http.admin_routes import ROUTES
+from control_plane.http.api import LABELS, Api
 from control_plane.http.holds import Holds
-from control_plane.http.routes import PUBLIC_ROUTES
+from control_plane.http.metrics import Metrics
+from control_plane.http.overviews import Overviews
 from control_plane.ports import Store
 from control_plane.settings import EvidenceMode, Settings
+from control_plane.store.measured import MeasuredStore
 
 PROGRAM: Final = "compute_control_plane"
+DISTRIBUTION: Final = "compute-refresh"
 MAX_HOOKS: Final = 1000
 """Held at the same time; the storage controller sends 32."""
-
-
-class Uncounted:
-    """Counts nothing."""
-
-    def on_http(self, listener: str, code: int) -> None:
-        """Ignore it."""
-
-    def on_dropped(self, listener: str, reason: str) -> None:
-        """Ignore it."""
-
-    def exposition(self, api: Api) -> bytes:
-        """Return no metrics."""
-        return b""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +61,8 @@ class Parts:
 def build(settings: Settings, store: Store, adapters: Adapters) -> Parts:
     """Make everything; nothing runs yet."""
     clock, delay, jitter = SystemClock(), LoopDelay(), random.SystemRandom().random
+    metrics = Metrics(started_at=clock.wall())
+    store = MeasuredStore(store, on_commit=metrics.on_commit)
     registry = Registry(store=store, clock=clock, managed=settings.managed, keys=adapters.keys)
     reconciler = Reconciler(
         registry=registry, controller=adapters.controller, clock=clock, jitter=jitter
@@ -76,7 +71,8 @@ def build(settings: Settings, store: Store, adapters: Adapters) -> Parts:
     pushes = None
     if adapters.pusher is not None:
         pushes = Pushes(registry=registry, pusher=adapters.pusher, jitter=jitter)
-    metrics: Exposition = Uncounted()
+    registry.presence.on_report.append(metrics.on_report)
+    registry.on_published.append(lambda one: metrics.on_change(registry.computes.get(one), one))
     api = Api(
         settings=settings,
         clock=clock,
@@ -84,6 +80,8 @@ def build(settings: Settings, store: Store, adapters: Adapters) -> Parts:
         reconciler=reconciler,
         judge=judge,
         metrics=metrics,
+        service=service_view(settings),
+        overviews=Overviews(registry=registry, clock=clock),
         polls=Holds(limit=settings.max_held, overloaded=lambda: delay.overloaded),
         hooks=Holds(limit=MAX_HOOKS),
     )
@@ -94,7 +92,7 @@ def build(settings: Settings, store: Store, adapters: Adapters) -> Parts:
         pushes=pushes,
         delay=delay,
         api=api,
-        router=Router(PUBLIC_ROUTES, labels=LABELS),
+        router=Router(ROUTES, labels=LABELS),
     )
 
 
@@ -116,5 +114,17 @@ def _judge(
         clock=SystemClock(),
         holder=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}",
         act=settings.evidence is EvidenceMode.ACT,
+        quorum=settings.evidence_quorum,
+    )
+
+
+def service_view(settings: Settings) -> ServiceView:
+    """Return how the control plane is started, for people; no secret is in it."""
+    controller = settings.storage_controller
+    return ServiceView(
+        version=version(DISTRIBUTION),
+        store=redact(settings.store),
+        storage_controller=redact(controller) if controller else None,
+        evidence=settings.evidence.value,
         quorum=settings.evidence_quorum,
     )

@@ -7,10 +7,12 @@ from enum import StrEnum
 from typing import Protocol
 
 from compute_common.http.api import Call, RequestMetrics, Route
+from control_plane.decisions.views import ServiceView
 from control_plane.fleet.judge import Judge
 from control_plane.fleet.reconciler import Reconciler
 from control_plane.fleet.registry import Registry
 from control_plane.http.holds import Holds
+from control_plane.http.overviews import Overviews
 from control_plane.ports import Clock
 from control_plane.settings import Settings
 
@@ -38,7 +40,10 @@ LABELS = {
 
 
 class Exposition(RequestMetrics, Protocol):
-    """Counts requests and renders all metrics."""
+    """Counts requests and hooks, and renders all metrics."""
+
+    def on_hook(self, kind: str, code: int) -> None:
+        """Count the answer to a hook."""
 
     def exposition(self, api: Api) -> bytes:
         """Return all metrics in the text format 0.0.4."""
@@ -55,6 +60,9 @@ class Api:
     judge: Judge | None
     """None: no storage controller is configured."""
     metrics: Exposition
+    service: ServiceView
+    """How it was started."""
+    overviews: Overviews
     polls: Holds
     """Long polls."""
     hooks: Holds

@@ -9,6 +9,7 @@ from compute_common.http.bodies import ErrorBody
 from control_plane.decisions.model import Report
 from control_plane.http import hooks, probes, reports
 from control_plane.http.api import ApiRoute, Listener
+from control_plane.http.metrics import counted
 from control_plane.http.spec import spec
 
 PUBLIC: Final = frozenset({Listener.PUBLIC.value})
@@ -46,7 +47,7 @@ PUBLIC_ROUTES: Final[tuple[ApiRoute, ...]] = (
         method="PUT",
         path="/notify-attach",
         listeners=PUBLIC,
-        run=hooks.notify_attach,
+        run=counted("notify-attach", hooks.notify_attach),
         text="A tenant has moved. 200: every compute of it that is alive runs with it; "
         "423: stored, but some do not yet; 503: not stored.",
         answers={
@@ -62,7 +63,7 @@ PUBLIC_ROUTES: Final[tuple[ApiRoute, ...]] = (
         method="PUT",
         path="/notify-safekeepers",
         listeners=PUBLIC,
-        run=hooks.notify_safekeepers,
+        run=counted("notify-safekeepers", hooks.notify_safekeepers),
         text="A timeline has other safekeepers; older ones change nothing. Answers as above.",
         answers={
             200: hooks.HookBody,
