@@ -201,6 +201,11 @@ def status_hints(body: StatusBody) -> Iterator[str]:
         yield _drift_hint(postgres.drift)
     if (postgres.login_ms or 0) > SLOW_LOGIN_MS:
         yield "Look at pre_auth_delay, at the load, and at what pg_hba.conf asks of the daemon."
+    if body.config.not_kept:
+        yield (
+            "Free space, or mend the disk of the state directory: after a crash the daemon would "
+            "not know what runs. The next attempt keeps it."
+        )
     if body.closed_ports:
         yield (
             'End whoever has the port ("ss -ltnp" as root names it), or choose another by '

@@ -86,8 +86,9 @@ def _summary(body: StatusBody, address: str, now: datetime, invocation: Invocati
     _add_postgres(grid, body.postgres, now)
     for closed in body.closed_ports:
         grid.add_row("port", Text(f"{closed}; the daemon goes on trying", style="red"))
-    if body.report.error:
-        grid.add_row("report", Text(body.report.error, style="yellow"))
+    for what, said in (("not kept", body.config.not_kept), ("report", body.report.error)):
+        if said:
+            grid.add_row(what, Text(said, style="yellow"))
     for warning in body.config.warnings:
         grid.add_row("warning", Text(warning, style="yellow"))
     if body.last_active:

@@ -109,6 +109,8 @@ class ConfigView(Shown, frozen=True, kw_only=True):
     `upstream`: Postgres has acknowledged its servers, no new session has answered; `none`."""
     not_in_force: str | None = None
     """Why what is applied is not, or not for certain, what a new session runs with."""
+    not_kept: str | None = None
+    """Why this is not on disk: a daemon that starts after a crash may know less."""
     desired: DesiredView | None
     applied: FactView | None
     started: FactView | None = None

@@ -20,7 +20,7 @@ def outcome_body(status: StatusBody, ticket: Ticket, outcome: Outcome) -> Refres
     failed = outcome not in GOOD_OUTCOMES
     ended = status.refresh.last_attempt
     why = status.error or (ended.reason if ended is not None else "")
-    reason = why if failed else status.config.not_in_force
+    reason = why if failed else status.config.not_in_force or status.config.not_kept
     return RefreshBody(
         status=status.status,
         refresh_id=ticket.refresh_id,

@@ -64,6 +64,8 @@ class Node:
     """Number of the last attempt begun; goes on from the history of earlier daemons."""
     exit_code: int | None = None
     """What the daemon exits with, where that is not Postgres's own status."""
+    not_kept = ""
+    """Why the disk did not take the state that is shown, or the document of what is in force."""
     _kept: PersistentState | None = None
 
     def __init__(
@@ -434,9 +436,9 @@ class Node:
         """The port at *address* is open now."""
         self.closed_ports.pop(address, None)
 
-    def state_kept(self, state: PersistentState) -> None:
-        """Show *state* from now on: it is on disk, or cannot be kept there at present."""
-        self._kept = state
+    def state_kept(self, state: PersistentState, reason: str = "") -> None:
+        """Show *state* from now on: it is on disk, or for *reason* cannot be kept there now."""
+        self._kept, self.not_kept = state, reason
 
     # What Postgres does
 

@@ -71,6 +71,7 @@ def _config(node: Node) -> ConfigView:
         in_sync=in_sync(node),
         proof=proof(node),
         not_in_force=redacted(not_in_force(node)),
+        not_kept=redacted(node.not_kept),
         desired=DesiredView.of(node.desired) if node.desired else None,
         applied=FactView.of(state.applied),
         started=FactView.of(state.started),

@@ -8,7 +8,6 @@ next state. All methods run in the files' thread.
 from __future__ import annotations
 
 import logging
-from contextlib import suppress
 from dataclasses import dataclass
 
 from compute_common.document.spec import Document, decode_document
@@ -76,20 +75,22 @@ class GenerationCopies:
         self.unsynced = copy.number
 
     def write_missing(self) -> None:
-        """Keep what could not be kept when it was written, or has been removed since."""
+        """Keep what could not be kept when it was written, or has been removed since.
+
+        Raises StoreError.
+        """
         newest = self.newest
         if newest is None:
             return
         if self._state.has_generation(newest.number) and newest is not self._replacing:
             return
-        with suppress(StoreError):  # while it lasts, each state would say it
-            if newest.token != self._state.token():
-                self._state.put_token(newest.token)
-            self._put(newest)
-            self.sync()
-            if newest is not self._replacing:
-                logger.info("generation %d is kept now", newest.number)
-            self._replacing = None
+        if newest.token != self._state.token():
+            self._state.put_token(newest.token)
+        self._put(newest)
+        self.sync()
+        if newest is not self._replacing:
+            logger.info("generation %d is kept now", newest.number)
+        self._replacing = None
 
     def sync(self) -> None:
         """Have the last copy survive a power failure, if there is one. Raises StoreError."""

@@ -46,9 +46,9 @@ class GenerationStore:
         identity: ClusterIdentity,
         deadlines: Deadlines,
         nonce: Callable[[], str],
-        on_kept: Callable[[PersistentState], None] = lambda _state: None,
+        on_kept: Callable[[PersistentState, str], None] = lambda _state, _reason: None,
     ) -> None:
-        """*on_kept* is given each state that is on disk now, or that the disk does not take."""
+        """*on_kept* is given each state that is on disk now, or why the disk did not take it."""
         self._conf = conf
         self._state = state
         self._identity = identity
@@ -63,6 +63,8 @@ class GenerationStore:
         """What `install` has left to `after_signal`."""
         self._last_number: int | None = None
         """Of the last generation, once it is known."""
+        self._not_kept = ""
+        """Why the last state was not kept."""
         self._not_included = ""
         """Why the main file could not be made to include ours; said once."""
         self._worker = BlockingWorker("files", idle_s=None)
@@ -298,19 +300,24 @@ class GenerationStore:
             logger.warning("%s", error)
 
     async def save(self, state: PersistentState) -> None:
-        """Keep *state*; a failure is only logged: the next save, or proof at start, mends it.
+        """Keep *state*; a failure is logged once, and shown: the next save may mend it.
 
         What is kept already is not written again: while an outage lasts, nothing changes but time.
         """
+        reason = ""
         try:  # first the document that the state names: nobody may tell it again
             await self._call(self._copies.write_missing)
         except StoreError as error:
-            logger.warning("%s", error)
+            reason = str(error)
         if state != self._saved:
-            await self._save(state)
-        self._on_kept(state)
+            reason = await self._save(state) or reason
+        if reason not in ("", self._not_kept):
+            logger.warning("%s", reason)
+        self._not_kept = reason
+        self._on_kept(state, reason)
 
-    async def _save(self, state: PersistentState) -> None:
+    async def _save(self, state: PersistentState) -> str:
+        """Replace the state; return why that could not be done."""
         if self._copies.unsynced is not None:  # what a state names must be there as long as it is
             await self.sync()
         failpoint.reach("before-save")
@@ -321,7 +328,8 @@ class GenerationStore:
             failpoint.reach("after-save")
             await self._call(lambda: self._state.prune(keep))
         except StoreError as error:
-            logger.warning("%s", error)
+            return str(error)
+        return ""
 
     def add_history(self, entry: dict[str, object]) -> None:
         """Append to the advisory history, whenever the thread gets to it."""

@@ -43,7 +43,7 @@ class Pushes:
                 push.supersede()
         elif self._node.proven and not self._node.not_in_force:
             self._unproven = None
-            push.succeed_with_catalog()
+            self._succeed(push)
 
     def _is_written(self, push: Push) -> bool:
         """Whether what is in the live file was written for *push*."""
@@ -99,7 +99,7 @@ class Pushes:
         """Tell the caller of *push* how it ended, unless that is yet to come."""
         good = result.outcome in GOOD_OUTCOMES
         if good and not self._node.not_in_force:
-            push.succeed_with_catalog()
+            self._succeed(push)
         elif good or result.outcome is Outcome.UNPROVEN:
             if self._unproven is not None:
                 self._unproven.supersede()
@@ -111,6 +111,16 @@ class Pushes:
             push.fail(RequestError(409 if push.document is None else 400, result.reason))
         else:
             push.fail(_failed(result.reason))
+
+    def _succeed(self, push: Push) -> None:
+        """Tell the caller that it is in force, unless a crash would forget it."""
+        if reason := self._node.not_kept:
+            error = f"the configuration is in force, but could not be kept: {reason}"
+            push.fail(
+                RequestError(500, error, hint="Free space, or mend the disk, and push again.")
+            )
+        else:
+            push.succeed_with_catalog()
 
 
 def _failed(reason: str) -> RequestError:

@@ -151,7 +151,7 @@ class Invariants:
             world.fail(f"generation {fact.generation} is called applied, but never ran")
         if is_older(fact.version, self.highest):
             world.fail(f"version {fact.version} applied after {self.highest}")
-        self.highest = fact.version or self.highest
+        self._raise(fact.version)
         world.note(f"applied: generation {fact.generation}, version {fact.version}")
 
     def accepted(self, version: Version | None) -> None:
@@ -159,7 +159,13 @@ class Invariants:
         self.checked += 1
         if is_older(version, self.highest):
             self._world.fail(f"version {version} accepted after {self.highest}")
-        self.highest = version or self.highest
+        self._raise(version)
+
+    def _raise(self, version: Version | None) -> None:
+        """Remember a version, unless the daemon says that it could not keep it."""
+        daemon = self._world.daemon
+        if daemon is not None and not daemon.node.not_kept:
+            self.highest = version or self.highest
 
     def _check_proven(self, fact: GenerationRef) -> None:
         """Check that nothing is wrong with what is proven in full, as far as a reload shows it."""

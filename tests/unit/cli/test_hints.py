@@ -86,6 +86,7 @@ def test_why_it_is_not_in_sync(config: tuple[Any, Any, Any], why: str | None, to
     ("changes", "beginnings"),
     [
         ({}, []),
+        ({"not_kept": "could not keep generation 2"}, ["Free space, or mend the disk"]),
         ({"closed_ports": ("could not listen on 127.0.0.1:3081",)}, ["End whoever has the port"]),
         (
             {"status": Status.EMPTY, "desired": None, "applied": None, "pid": None},

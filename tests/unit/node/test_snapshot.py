@@ -34,6 +34,7 @@ EMPTY: dict[str, Any] = {
         "in_sync": False,
         "proof": "none",
         "not_in_force": None,
+        "not_kept": None,
         "desired": None,
         "applied": None,
         "started": None,

@@ -60,6 +60,13 @@ class UncheckedConf(ConfFile):
         return []
 
 
+def opened(folder: Path) -> StateDir:
+    """Return a state folder that is used."""
+    state = StateDir(folder)
+    state.open()
+    return state
+
+
 class Road:
     """The parts from `Applier` to the files of one node."""
 
@@ -67,15 +74,14 @@ class Road:
         deadlines, clock = Deadlines(), FakeClock()
         self._context = context = RenderContext(attach=True, internal_port=3081, token_file="")
         self.node = Node(clock=clock, postgres=IdlePostgres())
-        state = StateDir(folder / "state")
-        state.open()
         self.conf = UncheckedConf(folder / "c.conf", pgdata=folder, pgbin="", attach=True)
         self.store = GenerationStore(
             conf=self.conf,
-            state=state,
+            state=opened(folder / "state"),
             identity=ClusterIdentity(compute_id="c", system_identifier="7", data_dir_inode="1:2"),
             deadlines=deadlines,
             nonce=lambda: "0" * 32,
+            on_kept=self.node.state_kept,
         )
         node, store = self.node, self.store
         self._config = config = ConfigState(node=node, clock=clock)
