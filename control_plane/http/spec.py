@@ -2,7 +2,8 @@
 
 The protocol is that of Neon's compute_ctl, plus what a caller may leave out: `If-None-Match`, and
 `Prefer: wait=N` (RFC 7240), which holds a request for what the caller knows already until the
-document changes or N seconds are over.
+document changes or N seconds are over. The first request after our start is not held: we do not
+know what the compute runs with, and the answer tells it to report again.
 """
 
 from __future__ import annotations
@@ -38,18 +39,22 @@ async def spec(call: ApiCall) -> ApiResponse:
     registry, compute_id = call.api.registry, call.path["id"]
     known = entity_tags(call.headers.get("If-None-Match", ""))
     wait_s = preferred_wait(call.headers.get("Prefer", ""))
-    headers = {"Compute-Reports": "1"}  # asks the daemon for reports; Neon's own ignores it
+    first = registry.presence.of(compute_id).asked_at is None
+    headers = {}
     if wait_s is not None:
         headers["Preference-Applied"] = f"wait={wait_s}"
     if compute_id not in registry.computes:
         raise _unknown(compute_id)
     with registry.presence.asked(compute_id):
         record = _record(call.api, compute_id)
-        if wait_s and etag(record) in known:
+        if wait_s and etag(record) in known and not first:
             with call.api.polls.hold():
                 await registry.changed(compute_id, generation=record.generation, within_s=wait_s)
             record = _record(call.api, compute_id)
     headers["ETag"] = etag(record)
+    # Asks the daemon for reports; Neon's own ignores it.
+    missing = registry.presence.of(compute_id).report is None
+    headers["Compute-Reports"] = "1; missing" if missing else "1"
     if etag(record) in known:
         return ApiResponse(code=304, headers=headers)
     assert record.published is not None  # noqa: S101 -- narrows the type

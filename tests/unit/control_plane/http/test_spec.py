@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from control_plane.decisions.documents import etag
+from control_plane.decisions.model import Report
 from control_plane.http.spec import entity_tags, preferred_wait
 from devstack.wait import until
 from tests.unit.control_plane.http.public_door import Door, public_door
@@ -55,7 +56,7 @@ async def test_document(door: Door) -> None:
     await door.put()
     found = await door.spec()
     record = door.parts.registry.computes["one"]
-    assert (200, etag(record), "1") == (
+    assert (200, etag(record), "1; missing") == (
         found.code,
         found.headers["ETag"],
         found.headers["Compute-Reports"],
@@ -97,6 +98,19 @@ async def test_long_poll(door: Door) -> None:
         found.body["spec"]["generation"],
     )
     assert 0 == door.parts.registry.presence.of("one").holds
+
+
+async def test_first_request_after_a_start(door: Door) -> None:
+    """It is answered at once: the compute learns that its report is missing."""
+    await door.put()
+    tag = etag(door.parts.registry.computes["one"])
+    async with asyncio.timeout(5):
+        found = await door.spec(If_None_Match=tag, Prefer="wait=30")
+    assert (304, "1; missing") == (found.code, found.headers["Compute-Reports"])
+
+    door.parts.registry.presence.reported("one", Report())
+    found = await door.spec(If_None_Match=tag, Prefer="wait=1")
+    assert (304, "1") == (found.code, found.headers["Compute-Reports"])
 
 
 async def test_long_poll_ends(door: Door) -> None:
