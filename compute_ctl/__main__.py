@@ -12,14 +12,9 @@ import sys
 from collections.abc import Sequence
 
 from compute_common import log
+from compute_common.cli.exit_codes import EXIT_FAILED, EXIT_USAGE
 from compute_common.errors import ComputeError, SettingsError
-from compute_ctl.cli.exit_codes import (
-    COMPLETION_VARIABLE,
-    EXIT_FAILED,
-    EXIT_USAGE,
-    PROGRAM,
-    print_error,
-)
+from compute_ctl.cli.exit_codes import COMPLETION_VARIABLE, PROGRAM, print_error
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -7,20 +7,17 @@ given, or neither a socket nor a data directory: the default port may be another
 from __future__ import annotations
 
 import http.client
-import json
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from compute_common.system.unix_path import at_path
-from compute_ctl.cli.exit_codes import EXIT_NOT_PERMITTED, EXIT_UNREACHABLE, CommandError
+from compute_common.cli.connection import UnixConnection, exchange
+from compute_common.cli.exit_codes import EXIT_NOT_PERMITTED, EXIT_UNREACHABLE, CommandError
 from compute_ctl.cli.local import data_directory_error, permission_hint
 from compute_ctl.settings import Settings
 
 TIMEOUT_S: Final = 10.0
-MAX_RESPONSE: Final = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +77,7 @@ def ask(
     """
     if target.socket is not None and not (loopback_allowed and target.port is not None):
         try:
-            connection: http.client.HTTPConnection = _UnixConnection(target.socket, timeout_s)
+            connection: http.client.HTTPConnection = UnixConnection(target.socket, timeout_s)
             return _exchange(connection, method, path, f"unix:{target.socket}")
         except PermissionError as error:
             raise _not_permitted(target.socket, port_allowed=loopback_allowed) from error
@@ -103,41 +100,21 @@ def ask(
         raise _unreachable(place, error) from error
 
 
-class _UnixConnection(http.client.HTTPConnection):
-    """HTTP over a unix socket."""
-
-    def __init__(self, path: Path, timeout_s: float) -> None:
-        super().__init__("localhost", timeout=timeout_s)
-        self._path = path
-
-    def connect(self) -> None:
-        """Connect to the socket."""
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(self.timeout)
-        at_path(self._path.absolute(), self.sock.connect)
-
-
 def _exchange(
     connection: http.client.HTTPConnection, method: str, path: str, address: str
 ) -> DaemonResponse:
     headers = {"User-Agent": "compute_ctl", "X-Refresh-Source": "operator"}
     try:
-        connection.request(method, path, headers=headers)
-        response = connection.getresponse()
-        raw = response.read(MAX_RESPONSE)
+        code, body = exchange(connection, method, path, headers=headers)
     except http.client.HTTPException as error:
         raise CommandError(
             EXIT_UNREACHABLE, f"{address} does not speak HTTP as expected"
         ) from error
-    finally:
-        connection.close()
-    try:
-        body = json.loads(raw) if raw else None
     except ValueError as error:
         raise CommandError(
             EXIT_UNREACHABLE, f"{address} is no compute_ctl: its answer is not JSON"
         ) from error
-    return DaemonResponse(code=response.status, body=body, address=address)
+    return DaemonResponse(code=code, body=body, address=address)
 
 
 def _no_listener(path: Path, pgdata: Path | None) -> CommandError:

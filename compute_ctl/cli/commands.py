@@ -14,22 +14,14 @@ import click
 import msgspec
 from click.shell_completion import CompletionItem
 
+from compute_common.cli.exit_codes import EXIT_FAILED, EXIT_NOT_PERMITTED, EXIT_USAGE, CommandError
+from compute_common.cli.output import WATCH_S, as_json, print_json
 from compute_common.errors import ComputeError
 from compute_ctl import __version__
 from compute_ctl.cli import diff, explain, files, hints
 from compute_ctl.cli.client import DaemonResponse, Target, ask, not_compute_ctl
-from compute_ctl.cli.exit_codes import (
-    COMPLETION_VARIABLE,
-    EPILOG,
-    EXIT_FAILED,
-    EXIT_NOT_PERMITTED,
-    EXIT_USAGE,
-    PROGRAM,
-    CommandError,
-    print_error,
-)
+from compute_ctl.cli.exit_codes import COMPLETION_VARIABLE, EPILOG, PROGRAM, print_error
 from compute_ctl.cli.local import Invocation
-from compute_ctl.cli.output import WATCH_S, as_json, print_json
 from compute_ctl.cli.run_flags import flags
 from compute_ctl.decisions.model import GOOD_OUTCOMES, Outcome
 from compute_ctl.decisions.status import RefreshBody, StatusBody
@@ -142,13 +134,14 @@ def _invocation(answer: DaemonResponse, target: Target) -> Invocation:
 
 
 def _show_status(answer: DaemonResponse, target: Target, *, clear: bool) -> None:
+    from compute_common.cli.tables import show
     from compute_ctl.cli import tables
 
     invocation = _invocation(answer, target)
     if clear:
         click.clear()
     body = _read(answer, StatusBody)
-    tables.show(tables.status(body, address=answer.address, invocation=invocation))
+    show(tables.status(body, address=answer.address, invocation=invocation))
 
 
 @cli.command(epilog=EPILOG)
@@ -182,9 +175,10 @@ def refresh(as_json: bool, wait: str | None, force: bool, **where: Any) -> int:
     if as_json:
         print_json(answer.body)
     else:
+        from compute_common.cli.tables import show
         from compute_ctl.cli import tables
 
-        tables.show(tables.refresh(_read(answer, RefreshBody)))
+        show(tables.refresh(_read(answer, RefreshBody)))
         hint = hints.outcome_hint(answer.body.get("outcome", ""), answer.body.get("reason", ""))
         if hint:
             click.echo(f"hint: {_invocation(answer, target).complete(hint)}", err=True)
@@ -213,9 +207,10 @@ def rollback(as_json: bool, old_upstream: bool, **where: Any) -> int:
     if as_json:
         print_json(answer.body)
     else:
+        from compute_common.cli.tables import show
         from compute_ctl.cli import tables
 
-        tables.show(tables.generations(_read(answer, StatusBody).config))
+        show(tables.generations(_read(answer, StatusBody).config))
     return 0
 
 

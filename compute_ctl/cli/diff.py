@@ -18,11 +18,13 @@ from typing import Final
 import click
 import msgspec
 
+from compute_common.cli.exit_codes import EXIT_FAILED, CommandError
+from compute_common.cli.output import as_json, print_json, unified_diff
 from compute_common.document.spec import decode_document
 from compute_common.errors import SpecError
 from compute_common.redact import redact
 from compute_ctl.cli.client import Target, ask
-from compute_ctl.cli.exit_codes import EPILOG, EXIT_FAILED, CommandError, print_warning
+from compute_ctl.cli.exit_codes import EPILOG, print_warning
 from compute_ctl.cli.local import (
     is_attached,
     permission_error,
@@ -30,7 +32,6 @@ from compute_ctl.cli.local import (
     require_data_directory,
     server_conninfo,
 )
-from compute_ctl.cli.output import as_json, print_json, unified_diff
 from compute_ctl.decisions.persistent_state import PersistentState
 from compute_ctl.decisions.proof import Complaint, SqlReport, judge
 from compute_ctl.document.generation import LiveFile
@@ -126,6 +127,7 @@ def diff(
 
 def _show(pairs: list[tuple[Side, Side]], *, as_json: bool) -> int:
     """Print how the sides of each pair differ."""
+    from compute_common.cli.tables import show
     from compute_ctl.cli import tables
 
     found = []
@@ -137,7 +139,7 @@ def _show(pairs: list[tuple[Side, Side]], *, as_json: bool) -> int:
     else:
         for one in found:
             if one["diff"]:
-                tables.show(tables.coloured_diff(one["diff"]))
+                show(tables.coloured_diff(one["diff"]))
     return EXIT_FAILED if any(one["diff"] for one in found) else 0
 
 

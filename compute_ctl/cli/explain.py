@@ -12,16 +12,16 @@ from typing import Final
 import click
 import msgspec
 
-from compute_common.redact import redact, redact_document
-from compute_ctl.cli.exit_codes import (
-    EPILOG,
+from compute_common.cli.exit_codes import (
     EXIT_FAILED,
     EXIT_NOT_PERMITTED,
     EXIT_UNREACHABLE,
     CommandError,
 )
+from compute_common.cli.output import as_json, print_json
+from compute_common.redact import redact, redact_document
+from compute_ctl.cli.exit_codes import EPILOG
 from compute_ctl.cli.local import Invocation, server_conninfo
-from compute_ctl.cli.output import as_json, print_json
 from compute_ctl.document.generation import MARKER_SETTING
 from compute_ctl.document.spec_sources import UPSTREAM_SETTINGS
 from compute_ctl.errors import ProbeError, SqlError
@@ -146,9 +146,10 @@ def explain(setting: str, connstr: str, pgdata: str | None, as_json: bool) -> No
     if as_json:
         print_json(msgspec.to_builtins(explanation))
         return
+    from compute_common.cli.tables import show
     from compute_ctl.cli import tables
 
-    tables.show(tables.explanation(explanation))
+    show(tables.explanation(explanation))
 
 
 def _session_error(reason: str, name: str, connstr: str, pgdata: str | None) -> CommandError:

@@ -10,18 +10,12 @@ from typing import Any
 
 import click
 
+from compute_common.cli.exit_codes import EXIT_FAILED, EXIT_NOT_PERMITTED, EXIT_USAGE, CommandError
+from compute_common.cli.output import WATCH_S, as_json, print_json
 from compute_common.document.spec import decode_document
 from compute_common.errors import SpecError, SyntaxSpecError
 from compute_ctl.cli.diff import context_for
-from compute_ctl.cli.exit_codes import (
-    EPILOG,
-    EXIT_FAILED,
-    EXIT_NOT_PERMITTED,
-    EXIT_USAGE,
-    CommandError,
-    print_error,
-    print_warning,
-)
+from compute_ctl.cli.exit_codes import EPILOG, print_error, print_warning
 from compute_ctl.cli.local import (
     is_attached,
     permission_error,
@@ -29,7 +23,6 @@ from compute_ctl.cli.local import (
     read_document,
     require_data_directory,
 )
-from compute_ctl.cli.output import WATCH_S, as_json, print_json
 from compute_ctl.document import lint
 from compute_ctl.document.limits import Limits
 from compute_ctl.document.render import Rendered, render
@@ -235,11 +228,12 @@ def history(
         if as_json:
             print_json(entries, compact=watch)
         else:
+            from compute_common.cli.tables import show
             from compute_ctl.cli import tables
 
             if watch:
                 click.clear()
-            tables.show(tables.history(entries))
+            show(tables.history(entries))
         if not watch:
             return
         time.sleep(WATCH_S)

@@ -18,13 +18,13 @@ from typing import Final
 
 import click
 
-from compute_ctl.cli.exit_codes import (
+from compute_common.cli.exit_codes import (
     EXIT_NOT_PERMITTED,
     EXIT_UNREACHABLE,
     EXIT_USAGE,
-    PROGRAM,
     CommandError,
 )
+from compute_ctl.cli.exit_codes import PROGRAM
 
 _COMMAND: Final = re.compile(rf'"{PROGRAM} (explain|refresh|rollback|status)\b([^"]*)"')
 _PUSH: Final = "(POST /configure on the socket)"

@@ -1,22 +1,23 @@
-"""Tables on a terminal; the only user of rich, imported when a command prints one."""
+"""What the commands show as tables; loads rich, so imported when a command prints one."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from msgspec import UNSET
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from compute_common.cli import tables
+from compute_common.cli.output import duration, lasting, time_since, time_until
+from compute_common.cli.tables import cell
 from compute_ctl.cli import hints
 from compute_ctl.cli.explain import Explanation
 from compute_ctl.cli.local import Invocation
-from compute_ctl.cli.output import duration, lasting, time_since, time_until
 from compute_ctl.decisions.model import GOOD_OUTCOMES, Attempt, Suspicion
 from compute_ctl.decisions.proof import PendingRestart, Proof
 from compute_ctl.decisions.status import (
@@ -35,13 +36,6 @@ _LONG: Final = frozenset({"reason", "runs with", "wanted", "where", "value", "ve
 _NO_LIBRARY: Final = "neon_refresh is not loaded: postgres does not ask by itself"
 _SHORT_HASH: Final = 12
 _OUTCOME_COLUMN: Final = 3
-_PIPE_WIDTH: Final = 240
-
-
-def show(renderable: RenderableType) -> None:
-    """Print to stdout; without colours, and with long lines, if that is no terminal."""
-    width = None if sys.stdout.isatty() else _PIPE_WIDTH
-    Console(highlight=False, width=width).print(renderable)
 
 
 def status(
@@ -182,10 +176,10 @@ def history(entries: Iterable[Mapping[str, Any]]) -> RenderableType:
     rows = [
         (
             str(one.get("started_at", ""))[:19].replace("T", " "),
-            _cell(one.get("number") or one.get("kind")),
-            _cell(one.get("who")),
+            cell(one.get("number") or one.get("kind")),
+            cell(one.get("who")),
             str(one.get("outcome", "")),
-            _cell(one.get("generation")),
+            cell(one.get("generation")),
             _took(float(one.get("duration_ms") or 0)),
             str(one.get("reason") or ""),
         )
@@ -208,11 +202,11 @@ def _took(milliseconds: float) -> str:
 def _row(cells: Sequence[str], widths: Sequence[int], *, header: bool = False) -> Text:
     """Return one line of aligned *cells*; the outcome is coloured."""
     line = Text(overflow="fold")
-    for column, (cell, width) in enumerate(zip(cells, widths, strict=True)):
+    for column, (one, width) in enumerate(zip(cells, widths, strict=True)):
         line.append("  " if column else "")
-        text = Text(cell, style="bold" if header else "")
-        line.append(_coloured(cell) if column == _OUTCOME_COLUMN and not header else text)
-        line.append(" " * (width - len(cell)))
+        text = Text(one, style="bold" if header else "")
+        line.append(_coloured(one) if column == _OUTCOME_COLUMN and not header else text)
+        line.append(" " * (width - len(one)))
     line.rstrip()
     return line
 
@@ -221,8 +215,8 @@ def explanation(found: Explanation) -> RenderableType:
     """Return a setting as a table."""
     grid = Table.grid(padding=(0, 2))
     grid.add_row("setting", found.name)
-    grid.add_row("value", Text(_cell(found.value)))
-    grid.add_row("default", Text(_cell(found.default)))
+    grid.add_row("value", Text(cell(found.value)))
+    grid.add_row("default", Text(cell(found.default)))
     grid.add_row("set by", found.owner)
     if found.file:
         grid.add_row("at", f"{found.file}:{found.line}")
@@ -260,16 +254,7 @@ def coloured_diff(text: str) -> RenderableType:
 
 
 def _table(title: str | None, columns: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> Table:
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for column in columns:
-        table.add_column(column, header_style="bold", overflow="fold", no_wrap=column not in _LONG)
-    for row in rows:
-        table.add_row(*(cell if isinstance(cell, Text) else Text(_cell(cell)) for cell in row))
-    return table
-
-
-def _cell(value: object) -> str:
-    return "-" if value is None or value == "" else str(value)
+    return tables.table(title, columns, rows, long=_LONG)
 
 
 def _coloured(word: str) -> Text:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from compute_common.cli.exit_codes import CommandError
 from compute_ctl.__main__ import main
 from compute_ctl.cli.client import Target, ask
-from compute_ctl.cli.exit_codes import CommandError
 
 
 def test_a_daemon_that_hangs_is_told_from_none(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""What the command lines of both daemons share. Only `tables` loads rich."""
