@@ -213,7 +213,7 @@ class Compute:
             self._later(LOOPBACK_S, self._acknowledge)
 
     def _acknowledge(self) -> None:
-        written = self.node.written
+        written = self.node.config.written
         if written is not None:
             self.node.acknowledge(
                 AckMessage(

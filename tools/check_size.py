@@ -44,7 +44,6 @@ LONG_FUNCTIONS = {
     "compute_ctl/cli/run.py:parse": TO_SPLIT,
     "compute_ctl/decisions/proof.py:judge": TO_SPLIT,
     "compute_common/http/pipeline.py:__call__": TO_SPLIT,
-    "compute_ctl/node/node.py:__init__": ASSEMBLY,
     "devstack/process.py:__init__": TO_SPLIT,
     "tests/chaos/run.py:run": TO_SPLIT,
     "tests/e2e/test_exit_status.py:test_each_documented_exit_status": TABLE,

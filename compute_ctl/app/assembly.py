@@ -127,7 +127,7 @@ class Assembly:
             ),
             deadlines=settings.deadlines,
             nonce=lambda: secrets.token_hex(16),
-            on_kept=node.state_kept,
+            on_kept=node.config.state_kept,
         )
 
     def reconciler(
@@ -214,7 +214,7 @@ class Assembly:
             node=node,
             clock=clock,
             connstr=settings.connstr,
-            save=lambda: store.save(node.state),
+            save=lambda: store.save(node.config.state),
             size_limit=size_limit,
             privileged=settings.privileged_role,
             may_replicate=not settings.lakebase_mode,
@@ -250,7 +250,7 @@ class Assembly:
             clock=clock,
             on_active=node.server.active,
             on_downtime=is_down,
-            by_statistics=lambda: "activity_monitor_experimental" in node.features,
+            by_statistics=lambda: "activity_monitor_experimental" in node.config.features,
             interval_s=self._settings.monitor_interval,
         )
 
@@ -261,11 +261,14 @@ class Assembly:
 
         def quiet() -> bool:
             suspected = node.requests.suspected(time.monotonic())
-            idle = node.proven and not node.requests.pending and not suspected
+            idle = node.config.proven and not node.requests.pending and not suspected
             return idle and not node.terminating and postgres.ready
 
         def interval_s() -> float:
-            wanted, suspend = self._settings.installed_extensions_interval, node.suspend_timeout_s
+            wanted, suspend = (
+                self._settings.installed_extensions_interval,
+                node.config.suspend_timeout_s,
+            )
             return min(wanted, suspend) if suspend > 0 else wanted
 
         return ExtensionCount(
@@ -279,7 +282,9 @@ class Assembly:
         """Return what measures the audit log, where the live file asks for one."""
         return AuditLog(
             folder=self._settings.pgdata / "log",
-            kept=lambda: node.written is not None and "pgaudit.log" in node.written.names,
+            kept=lambda: (
+                node.config.written is not None and "pgaudit.log" in node.config.written.names
+            ),
             on_size=metrics.neon.on_audit_log,
         )
 

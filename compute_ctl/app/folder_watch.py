@@ -40,7 +40,7 @@ class FolderWatch:
             await asyncio.sleep(LOOK_EVERY_S)
             try:
                 if await self._store.remake():
-                    await self._store.save(self._node.state)
+                    await self._store.save(self._node.config.state)
                 await self._http_server.remake_socket()
                 await self._look_for_live_file()
             except (SettingsError, StoreError) as error:
@@ -51,7 +51,7 @@ class FolderWatch:
                 self._said = ""
 
     async def _look_for_live_file(self) -> None:
-        gone = self._node.written is not None and await self._store.live_is_gone()
+        gone = self._node.config.written is not None and await self._store.live_is_gone()
         if gone and not self._asked and not self._node.terminating:
             self._node.request_refresh(who="a removed file", source=RequestOrigin.CLOCK)
         self._asked = gone

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from compute_ctl.document.render import RenderContext
 from compute_ctl.node import Node
-from compute_ctl.node.config_state import ConfigState
 from compute_ctl.ports import (
     CatalogRequests,
     Clock,
@@ -44,7 +43,6 @@ class ReconcilerParts:
     """`restore` comes before that."""
     applier: Applier
     activation: Activation
-    config: ConfigState
     start_fallback: StartFallback
 
 
@@ -67,7 +65,6 @@ def build_reconciler(
     *trial*: where the running server can be asked about new values.
     """
     deadlines = settings.deadlines
-    config = ConfigState(node=node, clock=clock)
     verifier = Verifier(
         node=node,
         postgres=postgres,
@@ -76,27 +73,20 @@ def build_reconciler(
         conf_path=store.path,
         deadlines=deadlines,
     )
-    activation = Activation(
-        node=node, store=store, config=config, verifier=verifier, deadlines=deadlines
-    )
-    fallback = Fallback(
-        node=node, store=store, config=config, activation=activation, context=context
-    )
-    start_fallback = StartFallback(
-        node=node, store=store, config=config, activation=activation, context=context
-    )
+    activation = Activation(node=node, store=store, verifier=verifier, deadlines=deadlines)
+    fallback = Fallback(node=node, store=store, activation=activation, context=context)
+    start_fallback = StartFallback(node=node, store=store, activation=activation, context=context)
     applier = Applier(
         node=node,
         store=store,
-        config=config,
         activation=activation,
         fallback=fallback,
-        rollback=Rollback(node=node, store=store, config=config, context=context),
+        rollback=Rollback(node=node, store=store, context=context),
         precheck=Precheck(node=node, store=store, context=context, trial=trial),
         clock=clock,
         context=context,
     )
-    recovery = Recovery(node=node, store=store, config=config, verifier=verifier, context=context)
+    recovery = Recovery(node=node, store=store, verifier=verifier, context=context)
     schedule = Schedule(node=node, clock=clock, settings=settings, rng=rng)
     reconciler = Reconciler(
         node=node,
@@ -118,6 +108,5 @@ def build_reconciler(
         recovery=recovery,
         applier=applier,
         activation=activation,
-        config=config,
         start_fallback=start_fallback,
     )

@@ -33,7 +33,7 @@ class Stopped(Protocol):
 
 def shutdown_lsn(node: Node, postgres: Stopped, *, attach: bool) -> str | None:
     """Return where the log of *postgres* ended; None where only safekeepers can tell."""
-    written = node.written
+    written = node.config.written
     here = written is not None and not log_is_elsewhere(written.body, attach=attach)
     return postgres.shutdown_lsn if here else None
 
@@ -136,7 +136,7 @@ class Supervisor:
     async def _wait_for_configuration(self) -> None:
         """Wait for a document; an older one will do if the source does not answer in time."""
         node = self._node
-        if node.written is not None and not self._postgres.running:
+        if node.config.written is not None and not self._postgres.running:
             try:
                 await self._unless_ending(node.attempted, self._deadlines.first_fetch)
             except TimeoutError:
@@ -146,7 +146,7 @@ class Supervisor:
         await self._unless_ending(node.configured)
 
     def _start(self) -> None:
-        written = self._node.written
+        written = self._node.config.written
         self._started_with = written.marker if written is not None else None
         if not self._postgres.running:
             self._before_start()

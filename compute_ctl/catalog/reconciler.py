@@ -63,8 +63,14 @@ class CatalogReconciler:
     def before_start(self) -> None:
         """Disable subscribers, where the server about to start is to drop its subscriptions."""
         node = self._node
-        dropped = node.state.subscriptions_dropped_for == (node.timeline or NO_TIMELINE)
-        if node.written is not None and SUBSCRIBERS_HOLD in node.written.body and not dropped:
+        dropped = node.config.state.subscriptions_dropped_for == (
+            node.config.timeline or NO_TIMELINE
+        )
+        if (
+            node.config.written is not None
+            and SUBSCRIBERS_HOLD in node.config.written.body
+            and not dropped
+        ):
             self._subscribers.write()
 
     # Requests
@@ -75,7 +81,7 @@ class CatalogReconciler:
         The future holds the result of the first attempt; a failed one is retried. *force* repeats
         work that was done before, except delta operations.
         """
-        newest = self._node.desired
+        newest = self._node.config.desired
         if newest is None or newest.content_sha256 != document.content_sha256:
             return known_result(CatalogOutcome.SUPERSEDED)
         self._up_to_date = False
@@ -95,7 +101,7 @@ class CatalogReconciler:
             if self._job is not None and self._job.sha256 == sha256:
                 self._job.document = document  # may differ in its configuration
                 return self._job.answer
-            if self._node.state.catalog_sha256 == sha256:
+            if self._node.config.state.catalog_sha256 == sha256:
                 self._request_migrations(document)
                 self._set_up_to_date()
                 return known_result(CatalogOutcome.UNCHANGED)
@@ -181,12 +187,12 @@ class CatalogReconciler:
         job.failed(self._clock.monotonic(), at_most_s=self._retry_max_s)
 
     def _may_begin(self, job: Job) -> bool:
-        applied = self._node.state.applied
+        applied = self._node.config.state.applied
         return (
             self._postgres.ready
             and not self._node.terminating
             and job.retry_at <= self._clock.monotonic()
-            and self._node.proven
+            and self._node.config.proven
             and applied is not None
             and applied.content_sha256 == job.document.content_sha256
         )

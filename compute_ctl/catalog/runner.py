@@ -90,7 +90,7 @@ class CatalogRunner:
         return result
 
     async def _execute(self, executor: PlanExecutor, job: CatalogJob) -> CatalogOutcome:
-        desired = job.desired.without(self.node.state.done_operations)
+        desired = job.desired.without(self.node.config.state.done_operations)
         limit = self.deadline_s + THREAD_MARGIN_S
         possible = await self._in_thread(
             lambda: executor.run(desired), name="catalog", within_s=limit
@@ -102,7 +102,7 @@ class CatalogRunner:
 
     async def _remember(self, job: CatalogJob) -> None:
         desired = job.desired
-        self.node.catalog_done(
+        self.node.config.catalog_done(
             sha256=job.sha256,
             operation=desired.operation,
             subscriptions_dropped_for=desired.drop_subscriptions_for,

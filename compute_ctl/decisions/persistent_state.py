@@ -13,6 +13,7 @@ from compute_common.document.versions import Version
 from compute_ctl.document.generation import LiveFile, Marker
 
 KEPT_OPERATIONS: Final = 100
+KEEP_QUARANTINED: Final = 32
 
 
 class GenerationRef(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,6 +124,22 @@ class PersistentState(msgspec.Struct, frozen=True, kw_only=True):
         }
         rests = tuple(map(renamed, self.proven_rests))
         return msgspec.structs.replace(self, **refs, proven_rests=rests)
+
+    def quarantine_entry(self, content_sha256: str) -> Quarantined | None:
+        """Return the entry of a document in quarantine."""
+        same = (entry for entry in self.quarantine if entry.content_sha256 == content_sha256)
+        return next(same, None)
+
+    def with_quarantined(self, entry: Quarantined, floor: Version | None) -> PersistentState:
+        """Return the state with *entry* as its newest, and *floor*."""
+        others = self.without_quarantined(entry.content_sha256).quarantine
+        quarantine = (*others, entry)[-KEEP_QUARANTINED:]
+        return msgspec.structs.replace(self, quarantine=quarantine, floor=floor)
+
+    def without_quarantined(self, content_sha256: str) -> PersistentState:
+        """Return the state without a document in quarantine."""
+        left = tuple(one for one in self.quarantine if one.content_sha256 != content_sha256)
+        return msgspec.structs.replace(self, quarantine=left)
 
     def without_rest(self, rest_sha256: str) -> PersistentState:
         """Return the state without a rest that was refused, which is no fallback any more."""

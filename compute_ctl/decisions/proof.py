@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
@@ -129,6 +129,11 @@ class Verdict:
     def rejected(self) -> bool:
         """Whether there is evidence against the document."""
         return bool(self.bad)
+
+    def seeing(self, seen: Verdict) -> Verdict:
+        """Return this, of which no session has answered, with what one has *seen* before."""
+        kept = ("shadowed", "lost", "pending_restart", "waits")
+        return replace(self, **{name: getattr(seen, name) for name in kept})
 
 
 def judge(

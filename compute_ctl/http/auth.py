@@ -47,7 +47,7 @@ class TokenAuthenticator:
 
     async def _current_keys(self) -> KeySet:
         """Return the current keys; in a thread, since the first ones import PyJWT."""
-        jwks = self._node.ctl_config.jwks
+        jwks = self._node.config.ctl_config.jwks
         if jwks is not self._read_from:
             keys = await asyncio.to_thread(KeySet.of, jwks.keys) if jwks.keys else KeySet()
             for line in keys.unusable:

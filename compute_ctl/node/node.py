@@ -10,13 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from dataclasses import replace
 from typing import Final
 
 import msgspec
 
-from compute_common.document.spec import ComputeCtlConfig, decode_document
-from compute_common.document.versions import Version
+from compute_common.document.spec import decode_document
 from compute_common.errors import RequestError
 from compute_common.system.blocking_worker import beside_loop
 from compute_ctl.decisions.model import (
@@ -24,7 +22,6 @@ from compute_ctl.decisions.model import (
     AckMessage,
     Attempt,
     CatalogRun,
-    Desired,
     Outcome,
     ReportStatus,
     RequestOrigin,
@@ -34,14 +31,14 @@ from compute_ctl.decisions.model import (
     Ticket,
     Written,
 )
-from compute_ctl.decisions.persistent_state import PersistentState, is_same
-from compute_ctl.decisions.proof import Proof, Verdict
+from compute_ctl.decisions.proof import Verdict
 from compute_ctl.decisions.reload_errors import ReloadError
 from compute_ctl.decisions.status import StatusBody
 from compute_ctl.decisions.transitions import RESTING, TERMINATING, Event, Status, settle_event
 from compute_ctl.document.generation import Marker
 from compute_ctl.errors import IllegalTransitionError
 from compute_ctl.node import snapshot
+from compute_ctl.node.config_state import ConfigState
 from compute_ctl.node.drift_checks import DriftChecks
 from compute_ctl.node.observer import Observer, Observers
 from compute_ctl.node.push import Push
@@ -64,9 +61,6 @@ class Node:
     """Number of the last attempt begun; goes on from the history of earlier daemons."""
     exit_code: int | None = None
     """What the daemon exits with, where that is not Postgres's own status."""
-    not_kept = ""
-    """Why the disk did not take the state that is shown, or the document of what is in force."""
-    _kept: PersistentState | None = None
 
     def __init__(
         self, *, clock: Clock, postgres: Postgres, server_version: str | None = None
@@ -97,19 +91,7 @@ class Node:
         self.drift_checks = DriftChecks()
         self.push: Push | None = None
         self.report = ReportStatus()
-        self.state = PersistentState()
-        self.desired: Desired | None = None
-        self.features: frozenset[str] = frozenset()
-        """The features that the newest accepted document enables."""
-        self.suspend_timeout_s = -1
-        """How long the compute may be idle before it is ended, as that document says; <= 0: never,
-        or the usual time."""
-        self.document_warnings: tuple[str, ...] = ()
-        """What looks wrong in the newest document."""
-        self.written: Written | None = None
-        self.verdict: Verdict | None = None
-        self.sessions_rest: str | None = None
-        """The rest of the last generation that a new session has run with; None: unknown."""
+        self.config = ConfigState(clock)
         self.last_attempt: Attempt | None = None
         self.closed_ports: dict[str, str] = {}
         """Why a port of the API is not open, by address; who wants it tries again."""
@@ -118,8 +100,6 @@ class Node:
         """Monotonic seconds."""
         self.next_attempt_at: float | None = None
         """Monotonic seconds."""
-        self.tenant: str | None = None
-        self.timeline: str | None = None
         self.start_failure: StartFailure | None = None
         """Postgres did not start; the reconciler has not dealt with it yet."""
 
@@ -169,7 +149,7 @@ class Node:
         """End an attempt: return to `running`, `init` or `failed`."""
         event = settle_event(
             ready=self._postgres.ready,
-            in_force=self.state.applied is not None,
+            in_force=self.config.state.applied is not None,
             last_failed=self.error is not None,
         )
         self.move(event, why)
@@ -215,7 +195,7 @@ class Node:
 
         An operator may have repaired what no document can: a port in use, a full disk.
         """
-        if self.written is not None and self.start_failure is None:
+        if self.config.written is not None and self.start_failure is None:
             self.configured.set()
 
     async def wait_refresh(self, refresh_id: int, timeout_s: float) -> Outcome:
@@ -281,9 +261,9 @@ class Node:
         if answer is AckAnswer.TAKEN and message.suspects is False:
             self.requests.trouble_over()
             self.wake.set()
-        if answer is AckAnswer.TAKEN and not self.proven and self.status in RESTING:
+        if answer is AckAnswer.TAKEN and not self.config.proven and self.status in RESTING:
             self.request_refresh(who="postgres", source=RequestOrigin.CLOCK)
-        elif answer is AckAnswer.TAKEN and self.proven and self.acks.unasked:
+        elif answer is AckAnswer.TAKEN and self.config.proven and self.acks.unasked:
             self.request_drift_check()
         return answer
 
@@ -329,14 +309,10 @@ class Node:
         failure, self.start_failure = self.start_failure, None
         return failure
 
-    def warn_of_document(self, warnings: tuple[str, ...]) -> tuple[str, ...]:
-        """Show *warnings* about the newest document; return those that are new."""
-        before, self.document_warnings = self.document_warnings, warnings
-        return tuple(warning for warning in warnings if warning not in before)
-
     def restore(self, *, attempts: int, sessions_rest: str | None) -> None:
         """Take over what an earlier daemon knew."""
-        self.attempts, self.sessions_rest, self.restored = attempts, sessions_rest, True
+        self.config.sessions_rest = sessions_rest
+        self.attempts, self.restored = attempts, True
 
     def attempt_ended(self, attempt: Attempt, *, served: int, good: bool) -> None:
         """Record an attempt, and answer those whose requests it served."""
@@ -351,55 +327,26 @@ class Node:
 
         *may_start*: a supervised Postgres that does not run may be started with it at once.
         """
-        self.written = written
-        self.state = msgspec.structs.replace(self.state, live_generation=written.marker.generation)
+        self.config.now_written(written)
         self.acks.expect(written)
         self.reload_errors.expect(written)
         if may_start:
             self.configured.set()
-        if self.desired is not None and not written.is_fallback:
-            self.desired = replace(self.desired, generation=written.marker.generation)
-
-    def now_has_version(self, version: Version | None) -> None:
-        """Record that the same content as in the live file has come in another *version*."""
-        if self.written is not None:
-            self.written = replace(self.written, version=version)
-            self.state = self.state.with_version(str(self.written.marker), version)
 
     def proved(self, verdict: Verdict) -> None:
-        """Record that the generation in the live file runs.
-
-        Its rest replaces refused ones from now on only if nothing in it is doubtful. It becomes the
-        last known good one if a server came up with it, too.
-        """
-        if self.written is None:
-            raise ValueError("nothing was written that could be proven")
-        self._judged(verdict)
-        in_full = verdict.proof is Proof.FULL
-        if in_full:
-            self.sessions_rest = self.written.rest
-        self.written = replace(self.written, proven=True, in_full=in_full or self.written.in_full)
-        fact = self.written.ref(self._clock.wall())
-        good = in_full and not verdict.waits
-        self.state = self.state.proven(fact, good=good)
+        """Record that the generation in the live file runs; see `ConfigState.proved`."""
+        self.config.proved(verdict)
+        self._show_drift()
 
     def looked(self, verdict: Verdict) -> None:
         """Record the drift found by a check that proved nothing."""
         if verdict.shadowed:
-            self._judged(verdict)
+            self.config.looked(verdict)
+            self._show_drift()
 
-    def _judged(self, verdict: Verdict) -> None:
-        if verdict.blind and self.verdict is not None:  # keep what was seen last
-            seen = self.verdict
-            verdict = replace(
-                verdict,
-                shadowed=seen.shadowed,
-                lost=seen.lost,
-                pending_restart=seen.pending_restart,
-                waits=seen.waits,
-            )
-        self.verdict = verdict
-        self.server.drifts(self._clock.monotonic() if verdict.shadowed else None)
+    def _show_drift(self) -> None:
+        drifts = self.config.verdict is not None and self.config.verdict.shadowed
+        self.server.drifts(self._clock.monotonic() if drifts else None)
 
     def report_accepted(self, *, desired_sha256: str | None, applied_sha256: str | None) -> None:
         """Record that the control plane has taken a report that said so."""
@@ -418,16 +365,6 @@ class Node:
         self._observers.on_catalog(run)
         self.server.last_catalog = run
 
-    def catalog_done(
-        self, *, sha256: str, operation: str, subscriptions_dropped_for: str | None
-    ) -> None:
-        """Record that the catalog was made as a document wants it; see `PersistentState`."""
-        self.state = self.state.catalog_done(
-            sha256=sha256,
-            operation=operation,
-            subscriptions_dropped_for=subscriptions_dropped_for,
-        )
-
     def port_closed(self, address: str, reason: str) -> None:
         """Show why the port at *address* is not open."""
         self.closed_ports[address] = reason
@@ -435,10 +372,6 @@ class Node:
     def port_opened(self, address: str) -> None:
         """The port at *address* is open now."""
         self.closed_ports.pop(address, None)
-
-    def state_kept(self, state: PersistentState, reason: str = "") -> None:
-        """Show *state* from now on: it is on disk, or for *reason* cannot be kept there now."""
-        self._kept, self.not_kept = state, reason
 
     # What Postgres does
 
@@ -448,19 +381,17 @@ class Node:
         self.move(Event.PG_READY, "postgres accepts connections")
         self.start_seen = True
         self.wake.set()
-        if self.written is None or self.terminating:
+        if self.config.written is None or self.terminating:
             return
-        if self.proven:
+        if self.config.proven:
             self.request_drift_check()
         else:
             self.request_refresh(who="postgres", source=RequestOrigin.CLOCK)
 
     def came_up(self, written: Written) -> None:
         """A server came up with *written*."""
-        fact = written.ref(self._clock.wall())
-        self.state = self.state.came_up(fact)
         # A restart may have brought into force what was waiting for one.
-        if not is_same(self.state.last_known_good, fact) and not self.terminating:
+        if not self.config.came_up(written) and not self.terminating:
             self.request_refresh(who="postgres", source=RequestOrigin.CLOCK)
 
     def postgres_lost(self) -> None:
@@ -481,7 +412,7 @@ class Node:
 
     def start_failed(self, reason: str, marker: Marker | None) -> None:
         """Postgres did not come up with the generation of *marker*: something else has to be."""
-        if self.written is None or self.written.marker == marker:
+        if self.config.written is None or self.config.written.marker == marker:
             self.start_failure = StartFailure(reason=reason, marker=marker)
             self.configured.clear()
             self.wake.set()
@@ -489,30 +420,9 @@ class Node:
     # What is shown
 
     @property
-    def shown(self) -> PersistentState:
-        """The state as far as a daemon that starts after a crash would know it, too."""
-        return self.state if self._kept is None else self._kept
-
-    @property
-    def ctl_config(self) -> ComputeCtlConfig:
-        """What the newest document accepted says for the daemon itself: who may sign tokens."""
-        return self.state.ctl_config or ComputeCtlConfig()
-
-    @property
-    def proven(self) -> bool:
-        """Whether Postgres runs what is in the live file."""
-        return self.written is not None and self.written.proven
-
-    @property
     def not_in_force(self) -> str:
         """Why a new session does not run with what is applied, or may not; '' if it does."""
         return snapshot.not_in_force(self)
-
-    @property
-    def rest_is_new(self) -> bool:
-        """Whether the file has another rest than the last one that a new session has run with."""
-        rest = self.written.rest if self.written is not None else None
-        return self.sessions_rest is not None and rest is not None and rest != self.sessions_rest
 
     def snapshot(self) -> StatusBody:
         """Return everything there is to show."""

@@ -44,8 +44,8 @@ def build_snapshot(node: Node, *, postgres: Postgres, clock: Clock) -> StatusBod
     at = _wall(clock)
     return StatusBody(
         start_time=node.start_time,
-        tenant=node.tenant,
-        timeline=node.timeline,
+        tenant=node.config.tenant,
+        timeline=node.config.timeline,
         status=node.status,
         last_active=node.server.last_active.isoformat() if node.server.last_active else None,
         error=redacted(node.error),
@@ -66,19 +66,19 @@ def _wall(clock: Clock) -> Callable[[float | None], datetime | None]:
 
 
 def _config(node: Node) -> ConfigView:
-    state = node.shown
+    state = node.config.shown
     return ConfigView(
         in_sync=in_sync(node),
         proof=proof(node),
         not_in_force=redacted(not_in_force(node)),
-        not_kept=redacted(node.not_kept),
-        desired=DesiredView.of(node.desired) if node.desired else None,
+        not_kept=redacted(node.config.not_kept),
+        desired=DesiredView.of(node.config.desired) if node.config.desired else None,
         applied=FactView.of(state.applied),
         started=FactView.of(state.started),
         proven_in_full=FactView.of(state.fallback),
         last_known_good=FactView.of(state.last_known_good),
         quarantined=tuple(map(QuarantinedView.of, state.quarantine)),
-        warnings=tuple(map(redact, node.document_warnings)),
+        warnings=tuple(map(redact, node.config.document_warnings)),
     )
 
 
@@ -100,7 +100,7 @@ def _postgres(
     node: Node, postgres: Postgres, at: Callable[[float | None], datetime | None]
 ) -> PostgresView:
     server, ready = node.server, postgres.ready
-    verdict = node.verdict or Verdict(proof=Proof.NONE)
+    verdict = node.config.verdict or Verdict(proof=Proof.NONE)
     return PostgresView(
         pid=postgres.pid,
         version=server.version,
@@ -136,7 +136,7 @@ def suspicions(node: Node, clock: Clock) -> tuple[Suspected, ...]:
 
 def _endpoint(node: Node, suspicion: Suspicion) -> str | None:
     """Return ``host:port`` of a suspected server in the live file."""
-    servers = node.written.servers if node.written is not None else {}
+    servers = node.config.written.servers if node.config.written is not None else {}
     entry = servers.get(PRIMARY if suspicion.source == "primary" else "")
     if suspicion.source == "pageserver":
         entries = servers.get(CONNSTRING, "").split(",")
@@ -153,23 +153,23 @@ def _endpoint(node: Node, suspicion: Suspicion) -> str | None:
 
 def in_sync(node: Node) -> bool:
     """Return whether the document desired is in force: a new session runs with it."""
-    applied, written = node.shown.applied, node.written
+    applied, written = node.config.shown.applied, node.config.written
     return (
-        node.desired is not None
+        node.config.desired is not None
         and applied is not None
         and written is not None
         and not written.is_fallback
         and applied.marker == str(written.marker)
-        and node.desired.content_sha256 == applied.content_sha256
+        and node.config.desired.content_sha256 == applied.content_sha256
         and not not_in_force(node)
     )
 
 
 def proof(node: Node) -> Proof:
     """Return how much is proven of what is in the live file."""
-    if not node.proven or node.written is None or _overridden(node):
+    if not node.config.proven or node.config.written is None or _overridden(node):
         return Proof.NONE
-    in_full = node.written.in_full and not node.server.login_refused
+    in_full = node.config.written.in_full and not node.server.login_refused
     return Proof.FULL if in_full else Proof.UPSTREAM
 
 
@@ -177,12 +177,12 @@ def not_in_force(node: Node) -> str:
     """Return why a new session does not run with what is applied, or may not; '' if it does."""
     if why := _overridden(node):
         return why
-    server, written, applied = node.server, node.written, node.state.applied
+    server, written, applied = node.server, node.config.written, node.config.state.applied
     if server.login_refused:
         return f"new sessions are refused: {server.login_refused}"
     if written is None or applied is None or applied.marker != str(written.marker):
         return ""  # the status already shows it as not applied
-    if written.in_full or written.rest == node.sessions_rest:
+    if written.in_full or written.rest == node.config.sessions_rest:
         return ""  # a session has run with the same rest, and the worker vouches for the servers
     because = f": {server.probe_error}" if server.probe_error else ""
     return f"proven for the servers only, no new session has answered yet{because}"
@@ -190,9 +190,9 @@ def not_in_force(node: Node) -> str:
 
 def _overridden(node: Node) -> str:
     """Return what keeps the servers of the live file out of force."""
-    if node.verdict is not None and node.verdict.lost:
-        return "; ".join(f"{one.name}: {one.reason}" for one in node.verdict.shadowed)
+    if node.config.verdict is not None and node.config.verdict.lost:
+        return "; ".join(f"{one.name}: {one.reason}" for one in node.config.verdict.shadowed)
     ack = node.acks.latest
-    if node.proven and ack is not None and not ack.map_matches:
+    if node.config.proven and ack is not None and not ack.map_matches:
         return f"{CONNSTRING}: the server has acknowledged another list than that of the file"
     return ""

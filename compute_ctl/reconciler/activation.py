@@ -17,7 +17,6 @@ from compute_ctl.decisions.proof import Proof, Verdict
 from compute_ctl.document.body import changed_names, split_body
 from compute_ctl.errors import StoreError
 from compute_ctl.node import Node
-from compute_ctl.node.config_state import ConfigState
 from compute_ctl.reconciler.budget import bounded
 from compute_ctl.reconciler.generations import GenerationStore
 from compute_ctl.reconciler.verifier import Verifier
@@ -64,13 +63,11 @@ class Activation:
         *,
         node: Node,
         store: GenerationStore,
-        config: ConfigState,
         verifier: Verifier,
         deadlines: Deadlines,
     ) -> None:
         self._node = node
         self._store = store
-        self._config = config
         self._verifier = verifier
         self._deadlines = deadlines
         self.previous: Written | None = None
@@ -94,7 +91,7 @@ class Activation:
     async def fall_back(self, refusal: Refusal) -> ApplyResult:
         """Bring what replaces a refused document into force; return how the document ended."""
         update, reason, broken = refusal.update, refusal.reason, refusal.broken
-        written = self._node.written
+        written = self._node.config.written
         if update is not None and (written is None or written.body != update.body):
             with bounded(self._deadlines.fallback):
                 failure = await self._activate_fallback(update)
@@ -115,7 +112,7 @@ class Activation:
             return f"the fallback could not be written: {error}"
         if result.refused:
             return f"the fallback too: {reasons(result.refused, places=False)}"
-        await self._store.save(self._node.state)
+        await self._store.save(self._node.config.state)
         return ""
 
     async def write(self, update: ConfigUpdate) -> None:
@@ -131,20 +128,20 @@ class Activation:
             update.body,
             document=update.document.json,
             token=update.token,
-            state=self._node.state,
+            state=self._node.config.state,
             hurry=hurry,
         )
         self._verifier.signal()  # what follows is recorded before an acknowledgement is handled
         changed = self._changed(update.body)
         self._document = update.document
-        self._config.record_live(
+        written = self._node.config.describe(
             marker,
             update.body,
             None if update.is_fallback else update.document,
             is_fallback=update.is_fallback,
             changed=changed,
-            may_start=update.may_start,
         )
+        self._node.now_written(written, may_start=update.may_start)
         logger.info("wrote generation %d to %s", marker.generation, self._store.path)
         if hurry:
             await asyncio.sleep(PAGES_FIRST_S)
@@ -153,8 +150,8 @@ class Activation:
 
     def _changed(self, body: str) -> frozenset[str]:
         """Return which settings of *body* differ from those of the last other rest proven."""
-        before, (rest, _) = self._node.written, split_body(body)
-        if self._node.proven:
+        before, (rest, _) = self._node.config.written, split_body(body)
+        if self._node.config.proven:
             self.previous = before
         if before is not None and before.rest == rest:
             return before.changed

@@ -13,10 +13,10 @@ from compute_common.system.blocking_worker import beside_loop
 from compute_ctl.decisions.apply_plan import Action, ApplyResult, classify, reasons
 from compute_ctl.decisions.model import Outcome
 from compute_ctl.decisions.proof import Complaint, Proof, Verdict
+from compute_ctl.document.continuity import check_identity, check_omissions, older_safekeepers
 from compute_ctl.document.render import RenderContext, Rendered, render
 from compute_ctl.errors import StoreError
 from compute_ctl.node import Node
-from compute_ctl.node.config_state import ConfigState
 from compute_ctl.ports import Clock
 from compute_ctl.reconciler.activation import Activation, ConfigUpdate, Refusal
 from compute_ctl.reconciler.fallback import Fallback
@@ -33,7 +33,6 @@ class Applier:
         *,
         node: Node,
         store: GenerationStore,
-        config: ConfigState,
         activation: Activation,
         fallback: Fallback,
         rollback: Rollback,
@@ -43,7 +42,6 @@ class Applier:
     ) -> None:
         self._node = node
         self._store = store
-        self._config = config
         self._activation = activation
         self._fallback = fallback
         self._rollback = rollback
@@ -64,7 +62,7 @@ class Applier:
 
     async def _apply(self, document: Document, source: str, *, force: bool) -> ApplyResult:
         try:
-            self._config.check_identity(document)
+            check_identity(document.spec, self._node.config.live)
         except SpecError as error:
             return ApplyResult(outcome=Outcome.REJECTED, reason=str(error), invalid=True)
         try:
@@ -73,7 +71,9 @@ class Applier:
             )
         except SpecError as error:
             return await self._apply_upstream_only(document, error)
-        baseline = self._config.baseline(document, source)
+        baseline = self._node.config.baseline(
+            document, source, worker_complains=self._node.requests.worker_complains
+        )
         action = classify(document, rendered.body, baseline, now=self._clock.wall(), force=force)
         refused = self._check_continuity(action, document, rendered, force=force)
         if refused is not None:
@@ -90,9 +90,9 @@ class Applier:
         except StoreError as error:
             result = ApplyResult(outcome=Outcome.WRITE_FAILED, reason=str(error))
         else:
-            self._config.remember_pull(document, source)  # what was not written is still news
+            self._node.config.remember_pull(document, source)  # what was not written is still news
         finally:
-            await self._store.save(self._node.state)
+            await self._store.save(self._node.config.state)
         return result
 
     def _check_continuity(
@@ -100,17 +100,17 @@ class Applier:
     ) -> ApplyResult | None:
         """Return the refusal of a document that goes back, or takes away by omission."""
         if action is Action.STALE:
-            reason = f"version {document.version} is older than {self._node.state.floor}"
+            reason = f"version {document.version} is older than {self._node.config.state.floor}"
             return ApplyResult(outcome=Outcome.STALE, reason=reason)
         if action is Action.KEEP:  # it is not accepted anyway
             return None
-        older = self._config.older_safekeepers(rendered.servers)
+        older = older_safekeepers(rendered.servers, self._node.config.live)
         if older is not None:
             return ApplyResult(outcome=Outcome.STALE, reason=older)
         if force:
             return None
         try:
-            self._config.check_omissions(document, rendered.servers)
+            check_omissions(document, rendered.servers, self._node.config.live)
         except SpecError as error:
             return ApplyResult(outcome=Outcome.REJECTED, reason=str(error), invalid=True)
         return None
@@ -122,15 +122,15 @@ class Applier:
             if action is not Action.KEEP:
                 self._accept(document, rendered, source)
             included = await self._store.include()
-            if self._node.proven and not included:
+            if self._node.config.proven and not included:
                 return ApplyResult(outcome=Outcome.UNCHANGED)
             return await self.verify_again()
         if action is Action.ADOPT:
             self._accept(document, rendered, source)
-            self._node.proved(self._node.verdict or Verdict(proof=Proof.UPSTREAM))
+            self._node.proved(self._node.config.verdict or Verdict(proof=Proof.UPSTREAM))
             return ApplyResult(outcome=Outcome.APPLIED)
         complaints = await self._precheck.complaints(rendered)
-        self._config.desire(document, source)
+        self._node.config.desire(document, source)
         if complaints:
             return await self._refuse(document, rendered, complaints)
         result = await self._activation.activate(
@@ -152,42 +152,44 @@ class Applier:
 
     def _accept(self, document: Document, rendered: Rendered, source: str) -> None:
         """Make *document*, which renders to what is in the file already, the one applied."""
-        written = self._node.written
+        written = self._node.config.written
         if written is None:
             return
         same = written.content_sha256 == document.content_sha256
-        if same and self._config.is_desired(document):
+        if same and self._node.config.is_desired(document):
             return
-        self._config.desire(document, source, generation=written.marker.generation)
+        self._node.config.desire(document, source, generation=written.marker.generation)
         if same:
-            self._node.now_has_version(document.version)
+            self._node.config.now_has_version(document.version)
         else:
-            self._config.record_live(
-                written.marker, written.body, document, changed=written.changed
+            self._node.now_written(
+                self._node.config.describe(
+                    written.marker, written.body, document, changed=written.changed
+                )
             )
         self._store.adopt(
             written.body,
             written.marker,
             document=document.json,
             token=rendered.storage_token,
-            state=self._node.state,
+            state=self._node.config.state,
         )
 
     async def verify_again(self) -> ApplyResult:
         """Signal Postgres once more, and see whether it proves what is in the file."""
         result = await self._refused_late(await self._activation.verify_again())
-        await self._store.save(self._node.state)
+        await self._store.save(self._node.config.state)
         return result
 
     async def conclude(self, verdict: Verdict) -> ApplyResult:
         """Record *verdict* about what is in the file."""
         result = await self._refused_late(self._activation.conclude(verdict))
-        await self._store.save(self._node.state)
+        await self._store.save(self._node.config.state)
         return result
 
     async def _refused_late(self, result: ApplyResult) -> ApplyResult:
         """Refuse what is in the file, if Postgres does so now, as a new document would be."""
-        written = self._node.written
+        written = self._node.config.written
         if not result.refused or written is None or written.is_fallback:
             return result
         document = await self._activation.document(written)
@@ -214,5 +216,5 @@ class Applier:
         if result.refused:
             reason = reasons(result.refused, places=False)
             return await self._activation.fall_back(Refusal(reason=reason, update=plan.otherwise))
-        await self._store.save(self._node.state)
+        await self._store.save(self._node.config.state)
         return result

@@ -49,7 +49,7 @@ class Attempts:
             duration_ms=(now - begun[0]) * 1000,
             outcome=result.outcome,
             reason=result.reason,
-            generation=node.written.marker.generation if node.written else None,
+            generation=node.config.written.marker.generation if node.config.written else None,
         )
         if self._catalog is not None:
             self._catalog.wake()

@@ -61,7 +61,7 @@ class DriftChecker:
 
     @property
     def _written(self) -> Marker | None:
-        return self._node.written.marker if self._node.written is not None else None
+        return self._node.config.written.marker if self._node.config.written is not None else None
 
     @property
     def next_at(self) -> float:
@@ -125,14 +125,14 @@ class DriftChecker:
 
     async def _check_all(self) -> ApplyResult | None:
         """Check the files, and then what the server runs; return how a repair ended."""
-        written = self._node.written
+        written = self._node.config.written
         live = await self._store.live()
         if written is not None and (
             live is None or live.marker != written.marker or not live.intact
         ):
             logger.warning('"%s" is not as it was left, writing it again', self._store.path)
             self._node.start.end()  # a server may have been started with what was there
-            floor = self._node.state.floor
+            floor = self._node.config.state.floor
             await self._store.reinstate(
                 LiveFile(marker=written.marker, body=written.body, floor=floor)
             )
@@ -143,11 +143,11 @@ class DriftChecker:
 
     async def _handle(self, verdict: Verdict | None) -> ApplyResult | None:
         """Record what a check has found; return how a repair ended, if there was one."""
-        if verdict is None or (verdict.blind and not verdict.bad and self._node.proven):
+        if verdict is None or (verdict.blind and not verdict.bad and self._node.config.proven):
             return None  # silence is not evidence
         if verdict.rejected:
             return await self._applier.conclude(verdict)
-        before = self._node.verdict
+        before = self._node.config.verdict
         for complaint in verdict.shadowed:
             if before is None or complaint not in before.shadowed:
                 logger.warning("drift: %s", reasons((complaint,)))
@@ -158,5 +158,5 @@ class DriftChecker:
             self._node.looked(verdict)
             return None
         self._node.proved(verdict)
-        await self._store.save(self._node.state)
+        await self._store.save(self._node.config.state)
         return None

@@ -16,10 +16,10 @@ from compute_ctl.decisions.apply_plan import GoodBody, fallback_body, reasons
 from compute_ctl.decisions.persistent_state import Quarantined
 from compute_ctl.decisions.proof import Complaint
 from compute_ctl.document.body import Body, split_body
+from compute_ctl.document.continuity import check_omissions, older_safekeepers
 from compute_ctl.document.render import RenderContext, Rendered, render_upstream
 from compute_ctl.document.spec_sources import UPSTREAM_SETTINGS
 from compute_ctl.node import Node
-from compute_ctl.node.config_state import ConfigState
 from compute_ctl.reconciler.activation import Activation, ConfigUpdate, Refusal
 from compute_ctl.reconciler.generations import GenerationStore
 
@@ -37,13 +37,11 @@ class Fallback:
         *,
         node: Node,
         store: GenerationStore,
-        config: ConfigState,
         activation: Activation,
         context: RenderContext,
     ) -> None:
         self._node = node
         self._store = store
-        self._config = config
         self._activation = activation
         self._context = context
 
@@ -53,7 +51,7 @@ class Fallback:
         """Quarantine *document*; it is replaced with a good generation."""
         reason = reasons(bad, places=False)
         logger.error("configuration refused: %s", reason)
-        self._config.quarantine(
+        self._node.config.quarantine(
             document,
             reason,
             servers_too=any(complaint.name in UPSTREAM_SETTINGS for complaint in bad),
@@ -75,7 +73,7 @@ class Fallback:
         """
         since = entry.at.strftime("%Y-%m-%d %H:%M:%S %Z")
         reason = f"quarantined since {since}: {entry.reason}; {WAY_OUT}"
-        written, good = self._node.written, await self._good()
+        written, good = self._node.config.written, await self._good()
         if (
             written is None
             or good is None
@@ -95,18 +93,18 @@ class Fallback:
         refusal = Refusal(reason=str(error), invalid=True)
         good = await self._good()
         suffers = self._node.requests.worker_complains
-        if good is None or not suffers or is_older(document.version, self._node.state.floor):
+        if good is None or not suffers or is_older(document.version, self._node.config.state.floor):
             return refusal
         try:
             upstream, token = render_upstream(document, self._context)
             servers = Body.read(good.rest + upstream).servers
-            self._config.check_omissions(document, servers)
+            check_omissions(document, servers, self._node.config.live)
         except SpecError:
             return refusal
-        if self._config.older_safekeepers(servers) is not None:
+        if older_safekeepers(servers, self._node.config.live) is not None:
             return refusal
-        self._config.desire(document, "refused")
-        self._config.quarantine(document, str(error))
+        self._node.config.desire(document, "refused")
+        self._node.config.quarantine(document, str(error))
         update = _fallback(good.rest + upstream, document, token)
         return Refusal(reason=str(error), update=update, invalid=True)
 
@@ -118,13 +116,13 @@ class Fallback:
         A server need not have come up with it: where nothing but reloads has happened for months,
         the last one that a server came up with is months old.
         """
-        fact = self._node.state.fallback
+        fact = self._node.config.state.fallback
         kept = await self._store.kept(fact.generation) if fact else None
         if kept is not None:
             rest, upstream = split_body(kept[1].body)
             return GoodBody(rest=rest, upstream=upstream)
         # Its files are gone, or none was proven in full: take what ran last.
-        written = self._node.written if self._node.proven else None
+        written = self._node.config.written if self._node.config.proven else None
         for ran in (written, self._activation.previous):
             if ran is not None and ran.rest != instead_of:
                 return GoodBody(rest=ran.rest, upstream=ran.upstream)

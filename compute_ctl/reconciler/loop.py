@@ -244,7 +244,7 @@ class Reconciler:
 
     async def _unchanged(self) -> ApplyResult:
         """Nothing new is to be written; verify what is written, if that is yet to be done."""
-        if self._node.written is None or self._node.proven:
+        if self._node.config.written is None or self._node.config.proven:
             return ApplyResult(outcome=Outcome.UNCHANGED)
         return await self._applier.verify_again()
 

@@ -60,7 +60,7 @@ class Precheck:
             found = await beside_loop(
                 lambda: self._warnings(document), size=len(document.json), name="warnings"
             )
-        for warning in self._node.warn_of_document(found):
+        for warning in self._node.config.warn_of_document(found):
             logger.warning("the document: %s", warning)
 
     def _warnings(self, document: Document) -> tuple[str, ...]:
@@ -72,7 +72,10 @@ class Precheck:
 
     def has_rest(self, rendered: Rendered) -> bool:
         """Whether all of *rendered* but the servers is in the file already."""
-        return self._node.written is not None and self._node.written.rest == rendered.rest
+        return (
+            self._node.config.written is not None
+            and self._node.config.written.rest == rendered.rest
+        )
 
     async def complaints(self, rendered: Rendered) -> tuple[Complaint, ...]:
         """Return what is wrong, unless only the upstream has changed: that is urgent."""
@@ -86,7 +89,7 @@ class Precheck:
 
     async def _accepted(self, rendered: Rendered) -> bool:
         """Whether the running server takes all in which *rendered* differs from what it runs."""
-        written = self._node.written
+        written = self._node.config.written
         if (
             self._trial is None
             or written is None

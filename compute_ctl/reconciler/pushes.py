@@ -41,13 +41,13 @@ class Pushes:
                 push.fail(_failed(reason))
             else:
                 push.supersede()
-        elif self._node.proven and not self._node.not_in_force:
+        elif self._node.config.proven and not self._node.not_in_force:
             self._unproven = None
             self._succeed(push)
 
     def _is_written(self, push: Push) -> bool:
         """Whether what is in the live file was written for *push*."""
-        written = self._node.written
+        written = self._node.config.written
         if written is None or written.marker == self._written:
             return True
         document = push.document
@@ -56,10 +56,8 @@ class Pushes:
     def _refused(self, push: Push) -> str:
         """Return why the document of *push* was refused, '' if it was not."""
         content = push.document.content_sha256 if push.document is not None else ""
-        for entry in self._node.state.quarantine:
-            if entry.content_sha256 == content:
-                return entry.reason
-        return ""
+        entry = self._node.config.state.quarantine_entry(content)
+        return entry.reason if entry else ""
 
     def want_catalog(
         self, document: Document | None, result: ApplyResult, *, force: bool = False
@@ -104,7 +102,7 @@ class Pushes:
             if self._unproven is not None:
                 self._unproven.supersede()
             self._unproven = push  # proven later, or its caller's patience ends
-            self._written = self._node.written.marker if self._node.written else None
+            self._written = self._node.config.written.marker if self._node.config.written else None
         elif result.outcome is Outcome.STALE:
             push.fail(RequestError(409, result.reason))
         elif result.invalid:
@@ -114,7 +112,7 @@ class Pushes:
 
     def _succeed(self, push: Push) -> None:
         """Tell the caller that it is in force, unless a crash would forget it."""
-        if reason := self._node.not_kept:
+        if reason := self._node.config.not_kept:
             error = f"the configuration is in force, but could not be kept: {reason}"
             push.fail(
                 RequestError(500, error, hint="Free space, or mend the disk, and push again.")

@@ -15,7 +15,7 @@ from compute_ctl.document.generation import LiveFile, Marker, sha256_hex
 from compute_ctl.document.render import RenderContext, render
 from compute_ctl.errors import StoreError
 from compute_ctl.node import Node
-from compute_ctl.node.config_state import DISK, ConfigState
+from compute_ctl.node.config_state import DISK
 from compute_ctl.reconciler.generations import GenerationStore
 from compute_ctl.reconciler.verifier import Verifier
 
@@ -30,13 +30,11 @@ class Recovery:
         *,
         node: Node,
         store: GenerationStore,
-        config: ConfigState,
         verifier: Verifier,
         context: RenderContext,
     ) -> None:
         self._node = node
         self._store = store
-        self._config = config
         self._verifier = verifier
         self._context = context
 
@@ -47,7 +45,7 @@ class Recovery:
             StoreError: the live file cannot be read.
         """
         state = await self._store.load()
-        self._config.restore(state, None)
+        self._node.config.restore(state, None)
         attempts = await self._store.last_attempt()
         live = await self._store.live()
         start = decide_start(live=live, state=state)
@@ -56,14 +54,14 @@ class Recovery:
             if live is not None:
                 logger.warning('"%s" is not as it was left, writing it again', self._store.path)
                 await self._store.reinstate(live)
-        self._config.restore(state, live)
+        self._node.config.restore(state, live)
         sessions_rest = None
         if live is not None and live.marker is not None and live.intact:
             await self._adopt_live(live.marker, live.body)
             sessions_rest = await self._rest_of_sessions()
         elif live is not None and (live.marker or UPSTREAM_BEGIN in live.body):
             # Ours, and edited by hand: it still says what the compute has.
-            self._config.read_identity(live.body)
+            self._node.config.read_identity(live.body)
         if start in (StartAction.VERIFY, StartAction.REWRITE):
             self._verifier.signal()  # an earlier daemon may have died before that
         self._node.restore(attempts=attempts, sessions_rest=sessions_rest)
@@ -87,14 +85,16 @@ class Recovery:
         document = self._as_accepted(marker, kept[0] if kept else None)
         is_fallback = document is not None and self._is_fallback(document, body)
         if document is not None:
-            self._config.desire(document, DISK)
+            self._node.config.desire(document, DISK)
         changed = await self._changed_since_proven(body)
-        self._config.record_live(
-            marker,
-            body,
-            None if is_fallback else document,
-            is_fallback=is_fallback,
-            changed=changed,
+        self._node.now_written(
+            self._node.config.describe(
+                marker,
+                body,
+                None if is_fallback else document,
+                is_fallback=is_fallback,
+                changed=changed,
+            )
         )
 
     def _as_accepted(self, marker: Marker, document: Document | None) -> Document | None:
@@ -102,7 +102,7 @@ class Recovery:
 
         A full disk takes a state, but no copy: then the copy is of an earlier version.
         """
-        applied = self._node.state.applied
+        applied = self._node.config.state.applied
         if document is None or applied is None or applied.marker != str(marker):
             return document
         same = document.content_sha256 == applied.content_sha256
@@ -119,12 +119,12 @@ class Recovery:
             rendered = render(document, self._context)
         except SpecError:
             return True
-        return rendered.body != body or is_older(document.version, self._node.state.floor)
+        return rendered.body != body or is_older(document.version, self._node.config.state.floor)
 
     async def _changed_since_proven(self, body: str) -> frozenset[str]:
         """Return which settings of *body* differ from those of the last other rest proven."""
         rest, _ = split_body(body)
-        for fact in reversed(self._node.state.without_rest(sha256_hex(rest)).proven_rests):
+        for fact in reversed(self._node.config.state.without_rest(sha256_hex(rest)).proven_rests):
             kept = await self._store.kept(fact.generation)
             if kept is not None:
                 return changed_names(split_body(kept[1].body)[0], rest)
@@ -132,7 +132,7 @@ class Recovery:
 
     async def _rest_of_sessions(self) -> str | None:
         """Return the rest that a new session has run with last, if an earlier daemon saw it."""
-        state = self._node.state
+        state = self._node.config.state
         for fact in (state.applied, *reversed(state.proven_rests), state.last_known_good):
             kept = await self._store.kept(fact.generation) if fact and fact.in_full else None
             if kept is not None:
@@ -150,11 +150,11 @@ class Recovery:
         found = node.start.came_up(self._as_left(live), changed_at)
         if found is not None:
             node.came_up(found)
-            await self._store.save(node.state)
+            await self._store.save(node.config.state)
 
     def _as_left(self, live: LiveFile | None) -> Written | None:
         """Return what was written, if *live* is that and intact."""
-        written = self._node.written
+        written = self._node.config.written
         if live is None or written is None or not live.intact or live.marker != written.marker:
             return None
         return written

@@ -11,7 +11,6 @@ from compute_ctl.decisions.model import Written
 from compute_ctl.decisions.persistent_state import GenerationRef
 from compute_ctl.document.render import RenderContext, Rendered, render, render_upstream
 from compute_ctl.node import Node
-from compute_ctl.node.config_state import ConfigState
 from compute_ctl.reconciler.activation import ConfigUpdate, Refusal
 from compute_ctl.reconciler.generations import GenerationStore
 
@@ -35,12 +34,10 @@ class Rollback:
         *,
         node: Node,
         store: GenerationStore,
-        config: ConfigState,
         context: RenderContext,
     ) -> None:
         self._node = node
         self._store = store
-        self._config = config
         self._context = context
 
     async def choose(self, *, old_upstream: bool) -> RollbackPlan | Refusal:
@@ -51,7 +48,7 @@ class Rollback:
         Raises:
             SpecError: its servers cannot be rendered.
         """
-        before, applied = self._node.written, self._node.state.applied
+        before, applied = self._node.config.written, self._node.config.state.applied
         current = await self._store.kept(applied.generation) if applied else None
         if before is None or applied is None or current is None or current[0] is None:
             return _nowhere("nothing is applied, or its document is not kept")
@@ -66,7 +63,7 @@ class Rollback:
         (document, rendered), newest = earlier, current[0]
         body = rendered.rest + (rendered.upstream if old_upstream else before.upstream)
         _, token = render_upstream(document if old_upstream else newest, self._context)
-        self._config.go_back(document, instead_of=newest)
+        self._node.config.go_back(document, instead_of=newest)
         return RollbackPlan(
             update=ConfigUpdate(
                 body=body, document=document, token=token, is_fallback=body != rendered.body
@@ -86,7 +83,7 @@ class Rollback:
         self, applied: GenerationRef, before: Written, *, old_upstream: bool
     ) -> tuple[Document, Rendered] | None:
         """Return the newest generation below *applied* that nobody has refused and that differs."""
-        refused = {entry.content_sha256 for entry in self._node.state.quarantine}
+        refused = {entry.content_sha256 for entry in self._node.config.state.quarantine}
         for number in range(applied.generation - 1, max(applied.generation - LOOK_BACK, 0), -1):
             kept = await self._store.kept(number)
             document = kept[0] if kept else None

@@ -64,7 +64,7 @@ class Schedule:
             held=held,
             failures=self._failures,
             lasting=self._lasting,
-            nothing_in_force=self._node.written is None,
+            nothing_in_force=self._node.config.written is None,
             unheard=self._unheard,
             retry_after_until=self._retry_after_until,
         ).due()
@@ -83,14 +83,14 @@ class Schedule:
     @property
     def _half_proven(self) -> bool:
         """Whether Postgres has acknowledged, but SQL could not tell whether all is well."""
-        node, verdict = self._node, self._node.verdict
+        node, verdict = self._node, self._node.config.verdict
         doubt = verdict is None or verdict.proof is not Proof.FULL or node.server.login_refused
-        return node.proven and bool(doubt)
+        return node.config.proven and bool(doubt)
 
     @property
     def _unheard(self) -> bool:
         """Whether neither the source nor a push has told anything since the daemon began."""
-        desired = self._node.desired
+        desired = self._node.config.desired
         return not self._answered and (desired is None or desired.source == DISK)
 
     def wanted(self, now: float) -> bool:

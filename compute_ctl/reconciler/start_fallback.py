@@ -22,7 +22,6 @@ from compute_ctl.document.generation import Marker
 from compute_ctl.document.render import RenderContext, render, render_upstream
 from compute_ctl.errors import StoreError
 from compute_ctl.node import Node
-from compute_ctl.node.config_state import ConfigState
 from compute_ctl.reconciler.activation import Activation, ConfigUpdate
 from compute_ctl.reconciler.generations import GenerationStore
 
@@ -50,13 +49,11 @@ class StartFallback:
         *,
         node: Node,
         store: GenerationStore,
-        config: ConfigState,
         activation: Activation,
         context: RenderContext,
     ) -> None:
         self._node = node
         self._store = store
-        self._config = config
         self._activation = activation
         self._context = context
         self._walk: _Walk | None = None
@@ -64,7 +61,7 @@ class StartFallback:
     async def handle(self, failure: StartFailure) -> None:
         """Write something that Postgres may start with, unless that has happened since."""
         node = self._node
-        if node.written is not None and node.written.marker != failure.marker:
+        if node.config.written is not None and node.config.written.marker != failure.marker:
             return
         node.show_error(failure.reason)
         try:
@@ -83,7 +80,7 @@ class StartFallback:
         Raises:
             StoreError: it cannot be written.
         """
-        written = self._node.written
+        written = self._node.config.written
         if written is None:
             return False
         walk = self._walk
@@ -92,7 +89,7 @@ class StartFallback:
             if walk is None:
                 return False
             if walk.left and not written.is_fallback:
-                self._config.quarantine(walk.document, reason)
+                self._node.config.quarantine(walk.document, reason)
                 walk.quarantined = True
         else:
             await self._store.drop(written.marker.generation)
@@ -106,8 +103,8 @@ class StartFallback:
         await self._activation.write(
             ConfigUpdate(body=one.body, document=walk.document, token=walk.token, is_fallback=True)
         )
-        walk.wrote = self._node.written.marker if self._node.written else None
-        await self._store.save(self._node.state)
+        walk.wrote = self._node.config.written.marker if self._node.config.written else None
+        await self._store.save(self._node.config.state)
         return True
 
     async def _begin(self, failed: Written) -> _Walk | None:
@@ -122,7 +119,7 @@ class StartFallback:
             for rest, upstream in [split_body(live.body)]
             for refused in [self._is_refused(document_of, live.body)]
         ]
-        started = self._node.state.started
+        started = self._node.config.state.started
         found = candidates(failed, kept, started=started.generation if started else None)
         # The copies that the way itself makes must not displace those it leads over.
         self._store.held = frozenset(one.generation for one in kept)
@@ -139,8 +136,8 @@ class StartFallback:
 
     def _is_refused(self, document: Document | None, body: str) -> bool:
         """Whether *body* is what a refused *document* asks for, and not what replaced it."""
-        refused = {entry.content_sha256 for entry in self._node.state.quarantine}
-        if document is None or document.content_sha256 not in refused:
+        state = self._node.config.state
+        if document is None or state.quarantine_entry(document.content_sha256) is None:
             return False
         try:
             return render(document, self._context).body == body
@@ -151,7 +148,7 @@ class StartFallback:
         """Put back what the way began with."""
         node = self._node
         self._walk = None
-        if node.written is not None and node.written.body != walk.failed.body:
+        if node.config.written is not None and node.config.written.body != walk.failed.body:
             # Not started again: writing takes a while, in which the supervisor would do so.
             await self._activation.write(
                 ConfigUpdate(
@@ -163,6 +160,6 @@ class StartFallback:
                 )
             )
         if walk.quarantined:
-            self._config.lift(walk.document)
+            self._node.config.lift(walk.document)
         self._store.held = frozenset()
-        await self._store.save(node.state)
+        await self._store.save(node.config.state)

@@ -125,9 +125,9 @@ class Verifier:
 
         None where another generation was written meanwhile.
         """
-        before = self._node.written
+        before = self._node.config.written
         report = await self._look(self._clock.monotonic() + share(self._deadlines.sql_probe))
-        now = self._node.written
+        now = self._node.config.written
         if before is None or now is None or before.marker != now.marker:
             return None
         return self._judge(report)
@@ -145,7 +145,7 @@ class Verifier:
             self._one_look.release()
 
     async def _look_alone(self, end: float) -> SqlReport | None:
-        written = self._node.written
+        written = self._node.config.written
         if written is not None and self._logins.written(str(written.marker)):
             self._lockout = ""
         refused: str | None = None
@@ -175,7 +175,7 @@ class Verifier:
             written is not None
             and error.sqlstate is not None
             and is_evidence(error.sqlstate, troubled=self._node.requests.worker_complains)
-            and self._node.rest_is_new
+            and self._node.config.rest_is_new
             and self._logins.blames(error.sqlstate)
         )
 
@@ -208,7 +208,7 @@ class Verifier:
             logger.warning("could not look at postgres over SQL: %s", reason)
 
     def _judge(self, report: SqlReport | None) -> Verdict:
-        written = self._node.written
+        written = self._node.config.written
         if written is None or (report is None and self._was_refused(written)):
             return Verdict(proof=Proof.NONE, blind=True)
         if report is not None and (
@@ -234,5 +234,5 @@ class Verifier:
 
     def _was_refused(self, written: Written) -> bool:
         """Whether Postgres has refused this content: it acknowledges the servers all the same."""
-        refused = (entry.content_sha256 for entry in self._node.state.quarantine)
-        return bool(written.content_sha256) and written.content_sha256 in refused
+        content = written.content_sha256
+        return bool(content) and self._node.config.state.quarantine_entry(content) is not None

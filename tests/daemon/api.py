@@ -88,7 +88,7 @@ class Served:
     def trust(self, *jwks: dict[str, Any]) -> None:
         """Make *jwks* the keys of the newest document."""
         config = ComputeCtlConfig(jwks=Jwks(keys=jwks))
-        self.node.state = msgspec.structs.replace(self.node.state, ctl_config=config)
+        self.node.config.state = msgspec.structs.replace(self.node.config.state, ctl_config=config)
 
     def wrote(self, generation: int = 1) -> Marker:
         """Make the node await the acknowledgement of a generation."""

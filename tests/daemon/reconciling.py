@@ -44,7 +44,7 @@ class CatalogFixture:
 
     def desire(self, target: Document) -> None:
         """Make *target* what is desired."""
-        self.node.desired = Desired(
+        self.node.config.desired = Desired(
             content_sha256=target.content_sha256,
             version=None,
             at=self.node.start_time,
@@ -62,7 +62,7 @@ class CatalogFixture:
                 content_sha256=target.content_sha256,
             )
         )
-        self.node.state = msgspec.structs.replace(self.node.state, applied=None)
+        self.node.config.state = msgspec.structs.replace(self.node.config.state, applied=None)
         self.node.proved(Verdict(proof=Proof.FULL))
         self.reconciler.wake()
 
@@ -87,7 +87,7 @@ async def staged(
     saved: list[PersistentState] = []
 
     async def save() -> None:
-        saved.append(node.state)
+        saved.append(node.config.state)
 
     size_limit = SizeLimitOverride(Path(server.data), reload=postgres.reload)
     runner = CatalogRunner(

@@ -52,7 +52,7 @@ async def test_once_for_what_is_wanted(server: Postgres) -> None:
     async with staged(server) as fixture:
         target = document("once", pageserver_connstring="postgresql://a")
         assert CatalogOutcome.DONE == (await fixture.apply(target)).outcome
-        assert fixture.saved[-1].catalog_sha256 == fixture.node.state.catalog_sha256 != ""
+        assert fixture.saved[-1].catalog_sha256 == fixture.node.config.state.catalog_sha256 != ""
         server.query("DROP ROLE once")
         moved = document("once", pageserver_connstring="postgresql://b")
         assert CatalogOutcome.UNCHANGED == (await fixture.apply(moved)).outcome
@@ -87,11 +87,11 @@ async def test_failure_is_told_and_tried_again(server: Postgres) -> None:
         assert (CatalogOutcome.FAILED, True) == (result.outcome, "missing" in result.reason)
         assert (result.reason, "") == (
             fixture.node.server.catalog_error,
-            fixture.node.state.catalog_sha256,
+            fixture.node.config.state.catalog_sha256,
         )
         server.query("CREATE ROLE missing")
         await asyncio.to_thread(
-            wait_until, "the work to be done", lambda: fixture.node.state.catalog_sha256
+            wait_until, "the work to be done", lambda: fixture.node.config.state.catalog_sha256
         )
         assert server.value("SELECT count(*) FROM pg_database WHERE datname = 'awaited'") == 1
 

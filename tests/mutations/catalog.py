@@ -212,7 +212,7 @@ MUTATIONS: Final = (
     Mutation(
         name="in sync without a session",
         file="compute_ctl/node/snapshot.py",
-        old="    if written.in_full or written.rest == node.sessions_rest:\n",
+        old="    if written.in_full or written.rest == node.config.sessions_rest:\n",
         new="    if written.in_full or written.proven:\n",
         tests=("tests/unit/node/test_in_force.py",),
     ),
@@ -226,8 +226,8 @@ MUTATIONS: Final = (
     Mutation(
         name="nobody looks after a reload by others",
         file="compute_ctl/node/node.py",
-        old="        elif answer is AckAnswer.TAKEN and self.proven and self.acks.unasked:\n",
-        new="        elif answer is AckAnswer.TAKEN and not self.acks.latest:\n",
+        old=" and self.config.proven and self.acks.unasked:\n",
+        new=" and not self.acks.latest:\n",
         tests=("tests/unit/node/test_in_force.py",),
     ),
     Mutation(
@@ -304,7 +304,7 @@ MUTATIONS: Final = (
     Mutation(
         name="catalog before the heal",
         file="compute_ctl/catalog/reconciler.py",
-        old="            and self._node.proven\n"
+        old="            and self._node.config.proven\n"
         "            and applied is not None\n"
         "            and applied.content_sha256 == job.document.content_sha256\n",
         new="            and (applied is None or applied is not None)\n",

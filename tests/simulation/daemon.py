@@ -169,7 +169,7 @@ class SimDaemon:
             identity=ClusterIdentity(compute_id="c", system_identifier="7", data_dir_inode="1:2"),
             deadlines=world.settings.deadlines,
             nonce=lambda: f"{world.rng.getrandbits(128):032x}",
-            on_kept=self.node.state_kept,
+            on_kept=self.node.config.state_kept,
         )
         parts = build_reconciler(
             node=self.node,

@@ -107,7 +107,7 @@ class Invariants:
             self._suspected = since
             self.allow(A_SUSPICION if since is not None else 0)
         self._check_locked(daemon.node)
-        state = daemon.node.shown
+        state = daemon.node.config.shown
         if state.quarantine is not self._quarantine:
             # What is desired was refused, or was known no more: then what is applied is the floor.
             self._quarantine = state.quarantine
@@ -136,7 +136,7 @@ class Invariants:
         if not self._world.postgres.locked_by_document:
             return
         self.checked += 1
-        written = node.written
+        written = node.config.written
         runs = written is not None and str(written.marker) == self._world.postgres.marker
         if runs and node.snapshot().config.in_sync:
             self._world.fail("in sync, and nobody can log in")
@@ -164,7 +164,7 @@ class Invariants:
     def _raise(self, version: Version | None) -> None:
         """Remember a version, unless the daemon says that it could not keep it."""
         daemon = self._world.daemon
-        if daemon is not None and not daemon.node.not_kept:
+        if daemon is not None and not daemon.node.config.not_kept:
             self.highest = version or self.highest
 
     def _check_proven(self, fact: GenerationRef) -> None:
@@ -279,7 +279,7 @@ class Invariants:
         if daemon is None:
             return "there is no daemon"
         node, wanted = daemon.node, _content(document)
-        applied, good = node.shown.applied, node.shown.fallback
+        applied, good = node.config.shown.applied, node.config.shown.fallback
         live = LiveFile.parse(world.disk.files.get(CONF) or "")
         not_good = good is None or good.content_sha256 != wanted
         missing = {
@@ -288,7 +288,7 @@ class Invariants:
             "proven in full is another": not_good
             and not self._waits(world.disk.files.get(CONF, "")),
             f"error: {node.error}": node.error is not None,
-            "drift": node.verdict is not None and bool(node.verdict.shadowed),
+            "drift": node.config.verdict is not None and bool(node.config.verdict.shadowed),
             "not in sync": not node.snapshot().config.in_sync,
         }
         return self._at_rest() or ", ".join(what for what, is_so in missing.items() if is_so)
@@ -297,7 +297,7 @@ class Invariants:
     def can_fall_back(self) -> bool:
         """Whether there is something to go back to."""
         daemon = self._world.daemon
-        good = daemon.node.state.fallback if daemon is not None else None
+        good = daemon.node.config.state.fallback if daemon is not None else None
         if good is None or not self._world.postgres.ready:
             return False
         kept = self._world.disk.files.get(f"{GENERATIONS}{good.generation}.conf", "")

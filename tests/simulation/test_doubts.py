@@ -104,7 +104,7 @@ async def _proof(*, refused: bool) -> Proof:
     """Return what an acknowledgement proves of a generation while SQL is mute."""
     node = Node(clock=FakeClock(), postgres=MutePostgres())
     entry = Quarantined(content_sha256="content", reason="bad", at=NOW)
-    node.state = PersistentState(quarantine=(entry,) if refused else ())
+    node.config.state = PersistentState(quarantine=(entry,) if refused else ())
     marker = Marker.of(generation=1, nonce="0" * 32, body=BODY)
     node.now_written(
         Written(marker=marker, rest=BODY, upstream="", at=NOW, content_sha256="content")

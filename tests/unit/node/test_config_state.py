@@ -7,11 +7,9 @@ import msgspec
 
 from compute_common.document.spec import Document, decode_document
 from compute_ctl.decisions.persistent_state import GenerationRef
-from compute_ctl.node import Node
 from compute_ctl.node.config_state import ConfigState
 from devstack.document import attached
 from tests.support.clock import FakeClock
-from tests.support.fakes import AbsentPostgres
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -28,53 +26,46 @@ def document(version: int, **settings: str) -> Document:
     return decode_document(json.dumps(raw).encode())
 
 
-def config_state() -> tuple[Node, ConfigState]:
-    """Return a node that knows nothing yet, and its `ConfigState`."""
-    clock = FakeClock()
-    node = Node(clock=clock, postgres=AbsentPostgres())
-    return node, ConfigState(node=node, clock=clock)
-
-
-def floor(node: Node) -> str:
+def floor(config: ConfigState) -> str:
     """Return the version below which nothing is taken."""
-    return str(node.state.floor)
+    return str(config.state.floor)
 
 
 def test_a_refusal_takes_the_floor_back_by_one_document() -> None:
     """What was accepted before the refused document still counts, though it was never proven."""
-    node, config = config_state()
+    config = ConfigState(FakeClock())
     config.desire(document(1, work_mem="1MB"), "file")
     config.desire(document(5, work_mem="5MB"), "file")
     refused = document(6, work_mem="banana")
     config.desire(refused, "file")
-    assert floor(node) == str(document(6).version)
+    assert str(document(6).version) == floor(config)
 
     config.quarantine(refused, "not a number")
 
-    assert floor(node) == str(document(5).version)
+    assert str(document(5).version) == floor(config)
 
 
 def test_a_refused_content_may_have_come_in_two_versions() -> None:
     """The floor goes back to what it was before the content came first."""
-    node, config = config_state()
+    config = ConfigState(FakeClock())
     config.desire(document(1, work_mem="1MB"), "file")
     for version in (6, 7):
         config.desire(document(version, work_mem="banana"), "file")
 
     config.quarantine(document(7, work_mem="banana"), "not a number")
 
-    assert floor(node) == str(document(1).version)
+    assert str(document(1).version) == floor(config)
 
 
 def test_a_refusal_after_the_servers_are_in_force_takes_the_floor_nowhere() -> None:
     """A refused document that is applied brought newer servers: the one before would undo it."""
-    node, config = config_state()
+    config = ConfigState(FakeClock())
     config.desire(document(6, work_mem="6MB"), "file")
     refused = document(7, ssl="on")
     config.desire(refused, "file")
     fact = GenerationRef(generation=2, marker="", content_sha256="", at=AT, version=refused.version)
-    node.state = msgspec.structs.replace(node.state, applied=fact)
+    config.state = msgspec.structs.replace(config.state, applied=fact)
 
     config.quarantine(refused, "SSL configuration was not reloaded")
 
-    assert floor(node) == str(refused.version)
+    assert str(refused.version) == floor(config)

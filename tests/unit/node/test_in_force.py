@@ -17,7 +17,7 @@ FULL, UPSTREAM = Verdict(proof=Proof.FULL), Verdict(proof=Proof.UPSTREAM, blind=
 def write(node: Node, number: int, rest: str) -> None:
     """Have generation *number* written, with *rest*."""
     marker = Marker.of(generation=number, nonce="0" * 32, body=f"{rest}{number}")
-    node.desired = Desired(content_sha256=f"{number}", version=None, at=AT, source="file")
+    node.config.desired = Desired(content_sha256=f"{number}", version=None, at=AT, source="file")
     node.now_written(
         Written(
             marker=marker, rest=rest, upstream="", at=AT, content_sha256=f"{number}", map_sha256="m"
@@ -27,8 +27,8 @@ def write(node: Node, number: int, rest: str) -> None:
 
 def acknowledge(node: Node, map_sha256: str = "m") -> None:
     """Have the worker acknowledge what is written."""
-    assert node.written is not None
-    node.acknowledge(AckMessage(marker=str(node.written.marker), map_sha256=map_sha256))
+    assert node.config.written is not None
+    node.acknowledge(AckMessage(marker=str(node.config.written.marker), map_sha256=map_sha256))
 
 
 def shown(node: Node) -> tuple[bool, Proof]:

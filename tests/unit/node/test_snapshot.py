@@ -111,10 +111,10 @@ def test_generations() -> None:
     ref = GenerationRef(generation=7, marker="7.nonce.hash", content_sha256="ab" * 32, at=AT)
     refused = Quarantined(content_sha256="ef" * 32, reason="password=x is bad", at=AT)
     node = make_node()
-    node.desired = Desired(
+    node.config.desired = Desired(
         content_sha256="cd" * 32, version=Version(generation=9), at=AT, source="file", generation=8
     )
-    node.state = PersistentState(
+    node.config.state = PersistentState(
         applied=ref, started=ref, last_known_good=ref, proven_rests=(ref,), quarantine=(refused,)
     )
     fact: dict[str, Any] = {"sha256": "ab" * 32, "version": None, "at": SHOWN_AT}

@@ -11,7 +11,6 @@ from compute_ctl.decisions.persistent_state import ClusterIdentity
 from compute_ctl.decisions.proof import Complaint, Proof, Verdict
 from compute_ctl.document.render import RenderContext
 from compute_ctl.node import Node
-from compute_ctl.node.config_state import ConfigState
 from compute_ctl.reconciler.activation import Activation
 from compute_ctl.reconciler.applier import Applier
 from compute_ctl.reconciler.fallback import Fallback
@@ -81,30 +80,25 @@ class Road:
             identity=ClusterIdentity(compute_id="c", system_identifier="7", data_dir_inode="1:2"),
             deadlines=deadlines,
             nonce=lambda: "0" * 32,
-            on_kept=self.node.state_kept,
+            on_kept=self.node.config.state_kept,
         )
         node, store = self.node, self.store
-        self._config = config = ConfigState(node=node, clock=clock)
         self.verifier = ScriptedVerifier()
         self.activation = activation = Activation(
             node=node,
             store=store,
-            config=config,
             verifier=self.verifier,  # type: ignore[arg-type]  # of it what the road calls
             deadlines=deadlines,
         )
         self.start_fallback = StartFallback(
-            node=node, store=store, config=config, activation=activation, context=context
+            node=node, store=store, activation=activation, context=context
         )
         self.applier = Applier(
             node=node,
             store=store,
-            config=config,
             activation=activation,
-            fallback=Fallback(
-                node=node, store=store, config=config, activation=activation, context=context
-            ),
-            rollback=Rollback(node=node, store=store, config=config, context=context),
+            fallback=Fallback(node=node, store=store, activation=activation, context=context),
+            rollback=Rollback(node=node, store=store, context=context),
             precheck=Precheck(node=node, store=store, context=context),
             clock=clock,
             context=context,
@@ -115,7 +109,6 @@ class Road:
         await Recovery(
             node=self.node,
             store=self.store,
-            config=self._config,
             verifier=self.verifier,  # type: ignore[arg-type]  # of it what the road calls
             context=self._context,
         ).restore()
@@ -145,7 +138,7 @@ async def test_a_document_is_written_signalled_and_proven(tmp_path: Path) -> Non
     """It is applied once Postgres has proven it, and not written again."""
     async with road(tmp_path) as one:
         assert Outcome.APPLIED == await one.apply(1, "1MB")
-        assert ("1MB" in one.live, one.node.proven) == (True, True)
+        assert ("1MB" in one.live, one.node.config.proven) == (True, True)
         signals = one.verifier.signals
 
         assert Outcome.UNCHANGED == await one.apply(1, "1MB")
@@ -159,7 +152,7 @@ async def test_only_what_is_in_the_file_is_in_sync(tmp_path: Path) -> None:
         assert one.node.snapshot().config.in_sync
         one.verifier.verdicts = [Verdict(proof=Proof.NONE)]
         assert Outcome.UNPROVEN == await one.apply(2, "2MB")
-        ConfigState(node=one.node, clock=FakeClock()).desire(document(3, work_mem="1MB"), "file")
+        one.node.config.desire(document(3, work_mem="1MB"), "file")
         assert not one.node.snapshot().config.in_sync
 
 
@@ -169,7 +162,7 @@ async def test_what_is_not_proven_is_not_applied(tmp_path: Path) -> None:
         one.verifier.verdicts = [Verdict(proof=Proof.NONE)]
 
         assert Outcome.UNPROVEN == await one.apply(1, "1MB")
-        assert (False, None) == (one.node.proven, one.node.state.applied)
+        assert (False, None) == (one.node.config.proven, one.node.config.state.applied)
         assert Outcome.APPLIED == await one.apply(1, "1MB")
         assert 2 == one.verifier.signals
 
@@ -190,11 +183,11 @@ async def test_a_refused_document_is_replaced_with_the_last_good_rest(tmp_path: 
         one.verifier.verdicts = [BAD]
 
         assert Outcome.REJECTED == await one.apply(2, "2MB")
-        written = one.node.written
+        written = one.node.config.written
         assert written is not None
         assert (True, True) == (written.is_fallback, written.proven)
         assert "1MB" in one.live
-        assert ["work_mem: too small"] == [it.reason for it in one.node.state.quarantine]
+        assert ["work_mem: too small"] == [it.reason for it in one.node.config.state.quarantine]
         signals = one.verifier.signals
         assert Outcome.REJECTED == await one.apply(2, "2MB")
         assert signals == one.verifier.signals
@@ -246,7 +239,7 @@ async def test_a_rollback_goes_back(tmp_path: Path) -> None:
 
         assert Outcome.APPLIED == result.outcome
         assert "1MB" in one.live
-        assert 1 == len(one.node.state.quarantine)
+        assert 1 == len(one.node.config.state.quarantine)
 
 
 async def test_the_servers_of_a_document_that_cannot_be_rendered(tmp_path: Path) -> None:
@@ -277,12 +270,12 @@ async def test_a_server_that_does_not_start_gets_an_earlier_generation(tmp_path:
     async with road(tmp_path) as one:
         await one.apply(1, "1MB")
         await one.apply(2, "2MB")
-        written = one.node.written
+        written = one.node.config.written
         assert written is not None
 
         await one.start_fallback.handle(StartFailure(reason="no", marker=written.marker))
         assert "1MB" in one.live
-        assert ["no"] == [it.reason for it in one.node.state.quarantine]
+        assert ["no"] == [it.reason for it in one.node.config.state.quarantine]
 
         text = one.live
         await one.start_fallback.handle(StartFailure(reason="no", marker=written.marker))

@@ -91,7 +91,9 @@ def test_first_answer_is_asked_for_until_there_is_one(source: str | None, goes_o
     )
     node.now_written(written)
     if source is not None:
-        node.desired = Desired(content_sha256="", version=None, at=clock.wall(), source=source)
+        node.config.desired = Desired(
+            content_sha256="", version=None, at=clock.wall(), source=source
+        )
     for _ in range(10):
         schedule.fetching(clock.now, Why.OPERATOR)
         schedule.failed(FetchError("dead"))
