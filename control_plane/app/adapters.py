@@ -6,7 +6,10 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from compute_common.errors import SettingsError
+from control_plane.controller.client import ControllerClient
+from control_plane.controller.configure import ConfigurePusher
+from control_plane.controller.probe import PageserverProber
+from control_plane.controller.signing_key import SigningKey
 from control_plane.ports import Prober, Pusher, StorageController
 from control_plane.settings import Settings
 
@@ -29,7 +32,26 @@ class Adapters:
 
 
 def make_adapters(settings: Settings) -> Adapters:
-    """Make those that the settings ask for; nobody is spoken to yet."""
-    if settings.storage_controller is not None:
-        raise SettingsError("--storage-controller cannot be used yet")
-    return Adapters()
+    """Make those that the settings ask for; nobody is spoken to yet.
+
+    Raises:
+        SettingsError: an address, a token or the signing key cannot be used.
+    """
+    key = SigningKey.load_or_create(settings.jwt_key_path)
+    pusher = ConfigurePusher(key)
+    keys = key.jwks["keys"]
+    if settings.storage_controller is None:
+        return Adapters(pusher=pusher, keys=keys, closing=(pusher.close,))
+    controller = ControllerClient(
+        settings.storage_controller,
+        token=settings.storage_controller_token,
+        ca=settings.storage_controller_ca,
+    )
+    prober = PageserverProber()
+    return Adapters(
+        controller=controller,
+        prober=prober,
+        pusher=pusher,
+        keys=keys,
+        closing=(controller.close, prober.close, pusher.close),
+    )
