@@ -47,13 +47,14 @@ class ComputeControlPlane:
         self,
         folder: Path,
         *,
+        port: int | None = None,
         storage_controller: str | None = None,
         tls: tuple[Path, Path] | None = None,
         tokens: bool = True,
         extra: Sequence[str | Path] = (),
     ) -> None:
         self.folder = folder
-        self.port = free_port()
+        self.port = free_port() if port is None else port
         self.log = folder / "compute_control_plane.log"
         self.socket = folder / "admin.sock"
         self.tls = tls
@@ -110,6 +111,10 @@ class ComputeControlPlane:
         self.kill()
         self.start()
 
+    def reload(self) -> None:
+        """Have it read its certificate again."""
+        os.kill(self.pid, signal.SIGHUP)
+
     def pause(self) -> None:
         """Freeze it."""
         os.kill(self.pid, signal.SIGSTOP)
@@ -154,16 +159,24 @@ class ComputeControlPlane:
         """Tell as the storage controller does: `notify-attach` or `notify-safekeepers`."""
         return self.call("PUT", f"/{name}", body, token=self.hook_token)
 
-    def admin(self, method: str, path: str, body: Any = None) -> Answer:
+    def admin(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+    ) -> Answer:
         """One request to the admin socket. Raises OSError."""
         connection = UnixConnection(self.socket, CALL_TIMEOUT)
-        return _exchange(connection, method, path, body, {})
+        return _exchange(connection, method, path, body, headers or {})
 
-    def put(self, compute_id: str, document: Any, **query: str) -> Any:
+    def put(
+        self, compute_id: str, document: Any, *, headers: Mapping[str, str] | None = None
+    ) -> Any:
         """Put a compute's document; what the admin API answers."""
-        asked = "&".join(f"{name}={quote(value, safe='')}" for name, value in query.items())
-        answer = self.admin("PUT", f"/v1/computes/{compute_id}?{asked}", document)
-        assert answer.code in (200, 201), answer.body
+        answer = self.admin("PUT", f"/v1/computes/{compute_id}", document, headers=headers)
+        assert answer.code == 200, answer.body
         return answer.body
 
     def wait(

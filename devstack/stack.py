@@ -1,0 +1,220 @@
+"""A storage of one tenant on real processes: controller, pageservers, control plane, computes."""
+
+import os
+import signal
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from devstack.compute import TENANT, TIMELINE
+from devstack.compute_control_plane import HOOK_TOKEN, ComputeControlPlane
+from devstack.daemon import Daemon
+from devstack.installation import binary, free_port
+from devstack.launch import Pageserver, start_pageserver
+from devstack.postgres import Postgres, Template
+from devstack.storage_controller.client import StorageController, start_storage_controller
+from devstack.wait import wait_until
+
+
+def operator_text(**spec: Any) -> dict[str, Any]:
+    """A document as an operator puts it: without any server."""
+    wanted = {
+        "cluster": {"roles": [], "databases": [], "settings": []},
+        "skip_pg_catalog_updates": True,
+        "tenant_id": TENANT,
+        "timeline_id": TIMELINE,
+        **spec,
+    }
+    return {"spec": wanted, "compute_ctl_config": {"jwks": {"keys": []}}}
+
+
+def setting(name: str, value: str) -> dict[str, str]:
+    """A setting of `cluster.settings`."""
+    return {"name": name, "value": value, "vartype": "string"}
+
+
+class ComputeNode:
+    """A Postgres and its daemon, which asks the control plane."""
+
+    def __init__(self, template: Template, name: str, control_plane: ComputeControlPlane) -> None:
+        self.name = name
+        self.port = free_port()
+        self.postgres = Postgres(template, name=name)
+        self.postgres.configure(
+            {
+                "shared_preload_libraries": "neon_refresh",
+                "neon.tenant_id": TENANT,
+                "neon.timeline_id": TIMELINE,
+                "neon.extension_server_port": self.port,
+            }
+        )
+        self.log = self.postgres.folder / "compute_ctl.log"
+        options = ["--control-plane-ca", str(control_plane.tls[0])] if control_plane.tls else []
+        self.daemon = Daemon(
+            pgdata=self.postgres.data,
+            connstr=self.postgres.conninfo,
+            port=self.port,
+            log=self.log,
+            pgbin=binary("postgres"),
+            compute_id=name,
+            control_plane=control_plane.base_url,
+            token=control_plane.token,
+            extra=options,
+        )
+
+    def wait_in_sync(self) -> None:
+        """Wait until the document desired is in force."""
+        self.daemon.wait_status("to be in sync", lambda found: found["config"]["in_sync"])
+
+    def wait_server(self, url: str) -> None:
+        """Wait until Postgres uses a pageserver."""
+        wait_until(
+            f"{self.name} to use {url}",
+            lambda: self.setting("neon.pageserver_connstring") == url,
+        )
+
+    def pause(self) -> None:
+        """Freeze the daemon; Postgres goes on."""
+        os.kill(self.daemon.pid, signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Thaw the daemon."""
+        os.kill(self.daemon.pid, signal.SIGCONT)
+
+    def setting(self, name: str) -> str:
+        """Value of a setting in a new session."""
+        value: str = self.postgres.value(f"select setting from pg_settings where name = '{name}'")
+        return value
+
+
+class Stack:
+    """All of it; use it as a context manager.
+
+    On entry the controller, one pageserver a node, and the control plane are started, and the
+    tenant is attached. Computes are added by the caller. Everything logs to *folder*.
+    """
+
+    def __init__(
+        self,
+        template: Template,
+        folder: Path,
+        *,
+        nodes: int = 2,
+        attached: Sequence[int] = (1,),
+        heartbeat_interval: float = 0.2,
+        offline_after: float = 30.0,
+        tls: tuple[Path, Path] | None = None,
+        options: Sequence[str | Path] = (),
+    ) -> None:
+        """*attached*: node ids by shard. *options* are flags of the control plane."""
+        self._template = template
+        self._stack = ExitStack()
+        self._nodes = nodes
+        self._attached = attached
+        self._heartbeat_interval = heartbeat_interval
+        self._offline_after = offline_after
+        self._tls = tls
+        self._options = options
+        self.folder = folder
+        self.controller: StorageController
+        self.control_plane: ComputeControlPlane
+        self.pageservers: dict[int, Pageserver] = {}
+        self.computes: dict[str, ComputeNode] = {}
+
+    def __enter__(self) -> Self:
+        try:
+            self._start()
+        except BaseException:
+            self._stack.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+    def _start(self) -> None:
+        port, scheme = free_port(), "http" if self._tls is None else "https"
+        self.controller = self._stack.enter_context(
+            start_storage_controller(
+                state=self.folder / "controller.json",
+                log_dir=self.folder,
+                control_plane_url=f"{scheme}://127.0.0.1:{port}",
+                control_plane_token=HOOK_TOKEN,
+                heartbeat_interval=self._heartbeat_interval,
+                offline_after=self._offline_after,
+            )
+        )
+        for node_id in range(1, self._nodes + 1):
+            self.start_pageserver(node_id)
+        self.controller.wait(
+            "all nodes",
+            lambda: {node["availability"] for node in self.controller.nodes()} == {"Active"},
+        )
+        self.control_plane = self._stack.enter_context(
+            ComputeControlPlane(
+                self.folder,
+                port=port,
+                storage_controller=self.controller.base_url,
+                tls=self._tls,
+                extra=self._options,
+            )
+        )
+        count = len(self._attached)
+        self.controller.admin.create_tenant(
+            TENANT, shard_count=0 if count == 1 else count, attached=list(self._attached)
+        )
+
+    def start_pageserver(self, node_id: int) -> None:
+        """Start a node, or start it again on its old ports."""
+        extra = ["--node-id", str(node_id), "--controller", self.controller.base_url]
+        listen = "127.0.0.1:0"
+        if (old := self.pageservers.get(node_id)) is not None:
+            listen = old.address
+            extra += ["--http", old.http]
+        started = start_pageserver(
+            pgdata=self._template.data,
+            tenant=TENANT,
+            timeline=TIMELINE,
+            log_dir=self.folder,
+            name=f"pageserver-{node_id}",
+            shards="none",
+            listen=listen,
+            extra=extra,
+        )
+        self.pageservers[node_id] = self._stack.enter_context(started)
+
+    def add_compute(self, name: str, *, in_sync: bool = True, **spec: Any) -> ComputeNode:
+        """Put a compute's document, start its Postgres and its daemon."""
+        self.control_plane.put(name, operator_text(**spec))
+        compute = ComputeNode(self._template, name, self.control_plane)
+        self._stack.enter_context(compute.postgres)
+        compute.postgres.start()
+        self._stack.enter_context(compute.daemon)
+        self.computes[name] = compute
+        if in_sync:
+            compute.wait_in_sync()
+        return compute
+
+    def wait_settled(self, seconds: float = 20.0) -> None:
+        """Wait until the tenant is where it should be, and all were told."""
+        self.controller.wait("settled", lambda: self.controller.settled(TENANT), seconds)
+
+    def server(self, node_id: int) -> str:
+        """The URL of a pageserver as documents name it."""
+        return f"postgresql://no_user@{self.pageservers[node_id].address}"
+
+    @property
+    def logs(self) -> dict[str, Path]:
+        """Every log, by name, for a report."""
+        found = {path.stem: path for path in self.folder.glob("*.log")}
+        for name, compute in self.computes.items():
+            found[f"{name} compute_ctl"] = compute.log
+            found[f"{name} postgres"] = compute.postgres.log
+        return found
