@@ -17,6 +17,7 @@ from compute_ctl.settings import Deadlines
 from tests.simulation import rules
 from tests.simulation.disk import CONF, GENERATIONS
 from tests.simulation.documents import url
+from tests.simulation.starts import Starts
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -29,9 +30,6 @@ MAX_FETCHES = 60
 A_SUSPICION = 50
 """In the first seconds of a suspicion; an operator's request and the like may cost one each."""
 GRACE_S = 10.0
-STARTS_WINDOW_S = 10.0
-MAX_STARTS = 60
-"""In a window: each kept generation once or twice, and again for a push or an operator."""
 MAX_ATTEMPT_S = Deadlines().attempt + 2.0
 """Each step has a moment even where the time of the whole is over."""
 KEPT = (rules.CONNSTRING, "neon.tenant_id", "neon.timeline_id")
@@ -61,8 +59,7 @@ class Invariants:
         self._recent: deque[float] = deque()
         self._allowed: deque[float] = deque()
         """When each fetch was allowed that is no part of the steady pace."""
-        self._starts: deque[float] = deque()
-        """Times of the latest attempts to start the server."""
+        self.starts = Starts(world)
         self._suspected: float | None = None
         self._leave_alone_until = 0.0
         self._last_plain = -1.0
@@ -76,6 +73,7 @@ class Invariants:
 
     def new_life(self) -> None:
         """Another process: it remembers only what is on disk."""
+        self.starts.helped()
         self._last_plain = -1.0
         self._leave_alone_until = 0.0
         self._applied = self._good = self._proven = self._started = None
@@ -94,6 +92,7 @@ class Invariants:
     def allow(self, fetches: int) -> None:
         """Allow for something that may cost so many fetches beside the pace."""
         self._allowed.extend([self._world.loop.now] * fetches)
+        self.starts.helped()
 
     # After every step
 
@@ -190,15 +189,10 @@ class Invariants:
         if not rules.startable(self.texts.get(fact.marker, "")):
             self._world.fail(f"no server starts with generation {fact.generation}")
 
-    def server_starts(self) -> None:
+    def server_starts(self, text: str) -> None:
         """Check that a server that does not come up is not started again and again."""
-        now = self._world.loop.now
         self.checked += 1
-        self._starts.append(now)
-        while self._starts[0] < now - STARTS_WINDOW_S:
-            self._starts.popleft()
-        if len(self._starts) > MAX_STARTS:
-            self._world.fail(f"{len(self._starts)} starts within {STARTS_WINDOW_S:g} s")
+        self.starts.begins(text)
 
     def file_changed(self, name: str) -> None:
         """Check that the live file is whole, or somebody else's."""

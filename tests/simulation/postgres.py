@@ -82,8 +82,8 @@ class SimPostgres:
 
     def start(self) -> bool:
         """Start, if the configuration lets it."""
-        self._world.invariants.server_starts()
         text = self._world.disk.files.get(CONF) or ""
+        self._world.invariants.server_starts(text)
         wanted = rules.values(text) | self.overrides
         hangs = rules.hangs(wanted) and not rules.complaints(text)
         if self.up or self.typo_elsewhere or not (hangs or rules.startable(text)):
@@ -109,6 +109,7 @@ class SimPostgres:
         if self.up and self.pid == pid:
             self.ready = True
             self.came_up_with.add(marker)
+            self._world.invariants.starts.helped()
             self.changed.set()
 
     def stop(self) -> None:
