@@ -26,14 +26,11 @@ TABLE = "a table: one line a row"
 LONG_FILES = {
     "compute_common/document/spec.py": TO_SPLIT,
     "compute_ctl/node/node.py": TO_SPLIT,
-    "compute_ctl/reconciler/generations.py": TO_SPLIT,
     "tests/e2e/test_sources.py": TO_SPLIT,
-    "tests/mutations/catalog.py": TABLE,
     "tests/pg/test_failures.py": TO_SPLIT,
     "tests/simulation/disk.py": TO_SPLIT,
     "tests/simulation/invariants.py": TO_SPLIT,
     "tests/simulation/world.py": TO_SPLIT,
-    "tests/unit/decisions/test_proof.py": TO_SPLIT,
 }
 LONG_FUNCTIONS = {
     "bench/plots.py:draw_herd": ASSEMBLY,

@@ -15,13 +15,11 @@ from pathlib import Path
 from typing import TypeVar
 
 from compute_common.document.spec import Document
-from compute_common.errors import SettingsError
 from compute_common.system import failpoint
 from compute_common.system.blocking_worker import BlockingWorker
 from compute_ctl.decisions.persistent_state import (
     ClusterIdentity,
     PersistentState,
-    highest_generation,
 )
 from compute_ctl.decisions.proof import Complaint
 from compute_ctl.document.generation import LiveFile, Marker, file_text
@@ -29,6 +27,7 @@ from compute_ctl.errors import StoreError
 from compute_ctl.ports import ConfStore, StateStore
 from compute_ctl.reconciler.budget import share
 from compute_ctl.reconciler.copies import Copy, GenerationCopies
+from compute_ctl.reconciler.generation_writer import GenerationWriter
 from compute_ctl.settings import Deadlines
 
 logger = logging.getLogger(__name__)
@@ -53,20 +52,14 @@ class GenerationStore:
         self._state = state
         self._identity = identity
         self._deadlines = deadlines
-        self._nonce = nonce
         self._on_kept = on_kept
         self._saved: PersistentState | None = None
         self.held: frozenset[int] = frozenset()
         """Generations to keep beside those that the state names."""
         self._copies = GenerationCopies(state)
-        self._late: Copy | None = None
-        """What `install` has left to `after_signal`."""
-        self._last_number: int | None = None
-        """Of the last generation, once it is known."""
+        self._writer = GenerationWriter(conf, state, self._copies, nonce)
         self._not_kept = ""
         """Why the last state was not kept."""
-        self._not_included = ""
-        """Why the main file could not be made to include ours; said once."""
         self._worker = BlockingWorker("files", idle_s=None)
 
     @property
@@ -184,27 +177,9 @@ class GenerationStore:
         Raises:
             StoreError: the old file is still in force, as far as is known.
         """
-        return await self._call(lambda: self._install(body, document, token, state, hurry))
-
-    def _install(
-        self, body: str, document: bytes, token: str | None, state: PersistentState, hurry: bool
-    ) -> Marker:
-        number = self._next_number(state)
-        marker = Marker.of(generation=number, nonce=self._nonce(), body=body)
-        new = file_text(body, marker, state.floor)
-        copy = Copy(number=number, document=document, conf=new, token=token)
-        failpoint.reach("before-generation")
-        self._late = copy if hurry else None
-        if not hurry:
-            self._copies.put(copy)
-        failpoint.reach("before-token")
-        if token != self._state.token():
-            self._state.put_token(token)
-        failpoint.reach("before-swap")
-        self._conf.swap(new)
-        self._copies.newest = copy
-        failpoint.reach("before-signal")
-        return marker
+        return await self._call(
+            lambda: self._writer.install(body, document, token, state, hurry=hurry)
+        )
 
     async def after_signal(self) -> bool:
         """Do what `install` leaves for after the signal; return whether one more is needed.
@@ -212,45 +187,14 @@ class GenerationStore:
         The generation is kept, and where nothing included the live file, the main file does now.
         """
         try:
-            return await self._call(self._after_signal)
+            return await self._call(self._writer.after_signal)
         except StoreError as error:
             logger.warning("%s", error)
             return False
 
-    def _after_signal(self) -> bool:
-        added = self._include()
-        failpoint.reach("before-late-generation")
-        if self._late is not None:
-            self._copies.put(self._late)
-        return added
-
-    def _next_number(self, state: PersistentState) -> int:
-        if self._last_number is None:
-            text = self._conf.read()
-            self._last_number = highest_generation(
-                live=LiveFile.parse(text).marker if text is not None else None,
-                state=state,
-                kept=self._state.highest_generation(),
-            )
-        self._last_number += 1
-        return self._last_number
-
     async def include(self) -> bool:
         """Make the main file include ours again, where somebody wrote it anew; whether one did."""
-        return await self._call(self._include)
-
-    def _include(self) -> bool:
-        try:
-            added = self._conf.ensure_included()
-        except SettingsError as error:
-            if str(error) != self._not_included:
-                logger.warning("%s (%s)", error, error.hint)
-            self._not_included = str(error)
-            return False
-        self._not_included = ""
-        if added:
-            logger.warning('nothing included "%s" any more, added the line again', self._conf.path)
-        return added
+        return await self._call(self._writer.include)
 
     async def remake(self) -> bool:
         """Make the state folder again if somebody has removed it; whether `save` is to fill it.

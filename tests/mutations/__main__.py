@@ -10,7 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from queue import SimpleQueue
 
-from tests.mutations.catalog import MovedError, Mutation, mutated, named
+from tests.mutations.catalog import named
+from tests.mutations.mutation import MovedError, Mutation, mutated
 from tests.mutations.run import PASSED, ROOT, Copy, Ran, copy
 
 AT_A_TIME = 2

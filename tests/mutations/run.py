@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.mutations.catalog import Mutation, mutated
+from tests.mutations.mutation import Mutation, mutated
 
 ROOT: Final = Path(__file__).resolve().parent.parent.parent
 LEFT_OUT: Final = shutil.ignore_patterns(

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutations.catalog import MUTATIONS, MovedError, Mutation, mutated, named
+from tests.mutations.catalog import MUTATIONS, named
+from tests.mutations.mutation import MovedError, Mutation, mutated
 from tests.mutations.run import ROOT, Ran, copy
 
 ENOUGH = 20
