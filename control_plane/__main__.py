@@ -1,30 +1,52 @@
 """Entry point: `compute_control_plane COMMAND`.
 
-Exit status: 0 done, 1 failed, 2 usage, or settings with which it cannot start.
+Exit status: 0 done, 1 failed or a negative outcome, 2 usage, or settings with which it cannot
+start, 3 no control plane there, 4 not permitted.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Final
 
 import click
 
-from compute_common import log
+from compute_common.cli.exit_codes import (
+    EXIT_FAILED,
+    EXIT_USAGE,
+    CommandError,
+    print_error,
+)
 from compute_common.errors import ComputeError, SettingsError
+from control_plane.cli import changes, reads
+from control_plane.cli.client import EPILOG
 from control_plane.cli.run import run
 
 PROGRAM: Final = "compute_control_plane"
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="compute-refresh", prog_name=PROGRAM)
 def cli() -> None:
     """Tell computes where their storage is, and the storage controller what they see."""
 
 
-cli.add_command(run)
+for _command in (
+    run,
+    reads.status,
+    reads.computes,
+    reads.show,
+    changes.put,
+    changes.set_settings,
+    changes.delete,
+    reads.nodes,
+    reads.verdicts,
+    reads.history,
+    changes.reconcile,
+):
+    cli.add_command(_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,20 +58,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
         message = error.format_message().rstrip(".")
         context = getattr(error, "ctx", None)
         path = context.command_path if context is not None else PROGRAM
-        _print_error(message[:1].lower() + message[1:], f"See {path} --help.")
-        return 2
+        print_error(PROGRAM, message[:1].lower() + message[1:], f"See {path} --help.")
+        return EXIT_USAGE
     except (click.Abort, KeyboardInterrupt):
-        return 1
+        return EXIT_FAILED
     except ComputeError as error:
-        _print_error(str(error), error.hint)
-        return 2 if isinstance(error, SettingsError) else 1
+        print_error(PROGRAM, str(error), error.hint)
+        return exit_code(error)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the pipe is closed
+        return EXIT_FAILED
     return result if isinstance(result, int) else 0
 
 
-def _print_error(message: str, hint: str | None) -> None:
-    sys.stderr.write(f"{PROGRAM}: error: {log.escape(message)}\n")
-    if hint:
-        sys.stderr.write(f"hint: {log.escape(hint)}\n")
+def exit_code(error: ComputeError) -> int:
+    """Return the exit status of a command that failed with *error*."""
+    if isinstance(error, CommandError):
+        return error.exit_code
+    return EXIT_USAGE if isinstance(error, SettingsError) else EXIT_FAILED
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from typing import Final
 
 import msgspec
-from msgspec import Struct
 
 from compute_common.errors import RequestError
 from compute_common.http.api import ApiResponse, json_response
@@ -19,37 +18,13 @@ from control_plane.decisions.model import ComputeRecord
 from control_plane.errors import StoreError
 from control_plane.fleet.publisher import Given, PutResult
 from control_plane.http.api import Api, ApiCall
+from control_plane.http.bodies import TOKEN_HEADER, ChangeBody, ReconcileBody
 from control_plane.http.holds import unavailable
 
-TOKEN_HEADER: Final = "Compute-Token"  # noqa: S105 -- the name of a header
-"""Carries the token of one compute: an address would end up in logs."""
 LOCATE_S: Final = 2.0
 """For the storage controller to say where the tenant of a new document is."""
 DEFAULT_LIMIT: Final = 100
 MAX_LIMIT: Final = 10_000
-
-
-class ChangeBody(Struct, frozen=True, kw_only=True):
-    """What a change did, or with `dry_run` would do."""
-
-    id: str
-    changed: bool
-    dry_run: bool
-    generation: int
-    """Published, after the change; 0: nothing is."""
-    differences: list[str]
-    """Of what is published: ``path: old -> new``, secrets hidden."""
-    warnings: tuple[str, ...] = ()
-    incomplete: str = ""
-    """Why nothing can be published yet."""
-
-
-class ReconcileBody(Struct, frozen=True, kw_only=True):
-    """What a comparison with the storage controller came to."""
-
-    computes_changed: int
-    failure: str
-    """Why the storage controller did not answer; empty where it did."""
 
 
 async def status(call: ApiCall) -> ApiResponse:

@@ -22,6 +22,7 @@ from control_plane.decisions.views import (
 )
 from control_plane.http import admin, pages
 from control_plane.http.api import ApiCall, ApiRoute, Listener
+from control_plane.http.bodies import ChangeBody, ReconcileBody
 from control_plane.http.page_frame import HTML
 from control_plane.http.routes import PUBLIC_ROUTES
 
@@ -29,7 +30,7 @@ ADMIN: Final = frozenset({Listener.SOCKET.value, Listener.ADMIN.value})
 PAGE: Final = ADMIN | {Listener.PAGE.value}
 JSON_OBJECT: Final = "application/json"
 CHANGED: Final[Mapping[int, type[Struct] | str]] = {
-    200: admin.ChangeBody,
+    200: ChangeBody,
     422: ErrorBody,
     503: ErrorBody,
 }
@@ -176,7 +177,7 @@ ADMIN_ROUTES: Final[tuple[ApiRoute, ...]] = (
         listeners=ADMIN,
         run=admin.reconcile,
         text="Compare all documents with the storage controller now.",
-        answers={200: admin.ReconcileBody, 409: ErrorBody, 503: ErrorBody},
+        answers={200: ReconcileBody, 409: ErrorBody, 503: ErrorBody},
     ),
     Route(
         method="GET",

@@ -9,7 +9,7 @@ import pytest
 
 from control_plane.decisions.documents import read_operator_text
 from control_plane.errors import StoreError
-from control_plane.http.admin import TOKEN_HEADER
+from control_plane.http.bodies import TOKEN_HEADER
 from tests.unit.control_plane.http.admin_door import Admin, admin_door
 from tests.unit.control_plane.http.public_door import TENANT, document
 
