@@ -133,8 +133,8 @@ def fetch(
         raise _stranger(target)
     status = EXIT_NOT_PERMITTED if code in (401, 403) else EXIT_FAILED
     hint = found.get("hint")
-    if code in (401, 403) and target.url:
-        hint = hint or f"Put the token of --admin-token-file into {TOKEN_VARIABLE}."
+    if "token" in found["error"] and target.url:
+        hint = f"Put the token of --admin-token-file into {TOKEN_VARIABLE}."
     raise CommandError(status, found["error"], hint=hint)
 
 

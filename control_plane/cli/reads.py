@@ -47,7 +47,9 @@ def status(as_json: bool, watch: bool, **where: Any) -> int:
 @click.command(epilog=EPILOG, short_help="List computes, laggards first.")
 @click.argument("query", default="")
 @click.option(
-    "--condition", type=click.Choice(list(Condition)), help="Only computes in this condition."
+    "--condition",
+    type=click.Choice([one.value for one in Condition]),
+    help="Only computes in this condition.",
 )
 @limit_option
 @target_options
