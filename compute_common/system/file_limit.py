@@ -11,20 +11,20 @@ from compute_common.errors import SettingsError
 logger = logging.getLogger(__name__)
 
 WANTED: Final = 1024
-"""For full listeners, the source, a look over SQL, a check, and the files themselves."""
+"""Of `compute_ctl`: full listeners, the source, a look over SQL, a check, the files themselves."""
 LEAST: Final = 64
 
 
-def raise_file_limit() -> int:
-    """Raise the soft limit as far as useful and allowed; return the number of open files allowed.
+def raise_file_limit(wanted: int = WANTED) -> int:
+    """Raise the soft limit to *wanted* as far as allowed; return the number of open files allowed.
 
     Raises:
         SettingsError: the daemon cannot work with so few.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY or soft >= WANTED:
-        return WANTED
-    usable = WANTED if hard == resource.RLIM_INFINITY else min(hard, WANTED)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return wanted
+    usable = wanted if hard == resource.RLIM_INFINITY else min(hard, wanted)
     if usable > soft:
         resource.setrlimit(resource.RLIMIT_NOFILE, (usable, hard))
     if usable < LEAST:
@@ -32,10 +32,10 @@ def raise_file_limit() -> int:
             f"the limit of open files is {usable}, at least {LEAST} are needed",
             hint="Raise it: LimitNOFILE= in the unit, or ulimit -n.",
         )
-    if usable < WANTED:
+    if usable < wanted:
         logger.warning(
             "the limit of open files is %d, %d are wanted: the API takes fewer connections",
             usable,
-            WANTED,
+            wanted,
         )
     return usable

@@ -6,10 +6,9 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from control_plane.app.pushing import LatePusher
 from control_plane.controller.client import ControllerClient
-from control_plane.controller.configure import ConfigurePusher
 from control_plane.controller.probe import PageserverProber
-from control_plane.controller.signing_key import SigningKey
 from control_plane.ports import Prober, Pusher, StorageController
 from control_plane.settings import Settings
 
@@ -35,13 +34,11 @@ def make_adapters(settings: Settings) -> Adapters:
     """Make those that the settings ask for; nobody is spoken to yet.
 
     Raises:
-        SettingsError: an address, a token or the signing key cannot be used.
+        SettingsError: an address or a token cannot be used.
     """
-    key = SigningKey.load_or_create(settings.jwt_key_path)
-    pusher = ConfigurePusher(key)
-    keys = key.jwks["keys"]
+    pusher = LatePusher(settings.jwt_key_path)
     if settings.storage_controller is None:
-        return Adapters(pusher=pusher, keys=keys, closing=(pusher.close,))
+        return Adapters(pusher=pusher, keys=pusher.keys, closing=(pusher.close,))
     controller = ControllerClient(
         settings.storage_controller,
         token=settings.storage_controller_token,
@@ -52,6 +49,6 @@ def make_adapters(settings: Settings) -> Adapters:
         controller=controller,
         prober=prober,
         pusher=pusher,
-        keys=keys,
+        keys=pusher.keys,
         closing=(controller.close, prober.close, pusher.close),
     )

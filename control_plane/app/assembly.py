@@ -82,8 +82,9 @@ def build(settings: Settings, store: Store, adapters: Adapters) -> Parts:
         metrics=metrics,
         service=service_view(settings),
         overviews=Overviews(registry=registry, clock=clock),
-        polls=Holds(limit=settings.max_held, overloaded=lambda: delay.overloaded),
+        polls=Holds(limit=settings.max_held),
         hooks=Holds(limit=MAX_HOOKS),
+        overloaded=lambda: delay.overloaded,
     )
     return Parts(
         registry=registry,

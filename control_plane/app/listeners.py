@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import ssl
 from pathlib import Path
 from typing import Final
@@ -17,13 +16,16 @@ from control_plane.http.api import Listener
 from control_plane.http.tokens import AdminTokens, PublicTokens, anybody
 from control_plane.settings import ListenAddress, Settings
 
-logger = logging.getLogger(__name__)
-
 SPARE_CONNECTIONS: Final = 1000
 """Of the public port, beside those that are held."""
 LEAST_CONNECTIONS: Final = 64
 FILES_KEPT: Final = 400
 """Descriptors for everything else: the store, other listeners, calls to others."""
+
+
+def wanted_files(settings: Settings) -> int:
+    """Return how many files may have to be open at the same time."""
+    return settings.max_held + SPARE_CONNECTIONS + FILES_KEPT
 
 
 def listeners(
@@ -61,10 +63,6 @@ def listeners(
 def _public(
     settings: Settings, *, registry: Registry, files: int, tls: ssl.SSLContext | None
 ) -> ListenerSpec:
-    wanted = settings.max_held + SPARE_CONNECTIONS
-    room = max(files - FILES_KEPT, LEAST_CONNECTIONS)
-    if room < wanted:
-        logger.warning("%d open files allow %d connections, not %d", files, room, wanted)
     return ListenerSpec(
         name=Listener.PUBLIC,
         address=_tcp(settings.listen, "--listen"),
@@ -74,7 +72,7 @@ def _public(
             compute=settings.compute_token,
             loopback=settings.listen.is_loopback,
         ),
-        limits=ConnectionLimits(connections=min(room, wanted)),
+        limits=ConnectionLimits(connections=max(files - FILES_KEPT, LEAST_CONNECTIONS)),
         tls=tls,
     )
 

@@ -24,7 +24,7 @@ from compute_common.system.tasks import Tasks
 from compute_common.system.watchdog import Watchdog
 from control_plane.app.adapters import make_adapters
 from control_plane.app.assembly import PROGRAM, Parts, build
-from control_plane.app.listeners import listeners, load_certificate, tls_context
+from control_plane.app.listeners import listeners, load_certificate, tls_context, wanted_files
 from control_plane.http.api import Api
 from control_plane.ports import Store
 from control_plane.settings import Settings
@@ -48,7 +48,8 @@ def run(settings: Settings) -> int:
     """
     log.configure(settings.log_format, level=settings.log_level)
     _make_folder(settings.state_folder)
-    return asyncio.run(_ControlPlane(settings, files=raise_file_limit()).main())
+    files = raise_file_limit(wanted_files(settings))
+    return asyncio.run(_ControlPlane(settings, files=files).main())
 
 
 class _ControlPlane:

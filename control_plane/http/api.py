@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -67,6 +68,8 @@ class Api:
     """Long polls."""
     hooks: Holds
     """Hooks of the storage controller."""
+    overloaded: Callable[[], bool]
+    """Whether requests wait for longer than a second."""
 
 
 ApiCall = Call[Api]

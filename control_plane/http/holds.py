@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -22,11 +22,10 @@ def unavailable(message: str) -> RequestError:
 
 
 class Holds:
-    """The requests held at one place, at most *limit*, and none while *overloaded* says so."""
+    """The requests held at one place, at most *limit*."""
 
-    def __init__(self, *, limit: int, overloaded: Callable[[], bool] = lambda: False) -> None:
+    def __init__(self, *, limit: int) -> None:
         self._limit = limit
-        self._overloaded = overloaded
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closed = False
         self.refused = 0
@@ -44,7 +43,7 @@ class Holds:
         """
         if self._closed:
             raise unavailable(CLOSING)
-        if len(self._tasks) >= self._limit or self._overloaded():
+        if len(self._tasks) >= self._limit:
             self.refused += 1
             raise unavailable("too many requests are held already")
         task = asyncio.current_task()

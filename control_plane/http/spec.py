@@ -45,6 +45,8 @@ async def spec(call: ApiCall) -> ApiResponse:
         headers["Preference-Applied"] = f"wait={wait_s}"
     if compute_id not in registry.computes:
         raise _unknown(compute_id)
+    if not known and call.api.overloaded():  # to refuse the others costs as much as to answer
+        raise unavailable("too many requests are waiting")
     with registry.presence.asked(compute_id):
         record = _record(call.api, compute_id)
         if wait_s and etag(record) in known and not first:

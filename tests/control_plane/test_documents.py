@@ -1,7 +1,11 @@
 """Documents reach computes, and follow the storage."""
 
+from pathlib import Path
+
 from devstack.compute import TENANT
 from devstack.stack import Stack, setting
+from tests.control_plane.conftest import StackFactory
+from tests.support.certificates import certificate
 
 
 def test_first_document(stack: Stack) -> None:
@@ -10,6 +14,15 @@ def test_first_document(stack: Stack) -> None:
     one = stack.add_compute("one", cluster=cluster)
     assert stack.server(1) == one.setting("neon.pageserver_connstring")
     assert "7168" == one.setting("work_mem")
+
+
+def test_first_document_over_tls(make_stack: StackFactory, tmp_path: Path) -> None:
+    """The same, where nobody else can read it."""
+    folder = tmp_path / "tls"
+    folder.mkdir()
+    stack = make_stack(tls=certificate(folder))
+    one = stack.add_compute("one")
+    assert stack.server(1) == one.setting("neon.pageserver_connstring")
 
 
 def test_lost_hook(stack: Stack) -> None:

@@ -155,6 +155,16 @@ async def test_too_many(tmp_path: Path) -> None:
         held.cancel()
 
 
+async def test_overloaded(door: Door) -> None:
+    """Who has no document yet had better come later; who has one is held as usual."""
+    await door.put()
+    first = await door.spec()
+    door.parts.api.overloaded = lambda: True
+    found = await door.spec()
+    assert (503, True) == (found.code, "Retry-After" in found.headers)
+    assert 304 == (await door.spec(If_None_Match=first.headers["ETag"])).code
+
+
 async def test_stop(door: Door) -> None:
     """When the control plane stops, held polls are answered at once."""
     await door.put()
