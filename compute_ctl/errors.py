@@ -55,7 +55,7 @@ class SqlError(ProbeError):
 class LoginError(ProbeError):
     """Postgres accepted the connection and refused the session (FATAL).
 
-    `sqlstate` says why; None where it could not be read.
+    `sqlstate` says why, or `logins.LOST`; None where it could not be read.
     """
 
     def __init__(self, message: str, *, sqlstate: str | None = None) -> None:

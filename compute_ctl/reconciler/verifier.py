@@ -156,7 +156,7 @@ class Verifier:
             try:
                 report = await self._probe.look(deadline_s=left)
             except LoginError as error:
-                again = refused == error.sqlstate
+                again = self._logins.refused(error.sqlstate, earlier=refused)
                 self._refused(error, written, confirmed=again)
                 if again or not self._suspicious(error, written):
                     return None
@@ -197,6 +197,7 @@ class Verifier:
         if slow and known <= SLOW_LOGIN_MS:
             logger.warning("a login takes %.1f s (pre_auth_delay?)", report.login_ms / 1000)
         self._lockout = self._logins.last = ""
+        self._logins.lost = 0
         self._loaded_at = report.conf_load_time
         if not report.library_loaded and server.library_loaded is not False:
             logger.warning('postgres has not loaded "neon_refresh", it will not ask by itself')

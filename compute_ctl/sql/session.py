@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
+from compute_ctl.decisions.logins import LOST
 from compute_ctl.errors import LoginError, ProbeError, SqlError
 from compute_ctl.sql import verbosity
 from compute_ctl.sql.addresses import resolve
@@ -81,7 +82,12 @@ class PgSession:
         self._connection = connection
         connection.notice_handler = self._noticed
         verbosity.set_verbosity(connection, verbosity.VERBOSE)
+        logs_in = False
         while connection.status != pq.ConnStatus.BAD:
+            logs_in = connection.status in (
+                pq.ConnStatus.AWAITING_RESPONSE,
+                pq.ConnStatus.AUTH_OK,
+            )
             step = connection.connect_poll()
             if step == pq.PollingStatus.OK:
                 verbosity.set_verbosity(connection, verbosity.DEFAULT)
@@ -101,7 +107,9 @@ class PgSession:
                 ) from None
         text, sqlstate = verbosity.split(connection.get_error_message())
         message = f"could not connect to postgres: {_one_line(text)}"
-        raise LoginError(message, sqlstate=sqlstate) if sqlstate else ProbeError(message)
+        if sqlstate or logs_in:
+            raise LoginError(message, sqlstate=sqlstate or LOST)
+        raise ProbeError(message)
 
     def query(self, sql: str) -> list[Row]:
         """Run *sql*, perhaps several statements in one transaction; return all rows as text.

@@ -32,6 +32,8 @@ class Kind(StrEnum):
     """TLS without a certificate: reloads without an error in any view, kills the next start."""
     LOCKOUT = "lockout"
     """Reloads well, and lets nobody log in."""
+    CRASH = "crash"
+    """Reloads well, and each login crashes the server, which restarts by itself."""
     BAD_UPSTREAM = "bad_upstream"
     """The server refuses the list."""
     UNWRITABLE = "unwritable"
@@ -104,6 +106,8 @@ class Writer:
             settings["shared_preload_libraries"] = "neon_refresh,hanglib"
         elif kind is Kind.NO_CERTIFICATE:
             settings["ssl"] = "on"
+        elif kind is Kind.CRASH:
+            settings["session_preload_libraries"] = "crashlib"
         elif kind is Kind.LOCKOUT:
             settings["session_preload_libraries"] = "nolib"
         elif kind is Kind.UNWRITABLE:

@@ -7,6 +7,7 @@ import hashlib
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from compute_ctl.decisions.logins import LOST
 from compute_ctl.decisions.proof import FileSetting, PendingRestart, SqlReport
 from compute_ctl.decisions.reload_errors import SAID, Part, ReloadError
 from compute_ctl.decisions.running import Running
@@ -108,9 +109,15 @@ class SimPostgres:
     def _accept(self, pid: int, marker: str) -> None:
         if self.up and self.pid == pid:
             self.ready = True
-            self.came_up_with.add(marker)
+            if marker:
+                self.came_up_with.add(marker)
             self._world.invariants.starts.helped()
             self.changed.set()
+
+    def crash(self) -> None:
+        """Be down for a moment, and run on with the same configuration."""
+        self.ready = False
+        self._world.later(self._world.rng.uniform(0.1, 1.5), self._accept, self.pid, "")
 
     def stop(self) -> None:
         """End, however."""
@@ -273,6 +280,9 @@ class SimProbe:
         await asyncio.sleep(world.rng.uniform(0.001, 0.03))
         if not world.postgres.ready:
             raise ProbeError("server closed the connection")
+        if rules.crashes(world.postgres.conf):
+            world.postgres.crash()
+            raise LoginError("server closed the connection unexpectedly", sqlstate=LOST)
         if rules.locks_out(world.postgres.conf):
             raise LoginError('could not access file "nolib"', sqlstate="58P01")
         return world.postgres.report()

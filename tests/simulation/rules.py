@@ -99,4 +99,9 @@ def lacks_certificate(conf: Mapping[str, str]) -> bool:
 
 def locks_out(conf: Mapping[str, str]) -> bool:
     """Whether a server with *conf* in force refuses every new session."""
-    return "nolib" in conf.get(SESSION_LIBRARIES, "")
+    return "nolib" in conf.get(SESSION_LIBRARIES, "") or crashes(conf)
+
+
+def crashes(conf: Mapping[str, str]) -> bool:
+    """Whether each new session crashes, and the server with it."""
+    return "crashlib" in conf.get(SESSION_LIBRARIES, "")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 WINDOW_S = 10.0
-MAX_STARTS = 60
+MAX_STARTS = 120
 """In a window: each kept generation once or twice, and again for a push or an operator."""
 
 
