@@ -1,137 +1,14 @@
 """One road into force: what is written, what Postgres says of it, and what replaces it."""
 
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 from compute_common.document.spec import decode_document
 from compute_ctl.decisions.model import PUSH, Outcome, RequestOrigin, StartFailure
-from compute_ctl.decisions.persistent_state import ClusterIdentity
-from compute_ctl.decisions.proof import Complaint, Proof, Verdict
-from compute_ctl.document.render import RenderContext
-from compute_ctl.node import Node
-from compute_ctl.reconciler.activation import Activation
-from compute_ctl.reconciler.applier import Applier
-from compute_ctl.reconciler.fallback import Fallback
-from compute_ctl.reconciler.generations import GenerationStore
-from compute_ctl.reconciler.precheck import Precheck
-from compute_ctl.reconciler.recovery import Recovery
-from compute_ctl.reconciler.rollback import Rollback
-from compute_ctl.reconciler.start_fallback import StartFallback
-from compute_ctl.settings import Deadlines
-from compute_ctl.store.conf_file import ConfFile
-from compute_ctl.store.state_dir import StateDir
+from compute_ctl.decisions.proof import Proof, Verdict
 from devstack.document import attached
-from tests.support.clock import FakeClock
-from tests.support.fakes import IdlePostgres
 from tests.unit.node.test_config_state import document
-
-FULL = Verdict(proof=Proof.FULL)
-BAD = Verdict(proof=Proof.NONE, bad=(Complaint(name="work_mem", reason="too small"),))
-
-
-class ScriptedVerifier:
-    """Says of each generation what the test has told it, then that all is well."""
-
-    possible = postgres_exists = True
-    sql_error = ""
-    blocked_on = None
-
-    def __init__(self) -> None:
-        self.verdicts: list[Verdict] = []
-        self.signals = 0
-
-    def signal(self) -> None:
-        """Count a signal."""
-        self.signals += 1
-
-    async def verify(self, *, within_s: float | None = None) -> Verdict:
-        """Say what comes next."""
-        return self.verdicts.pop(0) if self.verdicts else FULL
-
-
-class UncheckedConf(ConfFile):
-    """A live file whose candidates no binary is asked about."""
-
-    def check(self, text: str) -> list[Complaint]:
-        """Find nothing wrong."""
-        return []
-
-
-def opened(folder: Path) -> StateDir:
-    """Return a state folder that is used."""
-    state = StateDir(folder)
-    state.open()
-    return state
-
-
-class Road:
-    """The parts from `Applier` to the files of one node."""
-
-    def __init__(self, folder: Path) -> None:
-        deadlines, clock = Deadlines(), FakeClock()
-        self._context = context = RenderContext(attach=True, internal_port=3081, token_file="")
-        self.node = Node(clock=clock, postgres=IdlePostgres())
-        self.conf = UncheckedConf(folder / "c.conf", pgdata=folder, pgbin="", attach=True)
-        self.store = GenerationStore(
-            conf=self.conf,
-            state=opened(folder / "state"),
-            identity=ClusterIdentity(compute_id="c", system_identifier="7", data_dir_inode="1:2"),
-            deadlines=deadlines,
-            nonce=lambda: "0" * 32,
-            on_kept=self.node.config.state_kept,
-        )
-        node, store = self.node, self.store
-        self.verifier = ScriptedVerifier()
-        self.activation = activation = Activation(
-            node=node,
-            store=store,
-            verifier=self.verifier,  # type: ignore[arg-type]  # of it what the road calls
-            deadlines=deadlines,
-        )
-        self.start_fallback = StartFallback(
-            node=node, store=store, activation=activation, context=context
-        )
-        self.applier = Applier(
-            node=node,
-            store=store,
-            activation=activation,
-            fallback=Fallback(node=node, store=store, activation=activation, context=context),
-            rollback=Rollback(node=node, store=store, context=context),
-            precheck=Precheck(node=node, store=store, context=context),
-            clock=clock,
-            context=context,
-        )
-
-    async def restore(self) -> None:
-        """Take over what an earlier daemon left."""
-        await Recovery(
-            node=self.node,
-            store=self.store,
-            verifier=self.verifier,  # type: ignore[arg-type]  # of it what the road calls
-            context=self._context,
-        ).restore()
-
-    async def apply(self, version: int, work_mem: str) -> Outcome:
-        """Push a document; return how it ended."""
-        result = await self.applier.apply(document(version, work_mem=work_mem), source=PUSH)
-        return result.outcome
-
-    @property
-    def live(self) -> str:
-        """The text of the live file."""
-        return self.conf.read() or ""
-
-
-@asynccontextmanager
-async def road(folder: Path) -> AsyncIterator[Road]:
-    """Give the parts, and end their thread."""
-    parts = Road(folder)
-    try:
-        yield parts
-    finally:
-        await parts.store.close(1.0)
+from tests.unit.reconciler.road import BAD, road
 
 
 async def test_a_document_is_written_signalled_and_proven(tmp_path: Path) -> None:

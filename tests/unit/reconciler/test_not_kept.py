@@ -11,7 +11,7 @@ from compute_ctl.node.push import Push
 from compute_ctl.reconciler.pushes import Pushes
 from tests.support.small_disk import Disk
 from tests.unit.node.test_config_state import document
-from tests.unit.reconciler.test_activation import Road, road
+from tests.unit.reconciler.road import Road, road
 
 
 async def answered(one: Road, version: int) -> None:
