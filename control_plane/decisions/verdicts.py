@@ -17,6 +17,8 @@ OTHERS_ASKED: Final = 8
 """Other nodes that are probed to see whether it is we who are cut off."""
 TAKES_SHARDS: Final = frozenset({"Active", "Filling"})
 """Scheduling policies under which a node is given shards."""
+PAUSED: Final = frozenset({"Pause", "PauseForRestart"})
+"""Set by an operator, or a deployment, that is at work on the node."""
 
 
 def refusal(
@@ -41,6 +43,8 @@ def refusal(
         return f"node {node_id} is not in the storage controller's list"
     if node.availability != "Active":
         return f"node {node_id} is {node.availability} already"
+    if node.scheduling in PAUSED:
+        return f"node {node_id} is under {node.scheduling}: perhaps it is restarted on purpose"
     return _budget(node_id, nodes, recent_acts, now) or _cut_off(others_answer)
 
 

@@ -122,6 +122,11 @@ def refusal(listed: list[StorageNode], **more: Any) -> str:
         ([node(1, availability="Offline"), node(2)], {}, "node 1 is Offline already"),
         ([node(1, availability="WarmingUp"), node(2)], {}, "node 1 is WarmingUp already"),
         (
+            [node(1, scheduling="PauseForRestart"), node(2)],
+            {},
+            "node 1 is under PauseForRestart: perhaps it is restarted on purpose",
+        ),
+        (
             [node(1), node(2), node(3)],
             {"recent_acts": (10.0, 50.0)},
             "another node was declared offline 50 s ago",
