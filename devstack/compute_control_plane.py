@@ -7,6 +7,7 @@ import signal
 import ssl
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -184,6 +185,14 @@ class ComputeControlPlane:
     ) -> Any:
         """Wait until *condition* of what the admin API answers for *path* is true."""
         return wait_until(what, lambda: condition(self.admin("GET", path).body), seconds)
+
+    def history(self, since: datetime) -> list[dict[str, Any]]:
+        """What happened since a time, oldest first."""
+        events: list[dict[str, Any]] = self.admin("GET", "/v1/history?limit=1000").body["events"]
+        return sorted(
+            (one for one in events if datetime.fromisoformat(one["at"]) >= since),
+            key=lambda one: datetime.fromisoformat(one["at"]),
+        )
 
     def log_text(self) -> str:
         """All it has logged."""

@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -13,7 +13,8 @@ from devstack.compute_control_plane import HOOK_TOKEN, ComputeControlPlane
 from devstack.daemon import Daemon
 from devstack.installation import binary, free_port
 from devstack.launch import Pageserver, start_pageserver
-from devstack.postgres import Postgres, Template
+from devstack.postgres import Postgres, Setting, Template
+from devstack.proxy.client import Proxy
 from devstack.storage_controller.client import StorageController, start_storage_controller
 from devstack.wait import wait_until
 
@@ -38,7 +39,13 @@ def setting(name: str, value: str) -> dict[str, str]:
 class ComputeNode:
     """A Postgres and its daemon, which asks the control plane."""
 
-    def __init__(self, template: Template, name: str, control_plane: ComputeControlPlane) -> None:
+    def __init__(
+        self,
+        template: Template | Path,
+        name: str,
+        control_plane: ComputeControlPlane,
+        settings: Mapping[str, Setting] | None = None,
+    ) -> None:
         self.name = name
         self.port = free_port()
         self.postgres = Postgres(template, name=name)
@@ -48,6 +55,7 @@ class ComputeNode:
                 "neon.tenant_id": TENANT,
                 "neon.timeline_id": TIMELINE,
                 "neon.extension_server_port": self.port,
+                **(settings or {}),
             }
         )
         self.log = self.postgres.folder / "compute_ctl.log"
@@ -96,31 +104,49 @@ class Stack:
     tenant is attached. Computes are added by the caller. Everything logs to *folder*.
     """
 
+    controller: StorageController
+    control_plane: ComputeControlPlane
+    proxy: Proxy
+    """Where pageservers are registered by its routes."""
+
     def __init__(
         self,
-        template: Template,
+        template: Template | Path,
         folder: Path,
         *,
         nodes: int = 2,
         attached: Sequence[int] = (1,),
         heartbeat_interval: float = 0.2,
         offline_after: float = 30.0,
+        attach_seconds: float = 0.0,
+        secondaries: int = 0,
+        settings: Mapping[str, Setting] | None = None,
+        proxied: bool = False,
         tls: tuple[Path, Path] | None = None,
         options: Sequence[str | Path] = (),
     ) -> None:
-        """*attached*: node ids by shard. *options* are flags of the control plane."""
+        """*attached*: node ids by shard; *secondaries*: warm copies of each.
+
+        *attach_seconds* is what a pageserver needs for a shard of which it has no copy. *settings*
+        are those of every Postgres, *options* flags of the control plane. *proxied*: pageservers
+        are registered by routes of `proxy`, `pg-N` and `http-N`.
+        """
         self._template = template
         self._stack = ExitStack()
         self._nodes = nodes
         self._attached = attached
         self._heartbeat_interval = heartbeat_interval
         self._offline_after = offline_after
+        self._attach_seconds = attach_seconds
+        self._secondaries = secondaries
+        self._settings = settings
+        self._proxied = proxied
         self._tls = tls
         self._options = options
         self.folder = folder
-        self.controller: StorageController
-        self.control_plane: ComputeControlPlane
         self.pageservers: dict[int, Pageserver] = {}
+        self.addresses: dict[int, str] = {}
+        """By node: `HOST:PORT` of libpq, as documents name it."""
         self.computes: dict[str, ComputeNode] = {}
 
     def __enter__(self) -> Self:
@@ -140,6 +166,8 @@ class Stack:
         self._stack.close()
 
     def _start(self) -> None:
+        if self._proxied:
+            self.proxy = self._stack.enter_context(Proxy(self.folder))
         port, scheme = free_port(), "http" if self._tls is None else "https"
         self.controller = self._stack.enter_context(
             start_storage_controller(
@@ -168,18 +196,25 @@ class Stack:
         )
         count = len(self._attached)
         self.controller.admin.create_tenant(
-            TENANT, shard_count=0 if count == 1 else count, attached=list(self._attached)
+            TENANT,
+            shard_count=0 if count == 1 else count,
+            secondaries=self._secondaries,
+            attached=list(self._attached),
         )
 
     def start_pageserver(self, node_id: int) -> None:
         """Start a node, or start it again on its old ports."""
+        old = self.pageservers.get(node_id)
+        listen, http = (old.address, old.http) if old else (_free_address(), _free_address())
         extra = ["--node-id", str(node_id), "--controller", self.controller.base_url]
-        listen = "127.0.0.1:0"
-        if (old := self.pageservers.get(node_id)) is not None:
-            listen = old.address
-            extra += ["--http", old.http]
+        extra += ["--http", http, "--attach-seconds", str(self._attach_seconds)]
+        self.addresses[node_id] = listen
+        if self._proxied:
+            self.addresses[node_id] = self.proxy.route(f"pg-{node_id}", listen)
+            extra += ["--announce", self.addresses[node_id]]
+            extra += ["--announce-http", self.proxy.route(f"http-{node_id}", http)]
         started = start_pageserver(
-            pgdata=self._template.data,
+            pgdata=self._template if isinstance(self._template, Path) else self._template.data,
             tenant=TENANT,
             timeline=TIMELINE,
             log_dir=self.folder,
@@ -193,7 +228,7 @@ class Stack:
     def add_compute(self, name: str, *, in_sync: bool = True, **spec: Any) -> ComputeNode:
         """Put a compute's document, start its Postgres and its daemon."""
         self.control_plane.put(name, operator_text(**spec))
-        compute = ComputeNode(self._template, name, self.control_plane)
+        compute = ComputeNode(self._template, name, self.control_plane, self._settings)
         self._stack.enter_context(compute.postgres)
         compute.postgres.start()
         self._stack.enter_context(compute.daemon)
@@ -208,7 +243,7 @@ class Stack:
 
     def server(self, node_id: int) -> str:
         """The URL of a pageserver as documents name it."""
-        return f"postgresql://no_user@{self.pageservers[node_id].address}"
+        return f"postgresql://no_user@{self.addresses[node_id]}"
 
     @property
     def logs(self) -> dict[str, Path]:
@@ -218,3 +253,7 @@ class Stack:
             found[f"{name} compute_ctl"] = compute.log
             found[f"{name} postgres"] = compute.postgres.log
         return found
+
+
+def _free_address() -> str:
+    return f"127.0.0.1:{free_port()}"

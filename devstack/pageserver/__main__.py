@@ -48,6 +48,8 @@ def parser() -> argparse.ArgumentParser:
     result.add_argument("--node-id", type=int, default=1, metavar="N")
     result.add_argument("--controller", metavar="URL", help="register there and ask for shards")
     result.add_argument("--controller-token-file", type=Path, metavar="FILE")
+    result.add_argument("--announce", metavar="HOST:PORT", help="libpq address to register")
+    result.add_argument("--announce-http", metavar="HOST:PORT", help="HTTP address to register")
     result.add_argument("--attach-seconds", type=float, default=0.0, help="time of a cold attach")
     result.add_argument("--shards", default="all", help="all, none, or indexes such as 0004,0104")
     result.add_argument("--stripe-size", type=int, default=sharding.DEFAULT_STRIPE_SIZE)
@@ -98,7 +100,9 @@ async def serve_until_stopped(args: argparse.Namespace) -> None:
     http_address = await management.start(*args.http)
     if args.controller is not None:
         token = serve.read_token(args.controller_token_file)
-        node = registration(args.node_id, libpq=address, http=http_address)
+        node = registration(
+            args.node_id, libpq=args.announce or address, http=args.announce_http or http_address
+        )
         for shard, location in await reattach(args.controller, token, node):
             await management.put(shard, location)
     await server.listen()

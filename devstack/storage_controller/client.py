@@ -142,7 +142,18 @@ class StorageController(Standin):
 
     def set_offline(self, node_id: int) -> int:
         """Say that a node is offline; the status."""
-        body = {"node_id": node_id, "availability": "Offline"}
+        return self._configure(node_id, availability="Offline")
+
+    def set_active(self, node_id: int) -> int:
+        """Say that a node is back, which the next heartbeat would find; the status."""
+        return self._configure(node_id, availability="Active")
+
+    def set_scheduling(self, node_id: int, scheduling: str) -> int:
+        """Say whether a node may be given shards: `Active`, `Pause`, …; the status."""
+        return self._configure(node_id, scheduling=scheduling)
+
+    def _configure(self, node_id: int, **what: str) -> int:
+        body = {"node_id": node_id, **what}
         return self.call("PUT", f"/control/v1/node/{node_id}/config", body)[0]
 
     def located(self, tenant_id: str) -> list[int]:
