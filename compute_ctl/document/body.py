@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from compute_common.errors import SpecError
@@ -71,6 +72,7 @@ class Body:
     """The libraries that the server loads at its start."""
 
     @classmethod
+    @lru_cache(maxsize=2)
     def read(cls, body: str) -> Body:
         """Read *body*, which need not be intact: what is unreadable counts as not there."""
         rest, upstream = split_body(body)

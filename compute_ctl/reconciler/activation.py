@@ -11,10 +11,12 @@ import logging
 from dataclasses import dataclass
 
 from compute_common.document.spec import Document
+from compute_common.errors import SpecError
+from compute_common.system.blocking_worker import beside_loop
 from compute_ctl.decisions.apply_plan import ApplyResult, reasons
 from compute_ctl.decisions.model import Outcome, Written
 from compute_ctl.decisions.proof import Proof, Verdict
-from compute_ctl.document.body import changed_names, split_body
+from compute_ctl.document.body import Body, changed_names, split_body
 from compute_ctl.errors import StoreError
 from compute_ctl.node import Node
 from compute_ctl.reconciler.budget import bounded
@@ -123,6 +125,7 @@ class Activation:
         """
         # A pushed document cannot be fetched again, so its copy is stored first.
         hurry = self._node.requests.worker_complains and self._node.push is None
+        changed = await self._read(update.body)
         self._node.start.file_changes()
         marker = await self._store.install(
             update.body,
@@ -132,7 +135,6 @@ class Activation:
             hurry=hurry,
         )
         self._verifier.signal()  # what follows is recorded before an acknowledgement is handled
-        changed = self._changed(update.body)
         self._document = update.document
         written = self._node.config.describe(
             marker,
@@ -148,14 +150,29 @@ class Activation:
         if await self._store.after_signal():
             self._verifier.signal()
 
-    def _changed(self, body: str) -> frozenset[str]:
-        """Return which settings of *body* differ from those of the last other rest proven."""
+    async def _read(self, body: str) -> frozenset[str]:
+        """Read *body*, so that `Body.read` knows it; return which settings are new in it.
+
+        New is what differs from the last other rest proven.
+
+        Raises:
+            StoreError: it takes too long.
+        """
         before, (rest, _) = self._node.config.written, split_body(body)
         if self._node.config.proven:
             self.previous = before
-        if before is not None and before.rest == rest:
-            return before.changed
-        return changed_names(self.previous.rest if self.previous else "", rest)
+        known = self.previous.rest if self.previous else ""
+
+        def read() -> frozenset[str]:
+            Body.read(body)
+            if before is not None and before.rest == rest:
+                return before.changed
+            return changed_names(known, rest)
+
+        try:
+            return await beside_loop(read, size=len(body), name="body")
+        except SpecError as error:
+            raise StoreError(str(error)) from None
 
     async def verify_again(self) -> ApplyResult:
         """Signal Postgres once more, and see whether it proves what is in the file."""

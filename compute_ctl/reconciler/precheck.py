@@ -98,7 +98,10 @@ class Precheck:
             or self._pages_wait
         ):
             return False
-        settings = settings_to_try(written.rest, rendered.rest)
+        rest = written.rest
+        settings = await beside_loop(
+            lambda: settings_to_try(rest, rendered.rest), size=len(rendered.rest), name="trial"
+        )
         if settings is None:
             return False
         return not settings or await self._trial.accepts(settings, within_s=share(TRIAL_S))
