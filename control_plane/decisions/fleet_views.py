@@ -37,7 +37,7 @@ def nodes_view(overview: Overview) -> NodesView:
     """Return all nodes and all other servers that are suspected, those with trouble first."""
     newest = {one.node_id: one for one in overview.state.verdicts}
     rows = [_node(overview, node, newest.get(node.id)) for node in overview.state.nodes.nodes]
-    for named, suspects in overview.suspects.items():
+    for named, suspects in overview.sweep.suspects.items():
         if isinstance(named, str):
             rows.append(_suspected(NodeRow(endpoint=redact(named)), suspects))
     rows.sort(key=lambda row: (not row.is_bad, row.id is None, row.id or 0, row.endpoint))
@@ -51,10 +51,10 @@ def _node(overview: Overview, node: StorageNode, verdict: Verdict | None) -> Nod
         scheduling=node.scheduling,
         availability_zone_id=node.availability_zone_id,
         endpoint=node.pg_endpoint,
-        users=overview.users[node.id],
+        users=overview.sweep.users[node.id],
         verdict=verdict and redacted_verdict(verdict),
     )
-    return _suspected(row, overview.suspects.get(node.id))
+    return _suspected(row, overview.sweep.suspects.get(node.id))
 
 
 def _suspected(row: NodeRow, suspects: Suspects | None) -> NodeRow:
@@ -90,8 +90,8 @@ def hooks_view(overview: Overview, first: int = FIRST_HOOKS) -> HooksView:
 def status_view(overview: Overview, service: ServiceView) -> StatusView:
     """Return how the control plane and its fleet are, in numbers."""
     state, behind = overview.state, overview.behind()
-    counts = Counter(overview.conditions.values())
-    since = (overview.behind_since(one) for one in behind)
+    counts = Counter(overview.sweep.conditions.values())
+    since = (state.computes[one].published_at for one in behind)
     rows = nodes_view(overview).nodes
     hooks = hooks_view(overview, first=1)
     return StatusView(
@@ -104,7 +104,7 @@ def status_view(overview: Overview, service: ServiceView) -> StatusView:
         oldest_behind_since=min((at for at in since if at), default=None),
         nodes=len(state.nodes.nodes),
         nodes_bad=sum(row.is_bad for row in rows),
-        held_requests=overview.held,
+        held_requests=overview.sweep.held,
         pending_hooks=hooks.total,
         oldest_hook_since=hooks.oldest_since,
     )

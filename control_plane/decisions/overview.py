@@ -1,6 +1,6 @@
-"""One pass over the state of the registry, and the computes in it as they are shown. Pure.
+"""The state of the registry at one moment, and the computes in it as they are shown. Pure.
 
-The pass finds conditions, users of nodes and suspicions; rows are made only of what is shown, so
+One pass finds conditions, users of nodes and suspicions; rows are made only of what is shown, so
 that 10,000 computes cost little.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Final
 
 from compute_common.redact import redact
@@ -19,7 +20,6 @@ from control_plane.decisions.model import (
     ComputeRecord,
     Heard,
     NodeList,
-    Report,
     StorageNode,
     Suspicion,
 )
@@ -49,47 +49,64 @@ class Suspects:
             self.since = suspicion.since
 
 
+@dataclass(kw_only=True)
+class Sweep:
+    """What one pass over all computes has found."""
+
+    conditions: dict[str, Condition] = field(default_factory=dict)
+    users: Counter[int] = field(default_factory=Counter)
+    """By node: computes alive that use it."""
+    suspects: dict[int | str, Suspects] = field(default_factory=lambda: defaultdict(Suspects))
+    """By node; by what the report names where that is no node's."""
+    held: int = 0
+    """Requests."""
+
+
 class Overview:
-    """The state at one moment, with what the pass has found."""
+    """The state at one moment. All computes are looked at only where what is asked needs it."""
 
     def __init__(self, state: FleetState, now: Moment) -> None:
         self.state = state
         self.now = now
-        self.conditions: dict[str, Condition] = {}
-        self.users: Counter[int] = Counter()
-        """By node: computes alive that use it."""
-        self.suspects: dict[int | str, Suspects] = defaultdict(Suspects)
-        """By node; by what the report names where that is no node's."""
-        self.held = 0
-        self.by_endpoint = nodes_by_endpoint(state.nodes)
-        doubtful = perhaps_incomplete(state)
-        alive: Counter[str | None] = Counter()
-        for compute_id, record in state.computes.items():
-            heard = state.heard.get(compute_id, NEVER)
-            incomplete = state.incomplete(compute_id) if record.tenant_id in doubtful else ""
-            self.conditions[compute_id] = fleet.condition(
-                record, heard, now.monotonic, incomplete=incomplete
-            )
-            self.held += heard.holds
-            if fleet.alive(heard, now.monotonic):
-                alive[record.tenant_id] += 1
-                if heard.report is not None and heard.report.suspicions:
-                    self._add_suspicions(compute_id, heard.report)
-        for tenant_id, tenant in state.tenants.items():
-            for node_id in set(tenant.placement.nodes) if tenant.placement else ():
-                self.users[node_id] += alive[tenant_id]
 
-    def _add_suspicions(self, compute_id: str, report: Report) -> None:
-        for suspicion in report.suspicions:
-            named = suspicion.endpoint or suspicion.source
-            node = self.by_endpoint.get(named)
-            self.suspects[node.id if node else named].add(compute_id, suspicion)
+    @cached_property
+    def by_endpoint(self) -> dict[str, StorageNode]:
+        """The nodes, as reports name them."""
+        return nodes_by_endpoint(self.state.nodes)
+
+    @cached_property
+    def sweep(self) -> Sweep:
+        """What all computes say."""
+        sweep, alive = Sweep(), Counter[str | None]()
+        for compute_id, record in self.state.computes.items():
+            heard = self.state.heard.get(compute_id, NEVER)
+            sweep.conditions[compute_id] = self._condition(record, heard)
+            sweep.held += heard.holds
+            if fleet.alive(heard, self.now.monotonic):
+                alive[record.tenant_id] += 1
+                for suspicion in heard.report.suspicions if heard.report else ():
+                    named = suspicion.endpoint or suspicion.source
+                    node = self.by_endpoint.get(named)
+                    sweep.suspects[node.id if node else named].add(compute_id, suspicion)
+        for tenant_id, tenant in self.state.tenants.items():
+            for node_id in set(tenant.placement.nodes) if tenant.placement else ():
+                sweep.users[node_id] += alive[tenant_id]
+        return sweep
+
+    @cached_property
+    def _doubtful(self) -> frozenset[str]:
+        return perhaps_incomplete(self.state)
+
+    def _condition(self, record: ComputeRecord, heard: Heard) -> Condition:
+        doubtful = record.tenant_id in self._doubtful
+        incomplete = self.state.incomplete(record.id) if doubtful else ""
+        return fleet.condition(record, heard, self.now.monotonic, incomplete=incomplete)
 
     def row(self, compute_id: str) -> ComputeRow:
         """Return the row of a compute. Raises KeyError."""
         record = self.state.computes[compute_id]
         heard = self.state.heard.get(compute_id, NEVER)
-        found = self.conditions[compute_id]
+        found = self._condition(record, heard)
         monotonic = fleet.heard_at(heard, self.now.monotonic)
         at = None if monotonic is None else self.now.at(monotonic)
         applied = heard.report.applied if heard.report else None
@@ -97,7 +114,7 @@ class Overview:
         return ComputeRow(
             id=compute_id,
             condition=found,
-            since=at if found is Condition.SILENT else self.behind_since(compute_id),
+            since=at if found is Condition.SILENT else behind_since(record, found),
             why=redact(self._why(record, heard, found)),
             tenant_id=record.tenant_id,
             published=record.generation,
@@ -105,19 +122,13 @@ class Overview:
             heard_at=at,
         )
 
-    def behind_since(self, compute_id: str) -> datetime | None:
-        """Return when what a compute does not run with was published."""
-        if self.conditions[compute_id] not in BEHIND:
-            return None
-        return self.state.computes[compute_id].published_at
-
     def behind(self) -> list[str]:
         """Return the names of the computes behind, longest first."""
-        names = (one for one, found in self.conditions.items() if found in BEHIND)
+        names = (one for one, found in self.sweep.conditions.items() if found in BEHIND)
         return sorted(names, key=self._order)
 
     def _order(self, compute_id: str) -> tuple[bool, datetime, str]:
-        since = self.behind_since(compute_id)
+        since = self.state.computes[compute_id].published_at
         return since is None, since or self.now.wall, compute_id
 
     def laggards(self, first: int = FIRST_LAGGARDS) -> ComputesView:
@@ -130,13 +141,14 @@ class Overview:
         self, query: str = "", wanted: Condition | None = None, *, first: int = FIRST_COMPUTES
     ) -> ComputesView:
         """Return the computes with *query* in their name, or of that tenant; behind first."""
+        conditions = self.sweep.conditions
         names = [
             one
             for one, record in self.state.computes.items()
-            if (wanted is None or self.conditions[one] is wanted)
+            if (wanted is None or conditions[one] is wanted)
             and (query in one or query == record.tenant_id)
         ]
-        names.sort(key=lambda one: (self.conditions[one] not in BEHIND, one))
+        names.sort(key=lambda one: (conditions[one] not in BEHIND, one))
         return ComputesView(
             at=self.now.wall,
             query=query,
@@ -168,6 +180,11 @@ def perhaps_incomplete(state: FleetState) -> frozenset[str]:
             for keeper in known.safekeepers
         )
     )
+
+
+def behind_since(record: ComputeRecord, found: Condition) -> datetime | None:
+    """Return when what a compute does not run with was published."""
+    return record.published_at if found in BEHIND else None
 
 
 def nodes_by_endpoint(nodes: NodeList) -> dict[str, StorageNode]:

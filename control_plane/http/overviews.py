@@ -22,13 +22,13 @@ class Overviews:
         self._last: Overview | None = None
 
     def fresh(self) -> Overview:
-        """Return the state of now."""
+        """Return the state of now; copied, since `recent` hands it out later."""
         registry = self._registry
         state = FleetState(
-            computes=registry.computes,
-            tenants=registry.tenants,
+            computes=dict(registry.computes),
+            tenants=dict(registry.tenants),
             nodes=registry.nodes,
-            heard=registry.presence.heard,
+            heard=dict(registry.presence.heard),
             recent=registry.presence.recent,
             incomplete=registry.incomplete,
             history=registry.history,

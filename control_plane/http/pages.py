@@ -28,7 +28,7 @@ async def fleet(call: ApiCall) -> ApiResponse:
 async def compute(call: ApiCall) -> ApiResponse:
     """Return the page of a compute."""
     overview, compute_id = call.api.overviews.recent(), call.path["id"]
-    if compute_id not in overview.conditions:
+    if compute_id not in overview.state.computes:
         return _page(missing_page(f'there is no compute "{compute_id}"'), 404)
     return _page(compute_page(compute_view(overview, compute_id)))
 

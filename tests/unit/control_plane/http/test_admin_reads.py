@@ -139,3 +139,17 @@ async def test_a_held_hook_is_shown(admin: Admin) -> None:
     assert 'id="hooks"' in page
     assert 200 == (await hook).code
     assert 0 == (await admin.good("GET", "/v1/status"))["pending_hooks"]
+
+
+async def test_the_page_may_be_a_second_old(admin: Admin) -> None:
+    """A compute deleted meanwhile is on it, and does no harm."""
+    await admin.good("PUT", "/v1/computes/one", document())
+    assert "one" in await admin.good("GET", "/")
+    await admin.good("DELETE", "/v1/computes/one")
+    await admin.good("PUT", "/v1/computes/two", document())
+
+    await admin.good("GET", "/")
+    await admin.good("GET", "/metrics")
+    await admin.ask("GET", "/computes/one")
+
+    assert 1 == (await admin.good("GET", "/v1/status"))["computes"]["silent"]
