@@ -13,7 +13,7 @@ BIN := .venv/bin
 
 export PG_CONFIG PYTHON ARGS
 
-.PHONY: build demo test test-all-pg sanitize bench chaos mutations check fmt clean
+.PHONY: build demo test test-all-pg sanitize bench chaos mutations check page-pictures fmt clean
 .DEFAULT_GOAL := build
 
 build: # Debian packages, .venv, the C core and its Python binding, the extension in PostgreSQL
@@ -50,6 +50,10 @@ mutations: build # breaks the product in many ways: some test must notice each
 
 check: build # format, lint, types, layers, docs, C warnings
 	@tools/check
+
+page-pictures: build # the pictures of the control plane's page in docs/images; needs Debian's chromium
+	@mkdir -p docs/images
+	@PAGE_PICTURES=docs/images $(BIN)/pytest -q tests/control_plane/test_page_in_browser.py
 
 fmt:
 	@$(BIN)/ruff format

@@ -80,7 +80,7 @@ def _document(name: str, one: ReportedDocument | None, since: Markup | None) -> 
         cell(one.generation, kind="number", label="generation"),
         cell(since, kind="number"),
         cell(one.proof, label="proof"),
-        cell(identifier(one.hash), label="content"),
+        cell(identifier(one.hash), kind="rest", label="content"),
     )
 
 
@@ -89,7 +89,7 @@ def _suspicions(suspicions: tuple[SuspicionRow, ...], now: datetime) -> Markup |
         return None
     rows = (
         (
-            cell(_server(one), kind="name"),
+            cell(_server(one), kind="name short"),
             cell(" ".join(filter(None, (one.trouble, one.sqlstate))), kind="short bad"),
             cell(age(one.since, now), kind="number"),
             cell(one.count, kind="number", label="times"),
@@ -122,7 +122,7 @@ def _shard(one: ShardRow) -> tuple[Markup, ...]:
         cell(one.shard, kind="number", label="shard"),
         cell(one.node_id, label="node"),
         cell(tag("code", one.endpoint) if one.endpoint else None),
-        cell(one.availability or "not in the node list", kind="" if good else "bad"),
+        cell(one.availability or "not in the node list", kind="rest" if good else "rest bad"),
     )
 
 

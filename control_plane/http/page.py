@@ -233,7 +233,9 @@ def _verdicts(verdicts: tuple[Verdict, ...], now: datetime) -> Markup | None:
                 one.state.value, kind="short bad" if one.state is VerdictState.FAILED else "short"
             ),
             cell(f"{len(one.suspected_by)} of {one.users} users suspect it", kind="short"),
-            cell("; ".join((*filter(None, (one.reason,)), *one.probes)), kind="wide rest"),
+            cell(
+                "; ".join(dict.fromkeys(filter(None, (one.reason, *one.probes)))), kind="wide rest"
+            ),
         )
         for one in verdicts
     )

@@ -36,6 +36,7 @@ p { margin: 4px 0 }
 #stale, .failure { padding: 6px 10px; background: var(--bad-back); color: var(--bad);
   font-weight: 600 }
 .headline { font-size: 16px; margin-top: 8px }
+.headline code { font-size: 16px; font-weight: 600 }
 .facts { color: var(--quiet); display: flex; flex-wrap: wrap; gap: 0 18px }
 .counts { display: flex; flex-wrap: wrap; margin: 10px 0 0; padding: 0; list-style: none;
   border: 1px solid var(--line); border-radius: 4px }
@@ -59,7 +60,7 @@ a > code { text-decoration: underline; text-decoration-color: var(--quiet) }
 .some { min-width: 15em }
 td:last-child, th:last-child { padding-right: 0 }
 .number { text-align: right; white-space: nowrap }
-.short { white-space: nowrap }
+.short { white-space: nowrap; max-width: 30em; overflow: hidden; text-overflow: ellipsis }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: 3px 20px; margin: 0 }
 dt { color: var(--quiet) }
 dd { margin: 0; min-width: 0; overflow-wrap: anywhere }
@@ -82,6 +83,7 @@ dd { margin: 0; min-width: 0; overflow-wrap: anywhere }
   td.name { flex: 1 1 auto }
   td.rest { width: auto }
   td.some { min-width: 0 }
+  td.short { max-width: 100% }
   td.wide { flex: 1 1 100% }
   td:empty { display: none }
 }

@@ -92,7 +92,7 @@ def compute_table(rows: Iterable[ComputeRow], now: datetime) -> Markup:
                 cell(row.published or None, kind="number", label="published"),
                 cell(row.applied, kind="number", label="applied"),
                 cell(row.why, kind="wide rest"),
-                cell(identifier(row.tenant_id), label="tenant"),
+                cell(identifier(row.tenant_id), kind="minor", label="tenant"),
                 cell(age(row.heard_at, now), kind="number", label="heard"),
             )
             for row in rows
