@@ -81,9 +81,9 @@ def test_role_has_password_and_privileges(server: Postgres) -> None:
             " pg_has_role(oid, 'neon_superuser', 'member') FROM pg_authid"
         )
     }
-    assert found["with_scram"] == (SCRAM, True, True, True, 7, True)
+    assert (SCRAM, True, True, True, 7, True) == found["with_scram"]
     assert found["with_md5"] == (f"md5{md5}", True, True, True, -1, True)
-    assert found["no_login"] == (None, False, True, True, -1, True)
+    assert (None, False, True, True, -1, True) == found["no_login"]
 
 
 def test_password_changes_and_goes(server: Postgres) -> None:
@@ -164,7 +164,7 @@ def test_password_is_nowhere(server: Postgres, caplog: pytest.LogCaptureFixture)
         apply(server, desired(roles=(bad,)))
     apply(server, desired(roles=({"name": "leaky", "encrypted_password": SCRAM},)))
     text = f"{caught.value}{caplog.text}{server.log_text(position)}"
-    assert (SECRET in text, "leaky" in text) == (False, True)
+    assert (False, True) == (SECRET in text, "leaky" in text)
 
 
 @pytest.mark.parametrize("concurrency", [0, 2])

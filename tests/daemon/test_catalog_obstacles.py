@@ -69,7 +69,7 @@ def test_drop_role_with_grants_from_others(server: Postgres) -> None:
         row = session.execute(
             "SELECT relowner::regrole::name FROM pg_class WHERE relname = 'of_doomed'"
         ).fetchone()
-    assert row == ("owner",)
+    assert ("owner",) == row
 
 
 def test_drop_role_without_schema_public(server: Postgres) -> None:

@@ -93,7 +93,7 @@ async def test_failure_is_told_and_tried_again(server: Postgres) -> None:
         await asyncio.to_thread(
             wait_until, "the work to be done", lambda: fixture.node.config.state.catalog_sha256
         )
-        assert server.value("SELECT count(*) FROM pg_database WHERE datname = 'awaited'") == 1
+        assert 1 == server.value("SELECT count(*) FROM pg_database WHERE datname = 'awaited'")
 
 
 @pytest.mark.parametrize("instead", [{}, {"skip_pg_catalog_updates": True}])

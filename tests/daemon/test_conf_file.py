@@ -50,7 +50,7 @@ def test_good_candidate_passes(data: Path) -> None:
     conf.swap("port = 1\n")
     before = (data / "postgresql.conf").stat()
     listing = names(data)
-    assert conf.check(CANDIDATE) == []
+    assert [] == conf.check(CANDIDATE)
     assert (data / "postgresql.conf").stat() == before
     assert names(data) == listing
 
@@ -86,7 +86,7 @@ def test_settings_that_would_hide_the_messages_do_not(data: Path) -> None:
     """A candidate that silences the log, or prefixes it, is understood all the same."""
     quiet = "log_min_messages = panic\nlog_line_prefix = '%m '\nlog_error_verbosity = verbose\n"
     complaints = supervised(data).check(f"{quiet}work_mem = x\n")
-    assert [(c.name, c.line) for c in complaints] == [("work_mem", 4)]
+    assert [("work_mem", 4)] == [(c.name, c.line) for c in complaints]
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def test_attached_candidate_is_checked_with_the_main_file(data: Path, main: Path
     """Beside the operator's file a good candidate passes, and a bad one has its own line."""
     conf = attached(data, main)
     conf.ensure_included()
-    assert conf.check(CANDIDATE) == []
+    assert [] == conf.check(CANDIDATE)
     assert conf.check(f"{CANDIDATE}work_mem = 1kB\n") == [
         Complaint(
             name="work_mem",
@@ -120,9 +120,9 @@ def test_faults_of_the_old_file_are_not_the_candidates(data: Path, main: Path) -
     conf = attached(data, main)
     conf.ensure_included()
     conf.swap("temp_buffers = lots\nno_such_thing = 1\n")
-    assert conf.check(CANDIDATE) == []
+    assert [] == conf.check(CANDIDATE)
     conf.swap("temp_buffers = lots\n")
-    assert conf.check(CANDIDATE) == []
+    assert [] == conf.check(CANDIDATE)
 
 
 def test_faults_of_others_are_told_with_their_place(data: Path, main: Path) -> None:

@@ -32,11 +32,11 @@ async def test_what_postgres_is_asked(served: Served) -> None:
             ("POST", "/check_writability"),
         )
     }
-    assert bodies == {
+    assert {
         "/dbs_and_roles": {"roles": [{"name": "r"}], "databases": [{"name": "d"}]},
         "/insights": '{"pg_stat_statements":[]}',
         "/check_writability": True,
-    }
+    } == bodies
 
 
 async def test_schema_is_streamed(served: Served) -> None:
@@ -59,17 +59,17 @@ async def test_schema_is_streamed(served: Served) -> None:
 async def test_schema_of_what_is_not_there(served: Served) -> None:
     """A database is to be named, and to exist."""
     missing = await served.external("GET", "/database_schema?database=missing", token=token())
-    assert (missing.code, missing.json) == (404, {"error": "database does not exist"})
-    assert (await served.external("GET", "/database_schema", token=token())).code == 400
+    assert (404, {"error": "database does not exist"}) == (missing.code, missing.json)
+    assert 400 == (await served.external("GET", "/database_schema", token=token())).code
     head = await served.external("HEAD", "/database_schema?database=d", token=token())
-    assert head.code == 200
+    assert 200 == head.code
 
 
 async def test_extension_and_grant(served: Served) -> None:
     """Both answer 201 and what was asked for; what Postgres refuses is 500 with its reason."""
     body = {"extension": "pageinspect", "database": "d", "version": "1.0"}
     made = await served.external("POST", "/extensions", json_body=body, token=token())
-    assert (made.code, made.json) == (201, {"extension": "pageinspect", "version": "1.0"})
+    assert (201, {"extension": "pageinspect", "version": "1.0"}) == (made.code, made.json)
     bad = await served.external(
         "POST", "/extensions", json_body=body | {"extension": "bad"}, token=token()
     )
@@ -79,22 +79,22 @@ async def test_extension_and_grant(served: Served) -> None:
     granted = await served.external("POST", "/grants", json_body=grant, token=token())
     assert (granted.code, granted.json) == (201, grant)
     catalog: Any = served.http.api.catalog
-    assert catalog.granted == [("d", "s", "r", ("SELECT", "USAGE"))]
+    assert [("d", "s", "r", ("SELECT", "USAGE"))] == catalog.granted
     wrong = grant | {"privileges": ["select"]}
-    assert (await served.external("POST", "/grants", json_body=wrong, token=token())).code == 422
+    assert 422 == (await served.external("POST", "/grants", json_body=wrong, token=token())).code
 
 
 async def test_state_of_the_compute_matters(tmp_path: Path) -> None:
     """What needs Postgres is 412 without a document, 503 without Postgres, 501 without a port."""
     async with serve(tmp_path, catalog=SmallCatalog()) as served:
         reply = await served.socket("GET", "/insights")
-        assert (reply.code, reply.json) == (412, {"error": "invalid compute status: empty"})
+        assert (412, {"error": "invalid compute status: empty"}) == (reply.code, reply.json)
         served.node.move(Event.PG_READY)
         served.postgres.ready = False
-        assert (await served.socket("GET", "/insights")).code == 503
+        assert 503 == (await served.socket("GET", "/insights")).code
     async with serve(tmp_path) as served:
         served.node.move(Event.PG_READY)
-        assert (await served.socket("GET", "/insights")).code == 501
+        assert 501 == (await served.socket("GET", "/insights")).code
 
 
 @pytest.mark.parametrize(("opened", "code"), [(False, 403), (True, 201)])
@@ -105,4 +105,4 @@ async def test_extensions_on_loopback(tmp_path: Path, opened: bool, code: int) -
         served.node.move(Event.PG_READY)
         reply = await served.loopback("POST", "/extensions", json_body=body)
         assert code == reply.code
-        assert (await served.loopback("GET", "/insights")).code == 403
+        assert 403 == (await served.loopback("GET", "/insights")).code

@@ -36,10 +36,10 @@ async def test_status_by_data_directory(
 ) -> None:
     """-D finds the socket; --json is the answer of the API."""
     served.node.move(Event.PG_READY)
-    assert await command("status", "-D", str(tmp_path), "--json") == 0
+    assert 0 == await command("status", "-D", str(tmp_path), "--json")
     body = json.loads(capsys.readouterr().out)
-    assert body["status"] == "running"
-    assert await command("status", "-D", str(tmp_path)) == 0
+    assert "running" == body["status"]
+    assert 0 == await command("status", "-D", str(tmp_path))
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["status", "running"] in [line[:2] for line in lines]
 
@@ -56,7 +56,7 @@ async def test_status_tells_what_is_wrong(
     served.end_attempt(Outcome.REJECTED, "no good")
     served.node.server.catalog_error = "could not make role r"
     served.node.move(Event.SETTLE_FAILED)
-    assert await command("status", "-D", str(tmp_path)) == 1
+    assert 1 == await command("status", "-D", str(tmp_path))
     out = capsys.readouterr().out
     assert "pageserver shard 2 dead: refused" in out
     assert re.search(r"^error +for 0.\d s: no good *$", out, re.MULTILINE)
@@ -101,11 +101,11 @@ async def test_environment_finds_the_socket(
 ) -> None:
     """$PGDATA serves where nothing is said, a port goes to loopback, a path to the socket."""
     monkeypatch.setenv("PGDATA", str(tmp_path))
-    assert await command("status", "--json") == 0
+    assert 0 == await command("status", "--json")
     monkeypatch.setenv("PGDATA", "/nowhere")
-    assert await command("status", "--port", str(served.port)) == 0
-    assert await command("status", "--socket", str(served.http.socket_path)) == 0
-    assert await command("status") == 3
+    assert 0 == await command("status", "--port", str(served.port))
+    assert 0 == await command("status", "--socket", str(served.http.socket_path))
+    assert 3 == await command("status")
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ async def test_rollback_needs_the_socket(
     served: Served, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The loopback port is not even asked: what changes something needs rights."""
-    assert await command("rollback", "--port", str(served.port)) == 3
+    assert 3 == await command("rollback", "--port", str(served.port))
     assert "this needs the unix socket" in capsys.readouterr().err
 
 
@@ -150,11 +150,11 @@ async def test_refresh_without_waiting(
     served: Served, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A recorded request is enough; --wait takes its seconds after =; --force reaches the node."""
-    assert await command("refresh", "-D", str(tmp_path)) == 0
+    assert 0 == await command("refresh", "-D", str(tmp_path))
     assert capsys.readouterr().out.startswith("request 1 is recorded; status ")
-    assert await command("refresh", "--wait=0.01", "--json", "-D", str(tmp_path)) == 1
-    assert json.loads(capsys.readouterr().out)["outcome"] == "timeout"
-    assert await command("refresh", "--force", "-D", str(tmp_path)) == 0
+    assert 1 == await command("refresh", "--wait=0.01", "--json", "-D", str(tmp_path))
+    assert "timeout" == json.loads(capsys.readouterr().out)["outcome"]
+    assert 0 == await command("refresh", "--force", "-D", str(tmp_path))
     assert served.node.requests.forced_at is not None
 
 
@@ -163,7 +163,7 @@ async def test_refusal_of_the_daemon(
 ) -> None:
     """What the daemon refuses is told in its words, with exit status 1."""
     served.node.terminate("fast", who="test")
-    assert await command("refresh", "-D", str(tmp_path)) == 1
+    assert 1 == await command("refresh", "-D", str(tmp_path))
     expected = "compute_ctl: error: invalid compute status: terminated\n"
     assert capsys.readouterr().err == expected
 
@@ -188,6 +188,6 @@ async def test_without_rights(served: Served, tmp_path: Path, words: str, more: 
         stderr=asyncio.subprocess.PIPE,
     )
     _, error = await process.communicate()
-    assert process.returncode == 4
+    assert 4 == process.returncode
     expected = f'compute_ctl: error: may not use "{served.http.socket_path}"\n'
     assert error.decode() == f"{expected}hint: Run this as root.{more}\n"

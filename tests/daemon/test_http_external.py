@@ -40,7 +40,7 @@ async def test_without_a_token(served: Served, route: Route) -> None:
         reply = await served.external(route.method, route.path, body=b"", **options)
         assert expected == (reply.code, reply.json["error"])
         assert (reply.headers.get("www-authenticate") == "Bearer") == (reply.code == 401)
-    assert served.node.status == "running"
+    assert "running" == served.node.status
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/livez", "/readyz", "/syncz"])
@@ -55,40 +55,40 @@ async def test_with_a_token(served: Served) -> None:
     admin = token(scope="compute_ctl:admin", aud=["compute"], compute_id=None)
     for one in (token(), admin):
         reply = await served.external("GET", "/status", token=one)
-        assert (reply.code, reply.json["status"]) == (200, "running")
+        assert (200, "running") == (reply.code, reply.json["status"])
 
 
 async def test_what_belongs_to_other_doors(served: Served) -> None:
     """The best token does not make Postgres's own routes reachable from outside."""
     admin = token(scope="compute_ctl:admin", aud=["compute"])
     for path in ("/refresh_configuration", "/configuration_ack"):
-        assert (await served.external("POST", path, token=admin)).code == 403
-    assert served.node.requests.requested == 0
+        assert 403 == (await served.external("POST", path, token=admin)).code
+    assert 0 == served.node.requests.requested
 
 
 async def test_what_is_not_there_needs_no_token(served: Served) -> None:
     """Unknown routes and wrong methods are told apart from closed ones, as in the reference."""
-    assert (await served.external("GET", "/nothing")).code == 404
-    assert (await served.external("GET", "/configure")).code == 405
+    assert 404 == (await served.external("GET", "/nothing")).code
+    assert 405 == (await served.external("GET", "/configure")).code
 
 
 async def test_keys_follow_the_document(served: Served) -> None:
     """New keys are in force at once, and without keys nobody gets in."""
-    assert (await served.external("GET", "/status", token=token())).code == 200
+    assert 200 == (await served.external("GET", "/status", token=token())).code
     trust(served, OTHER)
-    assert (await served.external("GET", "/status", token=token())).code == 401
-    assert (await served.external("GET", "/status", token=token(OTHER))).code == 200
+    assert 401 == (await served.external("GET", "/status", token=token())).code
+    assert 200 == (await served.external("GET", "/status", token=token(OTHER))).code
     trust(served)
-    assert (await served.external("GET", "/status", token=token(OTHER))).code == 401
+    assert 401 == (await served.external("GET", "/status", token=token(OTHER))).code
 
 
 async def test_bad_key_is_named_once(served: Served, caplog: pytest.LogCaptureFixture) -> None:
     """A key that cannot be used is a warning, not an error of every request."""
     served.trust({"kty": "oct"})
     for _ in range(2):
-        assert (await served.external("GET", "/status", token=token())).code == 401
+        assert 401 == (await served.external("GET", "/status", token=token())).code
     warnings = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
-    assert warnings == ["compute_ctl_config.jwks.keys[0] is not used: its type is not known"]
+    assert ["compute_ctl_config.jwks.keys[0] is not used: its type is not known"] == warnings
 
 
 async def test_instance_id_switches_nothing_off(
@@ -96,7 +96,7 @@ async def test_instance_id_switches_nothing_off(
 ) -> None:
     """The reference's way round all checks is none here."""
     monkeypatch.setenv("INSTANCE_ID", "x")
-    assert (await served.external("GET", "/status")).code == 400
+    assert 400 == (await served.external("GET", "/status")).code
 
 
 async def test_tokens_for_ever(tmp_path: Path) -> None:
@@ -115,9 +115,9 @@ async def test_push_from_outside_brings_its_keys(served: Served) -> None:
     reply = await served.external(
         "POST", "/configure", json_body={"spec": {"cluster": {}}}, token=token()
     )
-    assert reply.code == 422
+    assert 422 == reply.code
     assert "compute_ctl_config" in reply.json["error"]
-    assert served.node.status == "running"
+    assert "running" == served.node.status
 
 
 async def test_terminate_from_outside(served: Served) -> None:
@@ -126,13 +126,13 @@ async def test_terminate_from_outside(served: Served) -> None:
     served.node.move(Event.TERMINATE_FAST)
     served.node.move(Event.STOPPED)
     reply = await served.external("POST", "/terminate", token=token())
-    assert (reply.code, reply.json) == (201, {"lsn": "0/1234"})
+    assert (201, {"lsn": "0/1234"}) == (reply.code, reply.json)
 
 
 async def test_metrics_of_the_start(served: Served) -> None:
     """The reference's keys are all there, and all are whole numbers."""
     body = (await served.external("GET", "/metrics.json", token=token())).json
-    assert len(body) == 13
+    assert 13 == len(body)
     assert all(isinstance(value, int) and value >= 0 for value in body.values())
 
 
@@ -143,7 +143,7 @@ async def test_all_addresses(tmp_path: Path) -> None:
     async with serve(tmp_path, external_http_port=port):
         with socket.socket() as probe:
             probe.settimeout(2)
-            assert probe.connect_ex(("127.0.0.2", port)) == 0
+            assert 0 == probe.connect_ex(("127.0.0.2", port))
         async with serve(other, external_http_port=port) as second:
             reason = f"could not listen on 0.0.0.0:{port}: address already in use"
             assert reason in (await second.loopback("GET", "/status")).json["closed_ports"]
@@ -153,7 +153,7 @@ async def test_no_token_is_judged_before_the_keys_are_known(served: Served) -> N
     """While the daemon takes up what an earlier one knew, it says so: a client tries again."""
     trust(served, KEY)
     served.node.restored = False
-    assert (await served.external("GET", "/status", token=token())).code == 503
-    assert (await served.external("GET", "/livez")).code == 200
+    assert 503 == (await served.external("GET", "/status", token=token())).code
+    assert 200 == (await served.external("GET", "/livez")).code
     served.node.restored = True
-    assert (await served.external("GET", "/status", token=token())).code == 200
+    assert 200 == (await served.external("GET", "/status", token=token())).code

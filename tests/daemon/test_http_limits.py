@@ -39,7 +39,7 @@ async def test_200_slow_clients_do_not_delay_a_probe(tmp_path: Path) -> None:
                     wire.writer.write(b"y")
             begin = time.monotonic()
             reply = await served.loopback("GET", "/livez")
-            assert (reply.code, time.monotonic() - begin < 0.1) == (200, True)
+            assert (200, True) == (reply.code, time.monotonic() - begin < 0.1)
 
 
 async def test_probe_gets_in_past_slow_bodies(tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ async def test_probe_gets_in_past_slow_bodies(tmp_path: Path) -> None:
         for _ in range(8):
             wire = await stack.enter_async_context(Wire.tcp(served.port))
             wire.writer.write(head)
-        assert (await served.loopback("GET", "/livez")).code == 200
+        assert 200 == (await served.loopback("GET", "/livez")).code
 
 
 async def test_busy_connections_are_not_pushed_out(tmp_path: Path) -> None:
@@ -64,8 +64,8 @@ async def test_busy_connections_are_not_pushed_out(tmp_path: Path) -> None:
         waiting = asyncio.create_task(served.loopback("POST", "/refresh_configuration?wait=0.3"))
         await served.requested()
         next_one = asyncio.create_task(served.loopback("GET", "/livez"))
-        assert (await waiting).json["outcome"] == "timeout"
-        assert (await next_one).code == 200
+        assert "timeout" == (await waiting).json["outcome"]
+        assert 200 == (await next_one).code
 
 
 async def test_no_room_for_long_is_told(tmp_path: Path) -> None:
@@ -150,15 +150,15 @@ async def test_slow_body_is_408(tmp_path: Path) -> None:
     async with serve(tmp_path, limits=SHORT) as served, Wire.tcp(served.port) as wire:
         headers = {"Content-Length": "5", "Content-Type": "application/json"}
         reply = await wire.ask("POST", "/refresh_configuration", headers=headers)
-        assert reply.code == 408
+        assert 408 == reply.code
         assert await wire.closed(3)
 
 
 async def test_idle_connection_is_closed(tmp_path: Path) -> None:
     """A connection may be used again, but not kept for nothing."""
     async with serve(tmp_path, limits=SHORT) as served, Wire.tcp(served.port) as wire:
-        assert (await wire.ask("GET", "/livez")).code == 200
-        assert (await wire.ask("GET", "/livez")).code == 200
+        assert 200 == (await wire.ask("GET", "/livez")).code
+        assert 200 == (await wire.ask("GET", "/livez")).code
         assert await wire.closed(2)
 
 
@@ -182,5 +182,5 @@ async def test_a_connection_ends_after_a_bad_request(tmp_path: Path) -> None:
             headers={"Content-Type": "application/json"},
         )
 
-        assert (reply.code, reply.headers["connection"]) == (400, "close")
+        assert (400, "close") == (reply.code, reply.headers["connection"])
         assert await wire.closed(2)

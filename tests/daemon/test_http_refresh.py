@@ -33,15 +33,15 @@ async def test_answers_at_once_with_one_line(served: Served) -> None:
     reply = await served.loopback("POST", REFRESH)
     expected = b'{"status":"refresh_configuration_pending","refresh_id":1,"coalesced":false}\n'
     assert (200, expected) == (reply.code, reply.body)
-    assert served.node.requests.requested == 1
-    assert served.node.status == "refresh_configuration_pending"
+    assert 1 == served.node.requests.requested
+    assert "refresh_configuration_pending" == served.node.status
 
 
 async def test_requests_not_yet_taken_are_coalesced(served: Served) -> None:
     """A second request before the first is taken says that it shares its attempt."""
     await served.loopback("POST", REFRESH)
     reply = await served.loopback("POST", REFRESH)
-    assert (reply.json["refresh_id"], reply.json["coalesced"]) == (2, True)
+    assert (2, True) == (reply.json["refresh_id"], reply.json["coalesced"])
 
 
 async def test_wait_tells_the_outcome(served: Served) -> None:
@@ -50,7 +50,7 @@ async def test_wait_tells_the_outcome(served: Served) -> None:
     await served.requested()
     served.end_attempt(Outcome.APPLIED)
     reply = await asking
-    assert (reply.code, reply.json["outcome"]) == (200, "applied")
+    assert (200, "applied") == (reply.code, reply.json["outcome"])
     assert "reason" not in reply.json
 
 
@@ -60,14 +60,14 @@ async def test_wait_tells_why_not(served: Served) -> None:
     await served.requested()
     served.end_attempt(Outcome.REJECTED, "no good: host=a password=hunter2")
     reply = await asking
-    assert reply.json["outcome"] == "rejected"
-    assert reply.json["reason"] == "no good: host=a password=********"
+    assert "rejected" == reply.json["outcome"]
+    assert "no good: host=a password=********" == reply.json["reason"]
 
 
 async def test_wait_ends_in_time(served: Served) -> None:
     """Nobody waits longer than asked for: the outcome is then `timeout`."""
     reply = await served.loopback("POST", f"{REFRESH}?wait=0.01")
-    assert (reply.code, reply.json["outcome"]) == (200, "timeout")
+    assert (200, "timeout") == (reply.code, reply.json["outcome"])
 
 
 @pytest.mark.parametrize("wait", ["x", "-1", "601", "nan", "inf", ""])
@@ -76,7 +76,7 @@ async def test_bad_wait_is_refused(served: Served, wait: str) -> None:
     reply = await served.loopback("POST", f"{REFRESH}?wait={wait}")
     expected = 'parameter "wait" must be a number of seconds from 0 to 600'
     assert (400, {"error": expected}) == (reply.code, reply.json)
-    assert served.node.requests.requested == 0
+    assert 0 == served.node.requests.requested
 
 
 async def test_waiters_are_limited(tmp_path: Path) -> None:
@@ -86,11 +86,11 @@ async def test_waiters_are_limited(tmp_path: Path) -> None:
             asyncio.create_task(served.loopback("POST", f"{REFRESH}?wait=5")) for _ in range(64)
         ]
         await served.requested(64)
-        assert (await served.loopback("POST", f"{REFRESH}?wait=5")).code == 503
-        assert (await served.loopback("POST", REFRESH)).code == 200
+        assert 503 == (await served.loopback("POST", f"{REFRESH}?wait=5")).code
+        assert 200 == (await served.loopback("POST", REFRESH)).code
         served.end_attempt(Outcome.UNCHANGED)
         outcomes = {reply.json["outcome"] for reply in await asyncio.gather(*asking)}
-        assert outcomes == {"unchanged"}
+        assert {"unchanged"} == outcomes
 
 
 async def test_a_waiter_who_leaves_frees_its_place(served: Served) -> None:
@@ -122,23 +122,23 @@ async def test_worker_says_what_it_suspects(served: Served) -> None:
         text="connection refused",
         count=2,
     )
-    assert metric(served, 'compute_ctl_refresh_requests_total{source="worker"}') == "1.0"
+    assert "1.0" == metric(served, 'compute_ctl_refresh_requests_total{source="worker"}')
 
 
 async def test_person_who_asks_over_sql(served: Served) -> None:
     """What the worker only passes on counts as an operator's request."""
     headers = {"X-Refresh-Source": "worker"}
     await served.loopback("POST", REFRESH, json_body={"source": "manual"}, headers=headers)
-    assert metric(served, 'compute_ctl_refresh_requests_total{source="operator"}') == "1.0"
+    assert "1.0" == metric(served, 'compute_ctl_refresh_requests_total{source="operator"}')
 
 
 async def test_text_in_another_encoding_does_not_cost_the_refresh(served: Served) -> None:
     """Bytes that are not UTF-8 in the worker's text are replaced."""
     body = b'{"source":"pageserver","text":"d\xe9j\xe0"}'
     headers = {"X-Refresh-Source": "worker", "Content-Type": "application/json"}
-    assert (await served.loopback("POST", REFRESH, body=body, headers=headers)).code == 200
+    assert 200 == (await served.loopback("POST", REFRESH, body=body, headers=headers)).code
     assert served.node.requests.suspicion is not None
-    assert served.node.requests.suspicion.text == "d\ufffdj\ufffd"
+    assert "d\ufffdj\ufffd" == served.node.requests.suspicion.text
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ async def test_text_in_another_encoding_does_not_cost_the_refresh(served: Served
 async def test_who_asks(served: Served, headers: dict[str, str], path: str, source: str) -> None:
     """A bare POST that names no client is Neon's own library; anything more is an operator."""
     await served.loopback("POST", path, headers=headers)
-    assert metric(served, f'compute_ctl_refresh_requests_total{{source="{source}"}}') == "1.0"
+    assert "1.0" == metric(served, f'compute_ctl_refresh_requests_total{{source="{source}"}}')
 
 
 async def test_peer_of_the_socket_is_named(
@@ -176,9 +176,9 @@ async def test_a_report_stays_on_one_line(served: Served) -> None:
     headers = {"X-Refresh-Source": "worker"}
     await served.loopback("POST", REFRESH, json_body=report, headers=headers)
     suspicion = served.node.requests.suspicion
-    assert str(suspicion) == "x\\nMAINPID=1 is dead\\r: a\\n\\x1bb"
+    assert "x\\nMAINPID=1 is dead\\r: a\\n\\x1bb" == str(suspicion)
     assert suspicion is not None
-    assert suspicion.sqlstate == "\\x1b[1m"
+    assert "\\x1b[1m" == suspicion.sqlstate
 
 
 async def test_outage_is_said_once(served: Served, caplog: pytest.LogCaptureFixture) -> None:
@@ -193,16 +193,16 @@ async def test_outage_is_said_once(served: Served, caplog: pytest.LogCaptureFixt
     await served.loopback("POST", "/configuration_ack", json_body=forged, headers=bare)
     await served.loopback("POST", REFRESH)
     said = "postgres says that pageserver of shard 3 is dead: Connection refused"
-    assert caplog.text.count(said) == 1
-    assert caplog.text.count("answered /refresh_configuration POST request with 200") == 2
-    assert caplog.text.count("answered /configuration_ack POST request with 403") == 1
+    assert 1 == caplog.text.count(said)
+    assert 2 == caplog.text.count("answered /refresh_configuration POST request with 200")
+    assert 1 == caplog.text.count("answered /configuration_ack POST request with 403")
 
 
 async def test_force_needs_the_socket(served: Served) -> None:
     """Trying a quarantined document again is nothing for any local process."""
     refused = await served.loopback("POST", f"{REFRESH}?force=true")
-    assert (refused.code, served.node.requests.requested) == (403, 0)
-    assert (await served.socket("POST", f"{REFRESH}?force=true")).code == 200
+    assert (403, 0) == (refused.code, served.node.requests.requested)
+    assert 200 == (await served.socket("POST", f"{REFRESH}?force=true")).code
     assert served.node.requests.forced_at is not None
 
 
@@ -210,7 +210,7 @@ async def test_refused_while_terminating(served: Served) -> None:
     """A compute that ends takes no refresh: 412 in the reference's words."""
     served.node.terminate("fast", who="test")
     reply = await served.loopback("POST", REFRESH)
-    assert (reply.code, reply.json) == (412, {"error": "invalid compute status: terminated"})
+    assert (412, {"error": "invalid compute status: terminated"}) == (reply.code, reply.json)
 
 
 async def test_ack_of_the_current_marker_is_taken(served: Served) -> None:
@@ -218,7 +218,7 @@ async def test_ack_of_the_current_marker_is_taken(served: Served) -> None:
     marker = served.wrote()
     body = {"marker": str(marker), "map_sha256": "a" * 64, "shard_count": 1, "pid": 7}
     reply = await served.loopback("POST", ACK, json_body=body)
-    assert (reply.code, reply.json) == (200, {})
+    assert (200, {}) == (reply.code, reply.json)
     assert served.node.acks.latest is not None
     assert served.node.acks.latest.map_matches
 
@@ -230,7 +230,7 @@ async def test_ack_that_complains_of_nothing_ends_the_suspicion(served: Served) 
     await served.loopback("POST", REFRESH, headers={"X-Refresh-Source": "worker"})
     for suspects, since in ((True, True), (None, True), (False, False)):
         reply = await served.loopback("POST", ACK, json_body={**body, "suspects": suspects})
-        assert reply.code == 200
+        assert 200 == reply.code
         assert since == (served.node.requests.suspected_since is not None)
 
 
@@ -238,7 +238,7 @@ async def test_ack_with_another_map_is_recorded_as_such(served: Served) -> None:
     """A right marker with a wrong map is no proof of the upstream part."""
     marker = served.wrote()
     body = {"marker": str(marker), "map_sha256": "b" * 64}
-    assert (await served.loopback("POST", ACK, json_body=body)).code == 200
+    assert 200 == (await served.loopback("POST", ACK, json_body=body)).code
     assert served.node.acks.latest is not None
     assert not served.node.acks.latest.map_matches
 
@@ -248,7 +248,7 @@ async def test_ack_of_an_earlier_marker_is_stale(served: Served) -> None:
     old = served.wrote(1)
     served.wrote(2)
     reply = await served.loopback("POST", ACK, json_body={"marker": str(old)})
-    assert (reply.code, reply.json) == (200, {"stale": True})
+    assert (200, {"stale": True}) == (reply.code, reply.json)
     assert served.node.acks.latest is None
 
 
@@ -257,9 +257,9 @@ async def test_forged_ack_is_refused(served: Served) -> None:
     marker = served.wrote()
     forged = str(marker).replace(marker.nonce, "0" * 32)
     reply = await served.loopback("POST", ACK, json_body={"marker": forged})
-    assert reply.code == 403
+    assert 403 == reply.code
     assert served.node.acks.latest is None
-    assert metric(served, 'compute_ctl_acks_total{answer="unknown"}') == "1.0"
+    assert "1.0" == metric(served, 'compute_ctl_acks_total{answer="unknown"}')
 
 
 @pytest.mark.parametrize(

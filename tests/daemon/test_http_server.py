@@ -31,7 +31,7 @@ async def test_loopback_refuses_what_is_not_its(served: Served, route: Route) ->
     served_on = " and ".join(sorted(listener.label for listener in route.listeners))
     expected = f"{route.path} is served on {served_on}, not on the loopback port"
     assert (403, {"error": expected}) == (reply.code, reply.json)
-    assert served.node.status == "empty"
+    assert "empty" == served.node.status
 
 
 @pytest.mark.parametrize("path", ["/status", "/metrics", "/livez", "/readyz", "/openapi.json"])
@@ -40,8 +40,8 @@ async def test_both_doors_serve_reads(served: Served, path: str) -> None:
     for ask in (served.loopback, served.socket):
         whole = await ask("GET", path)
         head = await ask("HEAD", path)
-        assert (whole.code, head.code) == (200, 200)
-        assert head.body == b""
+        assert (200, 200) == (whole.code, head.code)
+        assert b"" == head.body
         assert int(head.headers["content-length"]) > 0
 
 
@@ -56,11 +56,11 @@ async def test_routes_of_the_reference_that_are_not_ours(served: Served, path: s
 async def test_unknown_route_and_method(served: Served) -> None:
     """404 and 405 are JSON like every error; 405 says what is allowed."""
     unknown = await served.loopback("GET", "/nothing")
-    assert (unknown.code, unknown.json) == (404, {"error": "no such route"})
+    assert (404, {"error": "no such route"}) == (unknown.code, unknown.json)
     wrong = await served.loopback("GET", "/refresh_configuration")
-    assert (wrong.code, wrong.headers["allow"]) == (405, "POST")
-    assert wrong.json == {"error": "method GET is not allowed here"}
-    assert (await served.loopback("DELETE", "/status")).headers["allow"] == "GET, HEAD"
+    assert (405, "POST") == (wrong.code, wrong.headers["allow"])
+    assert {"error": "method GET is not allowed here"} == wrong.json
+    assert "GET, HEAD" == (await served.loopback("DELETE", "/status")).headers["allow"]
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ async def test_unknown_route_and_method(served: Served) -> None:
 )
 async def test_host_that_is_local(served: Served, host: str) -> None:
     """Every way to name this machine's loopback is fine."""
-    assert (await served.loopback("GET", "/livez", host=host)).code == 200
+    assert 200 == (await served.loopback("GET", "/livez", host=host)).code
 
 
 @pytest.mark.parametrize(
@@ -90,25 +90,25 @@ async def test_old_client_without_host(served: Served) -> None:
     """HTTP/1.0 knows no Host header."""
     async with Wire.tcp(served.port) as wire:
         wire.writer.write(b"GET /livez HTTP/1.0\r\n\r\n")
-        assert (await wire.reply()).code == 200
+        assert 200 == (await wire.reply()).code
 
 
 async def test_origin_is_refused(served: Served) -> None:
     """A browser that posts from some page is refused, even from one of this machine."""
     headers = {"Origin": "http://localhost:3081"}
     reply = await served.loopback("POST", "/refresh_configuration", headers=headers)
-    assert (reply.code, served.node.requests.requested) == (403, 0)
-    assert reply.json == {"error": "requests with an Origin header are refused"}
+    assert (403, 0) == (reply.code, served.node.requests.requested)
+    assert {"error": "requests with an Origin header are refused"} == reply.json
 
 
 async def test_request_id_is_echoed(served: Served) -> None:
     """The caller's X-Request-Id comes back, also with an error; a missing one is made."""
     given = await served.loopback("GET", "/nothing", headers={"X-Request-Id": "abc-1"})
-    assert given.headers["x-request-id"] == "abc-1"
+    assert "abc-1" == given.headers["x-request-id"]
     made = await served.loopback("GET", "/livez")
-    assert len(made.headers["x-request-id"]) == 36
+    assert 36 == len(made.headers["x-request-id"])
     odd = await served.loopback("GET", "/livez", headers={"X-Request-Id": "\u00e9 x"})
-    assert len(odd.headers["x-request-id"]) == 36
+    assert 36 == len(odd.headers["x-request-id"])
 
 
 async def test_log_reads_like_the_reference(
@@ -124,7 +124,7 @@ async def test_log_reads_like_the_reference(
         "answered /refresh_configuration POST request with 200",
     ]
     assert expected == [one.getMessage() for one in records]
-    assert {vars(one)["request_id"] for one in records} == {"r1"}
+    assert {"r1"} == {vars(one)["request_id"] for one in records}
     assert vars(records[1])["latency_ms"] >= 0
 
 
@@ -157,12 +157,12 @@ async def test_chunked_body_is_limited_too(served: Served) -> None:
             b"POST /refresh_configuration HTTP/1.1\r\nHost: localhost\r\n"
             b"Transfer-Encoding: chunked\r\n\r\n" + 2 * chunk
         )
-        assert (await wire.reply()).code == 413
+        assert 413 == (await wire.reply()).code
 
 
 async def test_length_is_needed_where_a_body_is(served: Served) -> None:
     """A configuration without a body is 411."""
-    assert (await served.socket("POST", "/configure")).code == 411
+    assert 411 == (await served.socket("POST", "/configure")).code
 
 
 async def test_expect_is_honoured(served: Served) -> None:
@@ -177,9 +177,9 @@ async def test_expect_is_honoured(served: Served) -> None:
                 "Content-Type": "application/json",
             },
         )
-        assert reply.code == 100
+        assert 100 == reply.code
         wire.writer.write(b"{")
-        assert (await wire.reply()).code == 400
+        assert 400 == (await wire.reply()).code
 
 
 async def test_malformed_http(served: Served) -> None:
@@ -187,7 +187,7 @@ async def test_malformed_http(served: Served) -> None:
     async with Wire.tcp(served.port) as wire:
         wire.writer.write(b"\x16\x03\x01 hello\r\n\r\n")
         reply = await wire.reply()
-        assert (reply.code, reply.json) == (400, {"error": "malformed HTTP request"})
+        assert (400, {"error": "malformed HTTP request"}) == (reply.code, reply.json)
         assert await wire.closed(2)
 
 
@@ -195,39 +195,39 @@ async def test_header_that_is_too_big(served: Served) -> None:
     """A header line without end is refused, not stored."""
     async with Wire.tcp(served.port) as wire:
         reply = await wire.ask("GET", "/livez", headers={"X-Big": "x" * 20_000})
-        assert reply.code == 400
+        assert 400 == reply.code
 
 
 async def test_configure_says_what_is_wrong(served: Served) -> None:
     """A document of the wrong shape is 422 with the path of the field; no JSON at all is 400."""
     reply = await served.socket("POST", "/configure", json_body={"spec": {"cluster": 5}})
-    assert reply.code == 422
+    assert 422 == reply.code
     assert "spec.cluster" in reply.json["error"]
     headers = {"Content-Type": "application/json"}
-    assert (await served.socket("POST", "/configure", body=b"{x", headers=headers)).code == 400
+    assert 400 == (await served.socket("POST", "/configure", body=b"{x", headers=headers)).code
 
 
 async def test_terminate(served: Served) -> None:
     """A compute without Postgres ends at once: 200; again: 201; a wrong mode changes nothing."""
     wrong = await served.socket("POST", "/terminate?mode=slow")
-    assert (wrong.code, served.node.status) == (400, "empty")
+    assert (400, "empty") == (wrong.code, served.node.status)
     first = await served.socket("POST", "/terminate?mode=immediate")
-    assert (first.code, first.json) == (200, {"lsn": None})
-    assert (await served.socket("POST", "/terminate")).code == 201
+    assert (200, {"lsn": None}) == (first.code, first.json)
+    assert 201 == (await served.socket("POST", "/terminate")).code
 
 
 async def test_health(served: Served) -> None:
     """Alive, ready and in sync are three questions."""
-    assert (await served.loopback("GET", "/livez")).json == {"status": "alive"}
-    assert (await served.loopback("GET", "/readyz")).json == {"status": "ready"}
+    assert {"status": "alive"} == (await served.loopback("GET", "/livez")).json
+    assert {"status": "ready"} == (await served.loopback("GET", "/readyz")).json
     unproven = await served.loopback("GET", "/syncz")
     expected = "the configuration desired is not in force: it has not been proven yet"
     assert (503, {"error": expected}) == (unproven.code, unproven.json)
     served.postgres.ready = False
-    assert (await served.loopback("GET", "/readyz")).code == 503
-    assert (await served.socket("GET", "/hadron_liveness_probe")).code == 500
+    assert 503 == (await served.loopback("GET", "/readyz")).code
+    assert 500 == (await served.socket("GET", "/hadron_liveness_probe")).code
     served.postgres.ready = True
-    assert (await served.socket("GET", "/hadron_liveness_probe")).body == b'"ok"'
+    assert b'"ok"' == (await served.socket("GET", "/hadron_liveness_probe")).body
 
 
 async def test_syncz_says_why_not(served: Served) -> None:
@@ -246,7 +246,7 @@ async def test_status_has_the_keys_of_the_reference_first(served: Served) -> Non
     ours = ["config", "refresh", "postgres", "status_since", "error_since"]
     assert ours == list(body)[6:11]
     assert "closed_ports" in body
-    assert body["status"] == "running"
+    assert "running" == body["status"]
 
 
 async def test_nobody_learns_the_marker(served: Served) -> None:

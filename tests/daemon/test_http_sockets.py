@@ -34,7 +34,7 @@ async def test_ipv6_loopback(served: Served) -> None:
         except OSError:
             pytest.skip("this machine has no ::1")
     async with Wire.tcp(served.port, "::1") as wire:
-        assert (await wire.ask("GET", "/livez")).code == 200
+        assert 200 == (await wire.ask("GET", "/livez")).code
 
 
 async def test_only_loopback_is_bound(served: Served) -> None:
@@ -87,7 +87,7 @@ async def test_socket_left_behind_is_replaced(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(tmp_path / "ctl.sock"))
     async with serve(tmp_path) as served:
-        assert (await served.socket("GET", "/livez")).code == 200
+        assert 200 == (await served.socket("GET", "/livez")).code
     assert not (tmp_path / "ctl.sock").exists()
 
 
@@ -96,7 +96,7 @@ async def test_socket_in_use(served: Served) -> None:
     with pytest.raises(SettingsError, match="another compute_ctl listens on"):
         async with serve(served.http.socket_path.parent):
             pass
-    assert (await served.socket("GET", "/livez")).code == 200
+    assert 200 == (await served.socket("GET", "/livez")).code
 
 
 async def test_something_else_in_the_way(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ async def test_something_else_in_the_way(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="is in the way of the unix socket"):
         async with serve(tmp_path):
             pass
-    assert (tmp_path / "ctl.sock").read_text() == "mine"
+    assert "mine" == (tmp_path / "ctl.sock").read_text()
 
 
 async def test_long_path(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ async def test_long_path(tmp_path: Path) -> None:
         descriptor = os.open(folder, os.O_PATH)
         try:
             async with Wire.unix(Path(f"/proc/self/fd/{descriptor}/ctl.sock")) as wire:
-                assert (await wire.ask("GET", "/livez")).code == 200
+                assert 200 == (await wire.ask("GET", "/livez")).code
         finally:
             os.close(descriptor)
         assert served.http.socket_path.is_socket()

@@ -81,7 +81,7 @@ async def test_idle_client_was_active_when_it_stopped(server: Postgres) -> None:
             after = datetime.now(UTC)
             await watched.monitor.check()
             await watched.monitor.check()
-        assert len(watched.active) == 1
+        assert 1 == len(watched.active)
         assert before - timedelta(seconds=1) <= watched.active[0] <= after + timedelta(seconds=1)
 
 
@@ -92,7 +92,7 @@ async def test_busy_client_is_active_now(server: Postgres) -> None:
             client.execute("SELECT 1")
             await watched.monitor.check()
             await watched.monitor.check()
-        assert len(watched.active) == 2
+        assert 2 == len(watched.active)
         assert watched.active[0] < watched.active[1]
 
 

@@ -20,17 +20,17 @@ async def test_attached_sees_every_incarnation(
     server = make_postgres(start=False)
     attached = Attached(server.data)
     watch.start(attached)
-    assert (attached.running, attached.ready, attached.pid) == (False, False, None)
+    assert (False, False, None) == (attached.running, attached.ready, attached.pid)
     await asyncio.to_thread(server.start)
-    assert await watch.next() == "ready"
+    assert "ready" == await watch.next()
     assert (attached.running, attached.ready, attached.pid) == (True, True, server.pid)
     os.kill(server.pid, signal.SIGKILL)
-    assert [await watch.next(2), await watch.next()] == ["lost", "exit None"]
-    assert (attached.running, attached.ready, attached.pid) == (False, False, None)
+    assert ["lost", "exit None"] == [await watch.next(2), await watch.next()]
+    assert (False, False, None) == (attached.running, attached.ready, attached.pid)
     await asyncio.to_thread(server.stop)
     wait_until("the orphans to end", lambda: not list(_processes_in(server.data)))
     await asyncio.to_thread(server.start)
-    assert await watch.next() == "ready"
+    assert "ready" == await watch.next()
     assert attached.pid == server.pid
 
 
@@ -60,7 +60,7 @@ async def test_recycled_pid_is_never_signalled(make_postgres: PostgresFactory) -
     stranger = await asyncio.create_subprocess_exec("sleep", "60", cwd=server.data)
     try:
         pid_file.write_text(f"{stranger.pid}\n{server.data}\n1\n1\n\n\n\nready\n")
-        assert (attached.running, attached.ready, attached.reload()) == (False, False, False)
+        assert (False, False, False) == (attached.running, attached.ready, attached.reload())
         await attached.stop()
         assert stranger.returncode is None
     finally:
@@ -74,7 +74,7 @@ async def test_postmaster_of_another_cluster_is_a_stranger(make_postgres: Postgr
     noted = (other.data / "postmaster.pid").read_text()
     (dead.data / "postmaster.pid").write_text(noted)
     attached = Attached(dead.data)
-    assert (attached.running, attached.pid, attached.reload()) == (False, None, False)
+    assert (False, None, False) == (attached.running, attached.pid, attached.reload())
 
 
 async def test_orphan_is_not_the_postmaster(make_postgres: PostgresFactory) -> None:
@@ -85,7 +85,7 @@ async def test_orphan_is_not_the_postmaster(make_postgres: PostgresFactory) -> N
     lines[0], lines[2] = str(child), "1000000000"
     (server.data / "postmaster.pid").write_text("\n".join(lines) + "\n")
     attached = Attached(server.data)
-    assert (attached.running, attached.pid) == (False, None)
+    assert (False, None) == (attached.running, attached.pid)
 
 
 async def test_moved_clock_does_not_hide_the_server(make_postgres: PostgresFactory) -> None:
@@ -102,12 +102,12 @@ async def test_attached_server_is_stopped(make_postgres: PostgresFactory, watch:
     server = make_postgres()
     attached = Attached(server.data)
     watch.start(attached)
-    assert await watch.next() == "ready"
+    assert "ready" == await watch.next()
     session = server.connect()
     await attached.stop()
     assert server.process is not None
-    assert server.process.wait(5) == 0
-    assert [await watch.next(), await watch.next()] == ["lost", "exit None"]
+    assert 0 == server.process.wait(5)
+    assert ["lost", "exit None"] == [await watch.next(), await watch.next()]
     session.close()
 
 

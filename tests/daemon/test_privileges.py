@@ -70,9 +70,9 @@ def test_root_becomes_the_owner_and_needs_no_import_after() -> None:
             timeout=30,
             cwd=Path(__file__).parents[2],
         )
-        assert done.stderr == ""
+        assert "" == done.stderr
         late, changed, uids, gids, groups, back, home = json.loads(done.stdout)
-        assert late == []
+        assert [] == late
         assert changed is True
         assert uids == [user.pw_uid] * 3
         assert gids == [user.pw_gid] * 3
@@ -93,7 +93,7 @@ def test_what_can_still_be_read_afterwards(tmp_path: Path) -> None:
     (tmp_path / "hidden.py").touch(0o644)
     assert can_read(tmp_path / "hidden.py", user.pw_uid, user.pw_gid) is False
     assert can_read(Path("/etc/passwd"), user.pw_uid, user.pw_gid) is True
-    assert os.geteuid() == 0
+    assert 0 == os.geteuid()
 
 
 @needs_root
@@ -103,7 +103,7 @@ def test_directory_of_root_is_refused(tmp_path: Path) -> None:
         become_owner(tmp_path)
     assert caught.value.hint is not None
     assert f"chown -R postgres: {tmp_path}" in caught.value.hint
-    assert os.geteuid() == 0
+    assert 0 == os.geteuid()
 
 
 @needs_root

@@ -111,9 +111,9 @@ async def test_reports_a_removed_line(server: Server) -> None:
     verdict = await server.judge(swapped_at)
 
     assert verdict.proof is Proof.FULL
-    assert [(item.name, item.old, item.new) for item in verdict.pending_restart] == [
+    assert [
         ("max_connections", "60", "50")  # what the file that includes ours says
-    ]
+    ] == [(item.name, item.old, item.new) for item in verdict.pending_restart]
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ async def test_is_blocked(
     verdict = await server.judge(server.write("work_mem = '2MB'\n"))
 
     name, reason, line = problem
-    assert (verdict.proof, verdict.bad, verdict.shadowed) == (Proof.NONE, (), ())
+    assert (Proof.NONE, (), ()) == (verdict.proof, verdict.bad, verdict.shadowed)
     first = verdict.blocked[0]
     assert (first.name, first.file, first.line) == (name, str(main), line)
     assert first.reason.startswith(reason)

@@ -32,7 +32,7 @@ def read_by_server(server: Postgres, conf: Path, name: str) -> str:
         cwd="/",
         **run_as(),
     )
-    assert done.returncode == 0, done.stderr
+    assert 0 == done.returncode, done.stderr
     value: str = done.stdout.removesuffix("\n")
     return value
 
@@ -50,5 +50,5 @@ def test_server_reads_nasty_values(server: Postgres) -> None:
     found = {name: read_by_server(server, conf, name) for name in (*settings, "work_mem")}
 
     assert found == {**settings, "work_mem": "3072"}
-    assert read_by_server(server, conf, "neon.pageserver_connstring") == A
+    assert A == read_by_server(server, conf, "neon.pageserver_connstring")
     assert read_by_server(server, conf, MARKER_SETTING) == str(marker)

@@ -38,7 +38,7 @@ async def test_healthy_server(make_postgres: PostgresFactory) -> None:
         applied=True,
         error=None,
     )
-    assert (first.pending_restart, first.marker, first.library_loaded) == ((), None, False)
+    assert ((), None, False) == (first.pending_restart, first.marker, first.library_loaded)
     assert abs(first.conf_load_time - datetime.now(UTC)) < timedelta(seconds=30)
     position = server.log_position()
     server.reload()
@@ -52,15 +52,15 @@ async def test_bad_value_has_its_reason(make_postgres: PostgresFactory) -> None:
     server = make_postgres()
     server.configure({"log_statement": "nope"})
     report = await look(server)
-    assert (row(report, "log_statement").applied, row(report, "log_statement").error) == (
+    assert (
         False,
         "setting could not be applied",
-    )
+    ) == (row(report, "log_statement").applied, row(report, "log_statement").error)
     reasons = [notice for notice in report.notices if "log_statement" in notice]
-    assert reasons == [
+    assert [
         'invalid value for parameter "log_statement": "nope" '
         "HINT: Available values: none, ddl, mod, all."
-    ]
+    ] == reasons
 
 
 async def test_restart_is_seen_before_any_reload(make_postgres: PostgresFactory) -> None:
@@ -87,14 +87,14 @@ async def test_removed_line_waits_for_a_restart(make_postgres: PostgresFactory) 
     assert report.pending_restart == (
         PendingRestart(name="max_prepared_transactions", old="7", new="0", file=None, line=None),
     )
-    assert [setting.name for setting in report.settings if setting.error] == [None]
+    assert [None] == [setting.name for setting in report.settings if setting.error]
 
 
 async def test_marker_without_library_is_a_placeholder(make_postgres: PostgresFactory) -> None:
     """Where nothing defines the marker, its value is shown but proves nothing."""
     server = make_postgres({"neon_refresh.config_generation": "7.x.y"})
     report = await look(server)
-    assert (report.marker, report.library_loaded) == ("7.x.y", False)
+    assert ("7.x.y", False) == (report.marker, report.library_loaded)
 
 
 async def test_marker_of_the_library(make_postgres: PostgresFactory) -> None:

@@ -116,12 +116,12 @@ async def test_empty_directory_becomes_a_running_server(home: Home, watch: Watch
         assert supervised.start({"NEON_AUTH_TOKEN": "t"}) is False
     finally:
         del os.environ["NOTIFY_SOCKET"]
-    assert await watch.next() == "ready"
+    assert "ready" == await watch.next()
     environment = _environment(supervised.pid)
     assert b"NEON_AUTH_TOKEN=t" in environment
     assert not [entry for entry in environment if entry.startswith(b"NOTIFY_SOCKET")]
     await supervised.stop()
-    assert [await watch.next(), await watch.next()] == ["lost", "exit 0"]
+    assert ["lost", "exit 0"] == [await watch.next(), await watch.next()]
     assert any("ready to accept connections" in record for record in home.records)
 
 
@@ -132,7 +132,7 @@ async def test_exit_status_of_a_failed_start(home: Home, template: Template, wat
     supervised = home.supervised()
     watch.start(supervised)
     supervised.start()
-    assert await watch.next() == "exit 1"
+    assert "exit 1" == await watch.next()
     supervised.close()
     assert any("no_such_library" in record for record in home.records)
 
@@ -143,11 +143,11 @@ async def test_exit_status_of_a_killed_server(home: Home, template: Template, wa
     supervised = home.supervised()
     watch.start(supervised)
     supervised.start()
-    assert await watch.next() == "ready"
+    assert "ready" == await watch.next()
     pid = supervised.pid
     assert pid is not None
     os.kill(pid, signal.SIGKILL)
-    assert [await watch.next(), await watch.next()] == ["lost", "exit 137"]
+    assert ["lost", "exit 137"] == [await watch.next(), await watch.next()]
 
 
 @pytest.mark.parametrize(("in_good_order", "status"), [(True, 0), (False, 1)])
@@ -160,7 +160,7 @@ async def test_next_daemon_adopts_the_server(
     first = home.supervised()
     first_watch.start(first)
     first.start()
-    assert await first_watch.next() == "ready"
+    assert "ready" == await first_watch.next()
     assert first_watch.task is not None
     first_watch.task.cancel()
     first.close()
@@ -169,7 +169,7 @@ async def test_next_daemon_adopts_the_server(
     watch.start(second)
     position = len(home.records)
     assert second.start() is True
-    assert await watch.next() == "ready"
+    assert "ready" == await watch.next()
     assert second.pid == pid
     assert second.reload() is True
     await home.logged("received SIGHUP", position)
@@ -210,7 +210,7 @@ async def test_foreign_directory_is_refused(home: Home) -> None:
     (home.data / "letters.txt").write_text("dear")
     with pytest.raises(PostgresError, match="is not empty, but holds no cluster"):
         await home.supervised().make_if_empty()
-    assert (home.data / "letters.txt").read_text() == "dear"
+    assert "dear" == (home.data / "letters.txt").read_text()
 
 
 async def test_missing_binary_is_told(home: Home) -> None:

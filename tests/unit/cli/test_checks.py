@@ -98,8 +98,8 @@ def test_control_plane_that_is_no_uri(tmp_path: Path, uri: str) -> None:
 def test_mistakes_end_with_status_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One line `error`, one line `hint`, and the folder is as it was."""
     words = ["-D", str(tmp_path), "-C", "host=/tmp", "-c", "f", "--attach"]
-    assert main(words) == 2
-    assert main(["run", *words]) == 2
+    assert 2 == main(words)
+    assert 2 == main(["run", *words])
     error = f'compute_ctl: error: "{tmp_path}" is not a data directory: it has no PG_VERSION\n'
     assert capsys.readouterr().err.startswith(error + "hint: With --attach, ")
-    assert list(tmp_path.iterdir()) == []
+    assert [] == list(tmp_path.iterdir())

@@ -23,7 +23,7 @@ def test_a_daemon_that_hangs_is_told_from_none(tmp_path: Path) -> None:
         with pytest.raises(CommandError) as error:
             ask(Target(socket=path), "GET", "/status", timeout_s=0.2)
     assert str(error.value) == f'compute_ctl at "{path}" does not answer'
-    assert (error.value.exit_code, "kill -9" in (error.value.hint or "")) == (3, True)
+    assert (3, True) == (error.value.exit_code, "kill -9" in (error.value.hint or ""))
 
 
 def run_against(command: str, code: int, body: str) -> tuple[int, str]:
@@ -66,7 +66,7 @@ def test_another_program_is_no_compute_ctl(
     status, address = run_against(command, code, body)
     error = capsys.readouterr().err.splitlines()
     expected = f"compute_ctl: error: {address} is no compute_ctl: its answer is not one of its own"
-    assert (status, expected in error) == (3, True)
+    assert (3, True) == (status, expected in error)
 
 
 def test_a_daemon_of_another_version(capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,7 +19,7 @@ def test_the_daemon_imports_nothing_for_people() -> None:
         "print(*{'click', 'rich', 'psycopg', 'jwt', 'aiohttp'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == ""
+    assert "" == done.stdout.strip()
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_file_that_cannot_be_read(
     command: list[str], file: str, reason: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Every command that reads a document says which file it could not read, and why."""
-    assert main([*command, file]) == 2
+    assert 2 == main([*command, file])
     assert capsys.readouterr().err == f'compute_ctl: error: could not read "{file}": {reason}\n'
 
 
@@ -96,7 +96,7 @@ def test_validate_needs_the_data_directory_it_is_given(
     document = tmp_path / "config.json"
     document.write_text("{}")
 
-    assert main(["validate", str(document), "-D", "/no/such/folder"]) == 2
+    assert 2 == main(["validate", str(document), "-D", "/no/such/folder"])
 
     error = 'compute_ctl: error: data directory "/no/such/folder" does not exist\n'
     assert capsys.readouterr().err.startswith(error)
@@ -123,7 +123,7 @@ def test_a_missing_data_directory_is_called_that(
     assert status == main([*words.split(), "-D", folder])
     error, hint = capsys.readouterr().err.splitlines()
     assert f'compute_ctl: error: data directory "{folder}" {said}' == error
-    assert hint == "hint: Is -D (or $PGDATA) right?"
+    assert "hint: Is -D (or $PGDATA) right?" == hint
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_a_misspelt_word_is_told_with_the_one_meant(
     words: list[str], meant: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Flags of the daemon, commands, and the options of commands."""
-    assert main(words) == 2
+    assert 2 == main(words)
     assert re.search(rf"Did you mean '?{meant}\b", capsys.readouterr().err)
 
 

@@ -25,13 +25,13 @@ def of_source(source: str, file: str | None = None) -> SettingRows:
 def test_setting_of_the_document() -> None:
     """Value, default with its unit, place, and what it takes to change it."""
     found = explain_setting(FOUND)
-    assert (found.value, found.default, found.owner) == (
+    assert (
         "8MB",
         "4096 (kB)",
         "compute_ctl: the document's settings",
-    )
-    assert (found.file, found.line, found.changes_by) == (OURS, 3, "reload, or SET")
-    assert [(one.value, one.applied) for one in found.lines] == [("8MB", True)]
+    ) == (found.value, found.default, found.owner)
+    assert (OURS, 3, "reload, or SET") == (found.file, found.line, found.changes_by)
+    assert [("8MB", True)] == [(one.value, one.applied) for one in found.lines]
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_main_file_is_ours_where_it_has_the_marker() -> None:
     main = "/d/postgresql.conf"
     files = [("work_mem", "8MB", main, "3", "t", None), (*MARKER[:2], main, *MARKER[3:])]
     found = explain_setting(replace(of_source("configuration file", main), files=files))
-    assert found.owner == "compute_ctl: the document's settings"
+    assert "compute_ctl: the document's settings" == found.owner
 
 
 def test_our_own_session_does_not_deceive() -> None:
@@ -64,7 +64,7 @@ def test_our_own_session_does_not_deceive() -> None:
     setting = ("lock_timeout", "0", "user", "client", None, None, "0", "f", "ms")
     line = ("lock_timeout", "5s", OURS, "4", "t", None)
     found = explain_setting(SettingRows(setting=setting, files=[line, MARKER], overrides=[]))
-    assert (found.value, found.file, found.line) == ("5s", OURS, 4)
+    assert ("5s", OURS, 4) == (found.value, found.file, found.line)
 
 
 def test_secrets_are_hidden() -> None:
@@ -76,12 +76,12 @@ def test_secrets_are_hidden() -> None:
         SettingRows(setting=setting, files=files, overrides=[("d", None, secret)])
     )
     assert "hunter2" not in repr(found)
-    assert found.owner == "compute_ctl: the document's servers"
+    assert "compute_ctl: the document's servers" == found.owner
     assert found.pending_restart is True
 
 
 def test_command_line_beats_the_files() -> None:
     """What the server calls applied in a file is not in force; a reload will not change that."""
     found = explain_setting(of_source("command line"))
-    assert [one.applied for one in found.lines] == [False]
-    assert found.changes_by == "restart without it on the command line"
+    assert [False] == [one.applied for one in found.lines]
+    assert "restart without it on the command line" == found.changes_by

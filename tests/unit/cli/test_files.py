@@ -34,17 +34,17 @@ def document(tmp_path: Path) -> Path:
 
 def test_validate(document: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A good document is said to be; a bad one is refused with field and reason."""
-    assert main(["validate", str(document)]) == 0
+    assert 0 == main(["validate", str(document)])
     assert capsys.readouterr().out == f"{document}: valid\n"
     bad = json.loads(document.read_text())
     bad["spec"]["cluster"]["settings"][0]["value"] = "8\nMB"
     document.write_text(json.dumps(bad))
-    assert main(["validate", str(document)]) == 1
+    assert 1 == main(["validate", str(document)])
     error = capsys.readouterr().err
     assert error.startswith(f"compute_ctl: error: {document}: spec.cluster.settings[0].value: ")
-    assert main(["validate", "--json", str(document)]) == 1
+    assert 1 == main(["validate", "--json", str(document)])
     body = json.loads(capsys.readouterr().out)
-    assert (body["valid"], body["errors"][0]["path"]) == (False, "spec.cluster.settings[0].value")
+    assert (False, "spec.cluster.settings[0].value") == (body["valid"], body["errors"][0]["path"])
 
 
 def test_limits_of_the_daemon(document: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -63,13 +63,13 @@ def test_malformed_json_is_told_with_its_place(
 ) -> None:
     """File, line and column, as an editor jumps to; `render` names the file too."""
     document.write_text('{\n  "spec": {\n    "a": 1,\n  }\n}\n')
-    assert main(["validate", str(document)]) == 1
+    assert 1 == main(["validate", str(document)])
     expected = f"compute_ctl: error: {document}:4:3: not valid JSON: trailing comma in object\n"
     assert expected == capsys.readouterr().err
-    assert main(["validate", "--json", str(document)]) == 1
+    assert 1 == main(["validate", "--json", str(document)])
     [error] = json.loads(capsys.readouterr().out)["errors"]
     assert (4, 3) == (error["line"], error["column"])
-    assert main(["render", str(document)]) == 1
+    assert 1 == main(["render", str(document)])
     expected = f"compute_ctl: error: {document}: line 4, column 3: not valid JSON: "
     assert capsys.readouterr().err.startswith(expected)
 
@@ -78,41 +78,41 @@ def test_render_and_diff(
     document: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """What is rendered has no difference to itself, and one line's to a changed document."""
-    assert main(["render", str(document), "--attach", "--internal-http-port", "4444"]) == 0
+    assert 0 == main(["render", str(document), "--attach", "--internal-http-port", "4444"])
     text = capsys.readouterr().out
     assert "work_mem = '8MB'\n" in text
     assert "neon.extension_server_port = '4444'\n" in text
     live = tmp_path / "compute_ctl.conf"
     live.write_text(text.replace("/STATE_DIR", str(tmp_path / "compute_ctl")))
     words = ["diff", str(document), "-D", str(tmp_path), "--attach"]
-    assert main(words) == 0
-    assert capsys.readouterr().out == ""
+    assert 0 == main(words)
+    assert "" == capsys.readouterr().out
     live.write_text(live.read_text().replace("8MB", "4MB"))
-    assert main(words) == 1
+    assert 1 == main(words)
     out = capsys.readouterr().out.splitlines()
-    assert [line.rstrip() for line in out if line[:2] in ("-w", "+w")] == [
+    assert [
         "-work_mem = '4MB'",
         "+work_mem = '8MB'",
-    ]
+    ] == [line.rstrip() for line in out if line[:2] in ("-w", "+w")]
 
 
 def test_diff_knows_the_privileged_role(
     document: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A daemon that was given another role writes it; that is no difference."""
-    assert main(["render", str(document)]) == 0
+    assert 0 == main(["render", str(document)])
     usual = capsys.readouterr().out.replace("/STATE_DIR", str(tmp_path / "compute_ctl"))
     assert "neon.privileged_role_name = 'neon_superuser'\n" in usual
     (tmp_path / "postgresql.conf").write_text(usual.replace("neon_superuser", "my_superuser"))
-    assert main(["diff", str(document), "-D", str(tmp_path)]) == 0
-    assert capsys.readouterr().out == ""
+    assert 0 == main(["diff", str(document), "-D", str(tmp_path)])
+    assert "" == capsys.readouterr().out
 
 
 def test_diff_of_what_runs(
     document: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The generation proven last is compared with the file, and that with the document."""
-    assert main(["render", str(document), "--attach"]) == 0
+    assert 0 == main(["render", str(document), "--attach"])
     rendered = capsys.readouterr().out.replace("/STATE_DIR", str(tmp_path / "compute_ctl"))
     kept = tmp_path / "compute_ctl" / "g"
     kept.mkdir(parents=True)
@@ -125,24 +125,24 @@ def test_diff_of_what_runs(
     live = tmp_path / "compute_ctl.conf"
     live.write_text(rendered.replace("8MB", "6MB"))
     words = ["diff", "-D", str(tmp_path), "--json"]
-    assert main(words) == 1
+    assert 1 == main(words)
     [one] = json.loads(capsys.readouterr().out)
     assert (one["from"], one["to"]) == ("running (generation 3)", str(live))
-    assert main([*words, str(document)]) == 1
+    assert 1 == main([*words, str(document)])
     pairs = json.loads(capsys.readouterr().out)
     changed = [[line for line in one["diff"].splitlines() if "work_mem" in line] for one in pairs]
-    assert changed == [
+    assert [
         ["-work_mem = '4MB'", "+work_mem = '6MB'"],
         ["-work_mem = '6MB'", "+work_mem = '8MB'"],
-    ]
+    ] == changed
     live.write_text(rendered)
     (kept / "3.conf").write_text(rendered)
-    assert main([*words, str(document)]) == 0
+    assert 0 == main([*words, str(document)])
 
 
 def test_history(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Past attempts are shown from the state folder, without a daemon."""
-    assert main(["history", "-D", str(tmp_path)]) == 1
+    assert 1 == main(["history", "-D", str(tmp_path)])
     assert "no daemon has used" in capsys.readouterr().err
     state = tmp_path / "compute_ctl"
     state.mkdir()
@@ -157,8 +157,8 @@ def test_history(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     }
     (state / "history.jsonl").write_text(json.dumps(entry) + "\n")
     capsys.readouterr()
-    assert main(["history", "-D", str(tmp_path)]) == 0
+    assert 0 == main(["history", "-D", str(tmp_path)])
     shown = capsys.readouterr().out.split("\n")[1].split()
     assert ["2026-01-02", "03:04:05", "3", "operator", "applied", "2", "12.3", "ms"] == shown
-    assert main(["history", "-D", str(tmp_path), "--json"]) == 0
+    assert 0 == main(["history", "-D", str(tmp_path), "--json"])
     assert json.loads(capsys.readouterr().out) == [entry]

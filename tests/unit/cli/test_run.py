@@ -61,11 +61,11 @@ def test_flags_of_the_reference() -> None:
         {"NEON_CONTROL_PLANE_TOKEN": "t0"},
     )
     settings = options.settings
-    assert settings.control_plane_uri == "http://cp:9898"
-    assert settings.compute_id == "compute-1"
-    assert settings.control_plane_token == "t0"
-    assert (settings.external_http_port, settings.internal_http_port) == (13080, 13081)
-    assert (settings.pgbin, options.pgbin_given) == ("/pg/bin/postgres", True)
+    assert "http://cp:9898" == settings.control_plane_uri
+    assert "compute-1" == settings.compute_id
+    assert "t0" == settings.control_plane_token
+    assert (13080, 13081) == (settings.external_http_port, settings.internal_http_port)
+    assert ("/pg/bin/postgres", True) == (settings.pgbin, options.pgbin_given)
     assert "t0" not in repr(options)
 
 
@@ -75,14 +75,14 @@ def test_flags_that_open_more() -> None:
         read().settings,
         read("--allow-tokens-without-exp", "--extensions-on-loopback").settings,
     )
-    assert (usual.tokens_need_exp, usual.extensions_on_loopback) == (True, False)
-    assert (opened.tokens_need_exp, opened.extensions_on_loopback) == (False, True)
+    assert (True, False) == (usual.tokens_need_exp, usual.extensions_on_loopback)
+    assert (False, True) == (opened.tokens_need_exp, opened.extensions_on_loopback)
 
 
 def test_privileged_role() -> None:
     """The role that the others join can be named."""
-    assert read().settings.privileged_role == "neon_superuser"
-    assert read("--privileged-role-name", "mine").settings.privileged_role == "mine"
+    assert "neon_superuser" == read().settings.privileged_role
+    assert "mine" == read("--privileged-role-name", "mine").settings.privileged_role
     assert [False, True] == [
         read("--lakebase-mode", value).settings.lakebase_mode for value in ("false", "true")
     ]
@@ -109,16 +109,16 @@ def test_flags_without_effect_are_named_once() -> None:
         "--dev"
     )
     assert options.warnings == (expected,)
-    assert read().warnings == ()
+    assert () == read().warnings
 
 
 def test_http_port() -> None:
     """`--http-port` sets both ports in lakebase mode only, as in the reference."""
     both = read("--http-port", "4000", "--lakebase-mode", "true")
-    assert (both.settings.external_http_port, both.settings.internal_http_port) == (4000, 4001)
+    assert (4000, 4001) == (both.settings.external_http_port, both.settings.internal_http_port)
     ignored = read("--http-port", "4000")
-    assert ignored.settings.internal_http_port == 3081
-    assert ignored.warnings == ("these options have no effect here: --http-port",)
+    assert 3081 == ignored.settings.internal_http_port
+    assert ("these options have no effect here: --http-port",) == ignored.warnings
     error = refused([*BASE, "--http-port", "4000", "--internal-http-port", "1"])
     assert "--http-port excludes" in str(error)
 
@@ -127,10 +127,10 @@ def test_environment() -> None:
     """The environment stands in for flags that are missing, and a flag wins."""
     options = parse(BASE[2:], {"PGDATA": "/env", "POSTGRES_PATH": "/env/postgres"})
     assert options.settings.pgdata == Path("/env")
-    assert options.settings.pgbin == "/env/postgres"
-    assert read("-b", "/flag", POSTGRES_PATH="/env/postgres").settings.pgbin == "/flag"
-    assert read(RUST_LOG="debug").settings.log_level == "debug"
-    assert read(RUST_LOG="compute_tools=debug").settings.log_level == "info"
+    assert "/env/postgres" == options.settings.pgbin
+    assert "/flag" == read("-b", "/flag", POSTGRES_PATH="/env/postgres").settings.pgbin
+    assert "debug" == read(RUST_LOG="debug").settings.log_level
+    assert "info" == read(RUST_LOG="compute_tools=debug").settings.log_level
     assert "INSTANCE_ID" in read(INSTANCE_ID="x").warnings[0]
 
 

@@ -56,11 +56,11 @@ def test_server_that_cannot_be_asked(
 ) -> None:
     """A binary that does not judge is told with the reason; nothing is called valid."""
     server = binary(data.parent, script)
-    assert main(["validate", str(document), "-D", str(data), "-b", str(server)]) == 1
+    assert 1 == main(["validate", str(document), "-D", str(data), "-b", str(server)])
     said = capsys.readouterr()
     expected = f"could not ask the server's binary: {reason.format(binary=server)}"
     assert said.err.splitlines()[0] == f"compute_ctl: error: {expected}"
-    assert said.out == ""
+    assert "" == said.out
 
 
 def test_server_that_hangs(
@@ -70,10 +70,10 @@ def test_server_that_hangs(
 ) -> None:
     """No answer in time is no "valid"."""
     server = binary(data.parent, "#!/bin/sh\nexec sleep 60\n")
-    assert main(["validate", str(document), "-D", str(data), "-b", str(server)]) == 1
+    assert 1 == main(["validate", str(document), "-D", str(data), "-b", str(server)])
     said = capsys.readouterr()
     assert "could not ask the server's binary: no answer within 5 s\n" in said.err
-    assert said.out == ""
+    assert "" == said.out
 
 
 def test_binary_is_found_from_where_we_are(
@@ -85,7 +85,7 @@ def test_binary_is_found_from_where_we_are(
     """A relative name of the binary means the same as in the shell."""
     binary(data.parent, "#!/bin/sh\nexit 0\n")
     monkeypatch.chdir(data.parent)
-    assert main(["validate", str(document), "-D", str(data), "-b", "./postgres"]) == 0
+    assert 0 == main(["validate", str(document), "-D", str(data), "-b", "./postgres"])
     assert capsys.readouterr().out == f"{document}: valid\n"
 
 
@@ -117,7 +117,7 @@ def test_folder_that_may_not_be_entered(visible: Path, command: str, inside: str
     folder = visible / inside
     folder.mkdir(exist_ok=True)
     status, out, error = as_nobody(*command.split(), "-D", str(folder))
-    assert (status, out) == (4, "")
+    assert (4, "") == (status, out)
     expected = f'compute_ctl: error: may not read "{folder}"\nhint: Run this as root.\n'
     assert error == expected
 
@@ -129,18 +129,18 @@ def test_folder_that_may_not_be_written(visible: Path) -> None:
     (visible / "config.json").write_text(DOCUMENT)
     words = ("validate", str(visible / "config.json"), "-D", str(visible), "-b", "/bin/true")
     status, out, error = as_nobody(*words)
-    assert (status, out) == (4, "")
+    assert (4, "") == (status, out)
     first, hint = error.splitlines()
     assert first.startswith("compute_ctl: error: could not ask the server's binary: ")
     assert first.endswith(": Permission denied")
-    assert hint == "hint: Run this as root."
+    assert "hint: Run this as root." == hint
 
 
 def test_name_of_the_file_is_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A complaint begins with the file as it was named, capitals too."""
     (tmp_path / "Document.json").write_text("{}")
     with contextlib.chdir(tmp_path):
-        assert main(["validate", "Document.json"]) == 1
+        assert 1 == main(["validate", "Document.json"])
     assert capsys.readouterr().err.startswith("compute_ctl: error: Document.json: ")
 
 

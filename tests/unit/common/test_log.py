@@ -34,7 +34,7 @@ def test_human_line() -> None:
     stream = logged("human")
     logger.info("serving %s", "/x", extra={"request_id": "r1", "code": 200})
     time, rest = stream.getvalue().split(" ", 1)
-    assert rest == "   INFO serving /x request_id=r1 code=200\n"
+    assert "   INFO serving /x request_id=r1 code=200\n" == rest
     assert time.endswith("Z")
     assert len(time) == len("2026-01-01T00:00:00.000000Z")
 
@@ -44,15 +44,15 @@ def test_json_line() -> None:
     stream = logged("json")
     logger.warning("a\nb", extra={"request_id": "r1", "latency_ms": 1.5})
     line = json.loads(stream.getvalue())
-    assert stream.getvalue().count("\n") == 1
+    assert 1 == stream.getvalue().count("\n")
     del line["timestamp"]
-    assert line == {
+    assert {
         "level": "WARNING",
         "target": "compute_ctl.test_log",
         "message": "a\nb",
         "request_id": "r1",
         "latency_ms": 1.5,
-    }
+    } == line
 
 
 @pytest.mark.parametrize("bad", ["\n", "\r", "\x1b[31m", "\x00", "\u2028", "\x85"])
@@ -60,7 +60,7 @@ def test_nobody_forges_a_line(bad: str) -> None:
     """Control characters from outside are escaped in the human format."""
     stream = logged("human")
     logger.info("path %s", f"/a{bad}2026 INFO forged", extra={"id": f"x{bad}y"})
-    assert len(stream.getvalue().splitlines()) == 1
+    assert 1 == len(stream.getvalue().splitlines())
     assert bad not in stream.getvalue().rstrip("\n")
 
 
@@ -88,4 +88,4 @@ def test_level() -> None:
     assert "hidden" not in stream.getvalue()
     stream = logged("human")
     logger.debug("hidden")
-    assert stream.getvalue() == ""
+    assert "" == stream.getvalue()

@@ -163,8 +163,8 @@ def test_reasons_name_setting_reason_and_place() -> None:
     """What status and log say about a refusal."""
     complaints = (*bad("work_mem"), Complaint(name=None, reason="syntax error"))
 
-    assert reasons(complaints) == "work_mem: invalid value (c.conf:3); syntax error"
-    assert reasons(complaints, places=False) == "work_mem: invalid value; syntax error"
+    assert "work_mem: invalid value (c.conf:3); syntax error" == reasons(complaints)
+    assert "work_mem: invalid value; syntax error" == reasons(complaints, places=False)
 
 
 @pytest.mark.parametrize(

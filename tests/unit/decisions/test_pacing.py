@@ -147,10 +147,10 @@ def test_retry_after(asked: float, random: float, until: float) -> None:
 
 def test_other_times() -> None:
     """Ticks are spread over the first interval, long polls over 20 to 30 s."""
-    assert suspicion_over_at(5) == 35
-    assert [first_tick_at(5, 300, draw) for draw in (0, 0.5)] == [5, 155]
-    assert [long_poll_wait_s(draw) for draw in (0, 0.5, BEFORE_ONE)] == [20, 25, 30]
-    assert [long_poll_reopen_s(draw) for draw in (0, 0.5)] == [0, 0.5]
+    assert 35 == suspicion_over_at(5)
+    assert [5, 155] == [first_tick_at(5, 300, draw) for draw in (0, 0.5)]
+    assert [20, 25, 30] == [long_poll_wait_s(draw) for draw in (0, 0.5, BEFORE_ONE)]
+    assert [0, 0.5] == [long_poll_reopen_s(draw) for draw in (0, 0.5)]
 
 
 TIMES = st.none() | st.floats(0, 1000)

@@ -47,7 +47,7 @@ def test_shadowed_upstream_is_not_healed(value: str, proof: Proof) -> None:
     )
 
     assert verdict.proof is proof
-    assert [item.name for item in verdict.shadowed] == ["primary_conninfo"]
+    assert ["primary_conninfo"] == [item.name for item in verdict.shadowed]
     assert verdict.lost is (proof is Proof.NONE)
 
 
@@ -62,7 +62,7 @@ def test_file_is_known_by_its_marker() -> None:
     """Postgres may name our file by another path, as through a link."""
     verdict = judged(report(BAD_MEM), our_file="/link/compute_ctl.conf")
 
-    assert [item.name for item in verdict.bad] == ["Work_Mem"]
+    assert ["Work_Mem"] == [item.name for item in verdict.bad]
 
 
 AUTO_LINE = f"{AUTO}:3"

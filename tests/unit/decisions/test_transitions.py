@@ -26,7 +26,7 @@ def test_every_status_has_its_row() -> None:
 
 def test_spellings_are_those_of_the_reference() -> None:
     """The values of the statuses are API."""
-    assert {status.value for status in Status} == {
+    assert {
         "empty",
         "configuration_pending",
         "init",
@@ -38,8 +38,8 @@ def test_spellings_are_those_of_the_reference() -> None:
         "termination_pending_fast",
         "termination_pending_immediate",
         "terminated",
-    }
-    assert S.REFRESH_CONFIGURATION_PENDING.kebab == "refresh-configuration-pending"
+    } == {status.value for status in Status}
+    assert "refresh-configuration-pending" == S.REFRESH_CONFIGURATION_PENDING.kebab
 
 
 @pytest.mark.parametrize("status", LIVE)

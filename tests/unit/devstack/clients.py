@@ -55,7 +55,7 @@ class StreamClient:
         self.pg = pq.PGconn.connect_start(f"{conninfo}?sslmode=prefer".encode())
         if login:
             status = self.log_in()
-            assert status == OK, self.pg.error_message
+            assert OK == status, self.pg.error_message
             if query:
                 result = self.query(f"pagestream_v3 {TENANT} {TIMELINE}")
                 assert result.status == pq.ExecStatus.COPY_BOTH, result.error_message
@@ -207,4 +207,4 @@ def assert_closed(client: StreamClient, reason: tuple[str, str]) -> None:
 def assert_healthy(url: str) -> None:
     """A new client gets a right page."""
     with StreamClient(url) as client:
-        assert client.ask(getpage()) == GOOD_PAGE
+        assert GOOD_PAGE == client.ask(getpage())

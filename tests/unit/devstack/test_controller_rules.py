@@ -99,12 +99,12 @@ def test_attach_body() -> None:
     tenant = new_tenant(TENANT, shard_count=2, stripe_size=4, preferred_az="az-1")
 
     assert hook_rules.attach_body(tenant, {1: 7}) is None
-    assert hook_rules.attach_body(tenant, {1: 7, 0: 8}) == {
+    assert {
         "tenant_id": TENANT,
         "preferred_az": "az-1",
         "stripe_size": 4,
         "shards": [{"node_id": 8, "shard_number": 0}, {"node_id": 7, "shard_number": 1}],
-    }
+    } == hook_rules.attach_body(tenant, {1: 7, 0: 8})
 
 
 def test_remembered() -> None:

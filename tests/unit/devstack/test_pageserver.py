@@ -66,9 +66,9 @@ def test_in_band_errors_leave_the_stream_usable(pageserver: Pageserver) -> None:
         zero = struct.pack("!BQQQ", 2, 1, 0, 0) + REL + struct.pack("!I", 0)
         assert b"Bad request: invalid LSN(0) in request\0" == (client.ask(zero) or b"")[25:]
         old = struct.pack("!BQQQ", 2, 1, 1, 2) + REL + struct.pack("!I", 0)
-        assert (client.ask(old) or b"")[25:] == (
+        assert (
             b"Bad request: invalid request with request LSN 0/1 and not_modified_since 0/2\0"
-        )
+        ) == (client.ask(old) or b"")[25:]
         assert (client.ask(getpage(2)) or b"")[-8192:] == bytes(8192)
 
 

@@ -52,10 +52,10 @@ def test_init_forks_and_metadata_belong_to_shard_0() -> None:
     init = getpage(relnode=16384, blkno=2048, forknum=3)
     size = getpage(relnode=16384, blkno=2048, kind="nblocks")
 
-    assert [
+    assert [3, 0, 0] == [
         sharding.shard_of_request(request, count=4, stripe_size=2048)
         for request in (page, init, size)
-    ] == [3, 0, 0]
+    ]
 
 
 def test_ownership() -> None:

@@ -15,7 +15,7 @@ def test_parts_combine() -> None:
 
     assert split_body(body) == (good.rest, new.upstream)
     assert split_body(new.body) == (new.rest, new.upstream)
-    assert body.count("pageserver_connstring") == 1
+    assert 1 == body.count("pageserver_connstring")
 
 
 def test_text_cannot_pretend_to_be_the_upstream_part() -> None:
@@ -27,7 +27,7 @@ def test_text_cannot_pretend_to_be_the_upstream_part() -> None:
 
 def test_foreign_body_has_no_upstream_part() -> None:
     """A file written by somebody else is all rest."""
-    assert split_body("work_mem = 1\n") == ("work_mem = 1\n", "")
+    assert ("work_mem = 1\n", "") == split_body("work_mem = 1\n")
 
 
 def test_body_tells_what_it_says() -> None:

@@ -18,7 +18,7 @@ MARKER = Marker.of(generation=7, nonce=NONCE, body=BODY)
 def test_marker_reads_back() -> None:
     """A marker is generation, nonce and hash of the body, joined by dots."""
     assert str(MARKER) == f"7.{NONCE}.{hashlib.sha256(BODY.encode()).hexdigest()}"
-    assert Marker.parse(str(MARKER)) == MARKER
+    assert MARKER == Marker.parse(str(MARKER))
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def test_refuses_a_bad_name(name: str) -> None:
     with pytest.raises(SpecError) as caught:
         check_name(name, "spec.x.name")
 
-    assert caught.value.path == "spec.x.name"
+    assert "spec.x.name" == caught.value.path
     assert caught.value.reason == f'"{printable(name)}" is not a name of a setting'
 
 

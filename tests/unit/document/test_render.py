@@ -51,12 +51,12 @@ def test_whole_file_attached() -> None:
         "neon.safekeepers = 'g#4:s:1,t:1'\n"
         "primary_conninfo = 'host=p password=x'\n"
     )
-    assert (rendered.shards, rendered.stripe_size) == ((A, B), 16)
+    assert ((A, B), 16) == (rendered.shards, rendered.stripe_size)
     assert rendered.names >= {"wal_level", "work_mem", "neon.safekeepers", "primary_conninfo"}
-    assert rendered.warnings == (
+    assert (
         'spec.cluster.settings[1].value: setting "neon.safekeepers" contradicts its dedicated '
         "field: ignored",
-    )
+    ) == rendered.warnings
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_whole_file_supervised() -> None:
         config={"tls": {"key_path": "/k", "cert_path": "/c"}},
     )
 
-    assert rendered.rest.splitlines() == [
+    assert [
         "# settings",
         "lc_messages = 'C'",
         "lc_monetary = 'C.UTF-8'",
@@ -133,17 +133,17 @@ def test_whole_file_supervised() -> None:
         "pgaudit.log_catalog = 'off'",
         "log_destination = 'stderr,syslog'",
         "neon.extension_server_port = '3081'",
-    ]
-    assert rendered.upstream == "# upstream: the servers that this one depends on\n"
+    ] == rendered.rest.splitlines()
+    assert "# upstream: the servers that this one depends on\n" == rendered.upstream
 
 
 def test_stock_server_needs_nothing() -> None:
     """A document without pageservers says nothing about them; the map is empty."""
     rendered = made({"work_mem": "8MB", "neon.stripe_size": "5"})
 
-    assert rendered.rest == ("# settings\nwork_mem = '8MB'\nneon.extension_server_port = '3081'\n")
-    assert rendered.upstream.count("\n") == 1
-    assert (rendered.shards, rendered.stripe_size) == ((), 2048)
+    assert ("# settings\nwork_mem = '8MB'\nneon.extension_server_port = '3081'\n") == rendered.rest
+    assert 1 == rendered.upstream.count("\n")
+    assert ((), 2048) == (rendered.shards, rendered.stripe_size)
     assert () == rendered.warnings
 
 
@@ -174,9 +174,9 @@ def test_last_of_two_settings_wins() -> None:
 
     assert "\nwork_mem = '2MB'\n" in rendered.rest
     assert "1MB" not in rendered.body
-    assert rendered.warnings == (
+    assert (
         'spec.cluster.settings[1]: setting "work_mem" stands there twice: the last counts',
-    )
+    ) == rendered.warnings
 
 
 @pytest.mark.parametrize("vartype", ["string", "bool", "integer", "enum", "x'; fsync=off"])
@@ -195,14 +195,14 @@ def test_text_keeps_its_bytes() -> None:
     rendered = made(text=text)
 
     assert rendered.rest.startswith(text)
-    assert rendered.names == {"work_mem", "neon.extension_server_port"}
+    assert {"work_mem", "neon.extension_server_port"} == rendered.names
 
 
 def test_text_that_names_servers_is_reported() -> None:
     """In the text a server's address is out of the upstream part's protection."""
-    assert made(text="a=1\nprimary_conninfo='host=x'", mode="Replica").warnings == (
+    assert (
         'spec.cluster.postgresql_conf: "primary_conninfo" (line 2) belongs in settings',
-    )
+    ) == made(text="a=1\nprimary_conninfo='host=x'", mode="Replica").warnings
 
 
 @pytest.mark.parametrize(
@@ -243,13 +243,13 @@ def test_login_goes_with_the_servers() -> None:
     line = "neon_refresh.auth_token_file = "
     assert f"{line}'/mine'\n" in without.rest
     assert line not in without.upstream
-    assert without.warnings == ()
+    assert () == without.warnings
     assert line not in having.rest
     assert f"{line}'/state/token'\n" in having.upstream
     assert "neon_refresh.auth_token_file" in having.names
-    assert having.warnings == (
+    assert (
         'setting "neon_refresh.auth_token_file" contradicts its dedicated field: ignored',
-    )
+    ) == having.warnings
 
 
 VALUES = st.text(st.characters(exclude_categories=["Cs", "Cc"]), max_size=30)

@@ -229,7 +229,7 @@ def test_identity() -> None:
     """Field before setting, in lower case."""
     found = spec({"neon.timeline_id": ID, "neon.tenant_id": "0" * 32}, tenant_id=ID.upper())
 
-    assert (tenant_id(found), timeline_id(found)) == (ID, ID)
+    assert (ID, ID) == (tenant_id(found), timeline_id(found))
     assert identity(found) == Identity(ID, ID)
     assert identity(spec()) == Identity(None, None)
 

@@ -32,7 +32,7 @@ def test_every_route_is_described(route: Route) -> None:
         for line in HTTP_API.splitlines()
         if line.startswith(f"| `{route.method} {route.path}`")
     ]
-    assert len(rows) == 1
+    assert 1 == len(rows)
     assert {name.strip() for name in rows[0].split("|")[2].split(",")} == route.listeners
     assert ("No token" in rows[0]) == route.open
 
@@ -59,7 +59,7 @@ def test_the_socket_serves_everything() -> None:
 def test_loopback_serves_exactly_what_harms_nobody() -> None:
     """What any local process may ask for is this list; a longer one needs a decision."""
     served = {route.path for route in ROUTES if Listener.LOOPBACK in route.listeners}
-    assert served == {
+    assert {
         "/refresh_configuration",
         "/configuration_ack",
         "/status",
@@ -68,17 +68,17 @@ def test_loopback_serves_exactly_what_harms_nobody() -> None:
         "/readyz",
         "/syncz",
         "/openapi.json",
-    }
+    } == served
 
 
 def test_without_a_token_nothing_is_shown_but_health_and_metrics() -> None:
     """What anybody on the network may ask for is this list; a longer one needs a decision."""
-    assert {route.path for route in ROUTES if route.open} == {
+    assert {
         "/metrics",
         "/livez",
         "/readyz",
         "/syncz",
-    }
+    } == {route.path for route in ROUTES if route.open}
 
 
 def test_no_route_is_both_ours_and_not() -> None:

@@ -91,14 +91,14 @@ def test_claims(claims: dict[str, Any], expected: tuple[int, str] | None) -> Non
 def test_exp_may_be_waived() -> None:
     """With the flag a token may be for ever; one that has an end still has it."""
     assert refused({"compute_id": "c1"}, exp_required=False) is None
-    assert refused(GOOD | {"exp": NOW - 61}, exp_required=False) == NOT_VERIFIED
+    assert NOT_VERIFIED == refused(GOOD | {"exp": NOW - 61}, exp_required=False)
 
 
 def test_refusal_says_how_to_go_on() -> None:
     """What is wrong with a genuine token is told beside the reference's text."""
     with pytest.raises(RequestError) as caught:
         authorize(token(GOOD | {"exp": 1}), KeySet.of([ED_JWK]), compute_id="c1", now=NOW)
-    assert caught.value.hint == "It has expired."
+    assert "It has expired." == caught.value.hint
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_each_key_has_its_own_algorithm(jwk: dict[str, Any], key: Any, algorithm
     keys = KeySet.of([RSA_JWK | {"alg": "RS512"}, EC_JWK, ED_JWK, jwk])
     claims = authorize(token(GOOD, key, algorithm), keys, compute_id="c1", now=NOW)
 
-    assert claims.compute_id == "c1"
+    assert "c1" == claims.compute_id
 
 
 def test_key_verifies_by_no_other_algorithm() -> None:
@@ -144,7 +144,7 @@ def test_forgeries(forge: Callable[[], str]) -> None:
     """What no key has signed, or asks for what is not understood, proves nothing."""
     with pytest.raises(RequestError) as caught:
         authorize(forge(), KeySet.of([ED_JWK]), compute_id="c1", now=NOW)
-    assert (caught.value.code, str(caught.value)) == NOT_VERIFIED
+    assert NOT_VERIFIED == (caught.value.code, str(caught.value))
 
 
 def test_payload_that_is_no_object() -> None:
@@ -153,7 +153,7 @@ def test_payload_that_is_no_object() -> None:
         signed = jwt.api_jws.encode(payload, ED, "EdDSA")
         with pytest.raises(RequestError) as caught:
             authorize(signed, KeySet.of([ED_JWK]), compute_id="c1", now=NOW)
-        assert caught.value.code == 401
+        assert 401 == caught.value.code
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_keys_that_cannot_be_used(jwk: dict[str, Any], why: str) -> None:
 
 def test_no_keys_let_nobody_in() -> None:
     """An empty key set lets nobody in."""
-    assert refused(GOOD, jwks=()) == NOT_VERIFIED
+    assert NOT_VERIFIED == refused(GOOD, jwks=())
 
 
 @pytest.mark.parametrize(
@@ -208,4 +208,4 @@ def test_header(headers: list[str], expected: str | None) -> None:
         return
     with pytest.raises(RequestError) as caught:
         bearer(headers)
-    assert (caught.value.code, str(caught.value)) == (400, "invalid authorization token")
+    assert (400, "invalid authorization token") == (caught.value.code, str(caught.value))

@@ -46,7 +46,7 @@ def test_up_names_the_current_status_only() -> None:
     """One series, spelled as the reference spells it; never a gap, never two."""
     samples = scrape(Metrics(build_tag="v1"), having(status=Status.REFRESH_CONFIGURATION_PENDING))
     up = {name: value for name, value in samples.items() if name.startswith("compute_ctl_up")}
-    assert up == {'compute_ctl_up{build_tag="v1",status="refresh-configuration-pending"}': 1.0}
+    assert {'compute_ctl_up{build_tag="v1",status="refresh-configuration-pending"}': 1.0} == up
 
 
 def test_requests_by_source() -> None:
@@ -60,10 +60,10 @@ def test_requests_by_source() -> None:
     ):
         metrics.on_refresh_request(source)
     samples = scrape(metrics)
-    assert samples['compute_ctl_refresh_requests_total{source="worker"}'] == 2
-    assert samples['compute_ctl_refresh_requests_total{source="operator"}'] == 1
-    assert samples['compute_ctl_refresh_requests_total{source="clock"}'] == 1
-    assert samples["pg_cctl_pagestream_request_errors_total"] == 3
+    assert 2 == samples['compute_ctl_refresh_requests_total{source="worker"}']
+    assert 1 == samples['compute_ctl_refresh_requests_total{source="operator"}']
+    assert 1 == samples['compute_ctl_refresh_requests_total{source="clock"}']
+    assert 3 == samples["pg_cctl_pagestream_request_errors_total"]
 
 
 def test_attempts() -> None:
@@ -73,15 +73,15 @@ def test_attempts() -> None:
     metrics.on_attempt(attempt(Outcome.APPLIED, 30.0))
     metrics.on_attempt(attempt(Outcome.FETCH_FAILED, 60_000.0))
     samples = scrape(metrics)
-    assert samples['compute_ctl_refresh_attempts_total{outcome="applied"}'] == 2
-    assert samples['compute_ctl_refresh_attempts_total{outcome="fetch_failed"}'] == 1
-    assert samples['compute_ctl_refresh_attempts_total{outcome="blocked"}'] == 0
+    assert 2 == samples['compute_ctl_refresh_attempts_total{outcome="applied"}']
+    assert 1 == samples['compute_ctl_refresh_attempts_total{outcome="fetch_failed"}']
+    assert 0 == samples['compute_ctl_refresh_attempts_total{outcome="blocked"}']
     buckets = {
         bound: samples[f'compute_ctl_refresh_attempt_seconds_bucket{{le="{bound}"}}']
         for bound in ("0.005", "0.02", "0.05", "15.0", "+Inf")
     }
-    assert buckets == {"0.005": 1, "0.02": 1, "0.05": 2, "15.0": 2, "+Inf": 3}
-    assert samples["compute_ctl_refresh_attempt_seconds_count"] == 3
+    assert {"0.005": 1, "0.02": 1, "0.05": 2, "15.0": 2, "+Inf": 3} == buckets
+    assert 3 == samples["compute_ctl_refresh_attempt_seconds_count"]
     assert samples["compute_ctl_refresh_attempt_seconds_sum"] == pytest.approx(60.035)
 
 
@@ -110,13 +110,13 @@ def test_acks_moves_and_fetches() -> None:
     metrics.on_move(Status.INIT, Status.RUNNING, "ready")
     metrics.neon.on_fetch("GetConfig", "503 Service Unavailable")
     samples = scrape(metrics)
-    assert samples['compute_ctl_acks_total{answer="unknown"}'] == 1
-    assert samples['compute_ctl_acks_total{answer="taken"}'] == 0
-    assert samples['compute_ctl_status_changes_total{status="running"}'] == 1
+    assert 1 == samples['compute_ctl_acks_total{answer="unknown"}']
+    assert 0 == samples['compute_ctl_acks_total{answer="taken"}']
+    assert 1 == samples['compute_ctl_status_changes_total{status="running"}']
     name = (
         'compute_ctl_cplane_requests_total{http_status="503 Service Unavailable",rpc="GetConfig"}'
     )
-    assert samples[name] == 1
+    assert 1 == samples[name]
 
 
 def test_facts() -> None:
@@ -124,7 +124,7 @@ def test_facts() -> None:
     fact = FactView(generation=4, sha256="a", version=None, at=NOW - timedelta(seconds=10))
     desired = DesiredView(generation=None, sha256="b", version=None, at=NOW, source="file")
     samples = scrape(Metrics(), having(config={"applied": fact, "desired": desired}))
-    assert samples['compute_ctl_config_generation{fact="applied"}'] == 4
+    assert 4 == samples['compute_ctl_config_generation{fact="applied"}']
     assert 'compute_ctl_config_generation{fact="desired"}' not in samples
     assert 'compute_ctl_config_generation{fact="last_known_good"}' not in samples
     since = samples['compute_ctl_config_timestamp_seconds{fact="applied"}']
@@ -139,10 +139,10 @@ def test_trouble() -> None:
         postgres={"drift": (drift,), "ready": True},
     )
     samples = scrape(Metrics(), status)
-    assert samples["compute_ctl_suspected_seconds"] == 2.5
-    assert samples["compute_ctl_drift"] == 1
-    assert samples["compute_ctl_postgres_ready"] == 1
-    assert scrape(Metrics())["compute_ctl_suspected_seconds"] == 0
+    assert 2.5 == samples["compute_ctl_suspected_seconds"]
+    assert 1 == samples["compute_ctl_drift"]
+    assert 1 == samples["compute_ctl_postgres_ready"]
+    assert 0 == scrape(Metrics())["compute_ctl_suspected_seconds"]
 
 
 def test_downtime_adds_up() -> None:
@@ -168,7 +168,7 @@ def test_two_nodes_do_not_meet() -> None:
     """Nothing is counted in common."""
     first, second = Metrics(), Metrics()
     first.on_ack(AckAnswer.TAKEN)
-    assert scrape(second)['compute_ctl_acks_total{answer="taken"}'] == 0
+    assert 0 == scrape(second)['compute_ctl_acks_total{answer="taken"}']
 
 
 def test_clean_text() -> None:

@@ -32,12 +32,12 @@ def test_history_leaves_out_repetitions() -> None:
     for attempt in (ATTEMPT, ATTEMPT, structs.replace(ATTEMPT, reason="other"), applied, applied):
         history.on_attempt(attempt)
 
-    assert [(entry["outcome"], entry["reason"]) for entry in kept] == [
+    assert [
         ("fetch_failed", "nobody there"),
         ("fetch_failed", "other"),
         ("applied", ""),
         ("applied", ""),
-    ]
+    ] == [(entry["outcome"], entry["reason"]) for entry in kept]
 
 
 def test_history_has_work_on_the_catalog() -> None:
@@ -57,11 +57,11 @@ def test_history_has_work_on_the_catalog() -> None:
     for run in (failed, failed, done):
         history.on_catalog(run)
 
-    assert [(one["kind"], one["outcome"], one["statements"]) for one in kept] == [
+    assert [
         ("migrations", "failed", 0),
         ("migrations", "done", 9),
-    ]
-    assert (kept[0]["started_at"], kept[0]["duration_ms"]) == ("2026-01-02T00:00:00Z", 2.5)
+    ] == [(one["kind"], one["outcome"], one["statements"]) for one in kept]
+    assert ("2026-01-02T00:00:00Z", 2.5) == (kept[0]["started_at"], kept[0]["duration_ms"])
 
 
 def test_systemd_hears_of_a_change_and_of_its_end(tmp_path: Path) -> None:
@@ -77,8 +77,8 @@ def test_systemd_hears_of_a_change_and_of_its_end(tmp_path: Path) -> None:
 
         told = [systemd.recv(200).decode() for _ in range(4)]
     assert told[0].startswith("RELOADING=1\nMONOTONIC_USEC=")
-    assert told[1:] == [
+    assert [
         "STATUS=refresh-configuration",
         "READY=1",
         "STATUS=running: password=********",
-    ]
+    ] == told[1:]

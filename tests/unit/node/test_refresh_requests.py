@@ -44,8 +44,8 @@ async def test_a_burst_is_one_attempt() -> None:
     requests.take()
     requests.end(requests.taken, Outcome.FETCH_FAILED)
 
-    assert [t.coalesced for t in tickets] == [False, True, True, True, True]
-    assert await asyncio.gather(*waiters) == [Outcome.FETCH_FAILED] * 5
+    assert [False, True, True, True, True] == [t.coalesced for t in tickets]
+    assert [Outcome.FETCH_FAILED] * 5 == await asyncio.gather(*waiters)
 
 
 async def test_patience_ends_before_the_attempt() -> None:
@@ -72,7 +72,7 @@ def test_suspicion_lasts_for_thirty_seconds_after_the_last_complaint() -> None:
     add(requests, 100.0, RequestOrigin.WORKER)
     add(requests, 120.0, RequestOrigin.WORKER)
 
-    assert requests.suspected_since == 100.0
+    assert 100.0 == requests.suspected_since
     assert requests.suspected(149.9)
     assert not requests.suspected(150.0)
 
@@ -83,7 +83,7 @@ def test_a_complaint_after_quiet_begins_a_new_suspicion() -> None:
     add(requests, 100.0, RequestOrigin.WORKER)
     add(requests, 200.0, RequestOrigin.WORKER)
 
-    assert requests.suspected_since == 200.0
+    assert 200.0 == requests.suspected_since
 
 
 def test_the_clock_does_not_complain() -> None:

@@ -17,7 +17,7 @@ def test_error() -> None:
         node.error = error
         found.append(node.error_since)
 
-    assert found == [1.0, 1.0, 3.0, None, 5.0]
+    assert [1.0, 1.0, 3.0, None, 5.0] == found
 
 
 def test_drift() -> None:
@@ -27,6 +27,6 @@ def test_drift() -> None:
     for clock.now in (7.0, 8.0):
         node.looked(DRIFT)
 
-    assert node.server.drift_since == 7.0
+    assert 7.0 == node.server.drift_since
     node.server.drifts(None)
     assert node.server.drift_since is None

@@ -19,8 +19,8 @@ def test_lines_of_a_record_are_joined() -> None:
     assert joiner.feed(f"{FIRST}\nDETAIL:  more\n\tand more\n{SECOND}\n".encode()) == [
         f"{FIRST}\u200bDETAIL:  more\u200b\tand more"
     ]
-    assert joiner.flush() == [SECOND]
-    assert joiner.flush() == []
+    assert [SECOND] == joiner.flush()
+    assert [] == joiner.flush()
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 64])
@@ -40,9 +40,9 @@ def test_silence_does_not_cut_a_line() -> None:
     """A flush leaves a line that has not ended; the end takes it."""
     joiner = RecordJoiner()
     joiner.feed(b"half a li")
-    assert joiner.flush() == []
+    assert [] == joiner.flush()
     joiner.feed(b"ne")
-    assert joiner.finish() == ["half a line"]
+    assert ["half a line"] == joiner.finish()
 
 
 def test_record_is_bounded() -> None:
@@ -52,7 +52,7 @@ def test_record_is_bounded() -> None:
     for _ in range(100):
         records += joiner.feed(b"x" * 10_000)
     records += joiner.finish()
-    assert "".join(records).replace("\u200b", "") == "x" * 1_000_000
+    assert "x" * 1_000_000 == "".join(records).replace("\u200b", "")
     assert max(map(len, records)) <= 2 * RECORD_BYTES
 
 
@@ -106,8 +106,8 @@ async def test_hung_daemon_costs_lines_only(tmp_path: Path, writers: list[int]) 
         except BlockingIOError:
             break
     assert written > PIPE_BYTES // 2
-    assert await reader.next() == FIRST
-    assert reader.overflows == 1
+    assert FIRST == await reader.next()
+    assert 1 == reader.overflows
     reader.pipe.close()
 
 
@@ -120,8 +120,8 @@ async def test_next_daemon_reads_on(tmp_path: Path, writers: list[int]) -> None:
     os.write(writers[0], f"{SECOND}\n".encode())
     second = Reader(tmp_path / "log")
     second.pipe.open()
-    assert await second.next() == SECOND
-    assert second.overflows == 0
+    assert SECOND == await second.next()
+    assert 0 == second.overflows
     second.pipe.close()
 
 
@@ -132,7 +132,7 @@ async def test_end_of_the_server_ends_the_record(tmp_path: Path) -> None:
     fd = reader.pipe.writer()
     os.write(fd, b"last words")
     os.close(fd)
-    assert await reader.next() == "last words"
+    assert "last words" == await reader.next()
     reader.pipe.close()
 
 

@@ -19,7 +19,7 @@ def failure(*messages: str) -> str:
 
 def test_the_fatal_message_and_its_cause() -> None:
     """A FATAL that only sums up comes with the complaint before it; details stay out."""
-    assert failure("LOG:  starting PostgreSQL 15.20", "LOG:  listening on IPv4") == ""
+    assert "" == failure("LOG:  starting PostgreSQL 15.20", "LOG:  listening on IPv4")
     fatal = 'could not load server certificate file "server.crt": No such file or directory'
     assert fatal == failure("LOG:  starting PostgreSQL 15.20", f"FATAL:  {fatal}")
     busy = 'could not bind IPv4 address "127.0.0.1": Address already in use'

@@ -32,7 +32,7 @@ def test_file_in_the_making(count: int) -> None:
     """As many lines as there are tell the pid, and that the server is not ready."""
     parsed = PostmasterPid.parse(text(count))
     assert parsed is not None
-    assert (parsed.pid, parsed.ready) == (4711, False)
+    assert (4711, False) == (parsed.pid, parsed.ready)
 
 
 @pytest.mark.parametrize("content", ["", "\n", "garbage\n", "-4711\n", "0\n", "1\n"])

@@ -15,7 +15,7 @@ async def test_a_document_is_written_signalled_and_proven(tmp_path: Path) -> Non
     """It is applied once Postgres has proven it, and not written again."""
     async with road(tmp_path) as one:
         assert Outcome.APPLIED == await one.apply(1, "1MB")
-        assert ("1MB" in one.live, one.node.config.proven) == (True, True)
+        assert (True, True) == ("1MB" in one.live, one.node.config.proven)
         signals = one.verifier.signals
 
         assert Outcome.UNCHANGED == await one.apply(1, "1MB")
@@ -139,7 +139,7 @@ async def test_the_servers_of_a_document_that_cannot_be_rendered(tmp_path: Path)
         one.node.request_refresh(who="postgres", source=RequestOrigin.WORKER)
         result = await one.applier.apply(bad, source="file")
         assert Outcome.REJECTED == result.outcome
-        assert ("1MB" in one.live, "postgres://b/" in one.live) == (True, True)
+        assert (True, True) == ("1MB" in one.live, "postgres://b/" in one.live)
 
 
 async def test_a_server_that_does_not_start_gets_an_earlier_generation(tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ def test_of_two_pauses_the_longer_counts() -> None:
     schedule.answered(to_long_poll=True)
     assert schedule.left_alone() >= 60
     clock.now += schedule.left_alone()
-    assert schedule.left_alone() == 0
+    assert 0 == schedule.left_alone()
 
 
 def test_an_answer_ends_the_pause() -> None:
@@ -54,7 +54,7 @@ def test_an_answer_ends_the_pause() -> None:
     schedule.answered(to_long_poll=False)
     schedule.attempted(clock.now)
 
-    assert schedule.left_alone() == 0
+    assert 0 == schedule.left_alone()
     node.requests.add(clock.now, source=RequestOrigin.WORKER, suspicion=None, force=False)
     assert schedule.due(clock.now, held=False).at - clock.now <= 1.0
 

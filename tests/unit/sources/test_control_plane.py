@@ -87,19 +87,19 @@ async def failure(server: Server) -> FetchError:
 
 async def test_document_is_fetched(server: Server) -> None:
     """The answer is handed on as it came, with its ETag; the request is as the reference's."""
-    assert server.client.name == "control_plane"
+    assert "control_plane" == server.client.name
     assert await server.client.fetch() == Fetched(
         status=FetchStatus.ATTACHED, raw=ATTACHED, etag='"v1"'
     )
     (request,) = server.requests
-    assert (request.method, request.raw_path) == (
+    assert (
         "GET",
         "/base/compute/api/v2/computes/a%2Fb%20%C3%A9/spec",
-    )
+    ) == (request.method, request.raw_path)
     assert request.headers["Authorization"] == f"Bearer {TOKEN}"
     assert "If-None-Match" not in request.headers
     assert "Prefer" not in request.headers
-    assert server.counted == [("GetConfig", "200 OK")]
+    assert [("GetConfig", "200 OK")] == server.counted
 
 
 async def test_not_modified(server: Server) -> None:
@@ -108,7 +108,7 @@ async def test_not_modified(server: Server) -> None:
     assert await server.client.fetch(etag='"v1"') == Fetched(
         status=FetchStatus.NOT_MODIFIED, etag='"v1"'
     )
-    assert server.requests[0].headers["If-None-Match"] == '"v1"'
+    assert '"v1"' == server.requests[0].headers["If-None-Match"]
     assert "304 Not Modified" in str(await failure(server))
 
 
@@ -121,8 +121,8 @@ async def test_long_poll(server: Server) -> None:
 
     server.handler = handler
     fetched = await server.client.fetch(etag='"v1"', wait_s=1)
-    assert (fetched.status, fetched.long_polled) == (FetchStatus.NOT_MODIFIED, True)
-    assert server.requests[0].headers["Prefer"] == "wait=1"
+    assert (FetchStatus.NOT_MODIFIED, True) == (fetched.status, fetched.long_polled)
+    assert "wait=1" == server.requests[0].headers["Prefer"]
 
 
 async def test_empty(server: Server) -> None:
@@ -139,7 +139,7 @@ async def test_garbage_is_no_answer(server: Server, body: bytes) -> None:
     """A 200 that is no document may be better next time."""
     server.answer(200, body)
     error = await failure(server)
-    assert (error.lasting, error.retry_after_s) == (False, None)
+    assert (False, None) == (error.lasting, error.retry_after_s)
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ async def test_redirect_is_not_followed(server: Server) -> None:
     server.answer(307, Location=f"{server.url}/elsewhere")
     error = await failure(server)
     assert "307 Temporary Redirect (redirects are not followed)" in str(error)
-    assert len(server.requests) == 1
+    assert 1 == len(server.requests)
 
 
 async def test_bodies_are_bounded(server: Server) -> None:
@@ -202,7 +202,7 @@ async def test_nobody_listens(unused_tcp_port: int) -> None:
         await client.fetch()
     await client.close()
     assert caught.value.lasting is False
-    assert counted == [("GetConfig", "unknown")]
+    assert [("GetConfig", "unknown")] == counted
 
 
 @pytest.mark.parametrize(

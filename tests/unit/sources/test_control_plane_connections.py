@@ -71,7 +71,7 @@ async def test_only_the_given_authority_is_trusted(tmp_path: Path) -> None:
         with pytest.raises(FetchError, match="its certificate is not valid: "):
             await client.fetch()
         ca.write_bytes(pem.read_bytes())
-        assert (await client.fetch()).status == FetchStatus.EMPTY
+        assert FetchStatus.EMPTY == (await client.fetch()).status
         await client.close()
 
 
@@ -88,7 +88,7 @@ async def test_nobody_there_is_said_shortly(tmp_path: Path) -> None:
     port = free_port()
     for scheme in ("http", "https"):
         said = await failure(f"{scheme}://127.0.0.1:{port}")
-        assert said == "could not connect: connection refused"
+        assert "could not connect: connection refused" == said
     server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
     async with server:
         plain = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
@@ -114,10 +114,10 @@ async def test_connection_closed_meanwhile_is_made_anew() -> None:
     port = server.sockets[0].getsockname()[1]
     client = ControlPlane(f"http://127.0.0.1:{port}", compute_id="c")
     async with server:
-        assert (await client.fetch()).status == FetchStatus.EMPTY
-        assert (await client.fetch()).status == FetchStatus.EMPTY
+        assert FetchStatus.EMPTY == (await client.fetch()).status
+        assert FetchStatus.EMPTY == (await client.fetch()).status
         await client.close()
-    assert connections == 2
+    assert 2 == connections
 
 
 async def test_one_dead_connection_costs_one_deadline() -> None:
@@ -146,14 +146,14 @@ async def test_one_dead_connection_costs_one_deadline() -> None:
     async with server:
         poll = asyncio.create_task(client.fetch(etag='"1"', wait_s=20))
         await asyncio.gather(client.fetch(), client.fetch(), asked.wait())
-        assert len(writers) == 3
+        assert 3 == len(writers)
         died.set()
 
         with pytest.raises(FetchError, match="no answer in time"):
             await client.fetch()
         with pytest.raises(FetchError):
             await asyncio.wait_for(poll, 1.0)
-        assert (await client.fetch()).status == FetchStatus.EMPTY
+        assert FetchStatus.EMPTY == (await client.fetch()).status
         await client.close()
         for writer in writers:
             writer.close()
@@ -177,4 +177,4 @@ def test_a_vanished_host_costs_no_long_deadline() -> None:
     )
     seconds, reason = done.stdout.split(maxsplit=1)
     assert 2 <= float(seconds) < 7
-    assert reason == "no answer in time\n"
+    assert "no answer in time\n" == reason

@@ -21,7 +21,7 @@ async def test_document_comes_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     path.write_bytes(DOCUMENT)
     source = FileSource(path)
-    assert source.name == "file"
+    assert "file" == source.name
     expected = Fetched(status=FetchStatus.ATTACHED, raw=DOCUMENT, etag=ETAG)
     assert await source.fetch(wait_s=25) == expected
 
@@ -32,14 +32,14 @@ async def test_same_bytes_are_not_modified(tmp_path: Path) -> None:
     path.write_bytes(DOCUMENT)
     fetched = await FileSource(path).fetch(etag=ETAG)
     assert fetched == Fetched(status=FetchStatus.NOT_MODIFIED, etag=ETAG)
-    assert (await FileSource(path).fetch(etag="other")).status == FetchStatus.ATTACHED
+    assert FetchStatus.ATTACHED == (await FileSource(path).fetch(etag="other")).status
 
 
 async def test_null_spec_is_empty(tmp_path: Path) -> None:
     """A document whose spec is null says that the compute has none."""
     path = tmp_path / "config.json"
     path.write_bytes(b'{"spec": null, "compute_ctl_config": {}}')
-    assert (await FileSource(path).fetch()).status == FetchStatus.EMPTY
+    assert FetchStatus.EMPTY == (await FileSource(path).fetch()).status
 
 
 @pytest.mark.parametrize("content", [b"", DOCUMENT[:-3], b"\xff\xfe", b"{]", b"[" * 100_000])

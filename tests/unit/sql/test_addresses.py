@@ -21,7 +21,7 @@ from compute_ctl.sql.addresses import resolve
 )
 def test_nothing_to_look_up(given: dict[str, object], environment: dict[str, str]) -> None:
     """Sockets and addresses need no name server, and what is wrong is libpq's to say."""
-    assert resolve(given, environment) == {}
+    assert {} == resolve(given, environment)
 
 
 def test_every_host_gets_its_address() -> None:

@@ -17,7 +17,7 @@ FATAL:  configuration file "/d/cand.conf" contains errors
 def test_each_message_is_one_finding() -> None:
     """Name, place and reason are taken apart; hints and continuation lines join their message."""
     found = [(f.name, f.file, f.line, f.reason) for f in findings(OUTPUT)]
-    assert found == [
+    assert [
         ("foo", "/d/cand.conf", 4, 'unrecognized configuration parameter "foo"'),
         (
             "log_statement",
@@ -39,14 +39,14 @@ def test_each_message_is_one_finding() -> None:
             None,
             'invalid value for parameter "primary_conninfo": "a b"',
         ),
-    ]
+    ] == found
 
 
 def test_no_complaint_no_finding() -> None:
     """An empty output and one of other programs say nothing."""
-    assert findings("") == []
-    assert findings("5432\nsh: something else\n") == []
-    assert findings('FATAL:  could not open file "x"\n') == []
+    assert [] == findings("")
+    assert [] == findings("5432\nsh: something else\n")
+    assert [] == findings('FATAL:  could not open file "x"\n')
 
 
 def test_missing_optional_file_is_harmless() -> None:
@@ -58,5 +58,5 @@ def test_missing_optional_file_is_harmless() -> None:
 def test_last_line_that_sets_a_name_is_found() -> None:
     """The last assignment counts, in any case and with or without the equals sign."""
     text = "work_mem = 1\n# work_mem = 2\n  Work_Mem 3\nwork_mem_x = 4\n"
-    assert line_of("work_mem", text) == 3
+    assert 3 == line_of("work_mem", text)
     assert line_of("absent", text) is None

@@ -31,7 +31,7 @@ def test_no_file_reads_as_none(tmp_path: Path) -> None:
     assert conf.read() is None
     conf.swap("a = 'ü'\n")
     conf.sync()
-    assert conf.read() == "a = 'ü'\n"
+    assert "a = 'ü'\n" == conf.read()
 
 
 def test_unreadable_file_is_a_store_error(tmp_path: Path) -> None:
@@ -50,7 +50,7 @@ def test_failed_swap_names_the_reason(tmp_path: Path) -> None:
 def test_construction_touches_nothing(tmp_path: Path) -> None:
     """Making a store leaves the folder as it was."""
     store(tmp_path)
-    assert names(tmp_path) == []
+    assert [] == names(tmp_path)
 
 
 def test_missing_include_is_added_once(tmp_path: Path) -> None:
@@ -63,7 +63,7 @@ def test_missing_include_is_added_once(tmp_path: Path) -> None:
     line = f"include_if_exists = '{tmp_path}/compute_ctl.conf'\n".encode()
     expected = b"port = 1\n# caf\xe9\n" + line
     assert main.read_bytes() == expected
-    assert main.stat().st_mode & 0o777 == 0o644
+    assert 0o644 == main.stat().st_mode & 0o777
     assert conf.ensure_included() is False
     assert main.read_bytes() == expected
 
@@ -80,8 +80,8 @@ def test_include_that_cannot_be_added_is_told(tmp_path: Path) -> None:
 def test_binary_that_is_missing_finds_nothing_wrong(tmp_path: Path) -> None:
     """A check that cannot be made complains about nothing and leaves no file."""
     conf = store(tmp_path, pgbin=str(tmp_path / "no-such-postgres"))
-    assert conf.check("a = 1\n") == []
-    assert names(tmp_path) == []
+    assert [] == conf.check("a = 1\n")
+    assert [] == names(tmp_path)
 
 
 def test_check_ends_at_its_deadline(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_check_ends_at_its_deadline(tmp_path: Path) -> None:
     (complaint,) = conf.check("a = 1\n")
     said = f'the check by "{hanging}" did not come to an end: no answer within 0.1 s'
     assert (str(conf.path), said, True) == (complaint.file, complaint.reason, complaint.unfinished)
-    assert names(tmp_path) == ["postgres"]
+    assert ["postgres"] == names(tmp_path)
 
 
 def test_check_that_is_killed_is_a_complaint(tmp_path: Path) -> None:
@@ -142,8 +142,8 @@ def test_two_checks_at_a_time_read_each_its_own(tmp_path: Path) -> None:
         for who in ("daemon", "command"):
             (tmp_path / who / "go").write_text("go\n")
         good, bad = (check.result(timeout=10) for check in checks)
-    assert (good, [one.line for one in bad]) == ([], [1])
-    assert names(data) == []
+    assert ([], [1]) == (good, [one.line for one in bad])
+    assert [] == names(data)
 
 
 def test_what_a_dead_check_has_left_goes(tmp_path: Path) -> None:
@@ -154,9 +154,9 @@ def test_what_a_dead_check_has_left_goes(tmp_path: Path) -> None:
     with staged(data / "postgresql.conf", "postgresql.conf", "a = 1\n") as mine:
         with staged(data / "postgresql.conf", "postgresql.conf", "b = 1\n") as other:
             assert names(data) == sorted([mine.name, other.name])
-            assert (mine.read_text(), other.read_text()) == ("a = 1\n", "b = 1\n")
+            assert ("a = 1\n", "b = 1\n") == (mine.read_text(), other.read_text())
         assert f".{os.getpid()}." in mine.name
-    assert names(data) == []
+    assert [] == names(data)
 
 
 def test_failure_that_is_not_the_candidates_is_told(tmp_path: Path) -> None:
@@ -166,4 +166,4 @@ def test_failure_that_is_not_the_candidates_is_told(tmp_path: Path) -> None:
     broken.chmod(0o755)
     with pytest.raises(NotAskedError, match=r"^exit status 127: postgres: no library$"):
         store(tmp_path, pgbin=str(broken)).judge("a = 1\n")
-    assert store(tmp_path, pgbin=str(broken)).check("a = 1\n") == []
+    assert [] == store(tmp_path, pgbin=str(broken)).check("a = 1\n")

@@ -57,5 +57,5 @@ def test_include_is_recognised(line: str, expected: bool) -> None:
 def test_line_we_write_is_recognised_with_odd_names() -> None:
     """Quotes and backslashes in the path survive writing and reading."""
     path = Path("/d/it's a \\ folder/compute_ctl.conf")
-    assert include_line(path) == "include_if_exists = '/d/it''s a \\\\ folder/compute_ctl.conf'"
+    assert "include_if_exists = '/d/it''s a \\\\ folder/compute_ctl.conf'" == include_line(path)
     assert includes(include_line(path), path, folder=Path("/etc"))

@@ -17,4 +17,4 @@ def test_a_data_directory_has_one_daemon(tmp_path: Path) -> None:
             lock_pgdata(tmp_path).__enter__()
         assert "--state-dir" in (refused.value.hint or "")
     with lock_pgdata(tmp_path):
-        assert list(tmp_path.iterdir()) == []
+        assert [] == list(tmp_path.iterdir())

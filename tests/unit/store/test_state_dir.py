@@ -71,7 +71,7 @@ def test_folder_and_files_are_private(store: StateDir) -> None:
         str(path.relative_to(store.folder)): path.stat().st_mode & 0o777
         for path in [store.folder, *store.folder.rglob("*")]
     }
-    assert modes == {
+    assert {
         ".": 0o700,
         "g": 0o700,
         "lock": 0o600,
@@ -80,7 +80,7 @@ def test_folder_and_files_are_private(store: StateDir) -> None:
         "history.jsonl": 0o600,
         "state.json": 0o600,
         ".state.json.next": 0o600,
-    }
+    } == modes
 
 
 def test_state_survives(store: StateDir) -> None:
@@ -90,7 +90,7 @@ def test_state_survives(store: StateDir) -> None:
     store.close()
     again = StateDir(store.folder)
     again.open()
-    assert again.load() == STATE
+    assert STATE == again.load()
     again.close()
 
 
@@ -117,10 +117,10 @@ def test_second_daemon_is_refused(store: StateDir) -> None:
 def test_generation_is_kept_whole(store: StateDir) -> None:
     """A generation comes back as it was put; one with half its files is not there."""
     store.put_generation(7, document=b'{"a":1}', conf="x = 'ü'\n")
-    assert store.get_generation(7) == (b'{"a":1}', "x = 'ü'\n")
+    assert (b'{"a":1}', "x = 'ü'\n") == store.get_generation(7)
     (store.folder / "g" / "8.json").write_bytes(b"{}")
     assert store.get_generation(8) is None
-    assert store.highest_generation() == 8
+    assert 8 == store.highest_generation()
 
 
 def test_prune_keeps_five_and_the_good_one(store: StateDir) -> None:
@@ -130,7 +130,7 @@ def test_prune_keeps_five_and_the_good_one(store: StateDir) -> None:
     (store.folder / "g" / "README").write_text("mine")
     store.prune(frozenset({2}))
     kept = [number for number in range(1, 13) if store.get_generation(number)]
-    assert kept == [2, 8, 9, 10, 11, 12]
+    assert [2, 8, 9, 10, 11, 12] == kept
     assert (store.folder / "g" / "README").exists()
 
 
@@ -145,19 +145,19 @@ def test_history_is_bounded(store: StateDir) -> None:
     """The newest entries are read back in order, and the files never pass twice the limit."""
     for number in range(300):
         store.add_history({"n": number, "text": "x" * 10_000})
-    assert [entry["n"] for entry in history.read(store.folder, 3)] == [297, 298, 299]
+    assert [297, 298, 299] == [entry["n"] for entry in history.read(store.folder, 3)]
     sizes = [path.stat().st_size for path in store.folder.glob("history.jsonl*")]
-    assert len(sizes) == 2
+    assert 2 == len(sizes)
     assert max(sizes) <= history.FILE_BYTES
 
 
 def test_history_never_raises(store: StateDir) -> None:
     """An entry that cannot be written, or a folder that is gone, costs the entry only."""
     store.add_history({"bad": object()})
-    assert history.read(store.folder) == []
+    assert [] == history.read(store.folder)
     (store.folder / "history.jsonl").mkdir()
     store.add_history({"n": 1})
-    assert history.read(store.folder) == []
+    assert [] == history.read(store.folder)
 
 
 def test_set_aside_begins_anew(store: StateDir) -> None:
@@ -183,7 +183,7 @@ def test_strange_folder_is_refused(tmp_path: Path) -> None:
     for name in ("link", "file", "missing/state"):
         with pytest.raises(SettingsError, match="state directory"):
             StateDir(tmp_path / name).open()
-    assert names(tmp_path / "real") == []
+    assert [] == names(tmp_path / "real")
 
 
 def test_a_folder_that_was_removed_is_made_again(tmp_path: Path) -> None:

@@ -90,12 +90,12 @@ def test_reads_a_primary() -> None:
     document = decode_document(encode(PRIMARY))
 
     spec = document.spec
-    assert [role.name for role in spec.cluster.roles] == ["app owner", "reporter"]
-    assert (spec.cluster.settings or ())[1].value == "off"
-    assert (spec.delta_operations or ())[1].new_name == "shop_archive"
-    assert spec.safekeeper_connstrings == ("sk-1:5454", "sk-2:5454")
-    assert document.compute_ctl_config.jwks.keys == ({"kid": "k", "kty": "OKP"},)
-    assert document.operation_uuid == "3b1f9f52-7d2b-4a40-9c1e-5a90c6f1d0aa"
+    assert ["app owner", "reporter"] == [role.name for role in spec.cluster.roles]
+    assert "off" == (spec.cluster.settings or ())[1].value
+    assert "shop_archive" == (spec.delta_operations or ())[1].new_name
+    assert ("sk-1:5454", "sk-2:5454") == spec.safekeeper_connstrings
+    assert ({"kid": "k", "kty": "OKP"},) == document.compute_ctl_config.jwks.keys
+    assert "3b1f9f52-7d2b-4a40-9c1e-5a90c6f1d0aa" == document.operation_uuid
     assert document.version is None
 
 
@@ -105,9 +105,9 @@ def test_reads_a_control_planes_answer() -> None:
 
     info = spec.pageserver_connection_info
     assert info is not None
-    assert info.shards["0102"].pageservers[0].libpq_url == "b"
+    assert "b" == info.shards["0102"].pageservers[0].libpq_url
     assert spec.mode == Static("0/3A1F00B8")
-    assert spec.format_version == 1.0
+    assert 1.0 == spec.format_version
 
 
 def test_defaults_what_is_missing() -> None:
@@ -115,15 +115,15 @@ def test_defaults_what_is_missing() -> None:
     document = decode_document(b'{"spec": {"cluster": {}}}')
 
     assert document.spec == ComputeSpec(cluster=Cluster())
-    assert (document.spec.mode, document.spec.reconfigure_concurrency) == ("Primary", 1)
-    assert document.compute_ctl_config.jwks.keys == ()
+    assert ("Primary", 1) == (document.spec.mode, document.spec.reconfigure_concurrency)
+    assert () == document.compute_ctl_config.jwks.keys
 
 
 def test_ignores_unknown_fields() -> None:
     """A newer control plane may say more than we know."""
     document = decode_document(changed(new_field={"a": [1]}, features=["also_new"]))
 
-    assert document.spec.features == ("also_new",)
+    assert ("also_new",) == document.spec.features
 
 
 def test_reads_back_what_it_keeps() -> None:
@@ -133,7 +133,7 @@ def test_reads_back_what_it_keeps() -> None:
     again = decode_document(document.json)
 
     assert again == document
-    assert json.loads(document.json)["spec"]["new_field"] == 1
+    assert 1 == json.loads(document.json)["spec"]["new_field"]
 
 
 @pytest.mark.parametrize(
@@ -239,7 +239,7 @@ def test_hash_ignores_what_is_no_content() -> None:
 
     hashes = {decode_document(raw).content_sha256 for raw in same}
 
-    assert len(hashes) == 1
+    assert 1 == len(hashes)
 
 
 @pytest.mark.parametrize(

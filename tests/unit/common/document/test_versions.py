@@ -87,4 +87,4 @@ def test_raise_floor(
 
 def test_shows_itself() -> None:
     """A version reads as its number or its time."""
-    assert [str(TWO), str(EARLY)] == ["2", "2026-01-01T12:00:00+00:00"]
+    assert ["2", "2026-01-01T12:00:00+00:00"] == [str(TWO), str(EARLY)]

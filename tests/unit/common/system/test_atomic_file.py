@@ -14,7 +14,7 @@ def test_new_file_is_for_its_owner_only(tmp_path: Path) -> None:
     """A file that was not there before gets mode 0600 and exactly the bytes given."""
     path = tmp_path / "conf"
     ReplacedFile(path).replace(b"one\n")
-    assert (path.read_bytes(), path.stat().st_mode & 0o777) == (b"one\n", 0o600)
+    assert (b"one\n", 0o600) == (path.read_bytes(), path.stat().st_mode & 0o777)
 
 
 def test_mode_and_owner_are_kept(tmp_path: Path) -> None:
@@ -27,7 +27,7 @@ def test_mode_and_owner_are_kept(tmp_path: Path) -> None:
     before = path.stat()
     ReplacedFile(path).replace(b"new")
     after = path.stat()
-    assert path.read_bytes() == b"new"
+    assert b"new" == path.read_bytes()
     assert (after.st_mode, after.st_uid, after.st_gid) == (
         before.st_mode,
         before.st_uid,
@@ -43,7 +43,7 @@ def test_prepared_blocks_leave_no_trace(tmp_path: Path) -> None:
         file.prepare()
         file.replace(content)
         assert (tmp_path / "conf").read_bytes() == content
-    assert names(tmp_path) == ["conf"]
+    assert ["conf"] == names(tmp_path)
 
 
 def test_link_is_kept_and_its_target_replaced(tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ def test_link_is_kept_and_its_target_replaced(tmp_path: Path) -> None:
     link.symlink_to(target)
     ReplacedFile(link).replace(b"new")
     assert link.is_symlink()
-    assert target.read_bytes() == b"new"
+    assert b"new" == target.read_bytes()
 
 
 def test_planted_temporary_file_is_not_followed(tmp_path: Path) -> None:
@@ -67,8 +67,8 @@ def test_planted_temporary_file_is_not_followed(tmp_path: Path) -> None:
     file.replace(b"one")
     (tmp_path / ".conf.next").hardlink_to(victim)
     file.replace(b"two")
-    assert victim.read_bytes() == b"precious"
-    assert (tmp_path / "conf").read_bytes() == b"two"
+    assert b"precious" == victim.read_bytes()
+    assert b"two" == (tmp_path / "conf").read_bytes()
 
 
 def test_what_is_no_file_is_not_replaced(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_prepared_file_is_replaced_on_a_full_disk(disk: Disk) -> None:
     file.prepare()
     disk.fill()
     file.replace(b"n" * 60_000)
-    assert (disk.folder / "conf").read_bytes() == b"n" * 60_000
+    assert b"n" * 60_000 == (disk.folder / "conf").read_bytes()
 
 
 def test_old_content_survives_a_full_disk(disk: Disk) -> None:
@@ -97,5 +97,5 @@ def test_old_content_survives_a_full_disk(disk: Disk) -> None:
     disk.fill()
     with pytest.raises(OSError, match="No space left"):
         file.replace(b"n" * 60_000)
-    assert (disk.folder / "conf").read_bytes() == b"old"
-    assert names(disk.folder) == ["conf", "filler"]
+    assert b"old" == (disk.folder / "conf").read_bytes()
+    assert ["conf", "filler"] == names(disk.folder)

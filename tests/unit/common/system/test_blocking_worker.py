@@ -14,7 +14,7 @@ from devstack.wait import wait_until
 
 async def test_answer_comes_back() -> None:
     """What the work returns is returned."""
-    assert await in_thread(lambda: "done", name="short", within_s=5) == "done"
+    assert "done" == await in_thread(lambda: "done", name="short", within_s=5)
 
 
 async def test_error_comes_back() -> None:
@@ -57,7 +57,7 @@ async def test_nobody_waits_for_a_thread_left_behind() -> None:
         with pytest.raises(TimeoutError):
             await in_thread(lambda: go.wait(30), name="left behind", within_s=0.01)
         left = [thread for thread in threading.enumerate() if thread.name == "left behind"]
-        assert [thread.daemon for thread in left] == [True]
+        assert [True] == [thread.daemon for thread in left]
     finally:
         go.set()
 

@@ -23,12 +23,12 @@ def test_messages_arrive(systemd: socket.socket) -> None:
     """Each call is one datagram of lines; a status stays on one line."""
     notifier = Notifier(systemd.getsockname())
     assert notifier.send(READY, "MAINPID=7") is True
-    assert systemd.recv(100) == b"READY=1\nMAINPID=7"
+    assert b"READY=1\nMAINPID=7" == systemd.recv(100)
     notifier.status("two\nlines")
-    assert systemd.recv(100) == b"STATUS=two lines"
+    assert b"STATUS=two lines" == systemd.recv(100)
     notifier.reloading()
     first, second = systemd.recv(100).split(b"\n")
-    assert first == b"RELOADING=1"
+    assert b"RELOADING=1" == first
     assert second.removeprefix(b"MONOTONIC_USEC=").isdigit()
 
 
@@ -39,7 +39,7 @@ def test_abstract_socket() -> None:
         receiver.bind("\0" + name)
         receiver.settimeout(5)
         assert Notifier("@" + name).send(READY) is True
-        assert receiver.recv(100) == b"READY=1"
+        assert b"READY=1" == receiver.recv(100)
 
 
 def test_nobody_listens(tmp_path: Path) -> None:

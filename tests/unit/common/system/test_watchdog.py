@@ -57,6 +57,6 @@ async def test_systemd_is_fed_while_the_loop_works(tmp_path: Path) -> None:
         watchdog.start()
         try:
             for _ in range(3):
-                assert await asyncio.to_thread(systemd.recv, 100) == b"WATCHDOG=1"
+                assert b"WATCHDOG=1" == await asyncio.to_thread(systemd.recv, 100)
         finally:
             watchdog.close()
