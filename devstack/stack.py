@@ -11,7 +11,7 @@ from typing import Any, Self
 from devstack.compute import TENANT, TIMELINE
 from devstack.compute_control_plane import HOOK_TOKEN, ComputeControlPlane
 from devstack.daemon import Daemon
-from devstack.installation import binary, free_port
+from devstack.installation import binary, free_port, give_away
 from devstack.launch import Pageserver, start_pageserver
 from devstack.postgres import Postgres, Setting, Template
 from devstack.proxy.client import Proxy
@@ -59,7 +59,12 @@ class ComputeNode:
             }
         )
         self.log = self.postgres.folder / "compute_ctl.log"
-        options = ["--control-plane-ca", str(control_plane.tls[0])] if control_plane.tls else []
+        options = []
+        if control_plane.tls:
+            authority = self.postgres.folder / "ca.pem"  # the daemon is another user
+            authority.write_bytes(control_plane.tls[0].read_bytes())
+            give_away(authority)
+            options = ["--control-plane-ca", str(authority)]
         self.daemon = Daemon(
             pgdata=self.postgres.data,
             connstr=self.postgres.conninfo,
