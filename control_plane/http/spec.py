@@ -18,6 +18,7 @@ from control_plane.decisions.model import ComputeRecord
 from control_plane.http.api import Api, ApiCall
 from control_plane.http.holds import unavailable
 from control_plane.http.incomplete import why_incomplete
+from control_plane.http.tokens import WRONG_TOKEN
 
 MAX_WAIT_S: Final = 60
 _WAIT: Final = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?([0-9]{1,6})\"?\s*(?:$|[,;])", re.IGNORECASE)
@@ -50,9 +51,7 @@ async def spec(call: ApiCall) -> ApiResponse:
     with registry.presence.asked(compute_id):
         record = _record(call.api, compute_id)
         if wait_s and etag(record) in known and not first:
-            with call.api.polls.hold():
-                await registry.changed(compute_id, generation=record.generation, within_s=wait_s)
-            record = _record(call.api, compute_id)
+            record = await _wait_for_change(call.api, record, wait_s)
     headers["ETag"] = etag(record)
     # Asks the daemon for reports; Neon's own ignores it.
     missing = registry.presence.of(compute_id).report is None
@@ -61,6 +60,20 @@ async def spec(call: ApiCall) -> ApiResponse:
         return ApiResponse(code=304, headers=headers)
     assert record.published is not None  # noqa: S101 -- narrows the type
     return ApiResponse(body=bytes(record.published), headers=headers)
+
+
+async def _wait_for_change(api: Api, known: ComputeRecord, wait_s: int) -> ComputeRecord:
+    """Return the record of the compute when another document is published, or after *wait_s*.
+
+    Raises:
+        RequestError: 503, no more can be held; 403, its token was changed meanwhile; as `_record`.
+    """
+    with api.polls.hold():
+        await api.registry.changed(known.id, generation=known.generation, within_s=wait_s)
+    record = _record(api, known.id)
+    if record.token_sha256 != known.token_sha256:
+        raise RequestError(403, WRONG_TOKEN)
+    return record
 
 
 def _record(api: Api, compute_id: str) -> ComputeRecord:

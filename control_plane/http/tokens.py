@@ -13,6 +13,7 @@ from compute_common.http.api import ApiResponse, Route
 from compute_common.http.bearer import bearer
 from control_plane.fleet.registry import Registry
 
+WRONG_TOKEN: Final = "this token does not open this"  # noqa: S105 -- a message
 HOOKS: Final = frozenset({"/notify-attach", "/notify-safekeepers"})
 
 
@@ -86,4 +87,4 @@ def check(request: web.BaseRequest, needed: str) -> None:
     except RequestError as error:
         raise RequestError(401, str(error), hint=error.hint) from None
     if not hmac.compare_digest(token_sha256(shown), needed):
-        raise RequestError(403, "this token does not open this")
+        raise RequestError(403, WRONG_TOKEN)

@@ -24,13 +24,17 @@ from compute_ctl.decisions.model import (
 from compute_ctl.decisions.transitions import Status
 from compute_ctl.monitoring.metrics import Metrics
 from compute_ctl.settings import Deadlines
+from control_plane.cli.run import read_settings
+from control_plane.cli.run import run as control_plane_run
+from control_plane.settings import DEFAULT_STORE
 from tests.unit.snapshots import having
 
 ROOT = Path(__file__).resolve().parents[2]
 DEPLOY = ROOT / "deploy"
 RULES = DEPLOY / "prometheus/compute_ctl.rules.yml"
 DASHBOARD = DEPLOY / "grafana/compute_ctl.json"
-UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
+CONTROL_PLANE_UNIT = DEPLOY / "systemd" / "compute_control_plane.service"
+UNITS = sorted((DEPLOY / "systemd").glob("compute_ctl*.service"))
 EXAMPLES = sorted((DEPLOY / "examples").glob("*.json"))
 NAME = re.compile(r"\b((?:compute_ctl|compute_pg|compute_installed|compute_audit|pg_cctl)_\w+)")
 MATCHER = re.compile(r'(\w+)=~?"([^"$]+)"')
@@ -201,15 +205,39 @@ def test_units_run_the_daemon_with_flags_it_has(unit: Path) -> None:
     assert settings.config_path is not None
 
 
+def test_unit_runs_the_control_plane_with_flags_it_has(tmp_path: Path) -> None:
+    """Likewise, with credentials where systemd puts them."""
+    text = CONTROL_PLANE_UNIT.read_text().replace("\\\n", " ")
+    for name in re.findall(r"^LoadCredential=([^:]+):", text, re.MULTILINE):
+        (tmp_path / name).write_text(f"content-of-{name}")
+    command = re.search(r"^ExecStart=\S+ run (.*)$", text, re.MULTILINE)
+    options = re.search(r'^Environment=CONTROL_PLANE_OPTIONS="(.*)"$', text, re.MULTILINE)
+    assert command is not None
+    assert options is not None
+    line = command[1].replace("%d", str(tmp_path)).replace("$CONTROL_PLANE_OPTIONS", options[1])
+
+    settings = read_settings(control_plane_run.make_context("run", line.split()).params, {})
+
+    assert ("content-of-hook.token", "content-of-storage-controller.token", 3090) == (
+        settings.hook_token,
+        settings.storage_controller_token,
+        settings.listen.port,
+    )
+    assert DEFAULT_STORE.parent.name in re.findall(r"^StateDirectory=(.*)$", text, re.MULTILINE)
+
+
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
-@pytest.mark.parametrize("unit", UNITS, ids=lambda path: path.name)
+@pytest.mark.parametrize("unit", [*UNITS, CONTROL_PLANE_UNIT], ids=lambda path: path.name)
 def test_units_are_good_systemd(unit: Path, tmp_path: Path) -> None:
     """systemd knows every key and value."""
     program = tmp_path / "compute_ctl"
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
     copy = tmp_path / unit.name.replace("@", "@15-main")
-    copy.write_text(unit.read_text().replace("/opt/compute_ctl/bin/compute_ctl", str(program)))
+    text = re.sub(
+        "/opt/compute_ctl/bin/compute_(ctl|control_plane)", str(program), unit.read_text()
+    )
+    copy.write_text(text)
 
     done = subprocess.run(
         ["systemd-analyze", "verify", "--recursive-errors=yes", str(copy)],

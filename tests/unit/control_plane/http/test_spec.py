@@ -131,6 +131,18 @@ async def test_deleted_while_held(door: Door) -> None:
     assert 404 == (await held).code
 
 
+async def test_token_changed_while_held(door: Door) -> None:
+    """Who came with the old token does not get what is published with the new one."""
+    await door.put()
+    first = await door.spec()
+    held = asyncio.create_task(door.spec(If_None_Match=first.headers["ETag"], Prefer="wait=30"))
+    await until("the poll to be held", lambda: len(door.parts.api.polls))
+    await door.put(token="token-of-one")
+    door.locate(2)
+    await door.parts.reconciler.reconcile(first.body["spec"]["tenant_id"])
+    assert 403 == (await held).code
+
+
 async def test_hung_up(door: Door) -> None:
     """A caller that goes away is not held any more."""
     await door.put()
