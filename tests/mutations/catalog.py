@@ -5,9 +5,16 @@ from typing import Final
 
 from tests.mutations.mutation import Mutation
 from tests.mutations.of_adapters import ADAPTERS
+from tests.mutations.of_control_plane_adapters import CONTROL_PLANE_ADAPTERS
+from tests.mutations.of_control_plane_decisions import CONTROL_PLANE_DECISIONS
 from tests.mutations.of_decisions import DECISIONS
 
-MUTATIONS: Final = (*DECISIONS, *ADAPTERS)
+MUTATIONS: Final = (
+    *DECISIONS,
+    *ADAPTERS,
+    *CONTROL_PLANE_DECISIONS,
+    *CONTROL_PLANE_ADAPTERS,
+)
 
 
 def named(names: Sequence[str]) -> list[Mutation]:

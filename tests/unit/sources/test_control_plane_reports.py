@@ -80,3 +80,21 @@ async def test_silence_does_not_end_a_long_poll(
     reported.set()
 
     assert FetchStatus.NOT_MODIFIED == (await held).status
+
+
+async def test_one_that_hangs_is_in_nobodys_way(server: Server) -> None:
+    """The document is fetched beside it."""
+    begun = asyncio.Event()
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        if request.method == "POST":
+            begun.set()
+            await asyncio.Event().wait()
+        return web.Response(status=304)
+
+    server.handler = handler
+    hanging = asyncio.create_task(server.client.report(b"{}"))
+    await begun.wait()
+    assert FetchStatus.NOT_MODIFIED == (await server.client.fetch(etag='"v1"')).status
+    assert not hanging.done()
+    hanging.cancel()

@@ -5,7 +5,7 @@ from contextlib import suppress
 
 import pytest
 
-from control_plane.decisions.model import VerdictState
+from control_plane.decisions.model import StorageNode, VerdictState
 from control_plane.errors import BusyError, ControllerError
 from control_plane.fleet import judge as judging
 from control_plane.fleet.judge import Judge
@@ -81,6 +81,21 @@ async def test_who_is_cut_off_does_not_act() -> None:
     fleet.prober.down |= {2, 3}
     assert [VerdictState.REFUSED] == await judged(fleet, fleet.judge())
     assert "we who are cut off" in fleet.registry.verdicts[0].reason
+    assert [] == fleet.controller.offline
+
+
+async def test_an_old_list_of_nodes_is_not_acted_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether the node is offline already, and how many others are, is not known."""
+    fleet = await two_computes()
+    await fleet.reconciler.refresh_nodes()
+    fleet.clock.now += 7
+
+    async def silent() -> tuple[StorageNode, ...]:
+        raise ControllerError("no answer")
+
+    monkeypatch.setattr(fleet.controller, "nodes", silent)
+    assert [VerdictState.REFUSED] == await judged(fleet, fleet.judge())
+    assert "the list of nodes is 7 s old" == fleet.registry.verdicts[0].reason
     assert [] == fleet.controller.offline
 
 

@@ -43,6 +43,13 @@ def generations(door: Door) -> list[int]:
     return [record.generation for record in door.parts.registry.computes.values()]
 
 
+def nodes(door: Door) -> list[int]:
+    """The place of the tenant."""
+    placement = door.parts.registry.tenants[TENANT].placement
+    assert placement is not None
+    return list(placement.nodes)
+
+
 async def pending(door: Door) -> None:
     """Wait until a hook is held for both computes."""
     shown = door.parts.registry.pending_hooks
@@ -113,9 +120,26 @@ async def test_controller_is_silent(door: Door) -> None:
     await door.parts.reconciler.refresh_nodes()
     door.controller.silent = True
     assert 423 == (await door.attach(2)).code
-    placement = door.parts.registry.tenants[TENANT].placement
-    assert placement is not None
-    assert (2,) == placement.nodes
+    assert [2] == nodes(door)
+
+    following = asyncio.create_task(door.parts.reconciler.run())
+    door.controller.silent = False
+    door.locate(3)
+    await until("the storage controller to be asked again", lambda: nodes(door) == [3])
+    following.cancel()
+
+
+@pytest.mark.usefixtures("patience")
+async def test_unknown_node(door: Door) -> None:
+    """Nobody runs with a move for which there is no document yet."""
+    door.locate(9)
+    found = await door.attach(9)
+    assert (423, ["one", "two"]) == (
+        found.code,
+        [one["compute_id"] for one in found.body["laggards"]],
+    )
+    assert "node 9 is not in the storage controller's list" in found.body["error"]
+    assert [1, 1] == generations(door)
 
 
 async def test_store_fails(door: Door) -> None:

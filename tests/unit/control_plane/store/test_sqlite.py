@@ -2,9 +2,12 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import sqlite3
 import stat
+import subprocess
+import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -17,6 +20,21 @@ from control_plane.store.opening import open_store
 from tests.support.files import names
 from tests.support.small_disk import Disk
 from tests.unit.control_plane.store.committer import committer, write
+
+ANSWERED = """
+import asyncio, os, sys
+from control_plane.ports import Write
+from control_plane.store.opening import open_store
+
+async def main():
+    store = await open_store(sys.argv[1])
+    for number in range(10):
+        await store.commit([Write(key=str(number), value=b"{}")])
+        os.write(1, b"answered")
+
+asyncio.run(main())
+"""
+"""Commits one after the other, and says so."""
 
 
 @pytest.mark.parametrize("lines", [1, 7, 40, 133, 301])
@@ -41,6 +59,25 @@ async def test_what_was_answered_survives_kill_9(tmp_path: Path, lines: int) -> 
         key for key in found if key.endswith("b")
     }
     assert {5000} == {len(entry.value or b"") for entry in entries}
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="there is no strace")
+def test_what_was_answered_is_on_disk(tmp_path: Path) -> None:
+    """A power failure loses nothing either: before each answer the file was synced."""
+    calls = tmp_path / "calls"
+    command = ["strace", "-f", "-e", "trace=fdatasync,fsync,write", "-o", str(calls)]
+    done = subprocess.run(
+        [*command, sys.executable, "-c", ANSWERED, str(tmp_path / "state.db")],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    if "ptrace" in done.stderr:
+        pytest.skip("this system lets nobody trace a process")
+    before_answers = calls.read_text().split('"answered"')[:-1]
+    assert 10 == len(before_answers)
+    assert all("sync(" in calls for calls in before_answers)
 
 
 async def test_reopened_it_goes_on(tmp_path: Path) -> None:
