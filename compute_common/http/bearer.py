@@ -10,7 +10,8 @@ from compute_common.errors import RequestError
 
 HEADER: Final = "invalid authorization token"
 
-_BEARER: Final = re.compile(r"bearer +([A-Za-z0-9._~+/=-]+)", re.IGNORECASE)
+_TOKEN: Final = r"[A-Za-z0-9._~+/=-]+"
+_BEARER: Final = re.compile(rf"bearer +({_TOKEN})", re.IGNORECASE)
 
 
 def bearer(headers: Iterable[str]) -> str:
@@ -24,3 +25,8 @@ def bearer(headers: Iterable[str]) -> str:
     if match is None:
         raise RequestError(400, HEADER, hint="Send one header: Authorization: Bearer TOKEN.")
     return match[1]
+
+
+def is_token(text: str) -> bool:
+    """Return whether `bearer` can return *text* (RFC 6750, 2.1)."""
+    return re.fullmatch(_TOKEN, text) is not None

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from compute_common.errors import SettingsError
+from compute_common.http.bearer import is_token
 from control_plane.settings import DEFAULT_STORE, EvidenceMode, ListenAddress, Settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -179,6 +180,6 @@ def read_token(path: Path | None, text: str, variable: str) -> str:
     token = text.strip()
     if path is not None and not token:
         raise SettingsError(f"{what} is empty")
-    if len(token) > TOKEN_LIMIT or not all("!" <= character <= "~" for character in token):
-        raise SettingsError(f"{what} holds no token", hint="Printable ASCII without spaces.")
+    if len(token) > TOKEN_LIMIT or (token and not is_token(token)):
+        raise SettingsError(f"{what} holds no token", hint="Letters, digits and -._~+/= only.")
     return token

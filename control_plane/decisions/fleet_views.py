@@ -31,15 +31,20 @@ FIRST_HOOKS: Final = 10
 FIRST_VERDICTS: Final = 5
 SHOWN_COMPUTES: Final = 100
 """Names in a list that belongs to something else: who suspects a node, who holds up a hook."""
+SHOWN_OTHERS: Final = 100
+"""Suspected servers that are no nodes: a compute may make them up."""
 
 
 def nodes_view(overview: Overview) -> NodesView:
     """Return all nodes and all other servers that are suspected, those with trouble first."""
     newest = {one.node_id: one for one in overview.state.verdicts}
     rows = [_node(overview, node, newest.get(node.id)) for node in overview.state.nodes.nodes]
-    for named, suspects in overview.sweep.suspects.items():
-        if isinstance(named, str):
-            rows.append(_suspected(NodeRow(endpoint=redact(named)), suspects))
+    others = [
+        (named, it) for named, it in overview.sweep.suspects.items() if isinstance(named, str)
+    ]
+    others.sort(key=lambda other: -len(other[1].by))
+    for named, suspects in others[:SHOWN_OTHERS]:
+        rows.append(_suspected(NodeRow(endpoint=redact(named)), suspects))
     rows.sort(key=lambda row: (not row.is_bad, row.id is None, row.id or 0, row.endpoint))
     return NodesView(at=overview.now.wall, nodes=tuple(rows))
 

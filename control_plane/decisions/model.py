@@ -129,7 +129,7 @@ class ComputeRecord(Struct, frozen=True, kw_only=True):
 class ReportedDocument(Struct, frozen=True, kw_only=True):
     """A document that a compute names in a report."""
 
-    generation: int | None = None
+    generation: Generation | None = None
     """Its `spec.generation`."""
     hash: str = ""
     proof: str | None = None
@@ -140,14 +140,14 @@ class Suspicion(Struct, frozen=True, kw_only=True):
     """A server that a compute suspects."""
 
     source: str = ""
-    shard: int | None = None
+    shard: Annotated[int, Meta(ge=0, le=255)] | None = None
     endpoint: str | None = None
     trouble: str = field(default="", name="class")
     """`dead`, `silent`, `wrong` (it turned the compute away), or another."""
     sqlstate: str = ""
     text: str = ""
-    since: datetime | None = None
-    count: int = 0
+    since: Annotated[datetime, Meta(tz=True)] | None = None
+    count: Annotated[int, Meta(ge=0, le=2**63 - 1)] = 0
 
 
 class Report(Struct, frozen=True, kw_only=True):

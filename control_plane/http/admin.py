@@ -8,8 +8,10 @@ from typing import Final
 
 import msgspec
 
-from compute_common.errors import RequestError
+from compute_common.errors import RequestError, SettingsError
+from compute_common.http.addresses import base_urls
 from compute_common.http.api import ApiResponse, json_response
+from compute_common.http.bearer import is_token
 from control_plane.decisions import compute_view as one
 from control_plane.decisions import fleet_views
 from control_plane.decisions.differences import difference
@@ -21,6 +23,7 @@ from control_plane.http.api import Api, ApiCall
 from control_plane.http.bodies import TOKEN_HEADER, ChangeBody, ReconcileBody
 from control_plane.http.holds import unavailable
 
+NO_LOGIN: Final = "The control plane logs in with a token that it signs."
 LOCATE_S: Final = 2.0
 """For the storage controller to say where the tenant of a new document is."""
 DEFAULT_LIMIT: Final = 100
@@ -56,8 +59,8 @@ async def put(call: ApiCall) -> ApiResponse:
     """Take a compute's document."""
     api, compute_id, dry_run = call.api, call.path["id"], flag(call, "dry_run")
     given = Given(
-        push_url=call.query.get("push_url") or None,
-        token=call.headers.get(TOKEN_HEADER) or None,
+        push_url=pushed_to(call.query.get("push_url", "")),
+        token=own_token(call.headers.get(TOKEN_HEADER, "")),
     )
     with storing():
         result = await api.registry.put(compute_id, call.body, given=given, dry_run=dry_run)
@@ -177,6 +180,30 @@ def storing() -> Iterator[None]:
         raise unavailable(f"not stored: {error}") from error
 
 
+def pushed_to(text: str) -> str | None:
+    """Return the base URL of a daemon, None for ''. Raises RequestError 400."""
+    if not text:
+        return None
+    try:
+        (url,) = base_urls(
+            text, service="push_url", example="http://10.0.0.5:3080", login_hint=NO_LOGIN
+        )
+    except ValueError:
+        raise RequestError(400, 'parameter "push_url" must be one address') from None
+    except SettingsError as error:
+        raise RequestError(400, str(error), hint=error.hint) from error
+    return url
+
+
+def own_token(text: str) -> str | None:
+    """Return the token of one compute, None for ''. Raises RequestError 400."""
+    if text and not is_token(text):
+        raise RequestError(
+            400, f"{TOKEN_HEADER}: this is no token", hint="Letters, digits and -._~+/= only."
+        )
+    return text or None
+
+
 def settings(body: bytes) -> dict[str, str | None]:
     """Decode the names and values of settings; null removes one. Raises RequestError."""
     try:
@@ -185,7 +212,7 @@ def settings(body: bytes) -> dict[str, str | None]:
         raise RequestError(
             422, f"settings are an object of texts, or null to remove one: {error}"
         ) from error
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise RequestError(400, f"the request body is not JSON: {error}") from error
 
 

@@ -130,6 +130,14 @@ async def test_a_token_of_a_compute_comes_in_a_header(admin: Admin) -> None:
     assert SECRET not in str((await admin.ask("GET", "/v1/computes/one")).body)
 
 
+@pytest.mark.parametrize("token", ["a b", "a\xff", "a,b"])
+async def test_what_no_compute_can_show_is_no_token(admin: Admin, token: str) -> None:
+    """A compute would be locked out of its document."""
+    reply = await admin.ask("PUT", "/v1/computes/one", document(), **{TOKEN_HEADER: token})
+    assert (400, "Compute-Token: this is no token") == (reply.code, reply.body["error"])
+    assert {} == admin.door.parts.registry.computes
+
+
 @pytest.mark.parametrize(
     ("expected", "method", "path", "body"),
     [
@@ -147,6 +155,12 @@ async def test_a_token_of_a_compute_comes_in_a_header(admin: Admin) -> None:
         ((422, "settings"), "PATCH", "/v1/computes/two/settings", {"a": 1}),
         ((422, "settings"), "PATCH", "/v1/computes/two/settings", []),
         ((400, "JSON"), "PATCH", "/v1/computes/two/settings", b"{"),
+        ((400, "JSON"), "PATCH", "/v1/computes/two/settings", b'{"\xff":"x"}'),
+        ((400, "push_url"), "PUT", "/v1/computes/two?push_url=nonsense", document()),
+        ((400, "push_url"), "PUT", "/v1/computes/two?push_url=http://h:99999", document()),
+        ((400, "push_url"), "PUT", "/v1/computes/two?push_url=file:///etc/passwd", document()),
+        ((400, "push_url"), "PUT", "/v1/computes/two?push_url=http://a,http://b", document()),
+        ((400, "push_url"), "PUT", "/v1/computes/two?push_url=http://user:pw@h", document()),
         ((405, "method"), "POST", "/v1/status", {}),
         ((404, "no such route"), "GET", "/v1/nothing", None),
     ],
