@@ -10,8 +10,8 @@ from compute_common.errors import RequestError
 
 HEADER: Final = "invalid authorization token"
 
-_TOKEN: Final = r"[A-Za-z0-9._~+/=-]+"
-_BEARER: Final = re.compile(rf"bearer +({_TOKEN})", re.IGNORECASE)
+_CHARACTERS: Final = r"[A-Za-z0-9._~+/=-]+"
+_BEARER: Final = re.compile(rf"bearer +({_CHARACTERS})", re.IGNORECASE)
 
 
 def bearer(headers: Iterable[str]) -> str:
@@ -29,4 +29,4 @@ def bearer(headers: Iterable[str]) -> str:
 
 def is_token(text: str) -> bool:
     """Return whether `bearer` can return *text* (RFC 6750, 2.1)."""
-    return re.fullmatch(_TOKEN, text) is not None
+    return re.fullmatch(_CHARACTERS, text) is not None

@@ -84,18 +84,19 @@ class Reconciler:
         """
         if self._controller is None:
             return False
-        async with self._locks[tenant_id]:  # an older answer must not come after a newer one
-            try:
-                async with asyncio.timeout(within_s):
-                    placement = await self._controller.locate(tenant_id)
-            except (ControllerError, TimeoutError) as error:
-                self._failed(error)
-                return False
-            self.controller_failure = ""
-            if placement is None:
-                return False
-            await self.place(tenant_id, placement, PlacementSource.LOCATE)
-            return True
+        lock = self._locks[tenant_id]  # an older answer must not come after a newer one
+        try:
+            async with asyncio.timeout(within_s) as deadline, lock:
+                placement = await self._controller.locate(tenant_id)
+                deadline.reschedule(None)  # what was read is published
+                self.controller_failure = ""
+                if placement is None:
+                    return False
+                await self.place(tenant_id, placement, PlacementSource.LOCATE)
+                return True
+        except (ControllerError, TimeoutError) as error:
+            self._failed(error)
+            return False
 
     async def place(
         self, tenant_id: str, placement: Placement, source: PlacementSource

@@ -18,7 +18,7 @@ CONTROL_PLANE_ADAPTERS: Final = (
     Mutation(
         name="locate ignored",
         file="control_plane/fleet/reconciler.py",
-        old="            await self.place(tenant_id, placement, PlacementSource.LOCATE)\n",
+        old="                await self.place(tenant_id, placement, PlacementSource.LOCATE)\n",
         new="",
         tests=(f"{UNIT}/fleet/test_reconciler.py", "-k", "lost_notification"),
     ),

@@ -100,6 +100,24 @@ async def test_an_older_answer_does_not_come_after_a_newer_one() -> None:
     assert "postgresql://no_user@ps-2:6400" == fleet.published()["pageserver_connstring"]
 
 
+async def test_nobody_waits_behind_a_silent_controller() -> None:
+    """Those who ask for the same tenant have their own deadlines."""
+    fleet = await Fleet().with_compute("a")
+    asked = asyncio.Event()
+
+    async def silent(tenant_id: str) -> Placement:
+        asked.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    fleet.controller.locate = silent  # type: ignore[method-assign]  # nothing comes
+    first = asyncio.create_task(fleet.reconciler.reconcile(TENANT, within_s=60.0))
+    await asked.wait()
+    async with asyncio.timeout(5):
+        assert not await fleet.reconciler.reconcile(TENANT, within_s=0.01)
+    first.cancel()
+
+
 async def test_an_unknown_tenant_keeps_its_document() -> None:
     """A controller that has lost its state takes nothing away."""
     fleet = await Fleet().with_compute("a")

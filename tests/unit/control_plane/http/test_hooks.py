@@ -116,15 +116,15 @@ async def test_locate_wins(door: Door) -> None:
 
 @pytest.mark.usefixtures("patience")
 async def test_controller_is_silent(door: Door) -> None:
-    """The notification itself counts where the storage controller cannot be asked."""
-    await door.parts.reconciler.refresh_nodes()
+    """The notification itself counts until the storage controller can be asked."""
+    door.locate(3)
+    following = asyncio.create_task(door.parts.reconciler.run())
+    await until("the first round", lambda: nodes(door) == [3])
     door.controller.silent = True
     assert 423 == (await door.attach(2)).code
     assert [2] == nodes(door)
 
-    following = asyncio.create_task(door.parts.reconciler.run())
     door.controller.silent = False
-    door.locate(3)
     await until("the storage controller to be asked again", lambda: nodes(door) == [3])
     following.cancel()
 
