@@ -108,6 +108,13 @@ def _lie(cluster: Cluster, fault: Fault) -> None:
         cluster.pageservers[_number(fault)].admin.set_fault(fault.what, count=fault.number)
 
 
+def _refuse_login(cluster: Cluster, fault: Fault) -> None:
+    """Refuse the next few logins, or all; the streams that are open live on."""
+    if fault.target not in cluster.held:
+        count = fault.number or None
+        cluster.pageservers[_number(fault)].admin.set_fault("auth_fail", count=count)
+
+
 def _no_lie(cluster: Cluster, fault: Fault) -> None:
     if fault.target not in cluster.held:
         cluster.pageservers[_number(fault)].admin.clear_faults()
@@ -179,9 +186,11 @@ _ACTIONS: dict[str, tuple[Callable[[Cluster, Fault], None], Callable[[Cluster, F
     "delay": (_network, _network_back),
     "half": (_network, _network_back),
     "lie": (_lie, _no_lie),
+    "login_refused": (_refuse_login, _no_lie),
     "nonsense": (_nonsense, _sense),
     "disk_full": (_fill_disk, _free_disk),
     "reload_storm": (_reload, _nothing),
     "refresh_storm": (_refresh, _nothing),
+    "publish_storm": (_publish, _nothing),
     "move": (_move, _publish),
 }

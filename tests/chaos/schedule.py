@@ -55,10 +55,14 @@ KINDS: Final = (
     FaultKind(name="delay", roles=ROUTES, group="network", lasts=(0.2, 1.5)),
     FaultKind(name="half", roles=ROUTES, group="network", lasts=(0.1, 0.5)),
     FaultKind(name="lie", roles=(PAGESERVER,), group="answer", lasts=(0.05, 0.6), weight=4),
+    FaultKind(
+        name="login_refused", roles=(PAGESERVER,), group="answer", lasts=(0.05, 1.0), weight=4
+    ),
     FaultKind(name="nonsense", roles=(CONTROL_PLANE,), group="answer", lasts=(0.1, 1.0), weight=3),
     FaultKind(name="disk_full", roles=(DISK,), group="disk", lasts=(0.3, 1.5)),
     FaultKind(name="reload_storm", roles=(POSTGRES,), group="reload", lasts=(0.1, 0.6)),
     FaultKind(name="refresh_storm", roles=(DAEMON,), group="refresh", lasts=(0.1, 0.6)),
+    FaultKind(name="publish_storm", roles=(CONTROL_PLANE,), group="documents", lasts=(0.05, 0.6)),
     FaultKind(name="move", roles=(TENANT,), group="tenant", lasts=(0.0, 0.8), weight=9),
 )
 
@@ -177,7 +181,9 @@ def _fault(
             what, number = rng.choice(LIES), rng.choice((1, 1, 2, 5))
         case "nonsense":
             what = rng.choice(NONSENSE)
-        case "reload_storm" | "refresh_storm":
+        case "login_refused":
+            number = rng.choice((0, 1, 2, 5))
+        case "reload_storm" | "refresh_storm" | "publish_storm":
             number = rng.randint(5, 40)
         case "move":
             to = rng.randrange(1, topology.pageservers)

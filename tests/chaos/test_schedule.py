@@ -32,7 +32,7 @@ def test_a_round_as_it_is_today() -> None:
 
     assert [
         "0.312 move tenant-0 for 0.518 by 2",
-        "0.381 half pageserver-1 for 0.431 rst number 1461",
+        "0.381 lie pageserver-1 for 0.505 wrong_type number 1",
         "0.739 move tenant-0 for 0.225 back",
     ] == [str(fault) for fault in first]
 
