@@ -19,7 +19,7 @@ export PG_CONFIG PYTHON ARGS
 build: # Debian packages, .venv, the C core and its Python binding, the extension in PostgreSQL
 	@tools/setup
 
-demo: build # a PostgreSQL that loses its pageserver and heals
+demo: build # a PostgreSQL that loses its pageserver twice: the control plane observes, then acts
 	@$(BIN)/python -m devstack.demo $(ARGS)
 
 test: build
@@ -31,11 +31,12 @@ test-all-pg: build # the extension's tests on PostgreSQL 13, 15, 16, 17 and 18, 
 sanitize: build # address and undefined-behaviour sanitizers on core and extension, libFuzzer on the core
 	@tools/sanitize
 
-bench: build # cost, heal time, herd, daemon; then the plots. PATRONI=1 installs Patroni to compare with
+bench: build # cost, heal time, herd, daemon, outages, fleet; then the plots. PATRONI=1 installs Patroni to compare with
 	@$(BIN)/python -m bench.cost
 	@$(BIN)/python -m bench.heal $(ARGS)
 	@$(BIN)/python -m bench.herd
 	@$(BIN)/python -m bench.daemon $(if $(PATRONI),--patroni)
+	@$(BIN)/python -m bench.outage
 	@$(BIN)/python -m bench.fleet --plot docs/fleet.svg
 	@$(BIN)/python -m bench.plots
 
