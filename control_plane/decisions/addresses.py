@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
 from urllib.parse import quote
 
 from control_plane.decisions.model import NodeList, Safekeeper, StorageNode
-
-DEFAULT_SAFEKEEPER_PORT: Final = 5454
-"""Neon's own default; used only where the storage controller lists no safekeepers."""
 
 
 def endpoint(host: str, port: int) -> str:
@@ -31,11 +27,10 @@ def pageserver_url(node: StorageNode) -> str:
 def safekeeper_address(keeper: Safekeeper, nodes: NodeList) -> str | None:
     """Return ``host:port`` of a safekeeper, None where it is not known.
 
-    The host name of a notification counts only where the controller lists no safekeepers at all.
+    The host name of a notification has no port. A guess would be published under a generation to
+    which other addresses may not be given later: the daemon refuses that.
     """
     for known in nodes.safekeepers:
         if known.id == keeper.id:
             return endpoint(known.host, known.port)
-    if nodes.safekeepers or not keeper.hostname:
-        return None
-    return endpoint(keeper.hostname, DEFAULT_SAFEKEEPER_PORT)
+    return None

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Final
 
 from control_plane.decisions.floor import ahead
-from control_plane.decisions.model import NodeList, Placement, PlacementSource
+from control_plane.decisions.model import NodeList, Placement, PlacementSource, SafekeeperSet
 from control_plane.errors import ControllerError, StoreError
 from control_plane.fleet.registry import Registry
 from control_plane.ports import Clock, StorageController
@@ -48,6 +48,7 @@ class Reconciler:
         self._clock = clock
         self._jitter = jitter
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._nodes_lock = asyncio.Lock()
         self._requested: set[str] = set()
         self._ahead: set[str] = set()
         """Computes that reported a generation above ours."""
@@ -55,7 +56,7 @@ class Reconciler:
         self.failures_in_a_row = 0
         """Rounds in a row in which the controller or the store did not answer."""
         self.nodes_read_at: float | None = None
-        """Monotonic seconds."""
+        """Monotonic seconds; of the question, not of the answer."""
         self.controller_failure = ""
         """Why the controller did not answer last; '' where it did."""
         self.controller_failures = 0
@@ -111,24 +112,39 @@ class Reconciler:
             await self.refresh_nodes()
         return await self._registry.place(tenant_id, placement, source)
 
+    async def place_safekeepers(
+        self, tenant_id: str, timeline_id: str, new: SafekeeperSet
+    ) -> tuple[str, ...]:
+        """Publish safekeepers, after reading the list of them where one is unknown.
+
+        Raises:
+            RequestError: 409, see `Registry.place_safekeepers`.
+            StoreError: they could not be published.
+        """
+        known = {one.id for one in self._registry.nodes.safekeepers}
+        if not known.issuperset(one.id for one in new.safekeepers):
+            await self.refresh_nodes()
+        return await self._registry.place_safekeepers(tenant_id, timeline_id, new)
+
     async def refresh_nodes(self) -> bool:
         """Read the node list; return whether that could be done. Raises StoreError."""
         if self._controller is None:
             return False
-        try:
-            nodes = await self._controller.nodes()
-            safekeepers = await self._controller.safekeepers()
-        except ControllerError as error:
-            self._failed(error)
-            return False
-        self.controller_failure = ""
-        self.nodes_read_at = self._clock.monotonic()
-        await self._registry.set_nodes(
-            NodeList(
+        async with self._nodes_lock:  # an older answer must not come after a newer one
+            asked_at = self._clock.monotonic()
+            try:
+                nodes = await self._controller.nodes()
+                safekeepers = await self._controller.safekeepers()
+            except ControllerError as error:
+                self._failed(error)
+                return False
+            self.controller_failure = ""
+            listed = NodeList(
                 nodes=tuple(sorted(nodes, key=lambda one: one.id)),
                 safekeepers=tuple(sorted(safekeepers, key=lambda one: one.id)),
             )
-        )
+            await self._registry.set_nodes(listed)
+            self.nodes_read_at = asked_at
         return True
 
     async def reconcile_all(self) -> None:
@@ -158,13 +174,13 @@ class Reconciler:
                 self._requested.add(tenant_id)
 
         async with asyncio.TaskGroup() as group:
-            for tenant_id in tenants:
+            for tenant_id in sorted(tenants):
                 group.create_task(one(tenant_id))
 
     async def _serve_requests(self) -> None:
         requested, self._requested = self._requested, set()
         ahead_of_us, self._ahead = self._ahead, set()
-        for compute_id in ahead_of_us:
+        for compute_id in sorted(ahead_of_us):
             try:
                 await self._registry.republish(compute_id)
             except StoreError:

@@ -9,14 +9,14 @@ class Waiters:
     """Callers that wait, by key; holding one costs a future, no task and no thread."""
 
     def __init__(self) -> None:
-        self._waiting: dict[str, set[asyncio.Future[None]]] = {}
+        self._waiting: dict[str, dict[asyncio.Future[None], None]] = {}
 
     async def wait(self, key: str, *, within_s: float) -> bool:
         """Wait for `wake` of *key*; return whether it came within *within_s* seconds."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[None] = loop.create_future()
-        waiting = self._waiting.setdefault(key, set())
-        waiting.add(future)
+        waiting = self._waiting.setdefault(key, {})
+        waiting[future] = None
         timer = loop.call_later(within_s, _give_up, future)
         try:
             await future
@@ -24,7 +24,7 @@ class Waiters:
             return False
         finally:
             timer.cancel()
-            waiting.discard(future)
+            waiting.pop(future, None)
             if not waiting and self._waiting.get(key) is waiting:
                 del self._waiting[key]
         return True

@@ -82,7 +82,7 @@ async def notify_safekeepers(call: ApiCall) -> ApiResponse:
     tenant_id, timeline_id, safekeepers = hooks.decode_safekeepers(call.body)
 
     async def store() -> None:
-        await api.registry.place_safekeepers(tenant_id, timeline_id, safekeepers)
+        await api.reconciler.place_safekeepers(tenant_id, timeline_id, safekeepers)
 
     def computes() -> list[ComputeRecord]:
         found = api.registry.computes_of(tenant_id)

@@ -13,6 +13,7 @@ from control_plane.decisions.model import (
     Placement,
     Safekeeper,
     SafekeeperSet,
+    StorageSafekeeper,
     TenantRecord,
 )
 from tests.unit.control_plane.records import (
@@ -172,18 +173,19 @@ def test_the_newer_safekeepers_count(
     assert expected == found
 
 
-def test_a_host_name_counts_only_without_a_list() -> None:
-    """It is for people, and has no port."""
+def test_a_host_name_of_a_notification_is_not_used() -> None:
+    """It is for people, and has no port; what is published of a generation must stay."""
     known = NodeList(nodes=nodes(1).nodes)
-    spec = published(record(), with_safekeepers(1, 7), known=known)["spec"]
-    assert ["not-to-be-used:5454"] == spec["safekeeper_connstrings"]
+    found = documents.compose(record(), with_safekeepers(1, 2), known, managed=True)
+    assert Incomplete(reason="safekeeper 2 is not in the storage controller's list") == found
 
 
 def test_two_safekeepers_at_one_address_are_refused() -> None:
     """Neon's daemon takes no duplicates."""
-    known = NodeList(nodes=nodes(1).nodes)
+    same = tuple(StorageSafekeeper(id=one, host="sk", port=5454) for one in (7, 8))
+    known = NodeList(nodes=nodes(1).nodes, safekeepers=same)
     found = documents.compose(record(), with_safekeepers(1, 7, 8), known, managed=True)
-    reason = 'safekeepers 7 and 8 are both at "not-to-be-used:5454"'
+    reason = 'safekeepers 7 and 8 are both at "sk:5454"'
     assert Incomplete(reason=reason) == found
 
 

@@ -58,8 +58,8 @@ class FakeController:
         return self.placements.get(tenant_id)
 
     async def safekeepers(self) -> tuple[StorageSafekeeper, ...]:
-        """None."""
-        return ()
+        """Ten."""
+        return tuple(StorageSafekeeper(id=it, host=f"sk{it}", port=5454) for it in range(1, 11))
 
     async def set_offline(self, node_id: int) -> None:
         """Do nothing."""
