@@ -29,6 +29,8 @@ class Presence:
         self._waiters = Waiters()
         self.heard: dict[str, Heard] = {}
         """By compute; not to be written."""
+        self._deleted: dict[str, Heard] = {}
+        """When computes that were deleted lately were heard of last."""
         self.recent: dict[str, deque[HistoryEvent]] = {}
         """What each compute said lately, oldest first; not to be written."""
         self.on_report: list[Callable[[str], None]] = []
@@ -36,10 +38,16 @@ class Presence:
 
     def of(self, compute_id: str) -> Heard:
         """Return what was heard of a compute."""
-        return self.heard.get(compute_id, _NOTHING)
+        return self.heard.get(compute_id) or self._deleted.get(compute_id, _NOTHING)
 
     def forget(self, compute_id: str) -> None:
-        """Drop a compute that was deleted."""
+        """Drop a compute that was deleted; that it is alive counts if it is put again."""
+        now = self._clock.monotonic()
+        kept = {one: it for one, it in self._deleted.items() if fleet.alive(it, now)}
+        self._deleted = {
+            **kept,
+            compute_id: Heard(asked_at=fleet.heard_at(self.of(compute_id), now)),
+        }
         self.heard.pop(compute_id, None)
         self.recent.pop(compute_id, None)
 
