@@ -52,6 +52,14 @@ def alive(heard: Heard, now: float) -> bool:
     return at is not None and now - at <= ALIVE_S
 
 
+def may_be_alive(heard: Heard, now: float, *, blind_until: float) -> bool:
+    """Whether a compute is alive, or nothing was heard of it since our own start, not long ago.
+
+    *blind_until*: see `hooks.answer`.
+    """
+    return alive(heard, now) or (now < blind_until and heard_at(heard, now) is None)
+
+
 def runs_with(record: ComputeRecord, heard: Heard) -> bool:
     """Whether the compute has said that it runs with what is published to it.
 
@@ -126,7 +134,7 @@ def _lags(
         if incomplete:
             return f"has no document for it: {incomplete}"
         return "" if runs_with(record, heard) else _why(record, heard)
-    if heard_at(heard, now) is None and now < blind_until:
+    if may_be_alive(heard, now, blind_until=blind_until):
         return f"may be alive: nothing was heard of it yet, known in {blind_until - now:.0f} s"
     return ""
 

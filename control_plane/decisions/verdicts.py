@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Final
 
-from control_plane.decisions.model import StorageNode
+from control_plane.decisions.model import HistoryEvent, StorageNode, VerdictState
 
 NODES_FRESH_S: Final = 5.0
 """A node list older than this is not acted on."""
@@ -15,6 +16,8 @@ OFFLINE_SHARE: Final = 3
 """At most one in so many nodes may be offline, and at least one."""
 OTHERS_ASKED: Final = 8
 """Other nodes that are probed to see whether it is we who are cut off."""
+INTENT: Final = "intent"
+"""Kind of the event that says that a node is about to be declared offline."""
 TAKES_SHARDS: Final = frozenset({"Active", "Filling"})
 """Scheduling policies under which a node is given shards."""
 PAUSED: Final = frozenset({"Pause", "PauseForRestart"})
@@ -26,15 +29,13 @@ def refusal(
     nodes: Sequence[StorageNode],
     *,
     nodes_age_s: float,
-    recent_acts: Sequence[float],
-    now: float,
+    acts_age_s: Sequence[float],
     others_answer: tuple[int, int],
 ) -> str:
     """Return why the storage controller may not be told that a node is offline, '' if it may.
 
-    *nodes*: the storage controller's list, *nodes_age_s* old. *recent_acts*: monotonic times, as
-    *now*, at which it was told so of any node. *others_answer*: how many other nodes answer our own
-    probes, and how many were asked.
+    *nodes*: the storage controller's list, *nodes_age_s* old. *acts_age_s*: see `acts_age_s`.
+    *others_answer*: how many other nodes answer our own probes, and how many were asked.
     """
     node = next((one for one in nodes if one.id == node_id), None)
     if nodes_age_s > NODES_FRESH_S:
@@ -45,15 +46,13 @@ def refusal(
         return f"node {node_id} is {node.availability} already"
     if node.scheduling in PAUSED:
         return f"node {node_id} is under {node.scheduling}: perhaps it is restarted on purpose"
-    return _budget(node_id, nodes, recent_acts, now) or _cut_off(others_answer)
+    return _budget(node_id, nodes, acts_age_s) or _cut_off(others_answer)
 
 
-def _budget(
-    node_id: int, nodes: Sequence[StorageNode], recent_acts: Sequence[float], now: float
-) -> str:
-    last = max(recent_acts, default=None)
-    if last is not None and now - last < ACT_EVERY_S:
-        return f"another node was declared offline {now - last:.0f} s ago"
+def _budget(node_id: int, nodes: Sequence[StorageNode], acts_age_s: Sequence[float]) -> str:
+    last = min(acts_age_s, default=ACT_EVERY_S)
+    if last < ACT_EVERY_S:
+        return f"another node was declared offline {last:.0f} s ago"
     offline = sum(one.availability == "Offline" for one in nodes)
     allowed = max(1, len(nodes) // OFFLINE_SHARE)
     if offline + 1 > allowed:
@@ -71,3 +70,21 @@ def _cut_off(others_answer: tuple[int, int]) -> str:
     if answered and 2 * answered >= asked:
         return ""
     return f"only {answered} of {asked} other nodes answer: perhaps it is we who are cut off"
+
+
+def acts_age_s(history: Iterable[HistoryEvent], now: datetime) -> list[float]:
+    """Return how long ago nodes were declared offline, or may have been, in the last minute.
+
+    *history*: the oldest first. An intent is recorded before the storage controller is told: what
+    became of it is not known where the process died, or the controller did not answer.
+    """
+    intents: dict[int, datetime] = {}
+    for event in history:
+        if event.node_id is None:
+            continue
+        if event.kind == INTENT:
+            intents[event.node_id] = event.at
+        elif event.verdict is not None and event.verdict.state is VerdictState.REFUSED:
+            intents.pop(event.node_id, None)
+    ages = (max(0.0, (now - at).total_seconds()) for at in intents.values())
+    return [age for age in ages if age < ACT_EVERY_S]

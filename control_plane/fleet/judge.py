@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from control_plane.decisions import fleet, verdicts
 from control_plane.decisions.evidence import Evidence, NodeEvidence
-from control_plane.decisions.model import StorageNode, Verdict, VerdictState
+from control_plane.decisions.model import ALIVE_S, StorageNode, Verdict, VerdictState
 from control_plane.errors import BusyError, ControllerError, StoreError
 from control_plane.fleet.reconciler import Reconciler
 from control_plane.fleet.registry import Registry
@@ -71,8 +71,6 @@ class Judge:
         self._evidence = Evidence()
         self._not_before: dict[int, float] = {}
         """By node: monotonic seconds before which it is not judged again."""
-        self._acted_at: list[float] = []
-        """Monotonic seconds of what was acted on, the newest last."""
         self._open: dict[int, tuple[Verdict, float]] = {}
         """Verdicts acted on that may turn out false, and since when (monotonic seconds)."""
         self._wake = asyncio.Event()
@@ -125,14 +123,19 @@ class Judge:
                 await self._judge(found)
 
     def _users(self) -> Mapping[int, Set[str]]:
-        """Return the computes alive that use each node."""
+        """Return the computes that use each node and are, or may be, alive.
+
+        After our own start most were not heard of yet: a quorum of the few that were would be none.
+        """
         now = self._clock.monotonic()
+        blind_until = self._registry.started_at + ALIVE_S
         users: dict[int, set[str]] = {}
         for record in self._registry.computes.values():
             tenant = self._registry.tenants.get(record.tenant_id or "")
             if tenant is None or tenant.placement is None:
                 continue
-            if fleet.alive(self._registry.presence.of(record.id), now):
+            heard = self._registry.presence.of(record.id)
+            if fleet.may_be_alive(heard, now, blind_until=blind_until):
                 for node_id in tenant.placement.nodes:
                     users.setdefault(node_id, set()).add(record.id)
         return users
@@ -196,33 +199,35 @@ class Judge:
         self, node: StorageNode, others_answer: tuple[int, int]
     ) -> tuple[VerdictState, str]:
         """Tell the storage controller, unless a guard rail forbids it."""
-        now = self._clock.monotonic()
-        refusal = verdicts.refusal(
-            node.id,
-            self._registry.nodes.nodes,
-            nodes_age_s=self._nodes_age(now),
-            recent_acts=self._acted_at,
-            now=now,
-            others_answer=others_answer,
-        )
-        if refusal:
-            return VerdictState.REFUSED, refusal
-        tries = BUSY_TRIES
-        while True:
+        acts_age_s = verdicts.acts_age_s(self._registry.history, self._clock.wall())
+        intended = False
+        for left in reversed(range(BUSY_TRIES)):
+            refusal = verdicts.refusal(
+                node.id,
+                self._registry.nodes.nodes,
+                nodes_age_s=self._nodes_age(self._clock.monotonic()),
+                acts_age_s=acts_age_s,
+                others_answer=others_answer,
+            )
+            if refusal:
+                return VerdictState.REFUSED, refusal
+            if not intended:  # what comes of it may never be known
+                text = f"node {node.id} is to be declared offline"
+                await self._registry.record_event(verdicts.INTENT, text, node_id=node.id)
+                intended = True
             try:
                 await self._controller.set_offline(node.id)
             except BusyError as error:
-                tries -= 1
-                if not tries:
+                if not left:
                     return VerdictState.REFUSED, str(error)
-                await asyncio.sleep(BUSY_PAUSE_S)
-                if not await self._prober.probe(node):
-                    return VerdictState.REFUSED, "the node answers again"
             except ControllerError as error:
                 return VerdictState.FAILED, str(error)
             else:
                 break
-        self._acted_at = [*self._acted_at[-10:], self._clock.monotonic()]
+            await asyncio.sleep(BUSY_PAUSE_S)
+            if not await self._prober.probe(node):
+                return VerdictState.REFUSED, "the node answers again"
+            others_answer = await self._others_answer(node)
         for tenant_id in self._tenants_on(node.id):
             self._reconciler.request(tenant_id)
         return VerdictState.ACTED, ""

@@ -109,7 +109,7 @@ def test_no_verdict_without_quorum(
 
 def refusal(listed: list[StorageNode], **more: Any) -> str:
     """Return why node 1 may not be declared offline."""
-    known: dict[str, Any] = {"nodes_age_s": 1.0, "recent_acts": (), "now": 100.0}
+    known: dict[str, Any] = {"nodes_age_s": 1.0, "acts_age_s": ()}
     return verdicts.refusal(1, listed, **{**known, "others_answer": (2, 2), **more})
 
 
@@ -128,10 +128,10 @@ def refusal(listed: list[StorageNode], **more: Any) -> str:
         ),
         (
             [node(1), node(2), node(3)],
-            {"recent_acts": (10.0, 50.0)},
+            {"acts_age_s": (90.0, 50.0)},
             "another node was declared offline 50 s ago",
         ),
-        ([node(1), node(2), node(3)], {"recent_acts": (40.0,)}, ""),
+        ([node(1), node(2), node(3)], {"acts_age_s": (60.0,)}, ""),
         (
             [node(1), node(2, availability="Offline"), node(3)],
             {},
@@ -172,7 +172,11 @@ def test_the_budget_is_never_exceeded(count: int, tries: list[tuple[int, float]]
             for it in range(1, count + 1)
         ]
         said = verdicts.refusal(
-            number, listed, nodes_age_s=0.0, recent_acts=acts, now=now, others_answer=(1, 1)
+            number,
+            listed,
+            nodes_age_s=0.0,
+            acts_age_s=[now - at for at in acts],
+            others_answer=(1, 1),
         )
         if not said:
             offline.add(number)
