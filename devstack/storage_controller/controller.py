@@ -1,7 +1,6 @@
 """The controller: heartbeats, what follows from a node's availability, and what operators order."""
 
 import asyncio
-import time
 from collections import defaultdict
 from typing import Any
 
@@ -57,7 +56,7 @@ class Controller:
 
     async def run(self) -> None:
         """Start up, then beat for ever."""
-        due = time.monotonic()
+        due = asyncio.get_running_loop().time()
         await self._round()
         for shard in self.state.shards():  # tasks start in this order, before those of a turn
             if shard.stably_attached:
@@ -65,8 +64,8 @@ class Controller:
         self._reschedule()
         self.ready.set()
         while True:
-            due = max(due + self._interval, time.monotonic())
-            await asyncio.sleep(due - time.monotonic())
+            due = max(due + self._interval, asyncio.get_running_loop().time())
+            await asyncio.sleep(due - asyncio.get_running_loop().time())
             await self._round()
 
     async def close(self) -> None:
@@ -130,7 +129,7 @@ class Controller:
         node = self.node(node_id)
         if not node.available:
             node.availability = Availability.WARMING_UP
-            self._heartbeats.warms_up(node_id, time.monotonic())
+            self._heartbeats.warms_up(node_id, asyncio.get_running_loop().time())
         self._events.record("node_reattached", node=node_id)
         answer = []
         for shard in self.state.shards():
@@ -184,7 +183,7 @@ class Controller:
     async def _beat(self, nodes: list[Node]) -> None:
         """Ask nodes; as in the reference, nothing follows before the slowest has answered."""
         answers = await asyncio.gather(*(self._pageservers.heartbeat(node) for node in nodes))
-        now = time.monotonic()
+        now = asyncio.get_running_loop().time()
         for node, answered in zip(nodes, answers, strict=True):
             if answered is self._heartbeats.missed(node.id):
                 self._events.record(
@@ -206,7 +205,7 @@ class Controller:
             if availability is Availability.ACTIVE:
                 await self._observe(node)
             if availability is Availability.WARMING_UP:
-                self._heartbeats.warms_up(node.id, time.monotonic())
+                self._heartbeats.warms_up(node.id, asyncio.get_running_loop().time())
             node.availability = availability
             self._events.record(
                 "availability_set", node=node.id, availability=availability.value, why=why

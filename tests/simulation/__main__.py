@@ -11,7 +11,7 @@ import logging
 import os
 import sys
 import time
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from devstack.virtual_loop import START
 from tests.simulation.processes import ProcessDiedError, Processes
@@ -32,6 +32,13 @@ class Outcome(NamedTuple):
     """How often something was held against an invariant."""
 
 
+class Run(Protocol):
+    """Runs one seed, and tells it step by step where that is asked for."""
+
+    def __call__(self, seed: int, *, tell: bool = False) -> Outcome:
+        """Return what has become of it."""
+
+
 def run(seed: int, *, tell: bool = False) -> Outcome:
     """Run one seed."""
     world = World(seed, note=print if tell else None)
@@ -43,9 +50,9 @@ def run(seed: int, *, tell: bool = False) -> Outcome:
     return Outcome(failure, world.loop.now - START, world.invariants.checked)
 
 
-def main() -> int:
-    """Run what the command line asks for."""
-    parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
+def tell_seeds(run: Run, package: str, description: str | None) -> int:
+    """Run what the command line asks for, with *run* for each seed; return the exit status."""
+    parser = argparse.ArgumentParser(prog=f"python -m {package}", description=description)
     parser.add_argument("seed", type=int, nargs="?", help="tell the story of this one")
     parser.add_argument("--seeds", type=int, help="how many (default 1000; no end with --seconds)")
     parser.add_argument("--from", type=int, default=1, dest="first", help="the first of them")
@@ -58,10 +65,10 @@ def main() -> int:
         failure = run(arguments.seed, tell=True).failure
         print(failure or "well")  # noqa: T201 (what the command says)
         return 1 if failure else 0
-    return _many(arguments)
+    return _many(run, arguments)
 
 
-def _many(arguments: argparse.Namespace) -> int:
+def _many(run: Run, arguments: argparse.Namespace) -> int:
     begun, first = time.monotonic(), arguments.first
     end = begun + arguments.seconds if arguments.seconds else None
     seeds = range(first, first + (arguments.seeds or (MANY if end else 1000)))
@@ -90,4 +97,4 @@ def _many(arguments: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(tell_seeds(run, "tests.simulation", __doc__))
