@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import msgspec
@@ -19,7 +20,6 @@ from control_plane.http import hooks, reports, spec
 from control_plane.http.api import Api, ApiCall
 from control_plane.http.holds import Holds
 from control_plane.ports import Clock
-from control_plane.settings import Settings
 from tests.simulation_control_plane.controllers import StorageClient
 from tests.simulation_control_plane.pageservers import SimProber
 from tests.simulation_control_plane.processes import Process
@@ -64,15 +64,16 @@ class ControlPlane(Process):
             act=world.act,
             quorum=world.quorum,
         )
-        self._api = Api(
-            settings=cast(Settings, _Settings()),
-            clock=clock,
-            registry=self.registry,
-            reconciler=self.reconciler,
-            judge=self.judge,
-            metrics=cast(Any, None),
-            polls=Holds(limit=1000),
-            hooks=Holds(limit=1000),
+        self._api = cast(
+            Api,  # what the handlers of hooks, documents and reports use of it
+            SimpleNamespace(
+                settings=SimpleNamespace(managed=True),
+                clock=clock,
+                registry=self.registry,
+                reconciler=self.reconciler,
+                polls=Holds(limit=1000),
+                hooks=Holds(limit=1000),
+            ),
         )
 
     async def run(self) -> None:
@@ -138,9 +139,3 @@ class ControlPlane(Process):
             body=body,
         )
         return await handler(call)
-
-
-class _Settings:
-    """What the handlers read of the settings."""
-
-    managed = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -11,8 +12,15 @@ from hypothesis import strategies as st
 
 from control_plane.decisions import verdicts
 from control_plane.decisions.evidence import EVIDENCE_S, Evidence, NodeEvidence
-from control_plane.decisions.model import NodeList, StorageNode, Suspicion
-from tests.unit.control_plane.records import node, nodes
+from control_plane.decisions.model import (
+    HistoryEvent,
+    NodeList,
+    StorageNode,
+    Suspicion,
+    Verdict,
+    VerdictState,
+)
+from tests.unit.control_plane.records import NOW, node, nodes
 
 NODES = nodes(1, 2, 3)
 
@@ -156,6 +164,29 @@ def refusal(listed: list[StorageNode], **more: Any) -> str:
 def test_guard_rails(listed: list[StorageNode], more: dict[str, Any], expected: str) -> None:
     """Each of them, with its reason."""
     assert expected == refusal(listed, **more)
+
+
+def test_what_was_done_is_read_from_the_history() -> None:
+    """An intent counts for a minute, unless it is known that nothing came of it."""
+
+    def event(kind: str, node_id: int, age_s: float, state: VerdictState | None = None) -> Any:
+        at = NOW - timedelta(seconds=age_s)
+        verdict = state and Verdict(
+            node_id=node_id, at=at, suspected_by=(), users=1, probes=(), state=state
+        )
+        return HistoryEvent(at=at, kind=kind, text="", node_id=node_id, verdict=verdict)
+
+    history = [
+        event(verdicts.INTENT, 1, 61),
+        event(verdicts.INTENT, 2, 50),
+        event("verdict", 2, 49, VerdictState.FAILED),
+        event(verdicts.INTENT, 3, 40),
+        event("verdict", 3, 30, VerdictState.REFUSED),
+        event(verdicts.INTENT, 4, 20),
+        event(verdicts.INTENT, 5, -3600),
+        HistoryEvent(at=NOW, kind="moved", text=""),
+    ]
+    assert [50, 20, 0] == verdicts.acts_age_s(history, NOW)
 
 
 @settings(deadline=None)
