@@ -18,6 +18,8 @@ OTHERS_ASKED: Final = 8
 """Other nodes that are probed to see whether it is we who are cut off."""
 INTENT: Final = "intent"
 """Kind of the event that says that a node is about to be declared offline."""
+WITHDRAWN: Final = "withdrawn"
+"""Kind of the event that says that this was not done."""
 TAKES_SHARDS: Final = frozenset({"Active", "Filling"})
 """Scheduling policies under which a node is given shards."""
 PAUSED: Final = frozenset({"Pause", "PauseForRestart"})
@@ -52,7 +54,7 @@ def refusal(
 def _budget(node_id: int, nodes: Sequence[StorageNode], acts_age_s: Sequence[float]) -> str:
     last = min(acts_age_s, default=ACT_EVERY_S)
     if last < ACT_EVERY_S:
-        return f"another node was declared offline {last:.0f} s ago"
+        return f"a node was declared offline {last:.0f} s ago"
     offline = sum(one.availability == "Offline" for one in nodes)
     allowed = max(1, len(nodes) // OFFLINE_SHARE)
     if offline + 1 > allowed:
@@ -72,19 +74,22 @@ def _cut_off(others_answer: tuple[int, int]) -> str:
     return f"only {answered} of {asked} other nodes answer: perhaps it is we who are cut off"
 
 
-def acts_age_s(history: Iterable[HistoryEvent], now: datetime) -> list[float]:
+def acts_age_s(history: Iterable[HistoryEvent], now: datetime, *, node_id: int) -> list[float]:
     """Return how long ago nodes were declared offline, or may have been, in the last minute.
 
     *history*: the oldest first. An intent is recorded before the storage controller is told: what
-    became of it is not known where the process died, or the controller did not answer.
+    became of it is not known where the process died, or the controller did not answer. That does
+    not keep *node_id* itself from being declared offline again.
     """
-    intents: dict[int, datetime] = {}
+    intents: list[tuple[int | None, datetime, bool]] = []
     for event in history:
-        if event.node_id is None:
-            continue
+        last = intents[-1][0] if intents else None
         if event.kind == INTENT:
-            intents[event.node_id] = event.at
-        elif event.verdict is not None and event.verdict.state is VerdictState.REFUSED:
-            intents.pop(event.node_id, None)
-    ages = (max(0.0, (now - at).total_seconds()) for at in intents.values())
+            intents.append((event.node_id, event.at, event.node_id != node_id))
+        elif event.kind == WITHDRAWN and last == event.node_id:
+            intents.pop()
+        elif event.verdict is not None and last == event.node_id:
+            acted = event.verdict.state is VerdictState.ACTED
+            intents[-1] = (last, intents[-1][1], intents[-1][2] or acted)
+    ages = (max(0.0, (now - at).total_seconds()) for _, at, counts in intents if counts)
     return [age for age in ages if age < ACT_EVERY_S]

@@ -15,10 +15,11 @@ from typing import Final
 
 from msgspec.structs import replace
 
-from control_plane.decisions import fleet, verdicts
+from control_plane.decisions import fleet
 from control_plane.decisions.evidence import Evidence, NodeEvidence
 from control_plane.decisions.model import ALIVE_S, StorageNode, Verdict, VerdictState
-from control_plane.errors import BusyError, ControllerError, StoreError
+from control_plane.errors import StoreError
+from control_plane.fleet.offline import OfflineDeclaration
 from control_plane.fleet.reconciler import Reconciler
 from control_plane.fleet.registry import Registry
 from control_plane.ports import Clock, Prober, StorageController, Store
@@ -28,8 +29,6 @@ logger = logging.getLogger(__name__)
 PROBES: Final = 2
 """In a row that must fail."""
 PROBE_PAUSE_S: Final = 0.1
-BUSY_TRIES: Final = 10
-BUSY_PAUSE_S: Final = 1.0
 REJUDGE_S: Final = 5.0
 """After probes that were answered, or a verdict that was refused."""
 SETTLED_S: Final = 60.0
@@ -67,6 +66,13 @@ class Judge:
         self._clock = clock
         self._holder = holder
         self._act = act
+        self._offline = OfflineDeclaration(
+            registry=registry,
+            reconciler=reconciler,
+            controller=controller,
+            prober=prober,
+            clock=clock,
+        )
         self._quorum = quorum
         self._evidence = Evidence()
         self._not_before: dict[int, float] = {}
@@ -166,7 +172,7 @@ class Judge:
             state=VerdictState.OBSERVED,
         )
         if self._act:
-            state, reason = await self._act_on(node, others_answer)
+            state, reason = await self._offline.declare(node, others_answer)
             verdict = _with(verdict, state, reason)
         settled = verdict.state in (VerdictState.OBSERVED, VerdictState.ACTED)
         self._hold_off(node.id, SETTLED_S if settled else REJUDGE_S)
@@ -192,63 +198,8 @@ class Judge:
         if not self._act:
             await again()
             return probes, (0, 0)
-        _, others_answer = await asyncio.gather(again(), self._others_answer(node))
+        _, others_answer = await asyncio.gather(again(), self._offline.others_answer(node))
         return probes, others_answer
-
-    async def _act_on(
-        self, node: StorageNode, others_answer: tuple[int, int]
-    ) -> tuple[VerdictState, str]:
-        """Tell the storage controller, unless a guard rail forbids it."""
-        acts_age_s = verdicts.acts_age_s(self._registry.history, self._clock.wall())
-        intended = False
-        for left in reversed(range(BUSY_TRIES)):
-            refusal = verdicts.refusal(
-                node.id,
-                self._registry.nodes.nodes,
-                nodes_age_s=self._nodes_age(self._clock.monotonic()),
-                acts_age_s=acts_age_s,
-                others_answer=others_answer,
-            )
-            if refusal:
-                return VerdictState.REFUSED, refusal
-            if not intended:  # what comes of it may never be known
-                text = f"node {node.id} is to be declared offline"
-                await self._registry.record_event(verdicts.INTENT, text, node_id=node.id)
-                intended = True
-            try:
-                await self._controller.set_offline(node.id)
-            except BusyError as error:
-                if not left:
-                    return VerdictState.REFUSED, str(error)
-            except ControllerError as error:
-                return VerdictState.FAILED, str(error)
-            else:
-                break
-            await asyncio.sleep(BUSY_PAUSE_S)
-            if not await self._prober.probe(node):
-                return VerdictState.REFUSED, "the node answers again"
-            others_answer = await self._others_answer(node)
-        for tenant_id in self._tenants_on(node.id):
-            self._reconciler.request(tenant_id)
-        return VerdictState.ACTED, ""
-
-    async def _others_answer(self, node: StorageNode) -> tuple[int, int]:
-        """Return how many of the other nodes that should live answer, and how many were asked.
-
-        The node list is read before.
-        """
-        await self._reconciler.refresh_nodes()
-        others = (one for one in self._registry.nodes.nodes if one.id != node.id)
-        asked = [one for one in others if one.availability == "Active"][: verdicts.OTHERS_ASKED]
-        answers = await asyncio.gather(*(self._prober.probe(one) for one in asked))
-        return sum(not answer for answer in answers), len(asked)
-
-    def _tenants_on(self, node_id: int) -> list[str]:
-        return [
-            tenant.tenant_id
-            for tenant in self._registry.tenants.values()
-            if tenant.placement is not None and node_id in tenant.placement.nodes
-        ]
 
     async def _record(self, verdict: Verdict) -> None:
         node = f"node {verdict.node_id}"
@@ -281,10 +232,6 @@ class Judge:
 
     def _node(self, node_id: int) -> StorageNode | None:
         return next((one for one in self._registry.nodes.nodes if one.id == node_id), None)
-
-    def _nodes_age(self, now: float) -> float:
-        read_at = self._reconciler.nodes_read_at
-        return now - read_at if read_at is not None else float("inf")
 
     def _hold_off(self, node_id: int, seconds: float) -> None:
         self._not_before[node_id] = self._clock.monotonic() + seconds

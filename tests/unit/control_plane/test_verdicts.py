@@ -137,7 +137,7 @@ def refusal(listed: list[StorageNode], **more: Any) -> str:
         (
             [node(1), node(2), node(3)],
             {"acts_age_s": (90.0, 50.0)},
-            "another node was declared offline 50 s ago",
+            "a node was declared offline 50 s ago",
         ),
         ([node(1), node(2), node(3)], {"acts_age_s": (60.0,)}, ""),
         (
@@ -167,26 +167,32 @@ def test_guard_rails(listed: list[StorageNode], more: dict[str, Any], expected: 
 
 
 def test_what_was_done_is_read_from_the_history() -> None:
-    """An intent counts for a minute, unless it is known that nothing came of it."""
+    """An intent counts for a minute, unless it was withdrawn.
 
-    def event(kind: str, node_id: int, age_s: float, state: VerdictState | None = None) -> Any:
+    One of which nothing may have come does not keep its own node from another try.
+    """
+
+    def event(kind: str, node_id: int, age_s: float, *, acted: bool = False) -> HistoryEvent:
         at = NOW - timedelta(seconds=age_s)
-        verdict = state and Verdict(
-            node_id=node_id, at=at, suspected_by=(), users=1, probes=(), state=state
-        )
-        return HistoryEvent(at=at, kind=kind, text="", node_id=node_id, verdict=verdict)
+        state = VerdictState.ACTED if acted else VerdictState.FAILED
+        verdict = Verdict(node_id=node_id, at=at, suspected_by=(), users=1, probes=(), state=state)
+        told = verdict if kind == "verdict" else None
+        return HistoryEvent(at=at, kind=kind, text="", node_id=node_id, verdict=told)
 
     history = [
         event(verdicts.INTENT, 1, 61),
         event(verdicts.INTENT, 2, 50),
-        event("verdict", 2, 49, VerdictState.FAILED),
+        event("verdict", 2, 49, acted=True),
         event(verdicts.INTENT, 3, 40),
-        event("verdict", 3, 30, VerdictState.REFUSED),
+        event(verdicts.WITHDRAWN, 3, 30),
         event(verdicts.INTENT, 4, 20),
+        event("verdict", 4, 19),
         event(verdicts.INTENT, 5, -3600),
-        HistoryEvent(at=NOW, kind="moved", text=""),
     ]
-    assert [50, 20, 0] == verdicts.acts_age_s(history, NOW)
+    assert [50, 20, 0] == verdicts.acts_age_s(history, NOW, node_id=2)
+    assert [50, 20, 0] == verdicts.acts_age_s(history, NOW, node_id=3)
+    assert [50, 0] == verdicts.acts_age_s(history, NOW, node_id=4)
+    assert [50, 20] == verdicts.acts_age_s(history, NOW, node_id=5)
 
 
 @settings(deadline=None)

@@ -5,12 +5,15 @@ from contextlib import suppress
 
 import pytest
 
+from control_plane.decisions import verdicts
 from control_plane.decisions.model import StorageNode, VerdictState
 from control_plane.errors import BusyError, ControllerError
 from control_plane.fleet import judge as judging
+from control_plane.fleet import offline
 from control_plane.fleet.judge import Judge
 from devstack.wait import until
 from tests.unit.control_plane.fleet.parts import Fleet, suspicion
+from tests.unit.control_plane.records import node
 
 
 async def two_computes() -> Fleet:
@@ -101,7 +104,7 @@ async def test_an_old_list_of_nodes_is_not_acted_on(monkeypatch: pytest.MonkeyPa
 
 async def test_a_background_operation_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """412 is no refusal for good."""
-    monkeypatch.setattr(judging, "BUSY_PAUSE_S", 0.0)
+    monkeypatch.setattr(offline, "BUSY_PAUSE_S", 0.0)
     fleet = await two_computes()
     fleet.controller.refusals = [BusyError("drain"), BusyError("drain")]
     assert [VerdictState.ACTED] == await judged(fleet, fleet.judge())
@@ -109,9 +112,9 @@ async def test_a_background_operation_is_waited_for(monkeypatch: pytest.MonkeyPa
 
 async def test_one_that_does_not_end_is_a_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
     """The tries are counted."""
-    monkeypatch.setattr(judging, "BUSY_PAUSE_S", 0.0)
+    monkeypatch.setattr(offline, "BUSY_PAUSE_S", 0.0)
     fleet = await two_computes()
-    fleet.controller.refusals = [BusyError("drain")] * judging.BUSY_TRIES
+    fleet.controller.refusals = [BusyError("drain")] * offline.BUSY_TRIES
     assert [VerdictState.REFUSED] == await judged(fleet, fleet.judge())
     assert [] == fleet.controller.offline
 
@@ -164,3 +167,41 @@ async def test_another_replica_judges() -> None:
         fleet.report(compute_id, suspicion(1))
     await judge.look()
     assert ([], []) == (list(fleet.registry.verdicts), fleet.controller.offline)
+
+
+async def test_after_a_restart_one_compute_is_no_quorum() -> None:
+    """Those that were not heard of yet use the node as well."""
+    fleet = await two_computes()
+    fleet.restart()
+    await fleet.registry.load()
+    judge = fleet.judge()
+    fleet.report("a", suspicion(1))
+    await judge.look()
+    assert [] == list(fleet.registry.verdicts)
+    fleet.report("b", suspicion(1))
+    await judge.look()
+    assert [VerdictState.ACTED] == [verdict.state for verdict in fleet.registry.verdicts]
+
+
+async def test_an_act_counts_over_a_restart() -> None:
+    """At most one node in 60 s, also where nobody knows what came of it."""
+    fleet = await two_computes()
+    fleet.controller.listed += [node(number) for number in range(4, 10)]
+    await fleet.registry.record_event(verdicts.INTENT, "node 2", node_id=2)
+    fleet.restart()
+    await fleet.registry.load()
+    assert [VerdictState.REFUSED] == await judged(fleet, fleet.judge())
+    assert "a node was declared offline 0 s ago" == fleet.registry.verdicts[0].reason
+
+
+async def test_a_failed_act_is_tried_again() -> None:
+    """It does not keep its own node from it."""
+    fleet = await two_computes()
+    fleet.controller.refusals = [ControllerError("HTTP status 500")]
+    judge = fleet.judge()
+    assert [VerdictState.FAILED] == await judged(fleet, judge)
+    fleet.clock.now += judging.REJUDGE_S + 1
+    for compute_id in "ab":
+        fleet.report(compute_id, suspicion(1))
+    await judge.look()
+    assert [1] == fleet.controller.offline
