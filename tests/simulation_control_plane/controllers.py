@@ -97,7 +97,7 @@ class SimController(Process):
         super().__init__(name)
         state, events = database.load(), Watched(lambda: on_move(self))
         self.state = state
-        hook = ComputeHook(state, SimHookSender(self, faults, send))
+        self._hook = hook = ComputeHook(state, SimHookSender(self, faults, send))
         pageservers = SimPageservers(self, network, nodes)
         self._reconciler = Reconciler(state, database, pageservers, hook, events, scale=1.0)
         self.safekeepers = Safekeepers(state, database, hook, events, scale=1.0)
@@ -136,6 +136,20 @@ class SimController(Process):
                 return
 
         _ = self.spawn(change(), "safekeepers")
+
+    @property
+    def busy(self) -> str:
+        """What it has not done yet, '' for nothing."""
+        if not self.controller.ready.is_set():
+            return "it starts"
+        for shard in self.state.shards():
+            if shard.pending_notification or shard.reconciling:
+                return f"shard {shard.id}"
+        for key, timeline in self.state.timelines.items():
+            told = self._hook._acknowledged[key] == timeline.generation
+            if not told or timeline.new_members is not None:
+                return f"safekeepers of {key}"
+        return ""
 
     def places(self, tenant_id: str) -> tuple[int | None, ...]:
         """Where a tenant's shards are meant to be."""

@@ -365,11 +365,8 @@ class World:
     def _missing(self) -> str:
         if not (self.control.up and self.control.ready):
             return "there is no control plane"
-        for shard in self.leader.state.shards():
-            if shard.pending_notification or shard.reconciling:
-                return f"the controller is not done with shard {shard.id}"
-        if any(it.new_members is not None for it in self.leader.state.timelines.values()):
-            return "safekeepers are being changed"
+        if busy := self.leader.busy:
+            return f"the controller is not done: {busy}"
         for name, compute in self.computes.items():
             if missing := self._lacks(name, compute):
                 return missing
