@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from functools import lru_cache
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -23,7 +24,7 @@ from tests.simulation_control_plane.processes import NetworkError, Process
 
 if TYPE_CHECKING:
     from compute_common.http.api import ApiResponse
-    from tests.simulation_control_plane.world import World
+    from tests.simulation_control_plane.topology import Topology
 
 LONG_POLL_S: Final = 25
 SILENT_AFTER_S: Final = 1.0
@@ -42,14 +43,13 @@ class Disk:
 class SimCompute(Process):
     """One life of daemon and Postgres."""
 
-    def __init__(self, world: World, compute_id: str, tenant_id: str, disk: Disk) -> None:
+    def __init__(self, world: Topology, compute_id: str, tenant_id: str, disk: Disk) -> None:
         super().__init__(compute_id)
         self._world = world
         self.tenant_id = tenant_id
         self.timeline_id = ""
         self.disk = disk
         self.desired: Document | None = None
-        self.refuses: str = ""
         self.wants_reports = self.report_missing = False
         self._etag: str | None = None
         self._asks = asyncio.Event()
@@ -82,10 +82,7 @@ class SimCompute(Process):
     @property
     def map(self) -> tuple[str, ...]:
         """Where the pages are, as the document in force says: ``host:port`` by shard."""
-        if self.disk.applied is None:
-            return ()
-        found = pageservers(self.disk.applied.spec)
-        return tuple(url.rpartition("@")[2] for url in found.shards) if found else ()
+        return _map(self.disk.applied.json) if self.disk.applied else ()
 
     @property
     def safekeepers_generation(self) -> int:
@@ -108,8 +105,8 @@ class SimCompute(Process):
                 failures = 0
             except FetchError:
                 failures = min(failures + 1, 6)
-            pause = 0.1 * 2**failures if failures else 0.0
-            pause = pause or (self._world.rng.uniform(0.3, 2.0) if self._suspicions else 0.02)
+            pause = self._world.rng.uniform(0.3, 2.0) if self._suspicions else 0.02
+            pause = 0.1 * 2**failures if failures else pause
             await asyncio.sleep(pause * self._world.rng.uniform(0.5, 1.0))
 
     async def _fetch(self, wait_s: int | None) -> None:
@@ -152,14 +149,13 @@ class SimCompute(Process):
             raise FetchError(str(error)) from error
 
     async def _take(self, raw: bytes) -> None:
-        document = decode_document(raw)
+        document = _document(raw)
         if is_older(document.version, self.disk.floor):
             self._end(Outcome.STALE, "older than what is desired")
             return
         servers = _servers(document)
         applied = self.disk.applied
         if applied is not None and applied.json == document.json:
-            self.desired = document
             self._end(Outcome.UNCHANGED)
             return
         live = Live(servers=_servers(applied) if applied else {})
@@ -284,11 +280,19 @@ class SimCompute(Process):
         except (NetworkError, RequestError) as error:
             raise FetchError(str(error)) from error
 
-    def report_failed(self, reason: str) -> None:
+    def report_failed(self, *_args: object, **_hashes: object) -> None:
         """The reporter counts by itself."""
 
-    def report_accepted(self, **hashes: str | None) -> None:
-        """The reporter knows."""
+    report_accepted = report_failed
+
+
+_document = lru_cache(maxsize=64)(decode_document)
+
+
+@lru_cache(maxsize=64)
+def _map(raw: bytes) -> tuple[str, ...]:
+    found = pageservers(_document(raw).spec)
+    return tuple(url.rpartition("@")[2] for url in found.shards) if found else ()
 
 
 def _servers(document: Document) -> dict[str, str]:

@@ -49,16 +49,16 @@ class Database(StateFile):
 
 
 class Watched(Events):
-    """Tells whoever watches when a controller means a shard to be elsewhere."""
+    """Tells whoever watches when a controller changes its mind on shards, or on nodes."""
 
-    def __init__(self, on_move: Callable[[], None]) -> None:
+    def __init__(self, on_move: Callable[[], None], on_node: Callable[[], None]) -> None:
         super().__init__()
-        self._on_move = on_move
+        self._calls = {"shard_moved": on_move, "availability_set": on_node}
 
     def record(self, kind: str, **details: Any) -> None:
         """Keep nothing."""
-        if kind == "shard_moved":
-            self._on_move()
+        if kind in self._calls:
+            self._calls[kind]()
 
 
 class SimHookSender(HookSender):
@@ -91,11 +91,12 @@ class SimController(Process):
         faults: FaultBook,
         send: Send,
         on_move: Callable[[SimController], None],
+        on_node: Callable[[], None],
         heartbeat_s: float,
         offline_after_s: float,
     ) -> None:
         super().__init__(name)
-        state, events = database.load(), Watched(lambda: on_move(self))
+        state, events = database.load(), Watched(lambda: on_move(self), on_node)
         self.state = state
         self._hook = hook = ComputeHook(state, SimHookSender(self, faults, send))
         pageservers = SimPageservers(self, network, nodes)

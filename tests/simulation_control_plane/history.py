@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tests.simulation_control_plane.computes import SimCompute
     from tests.simulation_control_plane.controllers import SimController
     from tests.simulation_control_plane.processes import Process
-    from tests.simulation_control_plane.world import World
+    from tests.simulation_control_plane.topology import Topology
 
 DECIDING_S: Final = 20.0
 """From the evidence to the act: probes, the node list, and up to 10 s while an operation runs."""
@@ -33,7 +33,7 @@ class InvariantError(AssertionError):
 class History:
     """The observer of all; `world.fail` ends the run."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: Topology) -> None:
         self._world = world
         self.checked = 0
         self._served: dict[str, tuple[int, bytes]] = {}
@@ -209,7 +209,7 @@ class History:
             self._fail(f"node {node_id} is declared offline while {offline} are, of {len(nodes)}")
 
     def look(self) -> None:
-        """Note since when nodes are offline; called after every step."""
+        """Note since when nodes are offline; called when one changes."""
         for node in self._world.leader.state.nodes.values():
             if node.availability is not Availability.OFFLINE:
                 self._offline_since.pop(node.id, None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from devstack.storage_controller.errors import RefusedError
@@ -105,7 +106,7 @@ def partition(world: World) -> None:
     for other in others:
         world.network.cut(one, other)
     for other in others:
-        _for_a_while(world, lambda other=other: world.network.mend(one, other))  # type: ignore[misc]
+        _for_a_while(world, partial(world.network.mend, one, other))
 
 
 def kill_node(world: World) -> None:
@@ -163,7 +164,7 @@ def stop_control_plane(world: World) -> None:
     if world.rng.random() < 0.5:
         for other in world.parties():
             world.network.cut("control plane", other)
-            _for_a_while(world, lambda other=other: world.network.mend("control plane", other))  # type: ignore[misc]
+            _for_a_while(world, partial(world.network.mend, "control plane", other))
     else:
         store_fails(world)
 

@@ -26,7 +26,7 @@ from tests.simulation_control_plane.processes import Process
 from tests.simulation_control_plane.store import SimStore
 
 if TYPE_CHECKING:
-    from tests.simulation_control_plane.world import World
+    from tests.simulation_control_plane.topology import Topology
 
 HOOKS = {"notify-attach": hooks.notify_attach, "notify-safekeepers": hooks.notify_safekeepers}
 Handler = Callable[[ApiCall], Awaitable[ApiResponse]]
@@ -35,7 +35,7 @@ Handler = Callable[[ApiCall], Awaitable[ApiResponse]]
 class ControlPlane(Process):
     """One process; `ready` once the store was read."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: Topology) -> None:
         super().__init__("control plane")
         self.ready = False
         clock: Clock = world
@@ -71,6 +71,7 @@ class ControlPlane(Process):
                 clock=clock,
                 registry=self.registry,
                 reconciler=self.reconciler,
+                overloaded=lambda: False,
                 polls=Holds(limit=1000),
                 hooks=Holds(limit=1000),
             ),
