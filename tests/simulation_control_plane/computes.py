@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
-from functools import lru_cache
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from compute_common.document.spec import Document, decode_document
+from compute_common.document.spec import Document
 from compute_common.document.versions import Version, is_older, raise_floor
 from compute_common.errors import RequestError, SpecError
 from compute_ctl.decisions.model import Attempt, Outcome, Suspected, Suspicion
@@ -16,10 +15,10 @@ from compute_ctl.decisions.proof import Proof
 from compute_ctl.decisions.status import StatusBody
 from compute_ctl.decisions.transitions import Status
 from compute_ctl.document.continuity import Live, check_omissions, older_safekeepers
-from compute_ctl.document.spec_sources import CONNSTRING, SAFEKEEPERS, pageservers, safekeepers
 from compute_ctl.errors import FetchError
 from compute_ctl.monitoring.reporter import Reporter
 from compute_ctl.node import Node
+from tests.simulation_control_plane.documents import read, servers_of, shard_map, view
 from tests.simulation_control_plane.processes import NetworkError, Process
 
 if TYPE_CHECKING:
@@ -82,7 +81,7 @@ class SimCompute(Process):
     @property
     def map(self) -> tuple[str, ...]:
         """Where the pages are, as the document in force says: ``host:port`` by shard."""
-        return _map(self.disk.applied.json) if self.disk.applied else ()
+        return shard_map(self.disk.applied.json) if self.disk.applied else ()
 
     @property
     def safekeepers_generation(self) -> int:
@@ -149,16 +148,16 @@ class SimCompute(Process):
             raise FetchError(str(error)) from error
 
     async def _take(self, raw: bytes) -> None:
-        document = _document(raw)
+        document = read(raw)
         if is_older(document.version, self.disk.floor):
             self._end(Outcome.STALE, "older than what is desired")
             return
-        servers = _servers(document)
+        servers = servers_of(document)
         applied = self.disk.applied
         if applied is not None and applied.json == document.json:
             self._end(Outcome.UNCHANGED)
             return
-        live = Live(servers=_servers(applied) if applied else {})
+        live = Live(servers=servers_of(applied) if applied else {})
         try:
             check_omissions(document, servers, live)
             reason = older_safekeepers(servers, live)
@@ -248,8 +247,8 @@ class SimCompute(Process):
         """Return what `report_of` reads of the status."""
         applied, desired = self.disk.applied, self.desired
         config = SimpleNamespace(
-            desired=desired and _view(desired),
-            applied=applied and _view(applied),
+            desired=desired and view(desired),
+            applied=applied and view(applied),
             proof=Proof.FULL if applied else Proof.NONE,
         )
         return cast(
@@ -284,24 +283,3 @@ class SimCompute(Process):
         """The reporter counts by itself."""
 
     report_accepted = report_failed
-
-
-_document = lru_cache(maxsize=64)(decode_document)
-
-
-@lru_cache(maxsize=64)
-def _map(raw: bytes) -> tuple[str, ...]:
-    found = pageservers(_document(raw).spec)
-    return tuple(url.rpartition("@")[2] for url in found.shards) if found else ()
-
-
-def _servers(document: Document) -> dict[str, str]:
-    found = pageservers(document.spec)
-    return {
-        CONNSTRING: ",".join(found.shards) if found else "",
-        SAFEKEEPERS: safekeepers(document.spec) or "",
-    }
-
-
-def _view(document: Document) -> SimpleNamespace:
-    return SimpleNamespace(sha256=document.content_sha256, version=str(document.version))

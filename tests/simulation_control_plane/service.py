@@ -19,7 +19,6 @@ from control_plane.fleet.registry import Registry
 from control_plane.http import hooks, reports, spec
 from control_plane.http.api import Api, ApiCall
 from control_plane.http.holds import Holds
-from control_plane.ports import Clock
 from tests.simulation_control_plane.controllers import StorageClient
 from tests.simulation_control_plane.pageservers import SimProber
 from tests.simulation_control_plane.processes import Process
@@ -38,9 +37,8 @@ class ControlPlane(Process):
     def __init__(self, world: Topology) -> None:
         super().__init__("control plane")
         self.ready = False
-        clock: Clock = world
         self.store = SimStore(world.disk, self)
-        self.registry = Registry(store=self.store, clock=clock, managed=True)
+        self.registry = Registry(store=self.store, clock=world, managed=True)
         rng = random.Random(world.rng.random())
         self.prober = SimProber(self, world.network, world.nodes)
         client = StorageClient(
@@ -51,7 +49,7 @@ class ControlPlane(Process):
             ports=world.safekeeper_ports,
         )
         self.reconciler = Reconciler(
-            registry=self.registry, controller=client, clock=clock, jitter=rng.random
+            registry=self.registry, controller=client, clock=world, jitter=rng.random
         )
         self.judge = Judge(
             registry=self.registry,
@@ -59,7 +57,7 @@ class ControlPlane(Process):
             controller=client,
             prober=self.prober,
             store=self.store,
-            clock=clock,
+            clock=world,
             holder=f"holder {rng.random()}",
             act=world.act,
             quorum=world.quorum,
@@ -68,7 +66,7 @@ class ControlPlane(Process):
             Api,  # what the handlers of hooks, documents and reports use of it
             SimpleNamespace(
                 settings=SimpleNamespace(managed=True),
-                clock=clock,
+                clock=world,
                 registry=self.registry,
                 reconciler=self.reconciler,
                 overloaded=lambda: False,
