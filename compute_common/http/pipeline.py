@@ -72,10 +72,11 @@ class Pipeline(Generic[A]):
         begin = loop.time()
         request_id = _request_id(request)
         found = self._router.find(request.method, request.path, self._listener.name)
-        level, may_log = self._level(request, found), self._may_log(begin)
+        level = wanted = self._level(request, found)
+        if wanted > logging.DEBUG and not self._may_log(begin):
+            level = logging.DEBUG
         path, door = shown_path(request.path), self._listener.name
         extra = {"request_id": request_id, "door": door}
-        level = level if may_log else logging.DEBUG
         self._logger.log(level, "serving %s %s request", path, request.method, extra=extra)
         response: web.StreamResponse | None = None
         try:
@@ -86,7 +87,7 @@ class Pipeline(Generic[A]):
             answer = error_response(error)
         finally:
             connection.request_ends()
-        if answer.code >= 400 and may_log and not (isinstance(found, Route) and found.quiet):
+        if answer.code >= 400 and wanted == logging.DEBUG and self._tells_failures(found, begin):
             level = logging.INFO
         latency_ms = round((loop.time() - begin) * 1000, 3)
         self._logger.log(
@@ -116,6 +117,10 @@ class Pipeline(Generic[A]):
             label = self._router.label(self._listener.name)
             self._logger.warning("%d requests at %s were not logged", count, label)
         return True
+
+    def _tells_failures(self, found: Route[A] | ApiResponse, now: float) -> bool:
+        """Whether to log the failure of a request that is logged at DEBUG where it succeeds."""
+        return not (isinstance(found, Route) and found.quiet) and self._may_log(now)
 
     def _level(self, request: web.BaseRequest, found: Route[A] | ApiResponse) -> int:
         """Return the log level of *request*."""

@@ -14,6 +14,7 @@ from compute_common.http.api import Call
 from compute_common.http.auth import authenticate_socket
 from compute_common.http.limits import SILENT_S, Connection, ConnectionLimits
 from compute_common.http.listener import ListenerSpec
+from compute_common.http.log_limit import LogLimit
 from compute_common.http.router import Router
 from compute_common.http.server import HttpServer
 from compute_common.http.sockets import PortTakenError, TcpAddress, UnixAddress
@@ -55,6 +56,19 @@ async def test_a_refusal_says_when_to_come_again() -> None:
     ):
         assert (503, "2") == (answer.status, answer.headers["Retry-After"])
         assert {"error": "too many wait"} == await answer.json()
+
+
+async def test_quiet_requests_leave_room_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """Routes that computes ask all the time do not push others out of the log."""
+    caplog.set_level("INFO")
+    async with serve() as (_, port), aiohttp.ClientSession() as session:
+        for _ in range(2 * LogLimit.burst):
+            async with session.get(f"http://127.0.0.1:{port}/computes/a") as answer:
+                assert 200 == answer.status
+        async with session.get(f"http://127.0.0.1:{port}/missing") as answer:
+            assert 404 == answer.status
+    said = [message for message in caplog.messages if "request" in message]
+    assert ["serving /missing GET request", "answered /missing GET request with 404"] == said
 
 
 async def test_a_handler_ends_when_the_caller_hangs_up() -> None:
