@@ -20,11 +20,17 @@ from msgspec.structs import replace
 from compute_common.errors import RequestError
 from compute_common.http.api import ApiResponse, json_response
 from control_plane.decisions import hooks
-from control_plane.decisions.model import ALIVE_S, ComputeRecord, PendingHook, PlacementSource
+from control_plane.decisions.fleet import runs_with
+from control_plane.decisions.model import (
+    ALIVE_S,
+    ComputeRecord,
+    Heard,
+    PendingHook,
+    PlacementSource,
+)
 from control_plane.errors import StoreError
 from control_plane.http.api import Api, ApiCall
 from control_plane.http.holds import unavailable
-from control_plane.http.incomplete import why_incomplete
 
 logger = logging.getLogger(__name__)
 
@@ -126,8 +132,7 @@ async def _applied(
     while True:
         now = clock()
         found = [(record, presence.of(record.id)) for record in computes()]
-        missing = {record.id: why_incomplete(api, record) for record, _ in found}
-        incomplete = {compute_id: why for compute_id, why in missing.items() if why}
+        incomplete = _incomplete(api, found, last=now >= until)
         answer = hooks.answer(found, now=now, blind_until=blind_until, incomplete=incomplete)
         if answer.code == hooks.APPLIED or now >= until:
             return answer
@@ -136,6 +141,19 @@ async def _applied(
         took = clock() - now
         await presence.tenant_heard(tenant_id, within_s=min(LOOK_S, until - now))
         await asyncio.sleep(min(REST * took, REST_S))
+
+
+def _incomplete(
+    api: Api, found: list[tuple[ComputeRecord, Heard]], *, last: bool
+) -> dict[str, str]:
+    """Return why there is no document of the present state, by compute.
+
+    To compose one costs, so only those are looked at that would not hold up the answer otherwise;
+    at the *last* look all, for the reason.
+    """
+    asked = [record.id for record, heard in found if last or runs_with(record, heard)]
+    reasons = {compute_id: api.registry.incomplete(compute_id) for compute_id in asked}
+    return {compute_id: why for compute_id, why in reasons.items() if why}
 
 
 @contextmanager

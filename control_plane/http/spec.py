@@ -17,7 +17,6 @@ from control_plane.decisions.documents import etag
 from control_plane.decisions.model import ComputeRecord
 from control_plane.http.api import Api, ApiCall
 from control_plane.http.holds import unavailable
-from control_plane.http.incomplete import why_incomplete
 from control_plane.http.tokens import WRONG_TOKEN
 
 MAX_WAIT_S: Final = 60
@@ -83,7 +82,7 @@ def _record(api: Api, compute_id: str) -> ComputeRecord:
     if record is None:
         raise _unknown(compute_id)
     if record.published is None:
-        raise unavailable(why_incomplete(api, record) or "nothing is published yet")
+        raise unavailable(registry.incomplete(compute_id) or "nothing is published yet")
     return record
 
 
