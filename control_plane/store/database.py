@@ -29,7 +29,8 @@ SCHEMA_VERSION: Final = 1
 APPLICATION_ID: Final = 0x43504C4E
 """``CPLN``; `file` and this module recognise the database by it."""
 SCHEMA: Final = (
-    "CREATE TABLE entry (key TEXT PRIMARY KEY, value BLOB NOT NULL, revision INTEGER NOT NULL)",
+    # The revision stands before the value, which may fill pages of its own.
+    "CREATE TABLE entry (key TEXT PRIMARY KEY, revision INTEGER NOT NULL, value BLOB NOT NULL)",
     "CREATE TABLE store (revision INTEGER NOT NULL)",
     "INSERT INTO store VALUES (0)",
     f"PRAGMA application_id = {APPLICATION_ID}",
