@@ -93,6 +93,18 @@ def test_daemon(folder: Path) -> None:
     assert "Patroni skipped: not asked for" in text
 
 
+def test_control_plane(folder: Path) -> None:
+    """A third of the computes gets its new document, and the hook is answered when all have."""
+    file = folder / "control_plane.json"
+    sizes = ("--computes=30", "--moves=2", "--starts=1", "--requests=640")
+    run("control_plane", *sizes, f"--json={file}")
+    found = results(file)
+
+    assert [("10 computes", 200)] * 2 == [(row["move"], row["hook"]) for row in found["moves"]]
+    assert [640, 640] == [row["number"] for row in found["rates"]]
+    assert 7 == len(found["goals"])
+
+
 def test_cost(folder: Path) -> None:
     """Selects and pages are compared, or it is told what is missing for that."""
     file = folder / "cost.json"
