@@ -60,6 +60,7 @@ page-pictures: build # the pictures of the control plane's page in docs/images; 
 fmt:
 	@$(BIN)/ruff format
 	@$(BIN)/ruff check --fix
+	@$(BIN)/python tools/check_asserts.py --fix
 	@tools/c-files | xargs -r $(BIN)/clang-format -i
 
 clean: # keeps .venv; what was installed into PostgreSQL stays too

@@ -69,14 +69,15 @@ def fixed(text: str, comparisons: list[ast.Compare]) -> str:
 
 def main() -> None:
     """Print the places, or swap the operands."""
-    found = []
+    found: list[str] = []
     for path in sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py")):
         text = path.read_text("utf-8")
         if comparisons := list(swapped(text)):
-            places = (f"{path.relative_to(ROOT)}:{one.lineno}" for one in comparisons)
-            found += [f"{place}: what is expected comes first" for place in places]
             if "--fix" in sys.argv:
                 path.write_text(fixed(text, comparisons), "utf-8")
+                continue
+            places = (f"{path.relative_to(ROOT)}:{one.lineno}" for one in comparisons)
+            found += [f"{place}: what is expected comes first" for place in places]
     sys.exit("\n".join(found) or 0)
 
 

@@ -1,4 +1,7 @@
-"""Runs a plan on the server. Blocking, so it needs a thread of its own.
+"""Runs a plan on the server. Blocking, so it runs in the thread of a `BlockingWorker`.
+
+The databases of one phase are worked on by threads of its own, which it waits for. A pool of
+`concurrent.futures` would not do: at exit it waits for its threads, however long the server hangs.
 
 Every wait ends at the deadline, which is also the server's statement_timeout, so no statement
 outlives the run. The number of databases worked on concurrently is limited.
