@@ -1,6 +1,5 @@
 """What is deployed beside the daemon names only what the daemon has."""
 
-import json
 import re
 import shutil
 import subprocess
@@ -9,7 +8,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 
 from compute_ctl.__main__ import main
 from compute_ctl.cli.run import parse
@@ -27,22 +25,22 @@ from compute_ctl.settings import Deadlines
 from control_plane.cli.run import read_settings
 from control_plane.cli.run import run as control_plane_run
 from control_plane.settings import DEFAULT_STORE
+from tests.unit import deployed
+from tests.unit.deployed import DEPLOY, ROOT, Exposed, alert_expressions, panel_expressions, samples
 from tests.unit.snapshots import having
 
-ROOT = Path(__file__).resolve().parents[2]
-DEPLOY = ROOT / "deploy"
 RULES = DEPLOY / "prometheus/compute_ctl.rules.yml"
 DASHBOARD = DEPLOY / "grafana/compute_ctl.json"
 CONTROL_PLANE_UNIT = DEPLOY / "systemd" / "compute_control_plane.service"
 UNITS = sorted((DEPLOY / "systemd").glob("compute_ctl*.service"))
 EXAMPLES = sorted((DEPLOY / "examples").glob("*.json"))
 NAME = re.compile(r"\b((?:compute_ctl|compute_pg|compute_installed|compute_audit|pg_cctl)_\w+)")
-MATCHER = re.compile(r'(\w+)=~?"([^"$]+)"')
-NOT_OURS = {"job", "instance"}  # Prometheus adds these
+ALERTS = alert_expressions(RULES)
+PANELS = panel_expressions(DASHBOARD)
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
 
-def exposed() -> dict[str, dict[str, set[str]]]:
+def exposed() -> Exposed:
     """Every sample that the daemon can show: its labels and their values."""
     metrics = Metrics(instance_id="i", compute_id="c")
     for status in Status:
@@ -80,47 +78,14 @@ def exposed() -> dict[str, dict[str, set[str]]]:
     for reason in ("slow", "full"):
         metrics.on_dropped("loopback", reason)
     shown = having(tenant="t", timeline="u")
-    found: dict[str, dict[str, set[str]]] = {}
-    for family in text_string_to_metric_families(metrics.exposition(shown, now=NOW).decode()):
-        found.setdefault(family.name, {})  # one without samples as yet
-        for sample in family.samples:
-            labels = found.setdefault(sample.name, {})
-            for label, value in sample.labels.items():
-                labels.setdefault(label, set()).add(value)
+    found = samples(metrics.exposition(shown, now=NOW).decode())
     found["compute_ctl_up"]["status"] = {status.kebab for status in Status}
     return found
 
 
-def alert_expressions() -> dict[str, str]:
-    """The expression of each alert, by its name."""
-    found = {}
-    for block in RULES.read_text().split("- alert: ")[1:]:
-        name, _, rest = block.partition("\n")
-        body = re.search(r"expr:(.*?)\n +(?:for|labels):", rest, re.DOTALL)
-        assert body is not None, name
-        found[name] = body[1]
-    return found
-
-
-def panel_expressions() -> dict[str, str]:
-    """The expressions of each panel, by its title."""
-    dashboard = json.loads(DASHBOARD.read_text())
-    return {
-        panel["title"]: "\n".join(target["expr"] for target in panel["targets"])
-        for panel in dashboard["panels"]
-    }
-
-
 def unknown(expression: str) -> Iterator[str]:
     """Yield what *expression* asks for and the daemon does not have."""
-    have = exposed()
-    names = set(NAME.findall(re.sub(r'"[^"]*"', '""', expression)))
-    yield from (f"metric {name}" for name in sorted(names - have.keys()))
-    known = [have[name] for name in names & have.keys()]
-    for label, values in MATCHER.findall(expression):
-        for value in values.split("|") if label not in NOT_OURS else ():
-            if not any(value in labels.get(label, ()) for labels in known):
-                yield f'label {label}="{value}"'
+    return deployed.unknown(expression, exposed(), NAME)
 
 
 @pytest.mark.parametrize(
@@ -140,19 +105,19 @@ def test_wrong_names_are_found(expression: str, finding: str) -> None:
     assert [finding] == list(unknown(expression))
 
 
-@pytest.mark.parametrize("alert", alert_expressions())
+@pytest.mark.parametrize("alert", ALERTS)
 def test_alerts_ask_for_what_there_is(alert: str) -> None:
     """Each alert rests on metrics, labels and values that the daemon exposes."""
-    assert [] == list(unknown(alert_expressions()[alert]))
+    assert [] == list(unknown(ALERTS[alert]))
 
 
-@pytest.mark.parametrize("title", panel_expressions())
+@pytest.mark.parametrize("title", PANELS)
 def test_panels_ask_for_what_there_is(title: str) -> None:
     """Each panel shows metrics that the daemon exposes."""
-    assert [] == list(unknown(panel_expressions()[title]))
+    assert [] == list(unknown(PANELS[title]))
 
 
-@pytest.mark.parametrize("alert", alert_expressions())
+@pytest.mark.parametrize("alert", ALERTS)
 def test_guide_says_what_to_do(alert: str) -> None:
     """The operating guide has an answer to each alert."""
     assert f"`{alert}`" in (ROOT / "docs/operations.md").read_text()
