@@ -25,8 +25,8 @@ CONTROL_PLANE_DECISIONS: Final = (
     Mutation(
         name="nobody is alive just after the start",
         file="control_plane/decisions/fleet.py",
-        old="    if heard_at(heard, now) is None and now < blind_until:\n",
-        new="    if heard_at(heard, now) is None and blind_until < 0:\n",
+        old="or (now < blind_until and heard_at(heard, now) is None)\n",
+        new="or (blind_until < 0 and heard_at(heard, now) is None)\n",
         tests=(f"{UNIT}/test_fleet.py",),
     ),
     Mutation(
@@ -124,8 +124,8 @@ CONTROL_PLANE_DECISIONS: Final = (
     Mutation(
         name="one node after the other",
         file="control_plane/decisions/verdicts.py",
-        old="    if last is not None and now - last < ACT_EVERY_S:\n",
-        new="    if last is not None and now < last:\n",
+        old="    if last < ACT_EVERY_S:\n",
+        new="    if last < 0:\n",
         tests=(f"{UNIT}/test_verdicts.py",),
     ),
     Mutation(
@@ -144,10 +144,24 @@ CONTROL_PLANE_DECISIONS: Final = (
     ),
     Mutation(
         name="every list is new",
-        file="control_plane/fleet/judge.py",
-        old="            nodes_age_s=self._nodes_age(now),\n",
+        file="control_plane/fleet/offline.py",
+        old="            nodes_age_s=self._clock.monotonic() - read_at,\n",
         new="            nodes_age_s=0.0,\n",
         tests=(f"{UNIT}/fleet/test_judge.py", "-k", "old_list"),
+    ),
+    Mutation(
+        name="after a restart one compute is a quorum",
+        file="control_plane/fleet/judge.py",
+        old="        blind_until = self._registry.started_at + ALIVE_S\n",
+        new="        blind_until = self._registry.started_at\n",
+        tests=(f"{UNIT}/fleet/test_judge.py", "-k", "after_a_restart"),
+    ),
+    Mutation(
+        name="what was done is forgotten in a restart",
+        file="control_plane/decisions/verdicts.py",
+        old="        if event.kind == INTENT:\n",
+        new='        if event.kind == "":\n',
+        tests=(f"{UNIT}/fleet/test_judge.py", "-k", "over_a_restart"),
     ),
     # generations
     Mutation(
