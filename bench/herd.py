@@ -4,7 +4,8 @@ Each backend reads one page over a connection of its own, the shards in turns. A
 and all ports refuse; every backend asks for its page at once. The news is published already, or a
 second later. Counted are the requests that reached the daemon, its fetches from the control plane,
 and the time until the last backend has its page. Beside that: as many plain libpq clients, one
-after the other, at the pageserver that heals the herd.
+after the other, at the pageserver that heals the herd. A second table tells what it costs if one
+outage follows the other at once, and if the new pageserver refuses logins at first.
 
     .venv/bin/python -m bench.herd [--backends N ...] [--shards N ...] [--late SECONDS ...]
         [--rounds 3] [--json FILE]
@@ -46,6 +47,7 @@ COLUMNS = (
     "last served after, ms",
     "plain clients, ms",
 )
+TROUBLE = ("case", "backends", "requests", "fetches", "last served after, ms")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,14 +108,21 @@ class Herd:
             raise RuntimeError("the list of shards was not applied")
         self._compute.wait_in_sync()
 
-    def lose(self, backends: int, late_s: float) -> Round:
-        """Take the pageserver from so many sessions at once."""
+    def lose(
+        self, backends: int, late_s: float, *, refused: int = 0, rest_s: float = REST_S
+    ) -> Round:
+        """Take the pageserver from so many sessions at once, after a pause of *rest_s*.
+
+        The other one refuses the first *refused* logins.
+        """
         sessions, blocks = self._sessions[:backends], self._blocks()
         queries = [_read(blocks[number % len(blocks)]) for number in range(backends)]
         for session, query in zip(sessions, queries, strict=True):
             session.execute(query)
-        time.sleep(REST_S)
+        time.sleep(rest_s)
         before = self._counts()
+        if refused:
+            self._well.admin.set_fault("auth_fail", count=refused)
         if not late_s:
             self._publish(self._well)
         self._ill.admin.set_fault("refuse")
@@ -152,7 +161,8 @@ class Herd:
         self._daemon.wait_status(
             "rest", lambda it: it["status"] == "running" and not it["refresh"]["pending"]
         )
-        self._ill.admin.clear_faults()
+        for pageserver in (self._ill, self._well):
+            pageserver.admin.clear_faults()
         wait_until("the pageserver to listen", lambda: self._ill.admin.stats()["listening"])
         self._ill, self._well = self._well, self._ill
 
@@ -210,6 +220,30 @@ def measure(
     return rows
 
 
+def measure_trouble(backends: int, rounds: int) -> list[tuple[object, ...]]:
+    """Return the rows of the second table: the median of a few rounds each."""
+    cases: dict[str, dict[str, float]] = {
+        "one outage after the other": {"rest_s": 0.0},
+        "half of the logins refused": {"refused": max(1, backends // 2)},
+        "each login refused twice": {"refused": 2 * backends},
+    }
+    template, rows = Template(), []
+    settings = {"max_connections": backends + 20}
+    try:
+        with Compute(template, name="herd", source="control_plane", settings=settings) as compute:
+            herd = Herd(compute, backends)
+            herd.lose(backends, 0.0)
+            for case, how in cases.items():
+                found = [herd.lose(backends, 0.0, **how) for _ in range(rounds)]  # type: ignore[arg-type]  # a number of logins is whole
+                columns = ("requests", "fetches", "served_ms")
+                values = [median(getattr(it, column) for it in found) for column in columns]
+                rows.append((case, backends, *values))
+            herd.close()
+    finally:
+        template.remove()
+    return rows
+
+
 def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m bench.herd", description=__doc__)
@@ -223,6 +257,8 @@ def main() -> int:
     outcome = Outcome("herd")
     rows = measure(given.backends, given.shards, given.late, given.rounds)
     outcome.table("herd", "everybody loses the pageserver", COLUMNS, rows)
+    trouble = measure_trouble(max(given.backends), given.rounds)
+    outcome.table("trouble", "everybody loses it, and more goes wrong", TROUBLE, trouble)
     outcome.save(given.json)
     return 0
 

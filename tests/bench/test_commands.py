@@ -72,6 +72,10 @@ def test_herd(herd: Path) -> None:
 
     assert 1 <= at_once["fetches"] <= at_once["requests"] <= 2
     assert late["last served after, ms"] > 0
+    in_a_row, refused, twice = results(herd)["trouble"]
+    assert 1 <= refused["requests"] <= 6
+    assert 1 <= twice["requests"] <= 12
+    assert 1 <= in_a_row["requests"] <= 4
 
 
 def test_plots(folder: Path, heal: Path, herd: Path) -> None:
