@@ -164,14 +164,15 @@ def document(**spec: Any) -> bytes:
 @asynccontextmanager
 async def public_door(folder: Path, **options: Any) -> AsyncIterator[Door]:
     """Serve; the storage controller knows the tenant on node 1."""
-    settings = Settings(
-        listen=ListenAddress("127.0.0.1", 0),
-        store=str(folder / "state.db"),
-        storage_controller="http://127.0.0.1:1",
-        hook_token=HOOK_TOKEN,
-        compute_token=COMPUTE_TOKEN,
+    given: dict[str, Any] = {
+        "listen": ListenAddress("127.0.0.1", 0),
+        "store": str(folder / "state.db"),
+        "storage_controller": "http://127.0.0.1:1",
+        "hook_token": HOOK_TOKEN,
+        "compute_token": COMPUTE_TOKEN,
         **options,
-    )
+    }
+    settings = Settings(**given)
     store, controller = MemoryStore(), FakeController()
     parts = build(settings, store, Adapters(controller=controller))
     await parts.registry.load()

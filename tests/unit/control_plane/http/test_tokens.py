@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from control_plane.settings import ListenAddress
 from tests.unit.control_plane.http.public_door import (
     COMPUTE_TOKEN,
     HOOK_TOKEN,
@@ -42,6 +43,16 @@ async def test_spec(door: Door, compute_id: str, token: str | None, code: int) -
     path = f"/compute/api/v2/computes/{compute_id}"
     assert code == (await door.ask("GET", f"{path}/spec", token=token)).code
     assert code == (await door.ask("POST", f"{path}/report", {}, token=token)).code
+
+
+@pytest.mark.parametrize(("host", "code"), [("127.0.0.1", 200), ("0.0.0.0", 401)])
+async def test_without_a_shared_token(tmp_path: Path, host: str, code: int) -> None:
+    """Only who is on this machine needs none."""
+    async with public_door(tmp_path, compute_token="", listen=ListenAddress(host, 0)) as door:
+        await door.put()
+        path = "/compute/api/v2/computes/one/spec"
+        assert code == (await door.ask("GET", path)).code
+        assert 403 == (await door.ask("GET", path, token="guess")).code or code == 200
 
 
 async def test_malformed_token(door: Door) -> None:
