@@ -26,8 +26,8 @@ INTERVAL_S: Final = 60.0
 """Between two reports of which the second says nothing new."""
 PAUSE_S: Final = 0.1
 """Between two reports at least."""
-SETTLE_S: Final = 0.02
-"""From a change to its report: the fetch goes out first, and what follows at once is in it."""
+SETTLE_S: Final = 0.005
+"""From a change to its report: the fetch goes out first."""
 LOOK_S: Final = 1.0
 """Between two checks for a change that causes no event, such as the end of a suspicion."""
 RETRY_MAX_S: Final = 30.0
