@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-LIMIT_S = 140  # on a machine that is busy with other tests
+LIMIT_S = 100  # on a machine that is busy with other tests
 
-pytestmark = pytest.mark.timeout(190)
+pytestmark = pytest.mark.timeout(150)
 
 
 def run(name: str, *arguments: str) -> str:
@@ -119,12 +119,12 @@ def test_cost(folder: Path) -> None:
 
 
 def test_outage(folder: Path) -> None:
-    """Each outage ends in a page from another node; verdicts are taken where the node is dead."""
+    """Each outage ends in a page from another node; who is not told takes a verdict."""
     file = folder / "outage.json"
-    run("outage", "--parts", "act", "--rounds=1", "--attach-seconds=0.1", f"--json={file}")
-    rows = {row["case"]: row for row in results(file)["act"]}
+    run("outage", "--parts", "warm", "--rounds=1", "--suspect-after=0.5", f"--json={file}")
+    rows = {row["case"]: row for row in results(file)["warm"]}
 
-    assert 11 == len(rows)
+    assert {"killed, warm": 1, "killed, warm, by hand": 0, "stopped, warm": 1} == {
+        name: row["verdicts"] for name, row in rows.items()
+    }
     assert {1} == {row["rounds"] for row in rows.values()}
-    by_us = {name for name in rows if not name.endswith("by hand")} - {"stale map"}
-    assert by_us == {name for name, row in rows.items() if row["verdicts"]}
