@@ -116,7 +116,18 @@ class Database:
             )
         self._foreign = self._number("PRAGMA data_version")
         """Changes with each commit of another program."""
+        self._opened = self._identities()
+        """Of the files; what is written to a file without a name is lost."""
         self._logged_pages: int = CHECKPOINT_PAGES  # after kill -9 there may be a log
+
+    def _identities(self) -> list[tuple[int, int]]:
+        """Return device and inode of the database and of its log, which are always there."""
+        found = []
+        for path in (self._path, self._path.with_name(f"{self._path.name}-wal")):
+            with suppress(OSError):
+                status = path.stat()
+                found.append((status.st_dev, status.st_ino))
+        return found
 
     def load(self, prefix: str) -> tuple[int, list[Entry]]:
         """Return the revision and the entries whose keys begin with *prefix*. Raises StoreError."""
@@ -167,6 +178,8 @@ class Database:
             with self._transaction():
                 if self._number("PRAGMA data_version") != self._foreign:
                     raise sqlite3.OperationalError("another program has changed it; restart")
+                if self._identities() != self._opened:
+                    raise sqlite3.OperationalError("it was moved, replaced or deleted")
                 self._write(changed, newest)
             self._note(changed, newest)
         return outcomes

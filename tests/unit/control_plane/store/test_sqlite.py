@@ -179,6 +179,28 @@ async def test_foreign_changes_are_not_overwritten(tmp_path: Path) -> None:
     await store.close()
 
 
+@pytest.mark.parametrize("name", ["state.db", "state.db-wal", "."])
+async def test_what_has_no_name_any_more_is_not_written(tmp_path: Path, name: str) -> None:
+    """A commit into a file that was moved or deleted would be lost with the process."""
+    folder = tmp_path / "state"
+    folder.mkdir()
+    store = await open_store(str(folder / "state.db"))
+    await store.commit([write("a")])
+    moved, elsewhere = (folder / name).resolve(), tmp_path / "elsewhere"
+    moved.rename(elsewhere)
+    with pytest.raises(StoreError, match="it was moved, replaced or deleted"):
+        await store.commit([write("b")])
+    if name == "state.db":
+        moved.write_bytes(elsewhere.read_bytes())
+        with pytest.raises(StoreError, match="it was moved, replaced or deleted"):
+            await store.commit([write("b")])
+
+    elsewhere.rename(moved)
+    await store.commit([write("c")])
+    assert ["a", "c"] == [entry.key for entry in (await store.load())[1]]
+    await store.close()
+
+
 async def test_a_locked_database_is_an_error_soon(tmp_path: Path) -> None:
     """Another program's transaction delays a commit for a second only."""
     store = await open_store(str(tmp_path / "state.db"))
