@@ -7,7 +7,7 @@ import logging
 import secrets
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from itertools import islice
 from typing import Any, Final, TypeVar
 
@@ -80,23 +80,43 @@ class Mirror:
         self.history: deque[HistoryEvent] = deque(maxlen=HISTORY_KEPT)
         self.verdicts: deque[Verdict] = deque(maxlen=VERDICTS_KEPT)
         """Those of the history."""
+        self._failing = asyncio.Event()
         self.failure = ""
-        """Why the store did not answer last; '' where it did."""
+        """Why the store did not take what was written last; '' where it did."""
         self.failures = 0
 
     async def load(self) -> None:
         """Read everything anew. Raises StoreError."""
-        revision, entries = await self._store.load()
+        try:
+            revision, entries = await self._store.load()
+        except StoreError as error:
+            self._failed(error)
+            raise
         present = {entry.key for entry in entries}
         gone = [key for key in self._revisions if key not in present]
         for entry in (*entries, *(Entry(key=key, value=None, revision=revision) for key in gone)):
             self._take(entry)
         self._revision = max(self._revision, revision)
         self._doubtful = False
-        self.failure = ""
 
     async def run(self) -> None:
         """Follow the store until cancelled; what other replicas write comes in this way."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follow())
+            group.create_task(self._recover())
+
+    async def _recover(self) -> None:
+        """Write something after each failure, until the store takes it: nobody else may write."""
+        while True:
+            await self._failing.wait()
+            await asyncio.sleep(RETRY_S)
+            with suppress(StoreError):
+                await self.change(self._recovery)
+
+    def _recovery(self) -> list[Write]:
+        return [self.event("store", f"the store answers again, after: {self.failure}")]
+
+    async def _follow(self) -> None:
         while True:
             try:
                 async with aclosing(self._store.watch(self._revision)) as commits:
@@ -166,6 +186,7 @@ class Mirror:
             self._doubtful = True
             raise
         self.failure = ""
+        self._failing.clear()
         return revision
 
     def _exists(self, key: str) -> bool:
@@ -186,12 +207,11 @@ class Mirror:
             logger.error("%s", error)
         self.failure = str(error)
         self.failures += 1
+        self._failing.set()
 
     async def _reload(self) -> None:
-        try:
+        with suppress(StoreError):
             await self.load()
-        except StoreError as error:
-            self._failed(error)
 
     def _take_all(self, entries: Iterable[Entry]) -> None:
         for entry in entries:

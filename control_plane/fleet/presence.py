@@ -58,7 +58,8 @@ class Presence:
         try:
             yield
         finally:
-            self._hold(compute_id, -1)
+            if compute_id in self.heard:  # else it was deleted meanwhile
+                self._hold(compute_id, -1)
 
     def noted(self, compute_id: str) -> None:
         """Count a request that is answered at once."""

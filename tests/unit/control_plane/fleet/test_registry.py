@@ -14,8 +14,10 @@ from control_plane.decisions.model import (
     SafekeeperSet,
 )
 from control_plane.errors import StoreError
+from control_plane.fleet import mirror
 from control_plane.fleet.mirror import HISTORY_KEPT, PRUNE_EVERY
 from control_plane.fleet.publisher import Given
+from devstack.wait import until
 from tests.unit.control_plane.fleet.parts import Fleet, document
 from tests.unit.control_plane.records import TENANT, TIMELINE
 
@@ -119,6 +121,23 @@ async def test_what_the_store_refuses_is_not_published() -> None:
     assert (2, "") == (fleet.published()["generation"], fleet.registry.store_failure)
 
 
+async def test_a_store_that_answers_again_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though nobody writes: whoever is not ready is told nothing that had to be written."""
+    monkeypatch.setattr(mirror, "RETRY_S", 0.01)
+    fleet = await Fleet().with_compute("a")
+    following = asyncio.create_task(fleet.registry.run())
+    fleet.store.failure = "disk full"
+    with pytest.raises(StoreError):
+        await fleet.registry.place(TENANT, ON_2, PlacementSource.LOCATE)
+    fleet.store.failure = "still full"
+    await until("another try", lambda: fleet.registry.store_failure == "still full")
+
+    fleet.store.failure = ""
+    await until("the store", lambda: not fleet.registry.store_failure)
+    assert "the store answers again, after: still full" == fleet.registry.history[-1].text
+    following.cancel()
+
+
 async def test_another_replica_was_faster() -> None:
     """The change is decided anew from what the other has written."""
     fleet = await Fleet().with_compute("a")
@@ -207,5 +226,6 @@ async def test_requests_and_reports_are_heard() -> None:
     presence.reported("a", Report(status="running"))
     async with asyncio.timeout(5):
         await waiting
-    await fleet.registry.delete("a")
+    with presence.asked("a"):  # as a request that is held
+        await fleet.registry.delete("a")
     assert {} == presence.heard
