@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from typing import Final
 
 from msgspec import Struct
@@ -19,12 +20,14 @@ from msgspec.structs import replace
 
 from compute_common.errors import RequestError
 from compute_common.http.api import ApiResponse, json_response
+from compute_common.text import printable
 from control_plane.decisions import hooks
 from control_plane.decisions.fleet import runs_with
 from control_plane.decisions.model import (
     ALIVE_S,
     ComputeRecord,
     Heard,
+    HistoryEvent,
     PendingHook,
     PlacementSource,
 )
@@ -44,6 +47,12 @@ REST: Final = 10
 """Times the duration of a look is rested after it, so that thousands of reports cost little."""
 REST_S: Final = 0.2
 """But no longer than this."""
+MAX_REASON: Final = 200
+"""Characters of what a compute says, in an answer."""
+MAX_RECORD: Final = 1000
+"""Characters of an event."""
+RECENT: Final = 200
+"""Events among which an equal one is looked for."""
 _numbers: Final = itertools.count()
 
 Computes = Callable[[], list[ComputeRecord]]
@@ -169,7 +178,8 @@ def _pending(api: Api, kind: str, tenant_id: str) -> Iterator[int]:
 
 def _body(answer: hooks.HookAnswer, computes: list[ComputeRecord]) -> HookBody:
     laggards = tuple(
-        LaggardBody(compute_id=one.compute_id, reason=one.reason) for one in answer.laggards
+        LaggardBody(compute_id=one.compute_id, reason=printable(one.reason, MAX_REASON))
+        for one in answer.laggards
     )
     error = "; ".join(f"{one.compute_id}: {one.reason}" for one in laggards)
     return HookBody(
@@ -179,8 +189,17 @@ def _body(answer: hooks.HookAnswer, computes: list[ComputeRecord]) -> HookBody:
     )
 
 
+def _newest_of(tenant_id: str, history: Sequence[HistoryEvent]) -> str:
+    """Return the newest text about a tenant; a hook may come again and again."""
+    newest = islice(reversed(history), RECENT)
+    return next((event.text for event in newest if event.tenant_id == tenant_id), "")
+
+
 async def _record(api: Api, text: str, tenant_id: str) -> None:
-    """Write to the history; the answer does not depend on it."""
+    """Write to the history, unless it stands there; the answer does not depend on it."""
+    text = printable(text, MAX_RECORD)
+    if _newest_of(tenant_id, api.registry.history) == text:
+        return
     try:
         async with asyncio.timeout(LOCATE_S):
             await api.registry.record_event("hook", text, tenant_id=tenant_id)

@@ -171,6 +171,29 @@ async def test_stop(door: Door) -> None:
     assert 503 == (await answer).code
 
 
+async def test_repeated(door: Door) -> None:
+    """The history tells it once: a flood of hooks pushes nothing else out of it."""
+    for _ in range(3):
+        assert 200 == (await door.attach(1)).code
+    kinds = [event.kind for event in door.parts.registry.history if event.tenant_id == TENANT]
+    assert ["moved", "hook"] == kinds
+
+
+@pytest.mark.usefixtures("patience")
+async def test_long_reason(door: Door) -> None:
+    """What a compute says is cut in answer and history."""
+    door.locate(2)
+    answer = asyncio.create_task(door.attach(2))
+    await pending(door)
+    await door.runs("two")
+    desired = {"hash": door.parts.registry.computes["one"].content_sha256}
+    await door.report("one", desired=desired, outcome="rejected", reason="x" * 5000)
+    found = await answer
+    assert 423 == found.code
+    assert len(found.body["error"]) < 2 * hooks.MAX_REASON
+    assert len(door.parts.registry.history[-1].text) < 2 * hooks.MAX_RECORD
+
+
 async def test_unknown_tenant(door: Door) -> None:
     """A tenant without computes is none of ours."""
     assert 404 == (await door.attach(1, tenant="0" * 32)).code
@@ -182,7 +205,7 @@ def safekeepers(generation: int, *ids: int, **changed: Any) -> dict[str, Any]:
         "tenant_id": TENANT,
         "timeline_id": TIMELINE,
         "generation": generation,
-        "safekeepers": [{"id": one, "hostname": f"sk{one}:5454"} for one in ids],
+        "safekeepers": [{"id": one, "hostname": f"sk{one}"} for one in ids],
         **changed,
     }
 
