@@ -12,6 +12,8 @@ from typing import Annotated, Final, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
+from compute_common.text import printable
+from control_plane.decisions.addresses import is_host
 from control_plane.decisions.model import NodeId, Placement, StorageNode, StorageSafekeeper
 from control_plane.errors import ControllerError
 
@@ -46,8 +48,10 @@ def decode_nodes(body: bytes) -> tuple[StorageNode, ...]:
                 getattr(node, f"listen_{name}_addr"),
                 getattr(node, f"listen_{name}_port"),
             )
-            if not address:
-                raise _nonsense(f"$[{place}].listen_{name}_addr is empty")
+            if not is_host(address):
+                raise _nonsense(
+                    f"$[{place}].listen_{name}_addr is '{printable(address)}', not a host"
+                )
             if not 1 <= port <= 65535:
                 raise _nonsense(f"$[{place}].listen_{name}_port is {port}, not a port")
         if node.id in seen:
@@ -60,8 +64,8 @@ def decode_safekeepers(body: bytes) -> tuple[StorageSafekeeper, ...]:
     """Read the answer to ``GET /control/v1/safekeeper``. Raises ControllerError."""
     safekeepers = _decode(body, tuple[StorageSafekeeper, ...])
     for place, safekeeper in enumerate(safekeepers):
-        if not safekeeper.host:
-            raise _nonsense(f"$[{place}].host is empty")
+        if not is_host(safekeeper.host):
+            raise _nonsense(f"$[{place}].host is '{printable(safekeeper.host)}', not a host")
         if not 1 <= safekeeper.port <= 65535:
             raise _nonsense(f"$[{place}].port is {safekeeper.port}, not a port")
     return safekeepers

@@ -2,9 +2,28 @@
 
 from __future__ import annotations
 
+import re
+from ipaddress import IPv6Address
+from typing import Final
 from urllib.parse import quote
 
 from control_plane.decisions.model import NodeList, Safekeeper, StorageNode
+
+_HOST_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,252}")
+
+
+def is_host(text: str) -> bool:
+    """Return whether *text* can be a host name or an IP address.
+
+    What else a storage controller may say would end up in addresses that nobody can reach.
+    """
+    if ":" not in text:
+        return _HOST_NAME.fullmatch(text) is not None
+    try:
+        IPv6Address(bare(text))
+    except ValueError:
+        return False
+    return "%" not in text
 
 
 def endpoint(host: str, port: int) -> str:

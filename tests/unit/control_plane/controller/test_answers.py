@@ -70,7 +70,12 @@ def test_nodes() -> None:
         (encode([{**NODE, "listen_pg_port": None}]), "$[0].listen_pg_port"),
         (encode([{**NODE, "listen_pg_port": 0}]), "$[0].listen_pg_port is 0"),
         (encode([{**NODE, "listen_http_port": 65536}]), "$[0].listen_http_port is 65536"),
-        (encode([{**NODE, "listen_http_addr": ""}]), "$[0].listen_http_addr is empty"),
+        (encode([{**NODE, "listen_pg_addr": "a b"}]), "$[0].listen_pg_addr is 'a b', not a host"),
+        (encode([{**NODE, "listen_pg_addr": "a,b"}]), "$[0].listen_pg_addr is 'a,b', not a host"),
+        (encode([{**NODE, "listen_pg_addr": "a\0"}]), "$[0].listen_pg_addr"),
+        (encode([{**NODE, "listen_pg_addr": "x" * 999}]), "$[0].listen_pg_addr"),
+        (encode([{**NODE, "listen_pg_addr": "::g"}]), "$[0].listen_pg_addr"),
+        (encode([{**NODE, "listen_http_addr": ""}]), "$[0].listen_http_addr is ''"),
         (encode([{"id": 3}]), "missing required field `listen_pg_addr`"),
         (encode([NODE, NODE]), "$[1].id is 3, which another node has"),
     ],
@@ -86,7 +91,7 @@ def test_safekeepers() -> None:
     """Host and libpq port are taken."""
     found = {"id": 1, "region_id": "r", "host": "sk-1", "port": 5454, "http_port": 7676}
     assert (StorageSafekeeper(id=1, host="sk-1", port=5454),) == decode_safekeepers(encode([found]))
-    for change, said in (({"port": 0}, "$[0].port is 0"), ({"host": ""}, "$[0].host is empty")):
+    for change, said in (({"port": 0}, "$[0].port is 0"), ({"host": ""}, "$[0].host is ''")):
         with pytest.raises(ControllerError) as caught:
             decode_safekeepers(encode([found | change]))
         assert said in str(caught.value)
