@@ -36,7 +36,6 @@ LONG_FUNCTIONS = {
     "bench/plots.py:draw_herd": ASSEMBLY,
     "compute_ctl/app/main.py:_serve": ASSEMBLY,
     "compute_ctl/app/reconciler_parts.py:build_reconciler": ASSEMBLY,
-    "compute_ctl/cli/diff.py:diff": TO_SPLIT,
     "compute_ctl/cli/explain.py:explain_setting": TO_SPLIT,
     "compute_ctl/cli/run.py:parse": TO_SPLIT,
     "compute_ctl/decisions/proof.py:judge": TO_SPLIT,

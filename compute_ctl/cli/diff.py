@@ -111,18 +111,14 @@ def diff(
     sides = _running(state)
     written = LiveFile.parse(_read(live))
     sides.append(Side(name=str(live), body=written.body))
-    drift = session_difference(written, live, pgdata=pgdata, state_dir=state_dir, connstr=connstr)
+    pairs = session_pair(written, live, pgdata=pgdata, state_dir=state_dir, connstr=connstr)
     context = _context_of(sides[-1].body, attached, internal_http_port, state)
     if file is not None:
         sides.append(_desired(*file, context))
     elif control_plane_uri and compute_id:
         raw = asyncio.run(_ask(control_plane_uri, compute_id, control_plane_ca))
         sides.append(_desired(control_plane_uri, raw, context))
-    pairs = list(pairwise(sides))
-    if drift is not None:
-        old, new = drift
-        pairs.insert(0, (Side(name=SESSION, body=old), Side(name=f"{live} (in part)", body=new)))
-    return _show(pairs, as_json=as_json)
+    return _show([*pairs, *pairwise(sides)], as_json=as_json)
 
 
 def _show(pairs: list[tuple[Side, Side]], *, as_json: bool) -> int:
@@ -228,23 +224,24 @@ def context_for(
     )
 
 
-def session_difference(
+def session_pair(
     live: LiveFile, path: Path, *, pgdata: str, state_dir: str | None, connstr: str
-) -> tuple[str, str] | None:
+) -> list[tuple[Side, Side]]:
     """Return the settings that differ: as a new session has them, and as the file has them.
 
-    None where the server does not run, or could not be asked, which is printed as a warning.
+    No pair where the server does not run, or could not be asked, which is printed as a warning.
     """
     if live.marker is None:
-        return None
+        return []
     try:
         where = connstr or server_conninfo(pgdata)
     except CommandError:
-        return None  # the server does not run
+        return []  # the server does not run
     try:
         report = asyncio.run(PgSqlProbe(where).look(deadline_s=PROBE_TIMEOUT_S))
     except ProbeError as error:
-        return _drift_from_daemon(pgdata, state_dir, error)
+        drift = _drift_from_daemon(pgdata, state_dir, error)
+        return [] if drift is None else _in_part(path, drift, "")
     verdict = judge(
         report,
         None,
@@ -264,12 +261,14 @@ def session_difference(
         running.append(f"# {name}: {one.reason}\n")
         running += [] if has is None else [f"{name} = '{has}'\n"]
         written += [] if row is None else [f"{name} = '{row.value}'\n"]
-    return "".join(running), "".join(written)
+    return _in_part(path, "".join(running), "".join(written))
 
 
-def _drift_from_daemon(
-    pgdata: str, state_dir: str | None, error: ProbeError
-) -> tuple[str, str] | None:
+def _in_part(path: Path, running: str, written: str) -> list[tuple[Side, Side]]:
+    return [(Side(name=SESSION, body=running), Side(name=f"{path} (in part)", body=written))]
+
+
+def _drift_from_daemon(pgdata: str, state_dir: str | None, error: ProbeError) -> str | None:
     """Return the drift that the daemon reports: it may be allowed to log in where we are not."""
     target = Target.find(
         socket=None, pgdata=pgdata, state_dir=state_dir, port=None, environment=os.environ
@@ -279,7 +278,7 @@ def _drift_from_daemon(
     except (CommandError, KeyError, TypeError):
         print_warning(f"what runs was not compared: {redact(str(error))}")
         return None
-    return "".join(f"# {one['name']}: {one['reason']}\n" for one in drift), ""
+    return "".join(f"# {one['name']}: {one['reason']}\n" for one in drift)
 
 
 def _value(report: SqlReport, one: Complaint) -> str | None:

@@ -14,12 +14,14 @@ from msgspec import UNSET, Struct, UnsetType, structs
 from compute_common.document.versions import Version
 from compute_common.redact import redact
 from compute_ctl.decisions.model import (
+    GOOD_OUTCOMES,
     Attempt,
     CatalogRun,
     Desired,
     Outcome,
     ReportStatus,
     Suspicion,
+    Ticket,
 )
 from compute_ctl.decisions.persistent_state import GenerationRef, Quarantined
 from compute_ctl.decisions.proof import Complaint, PendingRestart, Proof
@@ -207,6 +209,27 @@ class RefreshBody(Struct, frozen=True, kw_only=True):
     proof: Proof | UnsetType = UNSET
     reason: str | UnsetType = UNSET
     """Why the outcome is not good, or why what was applied is not in force."""
+
+    @classmethod
+    def receipt(cls, status: Status, ticket: Ticket) -> RefreshBody:
+        """Return what is said of a refresh request that nobody waits for."""
+        return cls(status=status, refresh_id=ticket.refresh_id, coalesced=ticket.coalesced)
+
+    @classmethod
+    def of(cls, status: StatusBody, ticket: Ticket, outcome: Outcome) -> RefreshBody:
+        """Return what is said of a refresh request that ended with *outcome*."""
+        last = status.refresh.last_attempt
+        if outcome not in GOOD_OUTCOMES:
+            reason = status.error or (last.reason if last is not None else "")
+        else:
+            reason = status.config.not_in_force or status.config.not_kept or ""
+        return structs.replace(
+            cls.receipt(status.status, ticket),
+            outcome=outcome,
+            in_sync=status.config.in_sync,
+            proof=status.config.proof,
+            reason=redact(reason) if reason else UNSET,
+        )
 
 
 def redacted(text: str | None) -> str | None:

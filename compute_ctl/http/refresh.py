@@ -17,9 +17,9 @@ from compute_common.http.api import ApiResponse, decode, flag, json_response
 from compute_common.http.auth import user_name
 from compute_common.log import escape
 from compute_ctl.decisions.model import AckAnswer, AckMessage, Outcome, RequestOrigin, Suspicion
+from compute_ctl.decisions.status import RefreshBody
 from compute_ctl.http.api import Api, Call, Listener
 from compute_ctl.http.responses import AckBody
-from compute_ctl.http.views import outcome_body, refresh_body
 
 MAX_WAIT_S: Final = 600.0
 MAX_WAITING: Final = 64
@@ -88,13 +88,13 @@ async def refresh(call: Call) -> ApiResponse:
             force=force,
         )
         if wait_s is None:
-            answer = json_response(refresh_body(node.status, ticket))
+            answer = json_response(RefreshBody.receipt(node.status, ticket))
             await _yield_to_fetch()
             return answer
         outcome = await node.wait_refresh(ticket.refresh_id, wait_s)
         if outcome is not Outcome.TIMEOUT:
             await node.drift_checks.ended(call.api.deadlines.sql_probe + LOOK_MARGIN_S)
-    return json_response(outcome_body(node.snapshot(), ticket, outcome))
+    return json_response(RefreshBody.of(node.snapshot(), ticket, outcome))
 
 
 async def acknowledge(call: Call) -> ApiResponse:

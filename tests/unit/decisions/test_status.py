@@ -1,12 +1,12 @@
-"""The bodies of the HTTP API that tell of a request."""
+"""What is said of a refresh request, and of an error."""
 
 import json
 
 from compute_common.http.bodies import encode, error_body
 from compute_ctl.decisions.model import Outcome, Ticket
 from compute_ctl.decisions.proof import Proof
+from compute_ctl.decisions.status import RefreshBody
 from compute_ctl.decisions.transitions import Status
-from compute_ctl.http.views import outcome_body, refresh_body
 from tests.unit.snapshots import having
 
 
@@ -14,17 +14,17 @@ def test_receipt_is_one_short_line() -> None:
     """The answer to a refresh fits on a line that Postgres's client can print."""
     ticket = Ticket(refresh_id=1, coalesced=False)
     expected = b'{"status":"running","refresh_id":1,"coalesced":false}\n'
-    assert expected == encode(refresh_body(Status.RUNNING, ticket))
+    assert expected == encode(RefreshBody.receipt(Status.RUNNING, ticket))
 
 
 def test_receipt_with_outcome() -> None:
     """A good outcome needs no reason, a bad one has it."""
     ticket = Ticket(refresh_id=1, coalesced=True)
     found = having(error="why", config={"in_sync": True, "proof": Proof.FULL})
-    good = json.loads(encode(outcome_body(found, ticket, Outcome.APPLIED)))
+    good = json.loads(encode(RefreshBody.of(found, ticket, Outcome.APPLIED)))
     assert ("applied", True, "full") == (good["outcome"], good["in_sync"], good["proof"])
     assert "reason" not in good
-    bad = json.loads(encode(outcome_body(found, ticket, Outcome.REJECTED)))
+    bad = json.loads(encode(RefreshBody.of(found, ticket, Outcome.REJECTED)))
     assert ("rejected", "why") == (bad["outcome"], bad["reason"])
 
 
@@ -32,7 +32,7 @@ def test_receipt_of_what_is_not_in_force() -> None:
     """A good outcome of a look at the document does not hide that something else runs."""
     ticket = Ticket(refresh_id=1, coalesced=True)
     found = having(config={"not_in_force": "primary_conninfo: overridden"})
-    body = json.loads(encode(outcome_body(found, ticket, Outcome.UNCHANGED)))
+    body = json.loads(encode(RefreshBody.of(found, ticket, Outcome.UNCHANGED)))
     assert ("unchanged", False, "none") == (body["outcome"], body["in_sync"], body["proof"])
     assert "primary_conninfo: overridden" == body["reason"]
 
