@@ -80,9 +80,11 @@ class Overview:
         sweep, alive = Sweep(), Counter[str | None]()
         for compute_id, record in self.state.computes.items():
             heard = self.state.heard.get(compute_id, NEVER)
-            sweep.conditions[compute_id] = self._condition(record, heard)
+            found = sweep.conditions[compute_id] = self._condition(record, heard)
             sweep.held += heard.holds
-            if fleet.alive(heard, self.now.monotonic):
+            if found is Condition.SILENT:
+                continue
+            if found is not Condition.INCOMPLETE or fleet.alive(heard, self.now.monotonic):
                 alive[record.tenant_id] += 1
                 for suspicion in heard.report.suspicions if heard.report else ():
                     named = suspicion.endpoint or suspicion.source

@@ -77,8 +77,8 @@ class Metrics:
         self._started_at = started_at
         self._published_at: dict[str, datetime] = {}
         """By compute: when the newest document that is counted was published."""
-        self._counted: Verdict | None = None
-        """The newest verdict that is counted."""
+        self._verdict_at = started_at
+        """Of the newest verdict that is counted, or was known at the start."""
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"{PREFIX}{name}", text, labels, registry=self._registry)
@@ -120,11 +120,11 @@ class Metrics:
         return generate_latest(_Families(families))
 
     def _count_verdicts(self, verdicts: Iterable[Verdict]) -> None:
-        """Count those that came since the last scrape; all that is known at the start counts."""
+        """Count those that came since the last scrape, but none from before the start."""
         for verdict in verdicts:
-            if self._counted is None or verdict.at > self._counted.at:
+            if verdict.at > self._verdict_at:
                 self._verdicts.labels(verdict.state.value).inc()
-                self._counted = verdict
+                self._verdict_at = verdict.at
 
 
 def counted(

@@ -162,32 +162,30 @@ def test_tcp_needs_the_token(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
         assert f"hint: Put the token of --admin-token-file into {TOKEN_VARIABLE}." in err
 
 
-@pytest.mark.parametrize(
-    ("code", "message", "words"),
-    [
-        (1, 'unknown compute "none"', ("show", "none")),
-        (1, 'unknown compute "none"', ("delete", "none")),
-        (1, "invalid compute ID", ("set", "a b", "x=1")),
-        (1, "there is no storage controller to compare with", ("reconcile",)),
-        (1, "not valid JSON", ("put", "db1", __file__)),
-        (2, "could not read", ("put", "db1", "/nonexistent")),
-        (2, "is not NAME=VALUE", ("set", "db1", "x")),
-        (2, "name at least one setting", ("set", "db1")),
-        (2, "no such command", ("nothing",)),
-        (2, "is no address", ("status", "--url", "ftp://x")),
-        (3, "could not reach the control plane", ("status", "--socket", "/nonexistent")),
-        (3, "could not reach the control plane", ("status", "--url", "http://127.0.0.1:1")),
-    ],
+FAILURES: tuple[tuple[int, str, tuple[str, ...]], ...] = (
+    (1, 'unknown compute "none"', ("show", "none")),
+    (1, 'unknown compute "none"', ("delete", "none")),
+    (1, "invalid compute ID", ("set", "a b", "x=1")),
+    (1, "there is no storage controller to compare with", ("reconcile",)),
+    (1, "not valid JSON", ("put", "db1", __file__)),
+    (2, "could not read", ("put", "db1", "/nonexistent")),
+    (2, "is not NAME=VALUE", ("set", "db1", "x")),
+    (2, "name at least one setting", ("set", "db1")),
+    (2, "no such command", ("nothing",)),
+    (2, "is no address", ("status", "--url", "ftp://x")),
+    (3, "could not reach the control plane", ("status", "--socket", "/nonexistent")),
+    (3, "could not reach the control plane", ("status", "--url", "http://127.0.0.1:1")),
 )
-def test_failures_have_their_exit_status(
-    cli: Cli, code: int, message: str, words: tuple[str, ...]
-) -> None:
-    """One line in PostgreSQL's style, nothing on stdout."""
-    found, out, err = cli(*words)
 
-    assert (code, "") == (found, out)
-    assert err.startswith("compute_control_plane: error: ")
-    assert message in err
+
+def test_failures_have_their_exit_status(cli: Cli) -> None:
+    """One line in PostgreSQL's style, nothing on stdout."""
+    for code, message, words in FAILURES:
+        found, out, err = cli(*words)
+
+        assert (code, "") == (found, out), words
+        assert err.startswith("compute_control_plane: error: "), words
+        assert message in err, words
 
 
 def test_a_stranger_at_the_address_is_told(cli: Cli, plane: ComputeControlPlane) -> None:

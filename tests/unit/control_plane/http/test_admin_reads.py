@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from control_plane.decisions.model import Verdict, VerdictState
 from devstack.wait import until
 from tests.unit.control_plane.http.admin_door import Admin, admin_door
 from tests.unit.control_plane.http.public_door import document
@@ -153,3 +155,19 @@ async def test_the_page_may_be_a_second_old(admin: Admin) -> None:
     await admin.ask("GET", "/computes/one")
 
     assert 1 == (await admin.good("GET", "/v1/status"))["computes"]["silent"]
+
+
+async def test_a_verdict_is_counted_once_and_none_from_before_the_start(admin: Admin) -> None:
+    """A restart must not look like new verdicts: it would alert."""
+    now = datetime.now(UTC)
+    for at in (now - timedelta(hours=1), now + timedelta(milliseconds=1)):
+        verdict = Verdict(
+            node_id=1, at=at, suspected_by=("one",), users=1, probes=(), state=VerdictState.ACTED
+        )
+        await admin.door.parts.registry.record_event("verdict", "down", node_id=1, verdict=verdict)
+
+    first = (await admin.metrics())["verdicts_total,acted"]
+    again = (await admin.metrics())["verdicts_total,acted"]
+
+    assert (1, 1) == (first, again)
+    assert 2 == len((await admin.good("GET", "/v1/verdicts"))["verdicts"])
