@@ -33,9 +33,9 @@ async def door(tmp_path: Path) -> AsyncIterator[Door]:
 
 @pytest.fixture
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hooks are held for a fifth of a second only."""
-    monkeypatch.setattr(hooks, "ANSWER_S", 0.2)
-    monkeypatch.setattr(hooks, "LOCATE_S", 0.05)
+    """Hooks are held for a second and a half only."""
+    monkeypatch.setattr(hooks, "ANSWER_S", 1.5)
+    monkeypatch.setattr(hooks, "LOCATE_S", 0.2)
 
 
 def generations(door: Door) -> list[int]:
