@@ -15,6 +15,7 @@ from devstack.storage_controller.controller import Controller
 from devstack.storage_controller.errors import RefusedError
 from devstack.storage_controller.model import Availability, Node, Scheduling
 
+SAFEKEEPER_PORT = 5454
 Answering = Callable[[web.Request], Awaitable[Any]]
 
 
@@ -38,6 +39,7 @@ class PublicApi:
                 web.put(
                     "/control/v1/node/{id:[0-9]+}/config", self._route("admin", self._configure)
                 ),
+                web.get("/control/v1/safekeeper", self._route("infra", self._list_safekeepers)),
                 web.get(tenant, self._route("admin", self._get_tenant)),
                 web.get("/debug/v1/tenant/{tenant}/locate", self._route("admin", self._locate)),
                 web.post("/upcall/v1/re-attach", self._route("generations_api", self._reattach)),
@@ -84,6 +86,11 @@ class PublicApi:
         nodes = self._controller.state.nodes
         return [node.describe() for _, node in sorted(nodes.items())]
 
+    async def _list_safekeepers(self, request: web.Request) -> Any:
+        del request
+        known = sorted(self._controller.state.safekeepers.items())
+        return [_describe_safekeeper(number, host or "127.0.0.1") for number, host in known]
+
     async def _get_node(self, request: web.Request) -> Any:
         return self._controller.node(int(request.match_info["id"])).describe()
 
@@ -125,6 +132,20 @@ def parse_node(body: dict[str, Any]) -> Node:
         )
     except (KeyError, TypeError) as error:
         raise ValueError(f"invalid node: {error!r}") from error
+
+
+def _describe_safekeeper(number: int, host: str) -> dict[str, Any]:
+    return {
+        "id": number,
+        "region_id": "region",
+        "version": 1,
+        "host": host,
+        "port": SAFEKEEPER_PORT,
+        "http_port": 7676,
+        "https_port": None,
+        "availability_zone_id": "az",
+        "scheduling_policy": "Active",
+    }
 
 
 @web.middleware

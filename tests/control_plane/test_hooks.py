@@ -59,11 +59,13 @@ def test_no_blind_answer_after_a_restart(stack: Stack) -> None:
 
 def test_safekeepers(stack: Stack) -> None:
     """Newer safekeepers are published, older ones change nothing, and others are a conflict."""
+    for number in (1, 2, 7, 8, 9):
+        stack.controller.admin.put_safekeeper(number, f"safekeeper-{number}")
     one = stack.add_compute("one")
     stack.wait_settled()
 
     def tell(generation: int, *ids: int) -> int:
-        keepers = [{"id": one, "hostname": f"safekeeper-{one}"} for one in ids]
+        keepers = [{"id": number, "hostname": f"safekeeper-{number}"} for number in ids]
         body = {
             "tenant_id": TENANT,
             "timeline_id": TIMELINE,
