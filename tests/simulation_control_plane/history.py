@@ -39,6 +39,7 @@ class History:
         self._served: dict[str, tuple[int, bytes]] = {}
         """By compute: the newest generation anybody was given, and the answer."""
         self._safekeepers: dict[str, tuple[int, tuple[str, ...]]] = {}
+        self._refusals_are_right = False
         self._heard_at: dict[str, float] = {}
         self._suspected: defaultdict[tuple[Process, int], dict[str, float]] = defaultdict(dict)
         """By life of the control plane and node: when each compute last reported it."""
@@ -84,9 +85,18 @@ class History:
         """A daemon has brought its document into force."""
         self._world.note(f"{compute.name} runs with {compute.generation}: {compute.map}")
 
+    def restored(self) -> None:
+        """The store is older than what was served: from now on computes know better."""
+        self._served.clear()
+        self._safekeepers.clear()
+        self._acts.clear()
+        self._refusals_are_right = True
+
     def refused(self, compute: SimCompute, document: Document, reason: str) -> None:
         """A daemon refuses what is published: that must never be needed."""
-        self._fail(f"{compute.name} refuses {document.version}: {reason}")
+        self._world.note(f"{compute.name} refuses {document.version}: {reason}")
+        if not self._refusals_are_right:
+            self._fail(f"{compute.name} refuses {document.version}: {reason}")
 
     # What is heard
 

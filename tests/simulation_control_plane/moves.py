@@ -159,6 +159,14 @@ def kill_control_plane(world: World) -> None:
         world.kill_at_step = world.loop.steps + world.rng.randint(1, 400)
 
 
+def restore_backup(world: World) -> None:
+    """The control plane dies, and its store is that of some time ago."""
+    if len(world.disk.commits) > 20:
+        world.kill_control()
+        world.disk.restore(world.rng.randint(10, len(world.disk.commits)))
+        world.history.restored()
+
+
 def stop_control_plane(world: World) -> None:
     """The control plane is cut off from everybody, or only from its store, for a while."""
     if world.rng.random() < 0.5:
@@ -199,7 +207,7 @@ def operate(world: World) -> None:
 
 MOVES: Final = (
     migrate, migrate, drain, activate, change_safekeepers, hook_fault, partition, partition,
-    kill_node, kill_node, stop_node, kill_compute, lag, kill_control_plane, stop_control_plane,
-    store_fails, restart_controller, second_controller, operate,
+    kill_node, kill_node, stop_node, kill_compute, lag, kill_control_plane,
+    restore_backup, stop_control_plane, store_fails, restart_controller, second_controller, operate,
 )  # fmt: skip
 """What the story is made of."""

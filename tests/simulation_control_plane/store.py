@@ -23,6 +23,15 @@ class Disk:
         self.slow_s = 0.0
         self.written = asyncio.Event()
 
+    def restore(self, revision: int) -> None:
+        """Become what it was at *revision*, as from a backup; nobody may have it open."""
+        del self.commits[revision:]
+        self.entries = {}
+        for commit in self.commits:
+            for entry in commit.entries:
+                self.entries[entry.key] = entry
+        self.entries = {key: it for key, it in self.entries.items() if it.value is not None}
+
     def write(self, writes: Sequence[Write]) -> int:
         """Commit. Raises ConflictError."""
         for one in writes:
