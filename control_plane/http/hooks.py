@@ -34,6 +34,7 @@ from control_plane.decisions.model import (
 from control_plane.errors import StoreError
 from control_plane.http.api import Api, ApiCall
 from control_plane.http.holds import unavailable
+from control_plane.ports import Write
 
 logger = logging.getLogger(__name__)
 
@@ -197,11 +198,15 @@ def _newest_of(tenant_id: str, history: Sequence[HistoryEvent]) -> str:
 
 async def _record(api: Api, text: str, tenant_id: str) -> None:
     """Write to the history, unless it stands there; the answer does not depend on it."""
-    text = printable(text, MAX_RECORD)
-    if _newest_of(tenant_id, api.registry.history) == text:
-        return
+    text, mirror = printable(text, MAX_RECORD), api.registry.mirror
+
+    def decide() -> list[Write]:
+        if _newest_of(tenant_id, mirror.history) == text:
+            return []
+        return [mirror.event("hook", text, tenant_id=tenant_id)]
+
     try:
         async with asyncio.timeout(LOCATE_S):
-            await api.registry.record_event("hook", text, tenant_id=tenant_id)
+            await mirror.change(decide)
     except (StoreError, TimeoutError) as error:
         logger.warning("a hook is missing in the history: %s", error)

@@ -122,4 +122,25 @@ CONTROL_PLANE_ADAPTERS: Final = (
         new="        fcntl.flock(fd, fcntl.LOCK_UN)\n",
         tests=(f"{UNIT}/store/test_opening.py", "-k", "second"),
     ),
+    Mutation(
+        name="written to a file without a name",
+        file="control_plane/store/database.py",
+        old="                if self._identities() != self._opened:\n",
+        new="                if not self._opened:\n",
+        tests=(f"{UNIT}/store/test_sqlite.py", "-k", "no_name"),
+    ),
+    Mutation(
+        name="a store that has failed is not tried",
+        file="control_plane/fleet/mirror.py",
+        old="            group.create_task(self._recover())\n",
+        new="",
+        tests=(f"{UNIT}/fleet/test_registry.py", "-k", "answers_again"),
+    ),
+    Mutation(
+        name="a report is kept whole",
+        file="control_plane/http/reports.py",
+        old="bounded(decode(call.body, Report))",
+        new="decode(call.body, Report)",
+        tests=(f"{UNIT}/http/test_reports.py", "-k", "cut"),
+    ),
 )
