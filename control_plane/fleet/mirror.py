@@ -68,6 +68,8 @@ class Mirror:
         """By key, of the entries here; a deleted key keeps that of its deletion."""
         self._revision = 0
         self._mutex = asyncio.Lock()
+        self._changing: asyncio.Task[None] | None = None
+        """Who has the mutex."""
         self._doubtful = False
         """A commit failed, and may be in the store all the same."""
         self._events = 0
@@ -133,27 +135,33 @@ class Mirror:
     async def change(self, decide: Callable[[], Sequence[Write]]) -> None:
         """Commit what *decide* returns; called again where another replica was faster.
 
+        A caller that is cancelled meanwhile does not stop it: its outcome must be known before
+        anything else is decided, or all must be read anew.
+
         Raises:
             StoreError: nothing of it counts here; in a remote store it may be written all the same.
         """
-        async with self._mutex:
-            for left in reversed(range(COMMIT_TRIES)):
-                if self._doubtful:
-                    await self.load()
-                writes = [*decide(), *self._pruning()]
-                if not writes:
-                    return
-                try:
-                    revision = await self._commit(writes)
-                except ConflictError:
-                    self._doubtful = True
-                    if not left:
-                        raise
-                    continue
-                self._take_all(
-                    Entry(key=one.key, value=one.value, revision=revision) for one in writes
-                )
+        await self._mutex.acquire()
+        self._changing = asyncio.create_task(self._change(decide), name="change of the store")
+        self._changing.add_done_callback(lambda _: self._mutex.release())
+        await asyncio.shield(self._changing)
+
+    async def _change(self, decide: Callable[[], Sequence[Write]]) -> None:
+        for left in reversed(range(COMMIT_TRIES)):
+            if self._doubtful:
+                await self.load()
+            writes = [*decide(), *self._pruning()]
+            if not writes:
                 return
+            try:
+                revision = await self._commit(writes)
+            except ConflictError:
+                self._doubtful = True
+                if not left:
+                    raise
+                continue
+            self._take_all(Entry(key=one.key, value=one.value, revision=revision) for one in writes)
+            return
 
     def write(self, key: str, value: Struct | None) -> Write:
         """Return the write of *value*, on condition that nobody wrote the key since."""

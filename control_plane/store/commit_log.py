@@ -12,7 +12,7 @@ from control_plane.errors import CompactedError
 from control_plane.ports import Commit
 
 MAX_COMMITS: Final = 10_000
-MAX_BYTES: Final = 32 << 20
+MAX_BYTES: Final = 16 << 20
 """Of values. The newest commit is kept whatever its size."""
 
 

@@ -1,5 +1,6 @@
 """A store in memory, for what needs one but no disk: other tests and the simulation."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from time import monotonic
 
@@ -18,17 +19,24 @@ class MemoryStore:
         self.revision = 0
         self.failure = ""
         """What every call is refused with, if not empty."""
+        self.loads = 0
+        """How often it was read."""
+        self.ready = asyncio.Event()
+        """Without it, commits wait."""
+        self.ready.set()
         self._log = CommitLog(0)
         self._leases = Leases(clock)
 
     async def load(self, prefix: str = "") -> tuple[int, list[Entry]]:
         """Return revision and entries."""
         self._fail()
+        self.loads += 1
         found = [entry for key, entry in self.entries.items() if key.startswith(prefix)]
         return self.revision, sorted(found, key=lambda entry: entry.key)
 
     async def commit(self, writes: Sequence[Write]) -> int:
         """Make all or none."""
+        await self.ready.wait()
         self._fail()
         commit = prepare(writes, revision_of=self._revision_of, newest=self.revision)
         self.revision = commit.revision

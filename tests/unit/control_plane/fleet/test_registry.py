@@ -72,6 +72,22 @@ async def test_an_id_that_is_no_key_is_refused(compute_id: str) -> None:
         await Fleet().registry.put(compute_id, document())
 
 
+async def test_a_caller_that_gives_up_leaves_no_doubt() -> None:
+    """Its change is made, what comes after it builds on that, and nothing is read anew."""
+    fleet = await Fleet().with_compute("a")
+    loads = fleet.store.loads
+    fleet.store.ready.clear()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await fleet.registry.place(TENANT, ON_2, PlacementSource.LOCATE)
+    following = asyncio.create_task(
+        fleet.registry.place(TENANT, Placement(nodes=(3,)), PlacementSource.LOCATE)
+    )
+    fleet.store.ready.set()
+    assert ("a",) == await asyncio.wait_for(following, 5)
+    assert (3, loads) == (fleet.published()["generation"], fleet.store.loads)
+
+
 async def test_a_restart_keeps_everything_published() -> None:
     """Generations go on where they were."""
     fleet = await Fleet().with_compute("a")
