@@ -22,8 +22,9 @@ from tests.simulation.starts import Starts
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-RAN_LATELY_S = 12.0
-"""How long ago the server may have run what is said to be applied: an apply is no longer."""
+RAN_LATELY_S = 20.0
+"""How long ago the server may have run what is said to be applied: no longer than an apply, and the
+save of its state after it."""
 WINDOW_S = 60.0
 MAX_FETCHES = 60
 """In a window: while a suspicion grows old, and where there is none."""
