@@ -25,6 +25,8 @@ from control_plane.cli.client import EPILOG
 from control_plane.cli.run import run
 
 PROGRAM: Final = "compute_control_plane"
+COMPLETION_VARIABLE: Final = "_COMPUTE_CONTROL_PLANE_COMPLETE"
+"""Set by a shell that asks for completions."""
 
 
 @click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
@@ -52,6 +54,9 @@ for _command in (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program; return its exit status."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words and COMPLETION_VARIABLE not in os.environ:
+        click.echo(cli.get_help(click.Context(cli, info_name=PROGRAM)))
+        return EXIT_USAGE
     try:
         result = cli.main(args=words, prog_name=PROGRAM, standalone_mode=False)
     except click.ClickException as error:

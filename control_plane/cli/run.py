@@ -35,7 +35,9 @@ def _address(
     try:
         return ListenAddress.parse(value)
     except SettingsError as error:
-        raise click.BadParameter(f"{error}; {error.hint}", context, option) from error
+        raise click.BadParameter(
+            f"{error} (write HOST:PORT, :PORT or [IPV6]:PORT)", context, option
+        ) from error
 
 
 FILE: Final = click.Path(path_type=Path)
@@ -78,9 +80,7 @@ OPTIONS: Final[tuple[Callable[[Any], Any], ...]] = (
     click.option(
         "--storage-controller-ca", type=FILE, help="PEM file of the authorities to trust for it."
     ),
-    click.option(
-        "--storage-controller-token-file", type=FILE, help="Its token, scopes admin and infra."
-    ),
+    click.option("--storage-controller-token-file", type=FILE, help="Its token, of scope admin."),
     click.option(
         "--hook-token-file", type=FILE, help="What the storage controller shows to notify."
     ),

@@ -116,3 +116,13 @@ def test_usage(words: list[str], line: str, capsys: pytest.CaptureFixture[Any]) 
     error, hint = capsys.readouterr().err.splitlines()
     assert error.lower().startswith(f"compute_control_plane: error: {line}"), error
     assert hint.startswith("hint: See compute_control_plane")
+
+
+def test_no_command(capsys: pytest.CaptureFixture[Any]) -> None:
+    """Without a command the commands are listed."""
+    assert 2 == main([])
+    out, err = capsys.readouterr()
+    assert ("Usage: compute_control_plane ", "") == (
+        out[: len("Usage: compute_control_plane ")],
+        err,
+    )
