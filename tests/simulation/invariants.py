@@ -293,7 +293,9 @@ class Invariants:
         """Whether there is something to go back to."""
         daemon = self._world.daemon
         good = daemon.node.config.state.fallback if daemon is not None else None
-        if good is None or not self._world.postgres.ready:
+        if good is None or daemon is None or not self._world.postgres.ready:
+            return False
+        if daemon.node.push is not None:  # it may become what is gone back to
             return False
         kept = self._world.disk.files.get(f"{GENERATIONS}{good.generation}.conf", "")
         # Whether a server starts with what is proven is not always known; here it does.
