@@ -43,7 +43,9 @@ bench: build # cost, heal time, herd, daemon, outages, fleet, control plane; the
 
 chaos: build # half of SECONDS in simulation, half on real processes that are killed, stopped and cut off
 	@half=$$(( $(SECONDS) / 2 )); status=0; \
-	$(BIN)/python -m tests.simulation --from $$(date +%s) --seconds $$half || status=1; \
+	for what in simulation simulation_control_plane; do \
+		$(BIN)/python -m tests.$$what --from $$(date +%s) --seconds $$(( half / 2 )) || status=1; \
+	done; \
 	$(BIN)/python -m tests.chaos --quiet --seconds $$half $(ARGS) || status=1; \
 	exit $$status
 

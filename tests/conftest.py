@@ -25,7 +25,12 @@ PROGRAMS = (
     "devstack.storage_controller",
 )
 """What tests start again and again."""
-LONG = ("tests/simulation/", "tests/bench/test_commands", "tests/pg/test_failures")
+LONG = (
+    "tests/simulation/",
+    "tests/simulation_control_plane/",
+    "tests/bench/test_commands",
+    "tests/pg/test_failures",
+)
 SLOW_START = ("PYTHONDONTWRITEBYTECODE", "SSL_CERT_FILE")
 """Set where this was written: each interpreter compiled every module and read 140 certificates."""
 
