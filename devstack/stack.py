@@ -174,16 +174,8 @@ class Stack:
         if self._proxied:
             self.proxy = self._stack.enter_context(Proxy(self.folder))
         port, scheme = free_port(), "http" if self._tls is None else "https"
-        self.controller = self._stack.enter_context(
-            start_storage_controller(
-                state=self.folder / "controller.json",
-                log_dir=self.folder,
-                control_plane_url=f"{scheme}://127.0.0.1:{port}",
-                control_plane_token=HOOK_TOKEN,
-                heartbeat_interval=self._heartbeat_interval,
-                offline_after=self._offline_after,
-            )
-        )
+        self._hooks_url = f"{scheme}://127.0.0.1:{port}"
+        self.start_controller(listen=_free_address())
         for node_id in range(1, self._nodes + 1):
             self.start_pageserver(node_id)
         self.controller.wait(
@@ -205,6 +197,20 @@ class Stack:
             shard_count=0 if count == 1 else count,
             secondaries=self._secondaries,
             attached=list(self._attached),
+        )
+
+    def start_controller(self, *, listen: str | None = None) -> None:
+        """Start the storage controller, or start it again on its old port and state."""
+        self.controller = self._stack.enter_context(
+            start_storage_controller(
+                state=self.folder / "controller.json",
+                log_dir=self.folder,
+                listen=listen or self.controller.address,
+                control_plane_url=self._hooks_url,
+                control_plane_token=HOOK_TOKEN,
+                heartbeat_interval=self._heartbeat_interval,
+                offline_after=self._offline_after,
+            )
         )
 
     def start_pageserver(self, node_id: int) -> None:

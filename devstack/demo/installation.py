@@ -3,13 +3,13 @@
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Final
 
 from devstack.compute import SCAN, TENANT, make_page_functions
+from devstack.content import filled
 from devstack.installation import make_folder
 from devstack.outage import Outage
-from devstack.postgres import Postgres, Template
+from devstack.postgres import Template
 from devstack.stack import ComputeNode, Stack
 
 ROWS: Final = 100_000
@@ -47,7 +47,7 @@ def raised() -> Iterator[Installation]:
     folder, template = make_folder("demo-"), Template()
     try:
         with (
-            filled(template) as content,
+            filled(template, ROWS) as content,
             Stack(
                 content,
                 folder,
@@ -61,21 +61,3 @@ def raised() -> Iterator[Installation]:
     finally:
         template.remove()
         shutil.rmtree(folder, ignore_errors=True)
-
-
-@contextmanager
-def filled(template: Template) -> Iterator[Path]:
-    """Make a data directory with a table of ROWS rows that is all on disk."""
-    with Postgres(template, name="content") as postgres:
-        postgres.configure({"shared_preload_libraries": "neon_refresh"})
-        postgres.start()
-        with postgres.connect() as session:
-            session.execute("create extension neon_refresh")
-            session.execute(
-                "create table story as select n, repeat('x', 20) as filler "
-                f"from generate_series(1, {ROWS}) as n"
-            )
-            session.execute("vacuum (freeze) story")
-            session.execute("checkpoint")
-        postgres.stop()
-        yield postgres.data

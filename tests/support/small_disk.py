@@ -38,10 +38,10 @@ class Disk:
 
 
 @contextmanager
-def small_disk() -> Iterator[Disk | str]:
+def small_disk(size: str = SIZE) -> Iterator[Disk | str]:
     """Mount one; where that cannot be done, the reason comes in its place."""
     folder = make_folder("small-disk")
-    command = ["mount", "-t", "tmpfs", "-o", f"size={SIZE},mode=0755", "tmpfs", str(folder)]
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size},mode=0755", "tmpfs", str(folder)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
         said = done.stderr.strip() or f"mount ended with status {done.returncode}"
