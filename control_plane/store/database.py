@@ -132,16 +132,17 @@ class Database:
     def load(self, prefix: str) -> tuple[int, list[Entry]]:
         """Return the revision and the entries whose keys begin with *prefix*. Raises StoreError."""
         try:
-            rows = self._connection.execute(
+            found = self._connection.execute(
                 "SELECT key, value, revision FROM entry "
                 "WHERE key >= :prefix AND substr(key, 1, length(:prefix)) = :prefix ORDER BY key",
                 {"prefix": prefix},
-            ).fetchall()
+            )
+            entries = [
+                Entry(key=key, value=value, revision=revision) for key, value, revision in found
+            ]
         except sqlite3.Error as error:
             raise self._error("read", error) from error
-        return self.revision, [
-            Entry(key=key, value=value, revision=revision) for key, value, revision in rows
-        ]
+        return self.revision, entries
 
     def commit(self, group: Sequence[Sequence[Write]]) -> list[Outcome]:
         """Make each commit of *group* or say why it cannot be made; one transaction for all.
