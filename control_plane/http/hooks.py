@@ -123,6 +123,7 @@ async def _answer(
             async with asyncio.timeout(ANSWER_S):
                 await store()
         except (StoreError, TimeoutError) as error:
+            api.reconciler.request(tenant_id)  # the caller may not come again
             reason = str(error) or f"no answer within {ANSWER_S:g} s"
             logger.error("%s of tenant %s was not stored: %s", kind, tenant_id, reason)
             raise unavailable(f"not stored: {reason}") from error

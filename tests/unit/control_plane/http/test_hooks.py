@@ -143,14 +143,20 @@ async def test_unknown_node(door: Door) -> None:
 
 
 async def test_store_fails(door: Door) -> None:
-    """What could not be stored is 503 with a time to come again."""
+    """What could not be stored is 503 with a time to come again, and follows by itself."""
+    door.locate(3)
+    following = asyncio.create_task(door.parts.reconciler.run())
+    await until("the first round", lambda: generations(door) == [2, 2])
     door.locate(2)
     door.store.failure = "disk full"
     found = await door.attach(2)
     assert (503, True) == (found.code, "Retry-After" in found.headers)
     assert "not stored: disk full" in found.body["error"]
+    assert [2, 2] == generations(door)
+
     door.store.failure = ""
-    assert [1, 1] == generations(door)
+    await until("the move", lambda: generations(door) == [3, 3])
+    following.cancel()
 
 
 async def test_hung_up(door: Door) -> None:
