@@ -1,5 +1,6 @@
 """The command line against a real control plane."""
 
+import http.client
 import io
 import json
 import os
@@ -237,3 +238,31 @@ def test_a_killed_control_plane_is_unreachable(cli: Cli, plane: ComputeControlPl
     plane.start()
 
     wait_until("the compute to be there", lambda: cli.json("computes")["total"] == 1, 10)
+
+
+def test_the_page_has_a_port_of_its_own(make_control_plane: ControlPlaneFactory) -> None:
+    """It shows the fleet to anybody, and serves nothing else: no document, no change."""
+    port = free_port()
+    with make_control_plane(extra=("--page-listen", f"127.0.0.1:{port}")) as plane:
+        plane.put("db1", json.loads(DOCUMENT))
+
+        def ask(method: str, path: str) -> tuple[int, str]:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+            try:
+                connection.request(method, path)
+                answer = connection.getresponse()
+                return answer.status, answer.read().decode()
+            finally:
+                connection.close()
+
+        pages = [ask("GET", "/"), ask("GET", "/computes/db1")]
+        others = [
+            ask("GET", "/v1/computes/db1/document"),
+            ask("DELETE", "/v1/computes/db1"),
+            ask("GET", "/compute/api/v2/computes/db1/spec"),
+        ]
+
+        assert [200, 200] == [code for code, _ in pages]
+        assert all("db1" in text and SECRET not in text for _, text in pages)
+        assert [403, 403, 403] == [code for code, _ in others]
+        assert all(SECRET not in text for _, text in others)
