@@ -63,7 +63,7 @@ class SimCompute(Process):
         )
         self.lag_s = 0.0
         """How long Postgres takes to apply something."""
-        self.busy_s = world.rng.choice([1.0, 5.0, 30.0])
+        self.busy_s = world.rng.choice([0.5, 2.0, 2.0, 20.0])
         """Between two reads."""
 
     def start(self) -> None:

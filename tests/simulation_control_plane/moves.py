@@ -23,6 +23,8 @@ async def play(world: World) -> None:
     pause = rng.choice([1.0, 4.0, 12.0])
     # Each story has its own troubles: all of them at once would hide what only some bring.
     chosen = rng.sample(list(MOVES), rng.randint(2, 9))
+    if rng.random() < 0.6:  # what all is for
+        chosen += [rng.choice([kill_node, kill_node, stop_node, kill_machine])] * 2
     await asyncio.sleep(rng.uniform(0.5, 10.0))
     while world.loop.now < end:
         move = rng.choice(chosen)
@@ -120,6 +122,12 @@ def kill_node(world: World) -> None:
     _for_a_while(world, lambda: world.start_node(node_id, host), most=90.0)
 
 
+def kill_machine(world: World) -> None:
+    """A pageserver dies with the control plane, which is soon there again."""
+    kill_node(world)
+    world.kill_control()
+
+
 def stop_node(world: World) -> None:
     """A pageserver is stopped, or slow, for a while."""
     node = world.rng.choice(list(world.nodes.values()))
@@ -207,7 +215,7 @@ def operate(world: World) -> None:
 
 MOVES: Final = (
     migrate, migrate, drain, activate, change_safekeepers, hook_fault, partition, partition,
-    kill_node, kill_node, stop_node, kill_compute, lag, kill_control_plane,
+    kill_node, kill_machine, stop_node, kill_compute, lag, kill_control_plane,
     restore_backup, stop_control_plane, store_fails, restart_controller, second_controller, operate,
 )  # fmt: skip
 """What the story is made of."""

@@ -10,8 +10,8 @@ import pytest
 from tests.simulation_control_plane.__main__ import run
 from tests.simulation_control_plane.world import World
 
-SEEDS = range(1, 101)
-BLOCK = 5
+SEEDS = range(1, 201)
+BLOCK = 10
 """How many are one test."""
 
 

@@ -53,7 +53,7 @@ class Topology:
         self.safekeeper_ports = {number: 5454 + number for number in SAFEKEEPERS}
         self.wanted: dict[str, int] = {}
         """By compute: the value that its operator wants of a setting."""
-        self._heartbeat_s = rng.choice([1.0, 5.0])
+        self._heartbeat_s = rng.choice([1.0, 5.0, 5.0])
         self._failure: InvariantError | None = None
         self._number = 0
         self._tasks: set[asyncio.Task[Any]] = set()
