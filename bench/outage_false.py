@@ -36,7 +36,7 @@ class Calm:
 
 def calm(rounds: Rounds, round_of: Callable[[Rounds], float]) -> Calm:
     """Play one round; *round_of* returns how long the query took, in milliseconds."""
-    rounds.restart_control_plane()
+    rounds.renew_control_plane()
     since = datetime.now(UTC)
     stall = round_of(rounds)
     history = rounds.stack.control_plane.history(since)
