@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from control_plane.decisions.model import HistoryEvent, StorageNode, VerdictState
@@ -20,6 +20,8 @@ INTENT: Final = "intent"
 """Kind of the event that says that a node is about to be declared offline."""
 WITHDRAWN: Final = "withdrawn"
 """Kind of the event that says that this was not done."""
+TELLING_S: Final = 20.0
+"""From an intent to the act: the storage controller may be busy, and is asked again."""
 TAKES_SHARDS: Final = frozenset({"Active", "Filling"})
 """Scheduling policies under which a node is given shards."""
 PAUSED: Final = frozenset({"Pause", "PauseForRestart"})
@@ -77,19 +79,21 @@ def _cut_off(others_answer: tuple[int, int]) -> str:
 def acts_age_s(history: Iterable[HistoryEvent], now: datetime, *, node_id: int) -> list[float]:
     """Return how long ago nodes were declared offline, or may have been, in the last minute.
 
-    *history*: the oldest first. An intent is recorded before the storage controller is told: what
-    became of it is not known where the process died, or the controller did not answer. That does
-    not keep *node_id* itself from being declared offline again.
+    *history*: the oldest first. An intent is recorded before the storage controller is told, and
+    the verdict after it. Without one it is not known what became of it, nor when: the process died.
+    An act of which perhaps nothing came does not keep *node_id* itself from another one.
     """
-    intents: list[tuple[int | None, datetime, bool]] = []
+    acts: list[tuple[int | None, datetime, bool]] = []
     for event in history:
-        last = intents[-1][0] if intents else None
+        last = acts[-1][0] if acts else None
         if event.kind == INTENT:
-            intents.append((event.node_id, event.at, event.node_id != node_id))
+            at = event.at + timedelta(seconds=TELLING_S)
+            acts.append((event.node_id, at, event.node_id != node_id))
         elif event.kind == WITHDRAWN and last == event.node_id:
-            intents.pop()
+            acts.pop()
         elif event.verdict is not None and last == event.node_id:
-            acted = event.verdict.state is VerdictState.ACTED
-            intents[-1] = (last, intents[-1][1], intents[-1][2] or acted)
-    ages = (max(0.0, (now - at).total_seconds()) for _, at, counts in intents if counts)
+            state = event.verdict.state
+            if state in (VerdictState.ACTED, VerdictState.FAILED):
+                acts[-1] = (last, event.at, acts[-1][2] or state is VerdictState.ACTED)
+    ages = (max(0.0, (now - at).total_seconds()) for _, at, counts in acts if counts)
     return [age for age in ages if age < ACT_EVERY_S]

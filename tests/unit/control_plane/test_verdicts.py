@@ -180,19 +180,20 @@ def test_what_was_done_is_read_from_the_history() -> None:
         return HistoryEvent(at=at, kind=kind, text="", node_id=node_id, verdict=told)
 
     history = [
-        event(verdicts.INTENT, 1, 61),
+        event(verdicts.INTENT, 1, 81),
         event(verdicts.INTENT, 2, 50),
-        event("verdict", 2, 49, acted=True),
+        event("verdict", 2, 41, acted=True),
         event(verdicts.INTENT, 3, 40),
         event(verdicts.WITHDRAWN, 3, 30),
         event(verdicts.INTENT, 4, 20),
         event("verdict", 4, 19),
+        event(verdicts.INTENT, 6, 18),
         event(verdicts.INTENT, 5, -3600),
     ]
-    assert [50, 20, 0] == verdicts.acts_age_s(history, NOW, node_id=2)
-    assert [50, 20, 0] == verdicts.acts_age_s(history, NOW, node_id=3)
-    assert [50, 0] == verdicts.acts_age_s(history, NOW, node_id=4)
-    assert [50, 20] == verdicts.acts_age_s(history, NOW, node_id=5)
+    assert [41, 19, 0, 0] == verdicts.acts_age_s(history, NOW, node_id=2)
+    assert [41, 19, 0, 0] == verdicts.acts_age_s(history, NOW, node_id=3)
+    assert [41, 0, 0] == verdicts.acts_age_s(history, NOW, node_id=4)
+    assert [41, 19, 0] == verdicts.acts_age_s(history, NOW, node_id=5)
 
 
 @settings(deadline=None)
