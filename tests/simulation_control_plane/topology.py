@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import defaultdict
 from collections.abc import Callable
 from contextvars import Context
 from datetime import UTC, datetime, timedelta
@@ -53,6 +54,8 @@ class Topology:
         self.safekeeper_ports = {number: 5454 + number for number in SAFEKEEPERS}
         self.wanted: dict[str, int] = {}
         """By compute: the value that its operator wants of a setting."""
+        self._operators: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        """By compute."""
         self._heartbeat_s = rng.choice([1.0, 5.0, 5.0])
         self._failure: InvariantError | None = None
         self._number = 0

@@ -124,17 +124,18 @@ class World(Topology):
                 }
             }
         )
-        while self.wanted[name] == value:
-            control = self.control
-            if control.up and control.ready:
-                if delete_first:
-                    task = control.spawn(_quietly(control.registry.delete(name)), "delete")
-                    await asyncio.wait({task})
-                task2 = control.spawn(control.put(name, raw), "put")
-                await asyncio.wait({task2})
-                if not task2.cancelled() and task2.result():
-                    return
-            await asyncio.sleep(0.5)
+        async with self._operators[name]:  # who does one thing after the other
+            while self.wanted[name] == value:
+                control = self.control
+                if control.up and control.ready:
+                    if delete_first:
+                        task = control.spawn(_quietly(control.registry.delete(name)), "delete")
+                        await asyncio.wait({task})
+                    task2 = control.spawn(control.put(name, raw), "put")
+                    await asyncio.wait({task2})
+                    if not task2.cancelled() and task2.result():
+                        return
+                await asyncio.sleep(0.5)
 
     # The end
 
