@@ -205,7 +205,7 @@ def test_units_are_good_systemd(unit: Path, tmp_path: Path) -> None:
     copy.write_text(text)
 
     done = subprocess.run(
-        ["systemd-analyze", "verify", "--recursive-errors=yes", str(copy)],
+        ["systemd-analyze", "verify", "--man=no", "--recursive-errors=yes", str(copy)],
         capture_output=True,
         text=True,
         timeout=30,
