@@ -1,4 +1,4 @@
-"""A storage of one tenant on real processes: controller, pageservers, control plane, computes."""
+"""The storage of one tenant as real processes: controller, pageservers, control plane, computes."""
 
 import os
 import signal

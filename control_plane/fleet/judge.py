@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from control_plane.decisions import fleet
 from control_plane.decisions.evidence import Evidence, NodeEvidence
-from control_plane.decisions.model import ALIVE_S, StorageNode, Verdict, VerdictState
+from control_plane.decisions.model import StorageNode, Verdict, VerdictState
 from control_plane.errors import StoreError
 from control_plane.fleet.offline import OfflineDeclaration
 from control_plane.fleet.reconciler import Reconciler
@@ -134,14 +134,13 @@ class Judge:
         After our own start most were not heard of yet: a quorum of the few that were would be none.
         """
         now = self._clock.monotonic()
-        blind_until = self._registry.started_at + ALIVE_S
         users: dict[int, set[str]] = {}
         for record in self._registry.computes.values():
             tenant = self._registry.tenants.get(record.tenant_id or "")
             if tenant is None or tenant.placement is None:
                 continue
             heard = self._registry.presence.of(record.id)
-            if fleet.may_be_alive(heard, now, blind_until=blind_until):
+            if fleet.may_be_alive(heard, now, blind_until=self._registry.blind_until):
                 for node_id in tenant.placement.nodes:
                     users.setdefault(node_id, set()).add(record.id)
         return users

@@ -150,9 +150,10 @@ class Mirror:
         for left in reversed(range(COMMIT_TRIES)):
             if self._doubtful:
                 await self.load()
-            writes = [*decide(), *self._pruning()]
-            if not writes:
+            decided = decide()
+            if not decided:
                 return
+            writes = [*decided, *self._pruning()]
             try:
                 revision = await self._commit(writes)
             except ConflictError:

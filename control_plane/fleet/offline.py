@@ -38,7 +38,9 @@ class OfflineDeclaration:
     async def declare(
         self, node: StorageNode, others_answer: tuple[int, int]
     ) -> tuple[VerdictState, str]:
-        """Tell the storage controller, unless a guard rail forbids it; return what came of it.
+        """Declare *node* offline, unless a guard rail forbids it.
+
+        Return the state of the verdict, and why it was refused or failed.
 
         Raises:
             StoreError: the intent could not be recorded; nothing was done.

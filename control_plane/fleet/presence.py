@@ -61,10 +61,6 @@ class Presence:
             if compute_id in self.heard:  # else it was deleted meanwhile
                 self._hold(compute_id, -1)
 
-    def noted(self, compute_id: str) -> None:
-        """Count a request that is answered at once."""
-        self._hold(compute_id, 0)
-
     def reported(self, compute_id: str, report: Report) -> None:
         """Take what a compute says of itself."""
         old = self.of(compute_id)
@@ -95,10 +91,6 @@ class Presence:
     def wake(self, tenant_id: str) -> None:
         """Let those go on who wait for the tenant."""
         self._waiters.wake(tenant_id)
-
-    def release_all(self) -> None:
-        """Let everybody go on who waits."""
-        self._waiters.wake_all()
 
     def _hold(self, compute_id: str, step: int) -> None:
         old = self.of(compute_id)

@@ -19,8 +19,6 @@ logger = logging.getLogger(__name__)
 
 RETRY_MIN_S: Final = 1.0
 RETRY_MAX_S: Final = 30.0
-CONCURRENT: Final = 16
-"""Daemons told at the same time."""
 
 
 class Pushes:
@@ -32,7 +30,6 @@ class Pushes:
         self._pusher = pusher
         self._jitter = jitter
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._room = asyncio.Semaphore(CONCURRENT)
         self._wake = asyncio.Event()
         self._changed: set[str] = set()
         registry.on_published.append(self._on_published)
@@ -59,9 +56,7 @@ class Pushes:
         failures = 0
         try:
             while self._missing(compute_id):
-                async with self._room:
-                    taken = await self._push_once(compute_id)
-                if taken:
+                if await self._push_once(compute_id):
                     failures = 0
                     continue
                 failures += 1

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 INTERVAL_S: Final = 30.0
 """Between two comparisons of all tenants, give or take a fifth."""
 LOCATE_S: Final = 2.0
-RETRY_MAX_S: Final = 30.0
+RETRY_MAX_S: Final = 5.0
 CONCURRENT: Final = 16
 """Tenants asked for at the same time."""
 TURNED_AWAY: Final = "wrong"
@@ -186,8 +186,20 @@ class Reconciler:
             except StoreError:
                 self._ahead.add(compute_id)
         if self._controller is not None:
-            await self._reconcile_each(requested)
+            await self._reconcile_requested(requested)
         self.failures_in_a_row = self.failures_in_a_row + 1 if self._requested or self._ahead else 0
+
+    async def _reconcile_requested(self, tenants: set[str]) -> None:
+        """Compare *tenants*; after a failure only where one question is answered again."""
+        if self.failures_in_a_row:
+            try:
+                answered = await self.refresh_nodes()
+            except StoreError:
+                answered = False
+            if not answered:
+                self._requested |= tenants
+                return
+        await self._reconcile_each(tenants)
 
     async def _sleep(self, due: float) -> None:
         """Wait until the next comparison of all, a request, or a retry."""
@@ -203,10 +215,8 @@ class Reconciler:
         self._wake.clear()
 
     def _on_report(self, compute_id: str) -> None:
-        record, report = (
-            self._registry.computes.get(compute_id),
-            self._registry.presence.of(compute_id).report,
-        )
+        record = self._registry.computes.get(compute_id)
+        report = self._registry.presence.of(compute_id).report
         if record is None or report is None:
             return
         if ahead(record, report):

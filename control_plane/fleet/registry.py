@@ -228,11 +228,6 @@ class Registry:
         if record is not None and record.generation == generation:
             await self._waiters.wait(compute_id, within_s=within_s)
 
-    def release_all(self) -> None:
-        """Let everybody go on who waits: the process ends."""
-        self._waiters.wake_all()
-        self.presence.release_all()
-
     async def _edit(
         self,
         compute_id: str,
@@ -251,7 +246,8 @@ class Registry:
             result = self._publisher.put(old, compute_id, document, given)
             if not result.changed or dry_run:
                 return []
-            said = f"generation {result.record.generation}"
+            known = result.record.published is not None
+            said = f"generation {result.record.generation}" if known else "not published yet"
             event = self.mirror.event("document", said, compute_id=compute_id)
             return [self.mirror.write(COMPUTES + compute_id, result.record), event]
 

@@ -35,11 +35,6 @@ class Waiters:
             if not future.done():
                 future.set_result(None)
 
-    def wake_all(self) -> None:
-        """Let everybody go on."""
-        for key in list(self._waiting):
-            self.wake(key)
-
 
 def _give_up(future: asyncio.Future[None]) -> None:
     if not future.done():

@@ -1,1 +1,1 @@
-"""The HTTP doors: computes and hooks, the admin API, the page."""
+"""The HTTP API: routes of computes and hooks, the admin API, the page."""

@@ -24,7 +24,6 @@ from compute_common.text import printable
 from control_plane.decisions import hooks
 from control_plane.decisions.fleet import runs_with
 from control_plane.decisions.model import (
-    ALIVE_S,
     ComputeRecord,
     Heard,
     HistoryEvent,
@@ -139,12 +138,13 @@ async def _applied(
 ) -> hooks.HookAnswer:
     """Return the answer as soon as it is 200, else at the time *until*."""
     clock, registry, presence = api.clock.monotonic, api.registry, api.registry.presence
-    blind_until = registry.started_at + ALIVE_S
     while True:
         now = clock()
         found = [(record, presence.of(record.id)) for record in computes()]
         incomplete = _incomplete(api, found, last=now >= until)
-        answer = hooks.answer(found, now=now, blind_until=blind_until, incomplete=incomplete)
+        answer = hooks.answer(
+            found, now=now, blind_until=registry.blind_until, incomplete=incomplete
+        )
         if answer.code == hooks.APPLIED or now >= until:
             return answer
         names = tuple(one.compute_id for one in answer.laggards)

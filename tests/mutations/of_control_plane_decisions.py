@@ -18,8 +18,8 @@ CONTROL_PLANE_DECISIONS: Final = (
     Mutation(
         name="a 200 for a move to an unknown node",
         file="control_plane/http/hooks.py",
-        old="blind_until=blind_until, incomplete=incomplete)",
-        new="blind_until=blind_until)",
+        old="blind_until=registry.blind_until, incomplete=incomplete\n",
+        new="blind_until=registry.blind_until\n",
         tests=(f"{UNIT}/http/test_hooks.py", "-k", "unknown_node"),
     ),
     Mutation(
@@ -32,8 +32,8 @@ CONTROL_PLANE_DECISIONS: Final = (
     Mutation(
         name="a hook does not know when we started",
         file="control_plane/http/hooks.py",
-        old="    blind_until = registry.started_at + ALIVE_S\n",
-        new="    blind_until = 0.0\n",
+        old="blind_until=registry.blind_until",
+        new="blind_until=0.0",
         tests=(f"{UNIT}/http/test_hooks.py", "-k", "not_blind"),
     ),
     Mutation(
@@ -152,8 +152,8 @@ CONTROL_PLANE_DECISIONS: Final = (
     Mutation(
         name="after a restart one compute is a quorum",
         file="control_plane/fleet/judge.py",
-        old="        blind_until = self._registry.started_at + ALIVE_S\n",
-        new="        blind_until = self._registry.started_at\n",
+        old="blind_until=self._registry.blind_until",
+        new="blind_until=self._registry.started_at",
         tests=(f"{UNIT}/fleet/test_judge.py", "-k", "after_a_restart"),
     ),
     Mutation(

@@ -155,7 +155,7 @@ class History:
             self._fail(f"200 for {told}, but {compute.name} runs with {running}, not {allowed}")
 
     def _meant_since(self, tenant_id: str, since: float) -> set[Places]:
-        """Return where any controller that was up meant the tenant to be at or after *since*."""
+        """Return each place that a running controller intended for the tenant since *since*."""
         found: dict[SimController, tuple[float, Places]] = {}
         allowed: set[Places] = set()
         for at, controller, places in self._meant[tenant_id]:

@@ -1,4 +1,4 @@
-"""Ready-made values of the control plane for tests."""
+"""Sample records of the control plane for tests."""
 
 from __future__ import annotations
 

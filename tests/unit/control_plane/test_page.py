@@ -106,7 +106,7 @@ def test_links_to_hostile_names_stay_on_the_page() -> None:
 
 
 def test_builder_escapes_all_but_markup() -> None:
-    """Text and attributes are escaped, markup is not; None leaves out."""
+    """Text and attributes are escaped, markup is not; None is omitted."""
     assert '<a href="&lt;&quot;">&lt;b&gt;</a>' == tag("a", "<b>", href='<"', title=None)
     assert "<i>1</i>&amp;" == join(Markup("<i>1</i>"), None, "&")
     assert '<p hidden aria-label="x"></p>' == tag("p", hidden=True, aria_label="x", id=False)

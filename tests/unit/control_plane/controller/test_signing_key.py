@@ -26,7 +26,7 @@ def test_it_is_made_once(tmp_path: Path) -> None:
 
 
 def test_tokens_are_verified_with_its_jwks(tmp_path: Path) -> None:
-    """Claims and header are those that Neon's daemon looks at; the public half only is shown."""
+    """Claims and header are those that Neon's daemon checks; only the public key is published."""
     key = SigningKey.load_or_create(tmp_path / "key.pem")
     (public,) = key.jwks["keys"]
     token = key.token(compute_id="compute-1", now_s=1_800_000_000.9)

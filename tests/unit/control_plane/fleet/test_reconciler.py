@@ -56,6 +56,17 @@ async def test_what_does_not_answer_is_asked_again(trouble: str) -> None:
             await running
 
 
+async def test_a_controller_that_is_down_gets_one_question_a_round() -> None:
+    """Not one for each tenant, of which there may be thousands."""
+    fleet = await Fleet().with_compute("a")
+    before = fleet.controller.located
+    fleet.controller.failure = "gone"
+    running = asyncio.create_task(fleet.reconciler.run())
+    await until("two rounds", lambda: fleet.reconciler.failures_in_a_row == 2)
+    running.cancel()
+    assert before + 1 == fleet.controller.located
+
+
 async def test_a_compute_that_is_turned_away_has_its_tenant_looked_up() -> None:
     """Its map is stale: no need to wait for the next round."""
     fleet = await Fleet().with_compute("a")

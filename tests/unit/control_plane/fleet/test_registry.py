@@ -30,6 +30,7 @@ async def test_a_document_is_published_once_its_tenant_is_found() -> None:
     result = await fleet.registry.put("a", document())
     assert (None, 0) == (result.record.published, result.record.generation)
     assert "it is not known where tenant" in fleet.registry.incomplete("a")
+    assert "not published yet" == fleet.registry.history[-1].text
 
     await fleet.with_compute("a")
     assert 1 == fleet.published()["generation"]

@@ -263,7 +263,7 @@ async def test_a_lease_ends_by_itself(store: Store) -> None:
     begun = monotonic()
     assert await store.hold_lease("leader", holder="a", ttl_s=1.0)
     async with asyncio.timeout(10):
-        while not await store.hold_lease("leader", holder="b", ttl_s=60):  # noqa: ASYNC110
+        while not await store.hold_lease("leader", holder="b", ttl_s=60):  # noqa: ASYNC110 -- its end is no event
             await asyncio.sleep(0.01)
     assert monotonic() - begun >= 0.9
     assert not await store.hold_lease("leader", holder="a", ttl_s=1.0)

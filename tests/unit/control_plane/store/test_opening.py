@@ -53,7 +53,7 @@ async def test_a_full_disk_at_the_start(disk: Disk) -> None:
 
 
 async def test_a_read_only_disk(disk: Disk) -> None:
-    """Both a store that exists and one that would have to be made are refused."""
+    """An existing store and a missing one are refused alike."""
     await (await open_store(str(disk.folder / "state.db"))).close()
     disk.make_read_only()
     for name in ("state.db", "new.db"):
