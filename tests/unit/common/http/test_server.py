@@ -1,7 +1,9 @@
 """The server by real sockets: parameters, held requests, and what stands in the way."""
 
 import asyncio
+import resource
 import socket
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import NoReturn
@@ -18,6 +20,7 @@ from compute_common.http.log_limit import LogLimit
 from compute_common.http.router import Router
 from compute_common.http.server import HttpServer
 from compute_common.http.sockets import PortTakenError, TcpAddress, UnixAddress
+from compute_common.system.file_limit import raise_file_limit
 from devstack.wait import until
 from tests.unit.common.http.serving import (
     HELD,
@@ -80,6 +83,18 @@ async def test_a_handler_ends_when_the_caller_hangs_up() -> None:
         await until("it has ended", lambda: desk.held == 0)
 
 
+@pytest.fixture
+def _many_files() -> Iterator[None]:
+    """Let this process have both ends of `MANY` connections."""
+    needed = 2 * MANY + 200
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if raise_file_limit(needed) < needed:
+        pytest.skip(f"needs {needed} open files, {before[1]} are allowed")
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@pytest.mark.usefixtures("_many_files")
 async def test_many_held_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where all are busy none is looked at to make room; the next one is let in after an answer."""
     looks = 0
