@@ -99,21 +99,33 @@ daemon_sentence(void)
 	                pgh_result_text(pg_atomic_read_u32(&worker->last_result)));
 }
 
+static const char *
+failure_text(int phase, const char *sqlstate, const char *text)
+{
+	return psprintf("phase %s%s%s%s%s", phase == NR_NO_PHASE ? "not known" : pgh_phase_text(phase),
+	                text != NULL ? ": " : "", text != NULL ? presentable(text) : "",
+	                sqlstate[0] ? ", SQLSTATE " : "", sqlstate);
+}
+
 /* What became of the request itself, as a sentence. */
 static const char *
 request_sentence(const NrTask *task, bool with_text)
 {
 	const NrFailure *failure = &task->failure;
+	NrSuspect *suspect = &nr_shared->suspects[task->shard];
+	NrEventData last;
 
-	if (task->failures == 0)
+	if (task->failures > 0)
+		return psprintf(
+			"Failures of this request: %u, the last in %s.", task->failures,
+			failure_text(failure->phase, failure->sqlstate, with_text ? failure->text : NULL));
+	if (task->connection == NULL || task->connection->pg != NULL ||
+	    pg_atomic_read_u32(&suspect->failures) == 0 ||
+	    !nr_event_read(&suspect->last_failure, &last))
 		return "The pageserver has not answered.";
-	if (!with_text)
-		return psprintf("Failures of this request: %u, the last in phase %s%s%s.", task->failures,
-		                pgh_phase_text(failure->phase), failure->sqlstate[0] ? ", SQLSTATE " : "",
-		                failure->sqlstate);
-	return psprintf("Failures of this request: %u, the last in phase %s: %s%s%s.", task->failures,
-	                pgh_phase_text(failure->phase), presentable(failure->text),
-	                failure->sqlstate[0] ? ", SQLSTATE " : "", failure->sqlstate);
+	/* while a shard fails, one process at a time may connect: this one has only waited */
+	return psprintf("Failures of this request: 0, it waited while others failed, the last in %s.",
+	                failure_text(last.phase, last.sqlstate, with_text ? last.text : NULL));
 }
 
 void

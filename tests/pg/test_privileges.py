@@ -5,6 +5,7 @@ import pytest
 from psycopg import errors
 
 from devstack.postgres import Postgres
+from devstack.wait import wait_until
 from tests.pg.conftest import MakeNeon
 from tests.pg.queries import Blocked
 
@@ -50,6 +51,22 @@ def test_the_address_of_a_pageserver_is_not_for_everybody(server: Postgres) -> N
     with server.connect(user="reader") as connection:
         detail, _ = error_of(connection)
     assert "127.0.0.1" in detail
+
+
+def test_a_request_that_only_waited_tells_how_others_failed(server: Postgres) -> None:
+    """While a shard fails, one process at a time may connect; the backoff grows past the limit."""
+    server.configure({"neon_refresh.query_cancel_after": "20ms"})
+    server.reload()
+    others = "Failures of this request: 0, it waited while others failed, the last in phase connect"
+
+    def without_turn() -> str:
+        with server.connect(user="reader") as connection:
+            detail, _ = error_of(connection)
+        return detail if detail.startswith(others) else ""
+
+    assert "127.0.0.1" not in wait_until("a request that had no turn", without_turn)
+    server.query("GRANT pg_read_all_settings TO reader")
+    assert "127.0.0.1" in wait_until("a request that had no turn", without_turn)
 
 
 @pytest.mark.parametrize(
