@@ -138,12 +138,12 @@ class Supervisor:
         node = self._node
         if node.config.written is not None and not self._postgres.running:
             try:
-                await self._unless_ending(node.attempted, self._deadlines.first_fetch)
+                await self._unless_ending(node.attempts.first_ended, self._deadlines.first_fetch)
             except TimeoutError:
                 logger.warning(
                     "no answer yet, starting postgres with the last known good generation"
                 )
-        await self._unless_ending(node.configured)
+        await self._unless_ending(node.start.configured)
 
     def _start(self) -> None:
         written = self._node.config.written
@@ -190,7 +190,7 @@ class Supervisor:
         logger.error("%s", reason)
         node.start_failed(reason, self._started_with)
         try:
-            await self._unless_ending(node.configured, self._deadlines.failed_start)
+            await self._unless_ending(node.start.configured, self._deadlines.failed_start)
         except TimeoutError:
             logger.error("postgres does not start, and nobody has sent another configuration")
             return False

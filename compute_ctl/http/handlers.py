@@ -81,14 +81,14 @@ async def configure(call: Call) -> ApiResponse:
     node = call.api.node
     if call.listener == Listener.EXTERNAL:
         decode(call.body, _Pushed)
-    await node.configure(call.body, who=call.who, timeout_s=call.api.deadlines.configure)
+    await node.pushes.configure(call.body, who=call.who, timeout_s=call.api.deadlines.configure)
     return json_response(node.snapshot())
 
 
 async def rollback(call: Call) -> ApiResponse:
     """Return to the generation before the applied one; answer when it is proven."""
     node = call.api.node
-    await node.roll_back(
+    await node.pushes.roll_back(
         who=call.who,
         old_upstream=flag(call, "old_upstream"),
         timeout_s=call.api.deadlines.configure,

@@ -91,7 +91,7 @@ async def refresh(call: Call) -> ApiResponse:
             answer = json_response(RefreshBody.receipt(node.status, ticket))
             await _yield_to_fetch()
             return answer
-        outcome = await node.wait_refresh(ticket.refresh_id, wait_s)
+        outcome = await node.requests.wait(ticket.refresh_id, wait_s)
         if outcome is not Outcome.TIMEOUT:
             await node.drift_checks.ended(call.api.deadlines.sql_probe + LOOK_MARGIN_S)
     return json_response(RefreshBody.of(node.snapshot(), ticket, outcome))

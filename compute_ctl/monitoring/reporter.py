@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from compute_ctl.decisions.model import AckAnswer, Attempt, RequestOrigin
+from compute_ctl.decisions.model import AckAnswer, Attempt, ReportStatus, RequestOrigin
 from compute_ctl.decisions.report import Report, report_of
 from compute_ctl.decisions.transitions import Status
 from compute_ctl.errors import FetchError
@@ -57,6 +57,7 @@ class Reporter(SilentObserver):
         self._accepted_at = 0.0
         """Monotonic seconds."""
         self._failures = 0
+        self._status = ReportStatus()
 
     def on_move(self, old: Status, new: Status, why: str) -> None:
         """Check for something to report."""
@@ -118,11 +119,14 @@ class Reporter(SilentObserver):
             self._failures = min(self._failures + 1, 16)
             if self._failures == 1:
                 logger.info("%s", error)
-            self._node.report_failed(str(error))
+            self._status = msgspec.structs.replace(self._status, error=str(error))
+            self._node.reported(self._status)
             return
         self._failures = 0
         self._accepted, self._accepted_at = report, self._clock.monotonic()
-        self._node.report_accepted(
+        self._status = ReportStatus(
+            accepted_at=self._clock.wall(),
             desired_sha256=report.desired.hash if report.desired else None,
             applied_sha256=report.applied.hash if report.applied else None,
         )
+        self._node.reported(self._status)

@@ -1,12 +1,15 @@
-"""A pushed document or a rollback, and the caller who waits for it."""
+"""Pushed documents and rollbacks, and the callers who wait for them."""
 
 from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
 
-from compute_common.document.spec import Document
+from compute_common.document.spec import Document, decode_document
 from compute_common.errors import ComputeError, RequestError
+from compute_common.system.blocking_worker import beside_loop
+from compute_ctl.decisions.transitions import Event
+from compute_ctl.node.status_machine import StatusMachine
 from compute_ctl.ports import CatalogOutcome, CatalogResult
 
 
@@ -72,3 +75,54 @@ class Push:
             if self._done.done():
                 with suppress(ComputeError):
                     self._done.result()  # retrieve the exception, so that asyncio does not log it
+
+
+class PushRequests:
+    """The pushes of one node; a newer one takes the place of the one before."""
+
+    def __init__(self, machine: StatusMachine) -> None:
+        self._machine = machine
+        self.current: Push | None = None
+        """The one that the reconciler has not finished."""
+
+    async def configure(self, raw: bytes, *, who: str, timeout_s: float = 300.0) -> None:
+        """Apply a pushed document and wait until it is proven.
+
+        Raises:
+            SpecError: the document is refused.
+            RequestError: 409 older or superseded, 412 terminating, 500 failed, 504 too late.
+        """
+        self._machine.refuse_terminating()
+        document = await beside_loop(lambda: decode_document(raw), size=len(raw), name="document")
+        self._machine.refuse_terminating()
+        push = Push(document=document, who=who)
+        await self._carry_out(push, f"{who} pushes a configuration", timeout_s)
+
+    async def roll_back(self, *, who: str, old_upstream: bool, timeout_s: float = 300.0) -> None:
+        """Quarantine the applied document, and wait until the one before it is proven.
+
+        *old_upstream*: also take back its servers, which may be dead; else the newest ones stay.
+
+        Raises:
+            RequestError: 409 there is nothing to go back to, or superseded; else as `configure`.
+        """
+        self._machine.refuse_terminating()
+        push = Push(document=None, who=who, old_upstream=old_upstream)
+        await self._carry_out(push, f"{who} asks for a rollback", timeout_s)
+
+    async def _carry_out(self, push: Push, why: str, timeout_s: float) -> None:
+        self.supersede()
+        self.current = push
+        self._machine.move(Event.CONFIGURE, why)
+        self._machine.wake.set()
+        await push.wait(timeout_s)
+
+    def supersede(self) -> None:
+        """Tell the caller of the current push that something newer takes its place."""
+        if self.current is not None:
+            self.current.supersede()
+
+    def finish(self, push: Push) -> None:
+        """Forget *push*, unless another has taken its place."""
+        if self.current is push:
+            self.current = None

@@ -1,12 +1,11 @@
-"""What the daemon knows of Postgres beside its process, and which generation it started with."""
+"""What the daemon knows of Postgres beside its process."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
 
-from compute_ctl.decisions.model import CatalogRun, Written
-from compute_ctl.ports import Postgres
+from compute_ctl.decisions.model import CatalogRun
 
 
 @dataclass(kw_only=True, slots=True)
@@ -72,44 +71,3 @@ class ServerStatus:
     def drifts(self, now: float | None) -> None:
         """Note whether something overrides managed settings; None: nothing does."""
         self.drift_since = None if now is None else self.drift_since or now
-
-
-class ServerStart:
-    """Finds out with which generation the server was started.
-
-    Where this daemon starts it, that is the generation in the file at that time, unless the file is
-    replaced before the server has read it. Otherwise the server must have been started later than
-    the file was replaced. An uncertain result counts as not started.
-    """
-
-    def __init__(self, postgres: Postgres) -> None:
-        self._postgres = postgres
-        self._reads: Written | None = None
-        """What a server that is being started reads."""
-
-    def begin(self, written: Written | None) -> None:
-        """The server is about to be started with *written* in the file."""
-        self._reads = written
-
-    def file_changes(self) -> None:
-        """The file is about to be replaced: a server that has not read it yet reads the new one."""
-        if self._reads is not None and not self._postgres.has_read_files:
-            self._reads = None
-
-    def end(self) -> None:
-        """The server has ended, or may not have read what was written."""
-        self._reads = None
-
-    def came_up(self, written: Written | None, changed_at: datetime | None) -> Written | None:
-        """Return what the server was started with, None if uncertain.
-
-        *written* is what is in the file now, and has been since *changed_at*; None if unknown.
-        """
-        if not self._postgres.ready:
-            return None  # another one has been started while the file was read
-        read, self._reads = self._reads, None
-        if read is not None:
-            return read
-        if written is not None and changed_at and self._postgres.started_after(changed_at):
-            return written
-        return None

@@ -48,12 +48,12 @@ def build_snapshot(node: Node, *, postgres: Postgres, clock: Clock) -> StatusBod
         timeline=node.config.timeline,
         status=node.status,
         last_active=node.server.last_active.isoformat() if node.server.last_active else None,
-        error=redacted(node.error),
+        error=redacted(node.attempts.error),
         config=_config(node),
         refresh=_refresh(node, clock.monotonic(), at),
         postgres=_postgres(node, postgres, at),
         status_since=at(node.status_since),
-        error_since=at(node.error_since),
+        error_since=at(node.attempts.error_since),
         closed_ports=tuple(node.closed_ports.values()),
         report=structs.replace(node.report, error=redacted(node.report.error)),
     )
@@ -90,8 +90,8 @@ def _refresh(node: Node, now: float, at: Callable[[float | None], datetime | Non
         pending=requests.requested > requests.served,
         suspected_since=at(requests.suspected_since) if complains else None,
         suspicion=structs.replace(suspicion, text=redact(suspicion.text)) if suspicion else None,
-        last_attempt=ended(node.last_attempt),
-        next_attempt_at=at(node.next_attempt_at),
+        last_attempt=ended(node.attempts.last),
+        next_attempt_at=at(node.attempts.next_at),
         requests_total=requests.requested,
     )
 

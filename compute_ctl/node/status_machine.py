@@ -6,7 +6,9 @@ import asyncio
 import logging
 from typing import Final
 
+from compute_common.errors import RequestError
 from compute_ctl.decisions.transitions import RESTING, TERMINATING, Event, Status, next_status
+from compute_ctl.errors import IllegalTransitionError
 from compute_ctl.node.observer import Observer
 from compute_ctl.ports import Clock
 
@@ -27,6 +29,8 @@ class StatusMachine:
         self.status = Status.EMPTY
         self.since = clock.monotonic()
         """Since when, in monotonic seconds; a periodic fetch that finds nothing does not count."""
+        self.wake = asyncio.Event()
+        """Set with each change, and whenever the reconciler may have something else to do."""
         self.terminating_event = asyncio.Event()
         """Set with the terminating statuses."""
         self.immediate_stop = asyncio.Event()
@@ -34,15 +38,23 @@ class StatusMachine:
         self.stopped = asyncio.Event()
         """Set with the status `terminated`."""
 
-    def move(self, event: Event, why: str) -> bool:
-        """Change the status by *event*; *why* goes to the log. Return whether it is another now.
+    def move(self, event: Event, why: str = "") -> None:
+        """Change the status by *event*; *why* goes to the log.
 
-        Raises:
-            IllegalTransitionError: nothing was changed.
+        An event that the table does not allow is logged, counted and dropped: a bug in the order of
+        two events must not end the daemon, which could no longer repair Postgres then.
         """
-        old, new = self.status, next_status(self.status, event)
-        if new is old:
-            return False
+        old = self.status
+        try:
+            new = next_status(old, event)
+        except IllegalTransitionError as error:
+            logger.error("dropped an event: %s", error)
+            self._observer.on_illegal_event(old, event)
+            return
+        if new is not old:
+            self._change(old, new, event, why)
+
+    def _change(self, old: Status, new: Status, event: Event, why: str) -> None:
         self.status = new
         own = event is Event.REFRESH and not why  # a periodic fetch
         quiet = own or new is self._periodic_from or {old, new} == REPEATING
@@ -59,4 +71,14 @@ class StatusMachine:
             self.immediate_stop.set()
         if new is Status.TERMINATED:
             self.stopped.set()
-        return True
+        self.wake.set()
+
+    @property
+    def terminating(self) -> bool:
+        """Whether no further work is taken."""
+        return self.status in TERMINATING
+
+    def refuse_terminating(self) -> None:
+        """Raise RequestError 412 if no further work is taken."""
+        if self.terminating:
+            raise RequestError(412, f"invalid compute status: {self.status.kebab}")

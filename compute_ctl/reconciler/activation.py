@@ -124,7 +124,7 @@ class Activation:
             StoreError: it could not be written.
         """
         # A pushed document cannot be fetched again, so its copy is stored first.
-        hurry = self._node.requests.worker_complains and self._node.push is None
+        hurry = self._node.requests.worker_complains and self._node.pushes.current is None
         changed = await self._read(update.body)
         self._node.start.file_changes()
         marker = await self._store.install(

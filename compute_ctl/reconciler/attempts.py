@@ -32,7 +32,7 @@ class Attempts:
 
     def begin(self) -> tuple[float, datetime]:
         """Begin an attempt; return when, by both clocks."""
-        self._node.begin_attempt()
+        self._node.attempts.begin()
         return self._clock.monotonic(), self._clock.wall()
 
     def end(
@@ -42,7 +42,7 @@ class Attempts:
         node, now = self._node, self._clock.monotonic()
         self._schedule.attempted(now)
         attempt = Attempt(
-            number=node.attempts,
+            number=node.attempts.number,
             who=who,
             started_at=begun[1],
             finished_at=self._clock.wall(),
@@ -55,7 +55,7 @@ class Attempts:
             self._catalog.wake()
         good = result.outcome in GOOD_OUTCOMES or result.excused
         level = logging.INFO if good else logging.ERROR if result.lasting else logging.WARNING
-        if attempt.repeats(node.last_attempt):
+        if attempt.repeats(node.attempts.last):
             level = logging.DEBUG
         node.attempt_ended(attempt, served=served, good=good)
         logger.log(
@@ -69,7 +69,7 @@ class Attempts:
     def leave(self, result: ApplyResult) -> bool:
         """Move to the status after *result*; False where something else has moved it already."""
         node = self._node
-        if node.terminating or node.push is not None or node.status is Status.EMPTY:
+        if node.terminating or node.pushes.current is not None or node.status is Status.EMPTY:
             return False
         # An operator has an answer now; Postgres has one when its pages come.
         settled = result.outcome not in UNSETTLED and not node.requests.worker_complains

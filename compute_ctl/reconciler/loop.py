@@ -1,9 +1,8 @@
 """The one loop that works: waits until something is due, and brings Postgres up to date.
 
 Level-triggered: every turn looks at the node afresh, so a lost wake-up costs a delay, never the
-work. What is due when is decided by `pacing`; what a document is worth by `attempt`; this module
-only connects them. A push cancels a fetch, but not an application: that is bounded, and the newer
-document becomes the next generation.
+work. A push cancels a fetch, but not an application: that has a deadline, and the newer document
+becomes the next generation.
 """
 
 from __future__ import annotations
@@ -99,14 +98,14 @@ class Reconciler:
     async def _turn(self) -> None:
         node = self._node
         node.wake.clear()
-        if (failure := node.take_start_failure()) is not None:
+        if (failure := node.start.take_failure()) is not None:
             await self._start_fallback.handle(failure)
             return
-        if node.take_start_seen():
+        if node.start.take_ready():
             await self._recovery.note_start()
             return
-        if node.push is not None:
-            await self._configure(node.push)
+        if node.pushes.current is not None:
+            await self._configure(node.pushes.current)
             return
         if await self._take_long_poll():  # it may say when to ask again
             return
@@ -114,7 +113,7 @@ class Reconciler:
             return
         now = self._clock.monotonic()
         due = self._schedule.due(now, held=self._fetcher.held)
-        node.plan_attempt(due.at if isfinite(due.at) else None)
+        node.attempts.plan(due.at if isfinite(due.at) else None)
         if due.at <= now:
             self._schedule.fetching(now, due.why)
             await self._refresh(self._fetcher.fetch(), who=due.why)
@@ -180,9 +179,9 @@ class Reconciler:
         node.move(Event.REFRESH)
         node.move(Event.FETCH_STARTED)
         # Once for each trouble, not for each of its attempts.
-        level = logging.DEBUG if node.error or who == pacing.Why.SUSPICION else logging.INFO
+        known = node.attempts.error or who == pacing.Why.SUSPICION
         if node.requests.suspected(begun[0]):
-            logger.log(level, SUSPECTS)
+            logger.log(logging.DEBUG if known else logging.INFO, SUSPECTS)
         asked = who in CHECKS_TOO
         who = self._caller(who)
         force = node.requests.take()
@@ -229,7 +228,7 @@ class Reconciler:
 
     def _interrupted(self) -> bool:
         """Whether a push or the end of the compute makes the present fetch pointless."""
-        return self._node.push is not None or self._node.terminating
+        return self._node.pushes.current is not None or self._node.terminating
 
     async def _fetched(self, news: News | None, *, force: bool) -> ApplyResult:
         self._schedule.answered(to_long_poll=news is None or news.long_polled)
@@ -288,11 +287,11 @@ class Reconciler:
             else:
                 result = await self._applier.apply(push.document, source=PUSH)
         self._attempts.end(begun, result, who=push.who, served=served)
-        node.finish_push(push)
+        node.pushes.finish(push)
         push.catalog = self._pushes.want_catalog(push.document, result, force=True)
         fits = result.outcome not in GOOD_OUTCOMES or await self._pushes.catalog_fits(push)
         self._pushes.answer(push, result)
-        if not fits or node.terminating or node.push is not None:
+        if not fits or node.terminating or node.pushes.current is not None:
             return
         if result.outcome in GOOD_OUTCOMES or result.outcome is Outcome.UNPROVEN:
             self._leave(result)

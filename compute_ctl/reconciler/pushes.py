@@ -80,14 +80,14 @@ class Pushes:
             node.wake.clear()
             if node.terminating:
                 push.supersede()
-            urgent = node.push is not None or node.requests.pending or node.start_failure
+            urgent = node.pushes.current is not None or node.requests.pending or node.start.failure
             if urgent or node.terminating:
                 return True
             await node.wake.wait()
         if catalog is None or catalog.result().outcome is not CatalogOutcome.FAILED:
             return True
         reason = catalog.result().reason
-        node.show_error(reason)
+        node.attempts.show_error(reason)
         if node.status is not Status.CONFIGURATION:
             return True
         node.move(Event.ATTEMPT_FAILED, reason)

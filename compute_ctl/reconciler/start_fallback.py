@@ -63,7 +63,7 @@ class StartFallback:
         node = self._node
         if node.config.written is not None and node.config.written.marker != failure.marker:
             return
-        node.show_error(failure.reason)
+        node.attempts.show_error(failure.reason)
         try:
             if await self._next(failure.reason):
                 return

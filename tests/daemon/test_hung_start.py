@@ -37,7 +37,7 @@ def supervisor(place: Home) -> tuple[Node, Supervisor]:
     marker = Marker.of(generation=1, nonce="0" * 32, body="")
     at = datetime.now(UTC)
     node.now_written(Written(marker=marker, rest="", upstream="", at=at, content_sha256=""))
-    node.attempted.set()
+    node.attempts.first_ended.set()
     made = Supervisor(
         node=node,
         postgres=supervised,
@@ -67,7 +67,7 @@ async def test_a_server_that_hangs_before_recovery_is_stopped(place: Home) -> No
 
     await run(place, made)
 
-    assert node.start_failure is not None
+    assert node.start.failure is not None
     said = f'it hung for {LIMIT_S:g} s before it began to recover; it waits for file "{pipe}"'
-    assert f"postgres did not start: {said}" == node.start_failure.reason
+    assert f"postgres did not start: {said}" == node.start.failure.reason
     assert not place.made[-1].running

@@ -166,8 +166,8 @@ ADAPTERS: Final = (
     Mutation(
         name="an operator's refresh starts no failed server",
         file="compute_ctl/node/node.py",
-        old="        if source is RequestOrigin.OPERATOR:\n            self._start_again()\n",
-        new="",
+        old="            self.start.retry()\n",
+        new="            pass\n",
         tests=("tests/e2e/test_failed_start.py",),
     ),
     Mutation(

@@ -251,7 +251,7 @@ DECISIONS: Final = (
     ),
     Mutation(
         name="an illegal event ends the daemon",
-        file="compute_ctl/node/node.py",
+        file="compute_ctl/node/status_machine.py",
         old="        except IllegalTransitionError as error:\n",
         new="        except KeyError as error:\n",
         tests=("tests/unit/reconciler/test_loop.py",),

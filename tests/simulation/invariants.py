@@ -282,7 +282,7 @@ class Invariants:
             "applied is not in the file": applied is None or str(live.marker) != applied.marker,
             "proven in full is another": not_good
             and not self._waits(world.disk.files.get(CONF, "")),
-            f"error: {node.error}": node.error is not None,
+            f"error: {node.attempts.error}": node.attempts.error is not None,
             "drift": node.config.verdict is not None and bool(node.config.verdict.shadowed),
             "not in sync": not node.snapshot().config.in_sync,
         }
@@ -295,7 +295,7 @@ class Invariants:
         good = daemon.node.config.state.fallback if daemon is not None else None
         if good is None or daemon is None or not self._world.postgres.ready:
             return False
-        if daemon.node.push is not None:  # it may become what is gone back to
+        if daemon.node.pushes.current is not None:  # it may become what is gone back to
             return False
         kept = self._world.disk.files.get(f"{GENERATIONS}{good.generation}.conf", "")
         # Whether a server starts with what is proven is not always known; here it does.

@@ -88,7 +88,7 @@ def _pushed(world: World, raw: bytes) -> None:
 async def _push(world: World, daemon: SimDaemon, raw: bytes) -> None:
     world.invariants.allow(1)
     with suppress(ComputeError):
-        await daemon.node.configure(raw, who="a test")
+        await daemon.node.pushes.configure(raw, who="a test")
 
 
 def ask(world: World) -> None:

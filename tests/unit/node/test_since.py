@@ -2,6 +2,7 @@
 
 from compute_ctl.decisions.proof import Complaint, Proof, Verdict
 from compute_ctl.node import Node
+from compute_ctl.node.attempt_log import AttemptLog
 from tests.support.clock import FakeClock
 from tests.support.fakes import AbsentPostgres
 
@@ -11,11 +12,11 @@ DRIFT = Verdict(proof=Proof.NONE, shadowed=(Complaint(name="work_mem", reason="o
 def test_error() -> None:
     """The same error again is as old as it was; another one is new, none has no age."""
     clock = FakeClock()
-    node = Node(clock=clock, postgres=AbsentPostgres())
+    attempts = AttemptLog(clock)
     found = []
     for clock.now, error in ((1.0, "a"), (2.0, "a"), (3.0, "b"), (4.0, None), (5.0, "b")):
-        node.error = error
-        found.append(node.error_since)
+        attempts.show_error(error)
+        found.append(attempts.error_since)
 
     assert [1.0, 1.0, 3.0, None, 5.0] == found
 

@@ -12,6 +12,7 @@ from compute_ctl.decisions.model import (
     CatalogRun,
     Desired,
     Outcome,
+    ReportStatus,
     RequestOrigin,
     Suspicion,
 )
@@ -150,7 +151,7 @@ def test_refresh() -> None:
         served=0,
         good=True,
     )
-    node.plan_attempt(FakeClock.now)
+    node.attempts.plan(FakeClock.now)
     expected = {
         "pending": True,
         "suspected_since": SHOWN_AT,
@@ -224,7 +225,7 @@ def test_catalog() -> None:
 def test_secrets() -> None:
     """What a source or a server says in its error may hold a password."""
     node = make_node()
-    node.show_error("no: password=x")
-    node.report_failed("password=x")
+    node.attempts.show_error("no: password=x")
+    node.reported(ReportStatus(error="password=x"))
     assert "no: password=********" == shown(node)["error"]
     assert "password=********" == shown(node)["report"]["error"]

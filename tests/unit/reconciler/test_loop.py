@@ -122,7 +122,7 @@ async def running(postgres: AbsentPostgres) -> AsyncIterator[Running]:
     if postgres.ready:
         stage.node.postgres_ready()
     try:
-        await asyncio.wait_for(stage.node.attempted.wait(), LIMIT_S)
+        await asyncio.wait_for(stage.node.attempts.first_ended.wait(), LIMIT_S)
         yield stage
     finally:
         stage.task.cancel()
@@ -140,7 +140,7 @@ async def together(turns: int, end: Callable[[], None], other: Callable[[], None
 
 def push(stage: Running) -> asyncio.Task[None]:
     """Push the document; the task ends with the answer."""
-    return asyncio.create_task(stage.node.configure(DOCUMENT, who="a test"))
+    return asyncio.create_task(stage.node.pushes.configure(DOCUMENT, who="a test"))
 
 
 def answer(stage: Running, status: FetchStatus | None) -> None:
@@ -267,7 +267,7 @@ async def test_a_failed_start_is_handed_over_once() -> None:
         await asyncio.wait_for(stage.recovery.noted.wait(), LIMIT_S)
 
         assert ["no"] == [failure.reason for failure in stage.start_fallback.failures]
-        assert (None, False) == (stage.node.start_failure, stage.node.start_seen)
+        assert (None, False) == (stage.node.start.failure, stage.node.start.ready_seen)
 
 
 async def test_push_meets_the_end_of_a_drift_check(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -278,7 +278,7 @@ async def test_push_meets_the_end_of_a_drift_check(monkeypatch: pytest.MonkeyPat
         async def finish() -> None:
             stage.drift.ended = False
             pushed.append(push(stage))
-            while stage.node.push is None:  # noqa: ASYNC110 (turns of the loop are what is waited for)
+            while stage.node.pushes.current is None:  # noqa: ASYNC110 (turns of the loop are what is waited for)
                 await asyncio.sleep(0)
 
         monkeypatch.setattr(stage.drift, "finish", finish)

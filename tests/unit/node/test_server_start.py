@@ -5,7 +5,7 @@ from typing import Any, cast
 
 from compute_ctl.decisions.model import Written
 from compute_ctl.document.generation import Marker
-from compute_ctl.node.server_status import ServerStart
+from compute_ctl.node.server_start import ServerStart
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 
