@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from functools import lru_cache
 
-from compute_common.document.spec import content_hash
+from compute_common.document.document import content_hash
 
 WAIT_S = 60
 CONNECTING = 128

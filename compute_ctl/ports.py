@@ -14,7 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-from compute_common.document.spec import Document
+from compute_common.document.document import Document
 from compute_ctl.decisions.persistent_state import PersistentState
 from compute_ctl.decisions.proof import Complaint, SqlReport
 

@@ -10,7 +10,8 @@ from typing import Final
 
 import msgspec
 
-from compute_common.document.spec import ComputeSpec, Database, DeltaOp, Document, Role
+from compute_common.document.document import Document
+from compute_common.document.spec import ComputeSpec, Database, DeltaOp, Role
 from compute_common.errors import SpecError
 from compute_ctl.document.quoting import settings_in
 from compute_ctl.document.render import SIZE_LIMIT

@@ -7,7 +7,7 @@ import random
 from dataclasses import dataclass
 from typing import Any, Final
 
-from compute_common.document.spec import Document
+from compute_common.document.document import Document
 from compute_ctl.catalog.desired import DesiredCatalog
 from compute_ctl.decisions.model import CatalogKind, CatalogRun
 from compute_ctl.ports import CatalogOutcome, CatalogResult, Clock

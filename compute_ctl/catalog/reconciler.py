@@ -12,7 +12,7 @@ import logging
 from contextlib import suppress
 from typing import Final
 
-from compute_common.document.spec import Document
+from compute_common.document.document import Document
 from compute_ctl.catalog.desired import NO_TIMELINE, DesiredCatalog
 from compute_ctl.catalog.jobs import CatalogJob, Job, known_result, new_result
 from compute_ctl.catalog.overrides import SizeLimitOverride, SubscriberOverride

@@ -20,7 +20,7 @@ import msgspec
 
 from compute_common.cli.exit_codes import EXIT_FAILED, CommandError
 from compute_common.cli.output import as_json, print_json, unified_diff
-from compute_common.document.spec import decode_document
+from compute_common.document.document import decode_document
 from compute_common.errors import SpecError
 from compute_common.redact import redact
 from compute_ctl.cli.client import Target, ask

@@ -12,7 +12,7 @@ import click
 
 from compute_common.cli.exit_codes import EXIT_FAILED, EXIT_NOT_PERMITTED, EXIT_USAGE, CommandError
 from compute_common.cli.output import WATCH_S, as_json, print_json
-from compute_common.document.spec import decode_document
+from compute_common.document.document import decode_document
 from compute_common.errors import SpecError, SyntaxSpecError
 from compute_ctl.cli.diff import context_for
 from compute_ctl.cli.exit_codes import EPILOG, print_error, print_warning

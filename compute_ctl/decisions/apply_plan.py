@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from compute_common.document.spec import Document
+from compute_common.document.document import Document
 from compute_common.document.versions import Version, is_older
 from compute_ctl.decisions.model import Desired, Outcome, Written
 from compute_ctl.decisions.persistent_state import Quarantined

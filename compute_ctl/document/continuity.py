@@ -15,7 +15,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from compute_common.document.spec import ComputeSpec, Document
+from compute_common.document.document import Document
+from compute_common.document.spec import ComputeSpec
 from compute_common.errors import SpecError
 from compute_ctl.document.spec_sources import (
     CONNSTRING,

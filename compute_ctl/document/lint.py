@@ -15,7 +15,8 @@ from typing import Any, Final, get_args
 import msgspec
 from msgspec.structs import fields
 
-from compute_common.document.spec import Cluster, Document, GenericOption, Wire
+from compute_common.document.document import Document, Wire
+from compute_common.document.spec import Cluster, GenericOption
 from compute_common.errors import SpecError
 from compute_common.redact import is_secret, redact
 from compute_common.text import printable

@@ -16,7 +16,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from compute_common.document.spec import ComputeSpec, Document, Static
+from compute_common.document.document import Document
+from compute_common.document.spec import ComputeSpec, Static
 from compute_common.errors import SpecError
 from compute_ctl.document import spec_sources
 from compute_ctl.document.body import UPSTREAM_BEGIN

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from compute_common.document.spec import MAX_DOCUMENT_BYTES
+from compute_common.document.document import MAX_DOCUMENT_BYTES
 from compute_common.http.api import KIB, ApiResponse, Parameter, RequestBody, json_response
 from compute_common.http.bodies import ErrorBody, error_body
 from compute_common.http.router import Router, no_such_route

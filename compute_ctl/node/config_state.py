@@ -10,7 +10,8 @@ from dataclasses import replace
 
 import msgspec
 
-from compute_common.document.spec import ComputeCtlConfig, Document
+from compute_common.document.document import Document
+from compute_common.document.spec import ComputeCtlConfig
 from compute_common.document.versions import Version, raise_floor
 from compute_ctl.decisions.apply_plan import Baseline
 from compute_ctl.decisions.model import PUSH, Desired, Written

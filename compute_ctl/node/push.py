@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 
-from compute_common.document.spec import Document, decode_document
+from compute_common.document.document import Document, decode_document
 from compute_common.errors import ComputeError, RequestError
 from compute_common.system.blocking_worker import beside_loop
 from compute_ctl.decisions.transitions import Event

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from dataclasses import dataclass
 
-from compute_common.document.spec import Document
+from compute_common.document.document import Document
 from compute_common.errors import SpecError
 from compute_common.system.blocking_worker import beside_loop
 from compute_ctl.decisions.apply_plan import ApplyResult, reasons

@@ -7,7 +7,7 @@ SQL, no free connection slot and no control plane.
 
 from __future__ import annotations
 
-from compute_common.document.spec import Document
+from compute_common.document.document import Document
 from compute_common.errors import SpecError
 from compute_common.system.blocking_worker import beside_loop
 from compute_ctl.decisions.apply_plan import Action, ApplyResult, classify, reasons

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from compute_common.document.spec import Document, decode_document
+from compute_common.document.document import Document, decode_document
 from compute_common.errors import SpecError
 from compute_ctl.document.generation import LiveFile
 from compute_ctl.errors import StoreError

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from typing import Final
 
-from compute_common.document.spec import Document
+from compute_common.document.document import Document
 from compute_common.document.versions import is_older
 from compute_common.errors import SpecError
 from compute_ctl.decisions.apply_plan import GoodBody, fallback_body, reasons

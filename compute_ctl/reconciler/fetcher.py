@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
-from compute_common.document.spec import Document, decode_document
+from compute_common.document.document import Document, decode_document
 from compute_common.system.blocking_worker import beside_loop
 from compute_ctl.errors import FetchError
 from compute_ctl.ports import DocumentSource, Fetched, FetchStatus

@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
-from compute_common.document.spec import Document
+from compute_common.document.document import Document
 from compute_common.system import failpoint
 from compute_common.system.blocking_worker import BlockingWorker
 from compute_ctl.decisions.persistent_state import (

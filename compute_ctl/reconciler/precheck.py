@@ -12,7 +12,7 @@ import logging
 from contextlib import suppress
 from typing import Final
 
-from compute_common.document.spec import Document
+from compute_common.document.document import Document
 from compute_common.errors import SpecError
 from compute_common.system.blocking_worker import beside_loop
 from compute_ctl.decisions.apply_plan import reasons

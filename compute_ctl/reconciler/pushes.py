@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from asyncio import Future
 
-from compute_common.document.spec import Document
+from compute_common.document.document import Document
 from compute_common.errors import RequestError
 from compute_ctl.decisions.apply_plan import ApplyResult
 from compute_ctl.decisions.model import GOOD_OUTCOMES, Outcome

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import replace
 
-from compute_common.document.spec import Document
+from compute_common.document.document import Document
 from compute_common.document.versions import is_older
 from compute_common.errors import SpecError
 from compute_ctl.decisions.model import Written

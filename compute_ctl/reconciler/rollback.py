@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from compute_common.document.spec import Document
+from compute_common.document.document import Document
 from compute_common.errors import SpecError
 from compute_ctl.decisions.model import Written
 from compute_ctl.decisions.persistent_state import GenerationRef

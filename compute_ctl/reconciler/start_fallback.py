@@ -12,7 +12,7 @@ import logging
 from collections import deque
 from dataclasses import dataclass, field
 
-from compute_common.document.spec import Document
+from compute_common.document.document import Document
 from compute_common.errors import SpecError
 from compute_ctl.decisions.model import StartFailure, Written
 from compute_ctl.decisions.start_candidates import Candidate, KeptRest, candidates

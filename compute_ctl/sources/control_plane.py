@@ -21,8 +21,8 @@ from urllib.parse import quote
 
 import msgspec
 
+from compute_common.document.document import MAX_DOCUMENT_BYTES
 from compute_common.document.json_text import malformed
-from compute_common.document.spec import MAX_DOCUMENT_BYTES
 from compute_common.errors import SettingsError
 from compute_common.http.answer import reason_in, status_text
 from compute_common.http.client import HttpAnswer, HttpClient, RefusedError

@@ -14,8 +14,8 @@ from typing import Final
 
 import msgspec
 
+from compute_common.document.document import MAX_DOCUMENT_BYTES
 from compute_common.document.json_text import malformed
-from compute_common.document.spec import MAX_DOCUMENT_BYTES
 from compute_common.system.atomic_file import read_regular
 from compute_common.system.blocking_worker import BlockingWorker, beside_loop
 from compute_ctl.errors import FetchError

@@ -16,7 +16,8 @@ from typing import Any, Final
 import msgspec
 from msgspec import Raw, Struct
 
-from compute_common.document.spec import ComputeSpec, content_hash, decode_document
+from compute_common.document.document import content_hash, decode_document
+from compute_common.document.spec import ComputeSpec
 from compute_common.errors import SpecError
 from compute_common.text import printable
 from control_plane.decisions.addresses import pageserver_url, safekeeper_address

@@ -7,7 +7,7 @@ from typing import Final
 
 from msgspec import Struct
 
-from compute_common.document.spec import MAX_DOCUMENT_BYTES
+from compute_common.document.document import MAX_DOCUMENT_BYTES
 from compute_common.http import openapi
 from compute_common.http.api import KIB, ApiResponse, Parameter, RequestBody, Route
 from compute_common.http.bodies import ErrorBody

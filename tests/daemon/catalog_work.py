@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from compute_common.document.spec import decode_document
+from compute_common.document.document import decode_document
 from compute_ctl.catalog.desired import DesiredCatalog
 from compute_ctl.catalog.executor import PlanExecutor
 from devstack.postgres import Postgres

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from compute_common.document.spec import Document, decode_document
+from compute_common.document.document import Document, decode_document
 from compute_ctl.catalog import CatalogReconciler
 from compute_ctl.catalog.overrides import SizeLimitOverride, SubscriberOverride
 from compute_ctl.catalog.runner import CatalogRunner

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from compute_common.document.spec import decode_document
+from compute_common.document.document import decode_document
 from compute_ctl.decisions.model import CatalogRun
 from compute_ctl.monitoring.metrics import Metrics
 from compute_ctl.node import Node

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from compute_common.document.spec import decode_document
+from compute_common.document.document import decode_document
 from compute_ctl.document.render import SIZE_LIMIT_OVERRIDE as FILE_NAME
 from compute_ctl.ports import CatalogOutcome
 from devstack.wait import wait_until

@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compute_common.document.spec import Document
+from compute_common.document.document import Document
 from compute_ctl.app.reconciler_parts import build_reconciler
 from compute_ctl.app.supervisor import Supervisor
 from compute_ctl.decisions.apply_plan import ApplyResult

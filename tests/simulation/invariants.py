@@ -6,7 +6,7 @@ from collections import deque
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from compute_common.document.spec import decode_document
+from compute_common.document.document import decode_document
 from compute_common.document.versions import Version, is_older
 from compute_ctl.decisions.model import Attempt
 from compute_ctl.decisions.persistent_state import GenerationRef, Quarantined

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from compute_common.document.spec import Document
+from compute_common.document.document import Document
 from compute_common.document.versions import Version, is_older, raise_floor
 from compute_common.errors import RequestError, SpecError
 from compute_ctl.decisions.model import Attempt, Outcome, Suspected, Suspicion

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from types import SimpleNamespace
 
-from compute_common.document.spec import Document, decode_document
+from compute_common.document.document import Document, decode_document
 from compute_ctl.document.spec_sources import CONNSTRING, SAFEKEEPERS, pageservers, safekeepers
 
 read = lru_cache(maxsize=64)(decode_document)

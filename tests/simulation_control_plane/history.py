@@ -13,7 +13,7 @@ from control_plane.decisions.verdicts import ACT_EVERY_S, NODES_FRESH_S, OFFLINE
 from devstack.storage_controller.model import Availability
 
 if TYPE_CHECKING:
-    from compute_common.document.spec import Document
+    from compute_common.document.document import Document
     from compute_common.http.api import ApiResponse
     from tests.simulation_control_plane.computes import SimCompute
     from tests.simulation_control_plane.controllers import SimController

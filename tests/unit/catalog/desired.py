@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from compute_common.document.spec import Document, decode_document
+from compute_common.document.document import Document, decode_document
 from compute_ctl.catalog.desired import DesiredCatalog
 
 

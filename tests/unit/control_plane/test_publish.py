@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compute_common.document.spec import decode_document
+from compute_common.document.document import decode_document
 from compute_common.errors import SpecError
 from compute_ctl.document import spec_sources
 from control_plane.decisions import documents

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from compute_common.document.spec import Document, decode_document
+from compute_common.document.document import Document, decode_document
 from compute_common.document.versions import Version
 from compute_ctl.decisions.apply_plan import (
     QUARANTINE_RETRY,

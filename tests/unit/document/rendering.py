@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from compute_common.document.spec import decode_document
+from compute_common.document.document import decode_document
 from compute_ctl.document.render import RenderContext, Rendered, render
 
 ATTACH = RenderContext(attach=True, internal_port=3081)

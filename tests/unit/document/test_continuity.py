@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from compute_common.document.spec import Document, decode_document
+from compute_common.document.document import Document, decode_document
 from compute_common.errors import SpecError
 from compute_ctl.document.continuity import Live, check_omissions, older_safekeepers
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from psycopg import pq
 
-from compute_common.document.spec import decode_document
+from compute_common.document.document import decode_document
 from compute_common.errors import SpecError
 from compute_ctl.document.conninfo import KEYWORDS
 from compute_ctl.document.lint import MAX_WARNINGS, warnings

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compute_common.document.spec import decode_document
+from compute_common.document.document import decode_document
 from compute_ctl.document.body import Body
 from compute_ctl.document.render import RenderContext, render
 from compute_ctl.settings import worker_endpoint

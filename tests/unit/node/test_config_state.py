@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from compute_common.document.spec import Document, decode_document
+from compute_common.document.document import Document, decode_document
 from compute_ctl.decisions.persistent_state import GenerationRef
 from compute_ctl.node.config_state import ConfigState
 from devstack.document import attached

@@ -3,7 +3,7 @@
 import asyncio
 from math import inf
 
-from compute_common.document.spec import Document
+from compute_common.document.document import Document
 from compute_ctl.decisions.apply_plan import ApplyResult
 from compute_ctl.decisions.model import PUSH, Outcome, StartFailure
 

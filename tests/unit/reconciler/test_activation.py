@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from compute_common.document.spec import decode_document
+from compute_common.document.document import decode_document
 from compute_ctl.decisions.model import PUSH, Outcome, RequestOrigin, StartFailure
 from compute_ctl.decisions.proof import Proof, Verdict
 from devstack.document import attached

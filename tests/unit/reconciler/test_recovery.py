@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from compute_common.document.spec import decode_document
+from compute_common.document.document import decode_document
 from compute_ctl.decisions.model import PUSH, Outcome
 from compute_ctl.decisions.persistent_state import StartAction
 from compute_ctl.decisions.proof import Proof, Verdict

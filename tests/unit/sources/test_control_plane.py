@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from aiohttp import web
 
-from compute_common.document.spec import MAX_DOCUMENT_BYTES
+from compute_common.document.document import MAX_DOCUMENT_BYTES
 from compute_common.errors import SettingsError
 from compute_ctl.errors import FetchError
 from compute_ctl.ports import Fetched, FetchStatus

@@ -5,13 +5,13 @@ import sys
 
 import pytest
 
-from compute_common.document.spec import decode_document
+from compute_common.document.document import decode_document
 
 ROUNDS = 5
 """Without the tables that are built at import four of five runs crashed."""
 DECODE = """
 import sys, threading
-from compute_common.document.spec import decode_document
+from compute_common.document.document import decode_document
 raw = b'{"spec": {"cluster": {"settings": [{"name": "work_mem", "value": "4MB"}]}}}'
 sys.setswitchinterval(1e-6)
 start = threading.Barrier(8)

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from compute_common.document.spec import Cluster, ComputeSpec, Static, decode_document
+from compute_common.document.document import decode_document
+from compute_common.document.spec import Cluster, ComputeSpec, Static
 from compute_common.document.versions import Version
 from compute_common.errors import SpecError, SyntaxSpecError
 
