@@ -10,7 +10,7 @@ from pathlib import Path
 from devstack import serve
 from devstack.pageserver import sharding
 from devstack.pageserver.admin import Admin
-from devstack.pageserver.connection import Context
+from devstack.pageserver.context import Context
 from devstack.pageserver.faults import FaultBook
 from devstack.pageserver.management import ManagementApi
 from devstack.pageserver.pages import PageStore

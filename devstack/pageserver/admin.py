@@ -6,7 +6,7 @@ from typing import Any
 from aiohttp import web
 
 from devstack.pageserver import sharding
-from devstack.pageserver.connection import Context
+from devstack.pageserver.context import Context
 from devstack.pageserver.faults import HTTP, parse_fault
 from devstack.pageserver.management import ManagementApi
 from devstack.pageserver.messages import MAX_LSN, RESPONSE_TAGS, parse_lsn
@@ -55,6 +55,8 @@ class Admin:
             "connections": {"now": len(self._server.connections), "total": self._server.total},
             "handshakes": {name: counts[name] for name in ("startup", "login", "pagestream")},
             "requests": {kind: served.requests[kind] for kind in RESPONSE_TAGS},
+            "basebackups": served.requests["basebackup"],
+            "leases": served.requests["lease"],
             "pages_sent": served.pages,
             "errors_sent": counts["errors"],
             "misrouted": served.misrouted,

@@ -6,19 +6,21 @@ Every wait ends when the client leaves. `interrupt` ends the connection from out
 import asyncio
 import logging
 from asyncio import FIRST_COMPLETED
-from collections import Counter
 from collections.abc import Coroutine
-from dataclasses import dataclass
 from typing import Any, Literal
 
 from devstack.pageserver import messages, service, wire
-from devstack.pageserver.faults import Fault, FaultBook
+from devstack.pageserver.context import Context
+from devstack.pageserver.faults import Fault
 from devstack.pageserver.link import FLUSH_SECONDS, Link, LinkLost
-from devstack.pageserver.mangle import mangle
-from devstack.pageserver.service import EndStream, InBand, Limits, Service
+from devstack.pageserver.mangle import mangle, refuse_by_order
+from devstack.pageserver.queries import answer_query
+from devstack.pageserver.service import EndStream, InBand
 from devstack.pageserver.session import (
+    BackupQuery,
     EncryptionRequested,
     Event,
+    LeaseQuery,
     OtherQuery,
     Payload,
     Phase,
@@ -39,17 +41,6 @@ log = logging.getLogger(__name__)
 
 class Finished(Exception):  # noqa: N818 - the normal end of a connection
     """This connection is over."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Context:
-    """What all connections share."""
-
-    service: Service
-    faults: FaultBook
-    limits: Limits
-    auth_key: str | None
-    counts: Counter[str]
 
 
 class Connection:
@@ -164,6 +155,8 @@ class Connection:
                 await self._check(event)
             case StreamQuery():
                 await self._begin(event)
+            case BackupQuery() | LeaseQuery():
+                await self._answer_query(event)
             case OtherQuery():
                 await self._link.send(event.answer)
             case Payload():
@@ -220,6 +213,17 @@ class Connection:
             await self._link.send(self._session.begin_stream(query))
             self._context.counts["pagestream"] += 1
 
+    async def _answer_query(self, query: BackupQuery | LeaseQuery) -> None:
+        held, send = self._context.service, self._link.send
+        try:
+            if not self._claims.allow(query.tenant):
+                raise service.defect(BAD_TOKEN)
+            await answer_query(query, held=held, send=send, strike=self._strike)
+        except EndStream as end:
+            await self._end(end)
+        else:
+            await send(self._session.complete())
+
     async def _request(self, event: Payload) -> None:
         self.busy = True
         self.requests += 1
@@ -235,7 +239,7 @@ class Connection:
         fault = await self._strike("response", request.kind)
         try:
             if fault is not None:
-                _refuse_by_order(fault)
+                refuse_by_order(fault)
             payload = await self._context.service.answer(
                 request, tenant=stream.tenant, timeline=stream.timeline
             )
@@ -288,11 +292,3 @@ class Connection:
             case _:
                 pass
         return fault
-
-
-def _refuse_by_order(fault: Fault) -> None:
-    """Raise the refusal that the order asks for, if it asks for one."""
-    if fault.kind == "error":
-        raise InBand(fault.text or "Read error")
-    if fault.kind == "not_found":
-        raise service.not_found()

@@ -9,7 +9,9 @@ from typing import Any
 from devstack.faults import Order, OrderBook
 from devstack.pageserver.messages import RESPONSE_TAGS
 
-PHASES = ("accept", "startup", "auth", "pagestream", "response")
+BACKUP = ("basebackup", "basebackup_middle", "basebackup_end")
+"""Before the archive, in its middle, after its last byte."""
+PHASES = ("accept", "startup", "auth", "pagestream", "response", *BACKUP)
 HTTP = "http"
 """The phase of the port beside libpq, which has faults of its own."""
 
@@ -18,13 +20,13 @@ KINDS: dict[str, tuple[str, ...]] = {
     "refuse": ("accept", HTTP),
     "reset": PHASES,
     "close": (*PHASES, HTTP),
-    "silent": ("response", "accept", "startup", "auth", "pagestream", HTTP),
-    "slow": ("response", "startup", "auth", "pagestream", HTTP),
+    "silent": ("response", "accept", "startup", "auth", "pagestream", *BACKUP, HTTP),
+    "slow": ("response", "startup", "auth", "pagestream", *BACKUP, HTTP),
     "reconnect": ("response", "pagestream"),
     "shutdown": ("response", "pagestream"),
     "timed_out": ("response", "pagestream"),
     "not_found": ("response",),
-    "error": ("response",),
+    "error": ("response", *BACKUP),
     "refuse_query": ("pagestream",),
     "auth_fail": ("auth",),
     "bad_framing": ("response",),

@@ -1,11 +1,12 @@
-"""Wrong answers, made from right ones. Pure: bytes in, bytes out."""
+"""Wrong answers, made from right ones, and refusals by order. Pure: bytes in, bytes out."""
 
 import struct
 from dataclasses import replace
 
-from devstack.pageserver import messages, wire
+from devstack.pageserver import messages, service, wire
 from devstack.pageserver.faults import Fault
 from devstack.pageserver.messages import Request
+from devstack.pageserver.service import InBand
 
 UNKNOWN_TAG = 150
 
@@ -34,6 +35,14 @@ def mangle(fault: Fault, request: Request, payload: bytes) -> bytes:  # noqa: PL
             return wire.copy_data(payload + b"\0")
         case _:
             raise ValueError(f'"{fault.kind}" does not change an answer')
+
+
+def refuse_by_order(fault: Fault) -> None:
+    """Raise the refusal that the order asks for, if it asks for one. Raises InBand, EndStream."""
+    if fault.kind == "error":
+        raise InBand(fault.text or "Read error")
+    if fault.kind == "not_found":
+        raise service.not_found()
 
 
 def _wrong_echo(request: Request, payload: bytes, field: str) -> bytes:

@@ -31,6 +31,11 @@ class PageStore:
     def __init__(self, pgdata: Path) -> None:
         self._pgdata = pgdata
 
+    @property
+    def pgdata(self) -> Path:
+        """The data directory."""
+        return self._pgdata
+
     def exists(self, rel: Rel) -> bool:
         """Whether the fork exists. Raises StoreError for file number 0."""
         return self._path(rel).exists()

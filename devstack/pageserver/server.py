@@ -5,7 +5,8 @@ import logging
 import socket
 from typing import Any
 
-from devstack.pageserver.connection import Connection, Context, Farewell
+from devstack.pageserver.connection import Connection, Farewell
+from devstack.pageserver.context import Context
 from devstack.pageserver.link import FLUSH_SECONDS, Link
 from devstack.pageserver.tenant import Tenant, TenantState
 from devstack.serve import bound_socket

@@ -7,16 +7,19 @@ stream, or as its end), which is why the kind of the request enters every refusa
 
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import NoReturn
 
 from devstack.pageserver import messages
-from devstack.pageserver.messages import Request, format_lsn
+from devstack.pageserver.messages import MAX_LSN, Request, format_lsn
 from devstack.pageserver.pages import PageStore, StoreError
 from devstack.pageserver.tenant import Tenant, TenantState
 from devstack.pageserver.wire import ADMIN_SHUTDOWN, CONNECTION_FAILURE, INTERNAL_ERROR
 
 NOT_FOUND = "not found"
 _SLRU_KINDS = (0, 1, 2)
+_OF_TIMELINE = Request(kind="dbsize", version=3, reqid=0, request_lsn=MAX_LSN, not_modified_since=0)
+"""What a query about the whole timeline is refused like."""
 
 
 class EndStream(Exception):  # noqa: N818 - an outcome of the protocol, not a defect
@@ -66,6 +69,7 @@ class Limits:
     idle: float = 600.0  # silence of a client
     activation: float = 50.9  # a tenant that is attaching
     lsn: float = 300.0  # WAL that has not arrived
+    lease: float = 600.0  # an LSN that a compute reads at
 
 
 @dataclass(kw_only=True)
@@ -100,6 +104,23 @@ class Service:
             return messages.encode_answer(request, self._read(request))
         except StoreError as error:
             raise InBand("Read error") from error
+
+    async def find_backup(self, tenant: str, timeline: str, lsn: int | None) -> Path:
+        """The data directory to send, once the log has come to *lsn*. Raises EndStream."""
+        self.served.requests["basebackup"] += 1
+        await self._find_timeline(_OF_TIMELINE, tenant, timeline)
+        held = self._tenant
+        if lsn is not None and lsn < held.gc_cutoff:
+            raise defect(f"invalid basebackup lsn: {format_lsn(lsn)} is behind the gc cutoff")
+        if not await held.wait_for(lambda: held.last_record_lsn >= (lsn or 0), self._limits.lsn):
+            raise defect(f"Timed out while waiting for WAL record at LSN {format_lsn(lsn or 0)}")
+        return self._store.pgdata
+
+    async def lease(self, tenant: str, timeline: str, lsn: int) -> float | None:
+        """Seconds for which *lsn* is kept; None where it is gone already. Raises EndStream."""
+        self.served.requests["lease"] += 1
+        await self._find_timeline(_OF_TIMELINE, tenant, timeline)
+        return None if lsn < self._tenant.gc_cutoff else self._limits.lease
 
     async def _find_timeline(self, request: Request, tenant: str, timeline: str) -> None:
         held = self._tenant

@@ -108,6 +108,14 @@ def error_response(sqlstate: str, text: str) -> bytes:
     return message(b"E", b"SERROR\0C" + sqlstate.encode() + b"\0M" + text.encode() + b"\0\0")
 
 
+def text_row(name: str, value: str | None) -> bytes:
+    """RowDescription and DataRow of one text column; None is NULL."""
+    described = name.encode() + b"\0" + struct.pack("!IhIhih", 0, 0, 25, -1, -1, 0)
+    cell = b"\xff" * 4 if value is None else struct.pack("!I", len(value)) + value.encode()
+    one = struct.pack("!H", 1)
+    return message(b"T", one + described) + message(b"D", one + cell)
+
+
 def copy_data(payload: bytes) -> bytes:
     """CopyData."""
     return message(b"d", payload)
@@ -118,8 +126,12 @@ AUTH_OK = message(b"R", struct.pack("!I", 0))
 AUTH_CLEARTEXT = message(b"R", struct.pack("!I", 3))
 READY = message(b"Z", b"I")
 COPY_BOTH = message(b"W", b"\0\0\0")
+COPY_OUT = message(b"H", b"\0\0\0")
 COPY_DONE = message(b"c")
 COPY_FAIL = message(b"f", b"copy failed\0")
+COMMAND_COMPLETE = message(b"C", b"SELECT 1\0")
+PARSE_COMPLETE, BIND_COMPLETE, CLOSE_COMPLETE = message(b"1"), message(b"2"), message(b"3")
+NO_PARAMETERS, NO_DATA = message(b"t", b"\0\0"), message(b"n")
 
 TRUST_WELCOME = (
     AUTH_OK

@@ -9,6 +9,7 @@ import pytest
 
 from devstack.launch import ControlPlane, Pageserver, start_control_plane, start_pageserver
 from devstack.storage_controller.client import StorageController, start_storage_controller
+from devstack.tokens import KeyPair
 from tests.unit.devstack.clients import TENANT, TIMELINE
 from tests.unit.devstack.hook_receiver import HookReceiver, receiving
 from tests.unit.devstack.plane_client import EP, TOKEN, document
@@ -65,6 +66,12 @@ def pageserver(shared_pageserver: Pageserver) -> Pageserver:
     """The shared server as after its start. A test that ends its server makes one of its own."""
     shared_pageserver.admin.reset()
     return shared_pageserver
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> KeyPair:
+    """A key pair whose public half a pageserver can read."""
+    return KeyPair.create(tmp_path)
 
 
 @pytest.fixture

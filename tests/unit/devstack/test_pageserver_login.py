@@ -3,8 +3,6 @@
 import struct
 from pathlib import Path
 
-import pytest
-
 from devstack.launch import Pageserver
 from devstack.tokens import KeyPair
 from tests.unit.devstack.clients import (
@@ -51,12 +49,6 @@ def test_cancel_request_is_dropped(pageserver: Pageserver) -> None:
     with RawClient(pageserver.address) as raw:
         raw.send(bytes.fromhex("00000010 04d2162e 00000001 00000002"))
         assert b"" == raw.drain()
-
-
-@pytest.fixture
-def keys(tmp_path: Path) -> KeyPair:
-    """A key pair whose public half a pageserver can read."""
-    return KeyPair.create(tmp_path)
 
 
 def with_password(pageserver: Pageserver, token: str) -> str:
