@@ -4,6 +4,7 @@ ComputeError
  ├── FetchError           a source did not give a document
  ├── StoreError           a file could not be read, written or replaced
  ├── PostgresError        Postgres could not be started, stopped or signalled
+ ├── BackupError          a base backup could not be taken
  ├── ProbeError           Postgres did not answer over SQL within the deadline
  │    ├── SqlError          it answered with an error
  │    └── LoginError        it accepted the connection and refused the session
@@ -38,6 +39,10 @@ class StoreError(ComputeError):
 
 class PostgresError(ComputeError):
     """Postgres could not be started, stopped or signalled."""
+
+
+class BackupError(ComputeError):
+    """A base backup could not be taken; nothing of it is in the data directory."""
 
 
 class ProbeError(ComputeError):

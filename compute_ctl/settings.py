@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
@@ -48,6 +49,26 @@ class Deadlines:
         return self.fetch_total + self.apply_total + self.fallback
 
 
+class Init(StrEnum):
+    """What `--init` asks for."""
+
+    AUTO = "auto"
+    """A base backup where the document names tenant, timeline and pageservers; else initdb."""
+    BASEBACKUP = "basebackup"
+    """A base backup; the data directory is empty, or made from one by this daemon before."""
+    INITDB = "initdb"
+    NONE = "none"
+    """The data directory has to hold a cluster."""
+
+    @property
+    def renews(self) -> bool:
+        """Whether a cluster made from a backup is made anew at each start.
+
+        Without its storage its pages are of the past: the newest are the pageserver's.
+        """
+        return self in (Init.AUTO, Init.BASEBACKUP)
+
+
 SOCKET_NAME: Final = "ctl.sock"
 """The unix socket of the API, in the state folder."""
 
@@ -79,6 +100,8 @@ class Settings:
     """NEON_CONTROL_PLANE_TOKEN; sent as a bearer token, never logged."""
     control_plane_ca: Path | None = None
     """PEM file of the authorities trusted for the control plane instead of the system's."""
+    init: Init = Init.AUTO
+    """How the cluster of an empty data directory is made."""
     pgbin: str = "postgres"
     """The server binary (`-b`)."""
     config_file: Path | None = None

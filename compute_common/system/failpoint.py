@@ -25,6 +25,16 @@ STEPS: Final = (
     "after-save",
 )
 
+CLUSTER_STEPS: Final = (
+    "before-install",
+    "after-install-begun",
+    "in-removal",
+    "in-install",
+    "before-version-file",
+    "before-origin",
+)
+"""The steps in which a new cluster is moved into the data directory."""
+
 
 def reach(step: str) -> None:
     """Kill the process if *step* is the one named."""

@@ -11,12 +11,12 @@ from pathlib import Path
 
 from compute_common.errors import SettingsError
 from compute_common.http.limits import ConnectionLimits
+from compute_ctl.app.cluster_parts import cluster_identity
 from compute_ctl.app.reconciler_parts import ReconcilerParts, build_reconciler
 from compute_ctl.catalog import CatalogQueries, CatalogReconciler
 from compute_ctl.catalog.overrides import SizeLimitOverride, SubscriberOverride
 from compute_ctl.catalog.pg_dump import PgDump
 from compute_ctl.catalog.runner import CatalogRunner
-from compute_ctl.decisions.persistent_state import ClusterIdentity
 from compute_ctl.document.conninfo import parse as parse_conninfo
 from compute_ctl.document.limits import Limits
 from compute_ctl.document.render import RenderContext
@@ -30,7 +30,6 @@ from compute_ctl.monitoring.metrics import Metrics
 from compute_ctl.monitoring.monitor import APPLICATION, Monitor
 from compute_ctl.node import Node
 from compute_ctl.postgres import Attached, Supervised
-from compute_ctl.postgres.identity import data_dir_inode, system_identifier
 from compute_ctl.postgres.programs import beside
 from compute_ctl.reconciler.generations import GenerationStore
 from compute_ctl.settings import SOCKET_NAME, Settings, worker_endpoint
@@ -120,11 +119,7 @@ class Assembly:
         return GenerationStore(
             conf=conf,
             state=store,
-            identity=ClusterIdentity(
-                compute_id=settings.compute_id,
-                system_identifier=system_identifier(settings.pgdata),
-                data_dir_inode=data_dir_inode(settings.pgdata),
-            ),
+            identity=cluster_identity(settings),
             deadlines=settings.deadlines,
             nonce=lambda: secrets.token_hex(16),
             on_kept=node.config.state_kept,

@@ -24,8 +24,10 @@ from compute_common.system.tasks import Tasks
 from compute_common.system.watchdog import Watchdog
 from compute_ctl import __version__
 from compute_ctl.app.assembly import Assembly, SystemClock
+from compute_ctl.app.cluster_parts import build_cluster_start, storage_environment
 from compute_ctl.app.folder_watch import FolderWatch
 from compute_ctl.app.supervisor import Supervisor, shutdown_lsn
+from compute_ctl.bootstrap.data_directory import DataDirectory
 from compute_ctl.catalog import CatalogReconciler
 from compute_ctl.monitoring.metrics import Metrics
 from compute_ctl.monitoring.observers import History, SystemdStatus
@@ -34,6 +36,7 @@ from compute_ctl.node import Node
 from compute_ctl.postgres import Attached, Events, Supervised
 from compute_ctl.postgres.identity import major_version
 from compute_ctl.privileges import become_owner, hide_memory
+from compute_ctl.reconciler.generations import GenerationStore
 from compute_ctl.settings import Settings
 from compute_ctl.sources.control_plane import ControlPlane
 from compute_ctl.store.pgdata_lock import lock_pgdata
@@ -79,7 +82,7 @@ class _App:
         settings = self._settings
         postgres = self._make.postgres()
         if isinstance(postgres, Supervised):
-            await postgres.make_if_empty()
+            DataDirectory(settings.pgdata, settings.state_path).accept(settings.init)
         store = StateDir(settings.state_path)
         store.open()
         try:
@@ -134,7 +137,7 @@ class _App:
         self._tasks.spawn("ports", http_server.run())
         self._tasks.spawn("extensions", self._make.extension_count(node, postgres, metrics).run())
         self._tasks.spawn("audit log", self._make.audit_log(node, metrics).run())
-        self._watch(node, postgres, store, catalog)
+        self._watch(node, postgres, store, catalog, generations)
         notifier.send(READY)
         node.subscribe(SystemdStatus(notifier))
         try:
@@ -164,17 +167,28 @@ class _App:
         postgres: Attached | Supervised,
         store: StateDir,
         catalog: CatalogReconciler,
+        generations: GenerationStore,
     ) -> None:
         if isinstance(postgres, Attached):
             events = Events(on_ready=node.postgres_ready, on_lost=node.postgres_lost)
             self._tasks.spawn("postgres watcher", postgres.watch(events))
             return
+        cluster = build_cluster_start(
+            self._settings,
+            node=node,
+            postgres=postgres,
+            state=store,
+            store=generations,
+            clock=SystemClock(),
+        )
+        node.subscribe(cluster)
         supervisor = Supervisor(
             node=node,
             postgres=postgres,
             deadlines=self._settings.deadlines,
-            environment=lambda: _storage_token(store),
+            environment=lambda: storage_environment(store),
             before_start=catalog.before_start,
+            make_cluster=cluster.make,
         )
         self._tasks.spawn("postgres watcher", postgres.watch(supervisor.events))
         self._tasks.spawn("supervisor", supervisor.run())
@@ -223,9 +237,3 @@ class _App:
         if self._tasks.died.is_set():
             return 1
         return node.exit_code or 0
-
-
-def _storage_token(store: StateDir) -> dict[str, str]:
-    """Return the environment by which a server logs in to its pageservers."""
-    token = store.token()
-    return {"NEON_AUTH_TOKEN": token} if token else {}

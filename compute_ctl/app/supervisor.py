@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Protocol
 
 from compute_ctl.document.body import log_is_elsewhere
@@ -67,6 +67,10 @@ class Startable(Stopped, Protocol):
         """Stop it. Raises PostgresError."""
 
 
+async def _nothing_to_make() -> bool:
+    return True
+
+
 class Supervisor:
     """Starts one Postgres and tells the node what becomes of it; `run` is its task."""
 
@@ -78,12 +82,15 @@ class Supervisor:
         deadlines: Deadlines,
         environment: Callable[[], dict[str, str]],
         before_start: Callable[[], None],
+        make_cluster: Callable[[], Awaitable[bool]] = _nothing_to_make,
     ) -> None:
+        """*make_cluster* returns whether there is a cluster to start on; it makes a missing one."""
         self._node = node
         self._postgres = postgres
         self._deadlines = deadlines
         self._environment = environment
         self._before_start = before_start
+        self._make_cluster = make_cluster
         self._came_up = False
         self._ended = asyncio.Event()
         self._status: int | None = None
@@ -117,6 +124,8 @@ class Supervisor:
         while not node.terminating:
             await self._wait_for_configuration()
             if node.terminating and not self._postgres.running:
+                break
+            if not self._postgres.running and not await self._make_cluster():
                 break
             self._ended.clear()
             self._start()

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from compute_common.errors import SettingsError, SpecError
+from compute_ctl.bootstrap.data_directory import DataDirectory
 from compute_ctl.cli.run import RunOptions
 from compute_ctl.document.conninfo import parse as parse_conninfo
 from compute_ctl.settings import Settings
@@ -50,7 +51,7 @@ def _check_data_directory(settings: Settings) -> None:
             raise SettingsError(
                 f'data directory "{pgdata}" does not exist', hint="Is -D right?"
             ) from None
-        return  # initdb will create it
+        return  # it will be made
     except NotADirectoryError:
         raise SettingsError(f'data directory "{pgdata}" is not a directory') from None
     except OSError:
@@ -62,7 +63,7 @@ def _check_data_directory(settings: Settings) -> None:
             f'"{pgdata}" is not a data directory: it has no PG_VERSION',
             hint="With --attach, -D names the data directory of a server that exists already.",
         )
-    if names:
+    if DataDirectory(pgdata, settings.state_path).foreign(names):
         raise SettingsError(
             f'"{pgdata}" is neither empty nor a data directory: it has no PG_VERSION',
             hint="Is -D right? A new cluster is only made in an empty directory.",

@@ -20,7 +20,7 @@ from compute_ctl.cli.run_flags import (
     flag_dest,
     run_parser,
 )
-from compute_ctl.settings import Settings
+from compute_ctl.settings import Init, Settings
 
 DEFAULT_COMPUTE_ID: Final = "local"
 _LEVELS: Final = {"trace": "debug", "debug": "debug", "info": "info", "warn": "warning"} | {
@@ -60,6 +60,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> RunOption
         connstr=given.connstr,
         compute_id=given.compute_id or DEFAULT_COMPUTE_ID,
         attach=given.attach,
+        init=Init(given.init),
         config_path=_optional(given.config),
         control_plane_uri=given.control_plane_uri,
         control_plane_token=environment.get("NEON_CONTROL_PLANE_TOKEN", ""),

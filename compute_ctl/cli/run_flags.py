@@ -12,7 +12,7 @@ import re
 from typing import Final, NoReturn
 
 from compute_common.errors import SettingsError
-from compute_ctl.settings import Settings
+from compute_ctl.settings import Init, Settings
 
 UNUSED: Final[tuple[tuple[str, ...], ...]] = (
     ("-r", "--remote-ext-base-url"),
@@ -104,6 +104,14 @@ def _add_server(parser: _Parser) -> None:
         type=whole_seconds,
         default=Settings.installed_extensions_interval,
         help="between two counts of the extensions in all databases (default: %(default)s)",
+    )
+    add(
+        "--init",
+        choices=[one.value for one in Init],
+        default=Settings.init.value,
+        help="how the cluster of an empty data directory is made: from a base backup where the "
+        "document names tenant, timeline and pageservers, else by initdb (auto); or as named; "
+        "none: it is there (default: %(default)s)",
     )
     add("--attach", action="store_true", help="Postgres is run by somebody else")
     add("--config-file", metavar="FILE", help="with --attach: the server's main configuration file")

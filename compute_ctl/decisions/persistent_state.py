@@ -197,11 +197,20 @@ class ClusterIdentity(msgspec.Struct, frozen=True, kw_only=True):
 
     compute_id: str
     system_identifier: str
+    """Empty while there is no cluster."""
     data_dir_inode: str
 
     def matches(self, state: PersistentState) -> bool:
-        """Whether *state* is of this cluster; a state without identity matches any cluster."""
-        return not state.system_identifier or self.stamp(state) == state
+        """Whether *state* is of this cluster; a state without identity matches any cluster.
+
+        Neither a cluster that is yet to be made nor a state from before that has an identifier.
+        """
+        if not (state.system_identifier or state.data_dir_inode):
+            return True
+        known = state
+        if not state.system_identifier:
+            known = msgspec.structs.replace(state, system_identifier=self.system_identifier)
+        return self.stamp(known) == known
 
     def differs(self, state: PersistentState) -> str:
         """Return how the identity in *state* differs, for people."""
@@ -217,7 +226,7 @@ class ClusterIdentity(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(
             state,
             compute_id=self.compute_id,
-            system_identifier=self.system_identifier,
+            system_identifier=self.system_identifier or state.system_identifier,
             data_dir_inode=self.data_dir_inode,
         )
 

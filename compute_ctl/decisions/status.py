@@ -7,6 +7,7 @@ redacted. The first six keys are those of Neon's compute_ctl, in its order.
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
 from typing import TypeVar
 
 from msgspec import UNSET, Struct, UnsetType, structs
@@ -177,6 +178,43 @@ class PostgresView(Shown, frozen=True, kw_only=True):
     """When `drift` was first seen; null while there is none."""
 
 
+class ClusterPhase(StrEnum):
+    """How far the cluster of an empty data directory is."""
+
+    WAITING = "waiting"
+    """A try has failed; the next comes soon."""
+    SYNC_SAFEKEEPERS = "sync_safekeepers"
+    CONNECT = "connect"
+    TRANSFER = "transfer"
+    INSTALL = "install"
+    COMPLETE = "complete"
+    FAILED = "failed"
+
+
+class ClusterView(Shown, frozen=True, kw_only=True):
+    """How this daemon has made the cluster, or is about to."""
+
+    method: str
+    """``initdb`` or ``basebackup``."""
+    phase: ClusterPhase
+    tries: int = 0
+    pageserver: str | None = None
+    """The one of the last try, ``host:port``."""
+    lsn: str | None = None
+    """The point of the log that was asked for; null for the newest."""
+    bytes: int = 0
+    """Of the backup, as they came over the wire."""
+    sync_safekeepers_ms: float = 0.0
+    pageserver_connect_micros: int = 0
+    basebackup_ms: float = 0.0
+    install_ms: float = 0.0
+    """Until it was on disk and in its place."""
+    error: str | None = None
+    """Why the last try failed."""
+    at: datetime | None = None
+    """When it was complete."""
+
+
 class StatusBody(Shown, frozen=True, kw_only=True):
     """The answer to GET /status."""
 
@@ -196,6 +234,8 @@ class StatusBody(Shown, frozen=True, kw_only=True):
     closed_ports: tuple[str, ...] = ()
     """Why ports of the API are not open; the daemon goes on trying."""
     report: ReportStatus = ReportStatus()
+    cluster: ClusterView | None = None
+    """Null where the daemon found a cluster."""
 
 
 class RefreshBody(Struct, frozen=True, kw_only=True):

@@ -70,6 +70,10 @@ class Body:
     timeline_id: str | None = None
     preload: tuple[str, ...] = ()
     """The libraries that the server loads at its start."""
+    mode: str = "primary"
+    """``primary``, ``replica`` or ``static``."""
+    target_lsn: str | None = None
+    """The point of the log that a static compute is pinned to."""
 
     @classmethod
     @lru_cache(maxsize=2)
@@ -93,6 +97,8 @@ class Body:
             servers=upstream_of({**found, **servers}),
             tenant_id=found.get("neon.tenant_id"),
             timeline_id=found.get("neon.timeline_id"),
+            mode=found.get("neon.compute_mode", "primary"),
+            target_lsn=found.get("recovery_target_lsn"),
             preload=tuple(
                 name.strip().strip('"')
                 for name in found.get("shared_preload_libraries", "").split(",")

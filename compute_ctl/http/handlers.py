@@ -39,7 +39,7 @@ async def status(call: Call) -> ApiResponse:
 
 async def metrics_json(call: Call) -> ApiResponse:
     """Return the durations of the start, under the reference's names."""
-    return json_response(call.api.startup.body())
+    return json_response(call.api.startup.body(call.api.node.server.cluster))
 
 
 async def metrics(call: Call) -> ApiResponse:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 from compute_ctl.decisions.model import AckAnswer, Attempt, CatalogRun, Outcome, RequestOrigin
+from compute_ctl.decisions.status import ClusterView
 from compute_ctl.decisions.transitions import Event, Status
 from compute_ctl.http.responses import ComputeMetricsBody
 
@@ -20,10 +21,17 @@ class Startup:
         self._config_ms: float | None = None
         self._total_s: float | None = None
 
-    def body(self) -> ComputeMetricsBody:
-        """Return the durations so far, 0 for what has not happened."""
+    def body(self, cluster: ClusterView | None = None) -> ComputeMetricsBody:
+        """Return the durations so far, 0 for what has not happened.
+
+        *cluster*: how the cluster was made.
+        """
         return ComputeMetricsBody(
             wait_for_spec_ms=_ms(self._wait_for_spec_s),
+            sync_safekeepers_ms=round(cluster.sync_safekeepers_ms) if cluster else 0,
+            pageserver_connect_micros=cluster.pageserver_connect_micros if cluster else 0,
+            basebackup_ms=round(cluster.basebackup_ms) if cluster else 0,
+            basebackup_bytes=cluster.bytes if cluster else 0,
             start_postgres_ms=_ms(self._start_postgres_s),
             config_ms=round(self._config_ms or 0),
             total_startup_ms=_ms(self._total_s),

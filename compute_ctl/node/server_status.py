@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from compute_ctl.decisions.model import CatalogRun
+from compute_ctl.decisions.status import ClusterView
 
 
 @dataclass(kw_only=True, slots=True)
@@ -37,6 +38,16 @@ class ServerStatus:
     """The last work on them."""
     lsn: str | None = None
     """Where the write-ahead log of a stopped primary ended."""
+    cluster: ClusterView | None = None
+    """How the cluster was made; None where the daemon found one."""
+
+    def makes_cluster(self, view: ClusterView) -> None:
+        """Note how far the cluster is that is being made."""
+        self.cluster = view
+
+    def has_cluster(self, version: str | None) -> None:
+        """Note that there is a cluster now, and its major version."""
+        self.version = version
 
     def active(self, at: datetime) -> None:
         """Note when a client last did something."""

@@ -16,6 +16,7 @@ from compute_ctl.decisions.model import (
 )
 from compute_ctl.decisions.proof import Proof, Verdict
 from compute_ctl.decisions.status import (
+    ClusterView,
     ConfigView,
     DesiredView,
     DriftView,
@@ -56,6 +57,7 @@ def build_snapshot(node: Node, *, postgres: Postgres, clock: Clock) -> StatusBod
         error_since=at(node.attempts.error_since),
         closed_ports=tuple(node.closed_ports.values()),
         report=structs.replace(node.report, error=redacted(node.report.error)),
+        cluster=_cluster(node.server.cluster),
     )
 
 
@@ -63,6 +65,10 @@ def _wall(clock: Clock) -> Callable[[float | None], datetime | None]:
     """Return what converts monotonic seconds to a time of day."""
     now, wall = clock.monotonic(), clock.wall()
     return lambda at: None if at is None else wall + timedelta(seconds=at - now)
+
+
+def _cluster(view: ClusterView | None) -> ClusterView | None:
+    return None if view is None else structs.replace(view, error=redacted(view.error))
 
 
 def _config(node: Node) -> ConfigView:

@@ -18,7 +18,6 @@ from compute_ctl.postgres.messages import ReloadLog, StartLog
 from compute_ctl.postgres.postmaster import Process, catches, find
 from compute_ctl.postgres.programs import (
     child_environment,
-    holds_cluster,
     make_cluster,
     resolve,
 )
@@ -77,16 +76,9 @@ class Supervised(Server):
         self._reload_log.take(record)
         self._on_record(record)
 
-    async def make_if_empty(self) -> bool:
-        """Create a cluster if the data directory is empty or missing; return whether it did.
-
-        Raises:
-            PostgresError: it could not, or something else is in the directory.
-        """
-        if holds_cluster(self._pgdata):
-            return False
-        await make_cluster(self._pgdata, pgbin=self._pgbin, superuser=self._superuser)
-        return True
+    async def make_cluster(self, folder: Path) -> None:
+        """Create a new cluster in *folder*, which is empty. Raises PostgresError."""
+        await make_cluster(folder, pgbin=self._pgbin, superuser=self._superuser)
 
     def start(self, environment: Mapping[str, str] | None = None) -> bool:
         """Start the server, or adopt the one that runs; return whether it was adopted.

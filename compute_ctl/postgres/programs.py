@@ -43,27 +43,6 @@ def beside(pgbin: str, name: str) -> Path | str:
     return sibling if sibling is not None and sibling.exists() else name
 
 
-def holds_cluster(pgdata: Path) -> bool:
-    """Return whether *pgdata* holds a cluster; False if it is empty or missing.
-
-    Raises:
-        PostgresError: something else is in it.
-    """
-    try:
-        if (pgdata / "PG_VERSION").exists():
-            return True
-        if not pgdata.exists() or not any(pgdata.iterdir()):
-            return False
-    except OSError as error:
-        raise PostgresError(
-            f'could not read data directory "{pgdata}": {error.strerror}'
-        ) from error
-    raise PostgresError(
-        f'directory "{pgdata}" is not empty, but holds no cluster',
-        hint="Empty it to have a new cluster made, or name the right one with --pgdata.",
-    )
-
-
 async def make_cluster(pgdata: Path, *, pgbin: str, superuser: str) -> None:
     """Run initdb for *pgdata* as the current user; local connections are trusted.
 

@@ -87,6 +87,10 @@ class GenerationStore:
             logger.warning("the disk did not answer within %g s, leaving it", within_s)
         self._worker.shutdown(cancel_futures=True)
 
+    def identify(self, identity: ClusterIdentity) -> None:
+        """The files are of this cluster, which was made meanwhile."""
+        self._identity = identity
+
     async def load(self) -> PersistentState:
         """Return what an earlier daemon knew of this cluster; another's is set aside."""
         return await self._call(self._load)

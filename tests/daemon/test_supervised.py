@@ -105,8 +105,7 @@ async def test_empty_directory_becomes_a_running_server(home: Home, watch: Watch
     """initdb, start, ready, log, stop: exit status 0, and nothing of ours in its environment."""
     supervised = home.supervised()
     watch.start(supervised)
-    assert await supervised.make_if_empty() is True
-    assert await supervised.make_if_empty() is False
+    await supervised.make_cluster(home.data)
     assert int(system_identifier(home.data)) > 2**60
     found = home.data.stat()
     assert data_dir_inode(home.data) == f"{found.st_dev}:{found.st_ino}"
@@ -203,14 +202,6 @@ async def test_server_is_stopped_while_it_starts(
     await supervised.stop(immediate=True)
     assert supervised.running is False
     assert (await watch.next()).startswith("exit ")
-
-
-async def test_foreign_directory_is_refused(home: Home) -> None:
-    """A directory with something else in it is not touched."""
-    (home.data / "letters.txt").write_text("dear")
-    with pytest.raises(PostgresError, match="is not empty, but holds no cluster"):
-        await home.supervised().make_if_empty()
-    assert "dear" == (home.data / "letters.txt").read_text()
 
 
 async def test_missing_binary_is_told(home: Home) -> None:

@@ -76,6 +76,7 @@ EMPTY: dict[str, Any] = {
         "applied_sha256": None,
         "error": None,
     },
+    "cluster": None,
 }
 """A node to which nothing has happened."""
 RAN: dict[str, Any] = {"started_at": AT, "finished_at": AT, "duration_ms": 1.23456}

@@ -1,0 +1,52 @@
+"""Which base backup a compute starts from. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from compute_ctl.document.body import Body
+from compute_ctl.document.spec_sources import SAFEKEEPERS
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BackupRequest:
+    """Which base backup to take, and from where."""
+
+    server: str
+    """Connection string of the pageserver of shard 0, without a password."""
+    tenant: str
+    timeline: str
+    mode: str
+    """``primary``, ``replica`` or ``static``."""
+    lsn: str | None = None
+    """None for the newest."""
+    token: str | None = field(default=None, repr=False)
+    safekeepers: str = ""
+
+    @classmethod
+    def of(cls, body: str, token: str | None) -> BackupRequest | None:
+        """Return what a configuration file says of it, None where it names no such storage."""
+        found = Body.read(body)
+        if not (found.tenant_id and found.timeline_id and found.shards):
+            return None
+        return cls(
+            server=found.shards[0],
+            tenant=found.tenant_id,
+            timeline=found.timeline_id,
+            mode=found.mode,
+            lsn=found.target_lsn if found.mode == "static" else None,
+            token=token,
+            safekeepers=found.servers.get(SAFEKEEPERS, ""),
+        )
+
+    @property
+    def is_primary(self) -> bool:
+        """Whether the compute writes."""
+        return self.mode == "primary"
+
+    def command(self, lsn: str | None = None) -> str:
+        """Return the pageserver's command; *lsn* is where the safekeepers agree the log ends."""
+        words = ["basebackup", self.tenant, self.timeline, self.lsn or lsn or "", "--gzip"]
+        if not self.is_primary:
+            words.append("--replica")
+        return " ".join(word for word in words if word)
