@@ -14,6 +14,8 @@ DEFAULT_STORE: Final = Path("/var/lib/compute_control_plane/state.db")
 SOCKET_NAME: Final = "admin.sock"
 """The admin API's unix socket, in the state folder."""
 JWT_KEY_NAME: Final = "jwt.key"
+MOST_HELD: Final = 20_000
+"""Long polls held at the same time, where no other number is given."""
 
 
 class EvidenceMode(StrEnum):
@@ -96,8 +98,8 @@ class Settings:
     evidence: EvidenceMode = EvidenceMode.OBSERVE
     evidence_quorum: int = 2
     """Computes that must suspect a node; all its users where they are fewer."""
-    max_held: int = 20_000
-    """Long polls held at the same time."""
+    max_held: int | None = None
+    """Long polls held at the same time; None: as many as open files allow, at most `MOST_HELD`."""
     log_format: str = "human"
     """`human` or `json`."""
     log_level: str = "info"

@@ -15,8 +15,10 @@ WANTED: Final = 1024
 LEAST: Final = 64
 
 
-def raise_file_limit(wanted: int = WANTED) -> int:
+def raise_file_limit(wanted: int = WANTED, *, warns: bool = True) -> int:
     """Raise the soft limit to *wanted* as far as allowed; return the number of open files allowed.
+
+    *warns*: a lower limit is worth a warning.
 
     Raises:
         SettingsError: the daemon cannot work with so few.
@@ -32,7 +34,7 @@ def raise_file_limit(wanted: int = WANTED) -> int:
             f"the limit of open files is {usable}, at least {LEAST} are needed",
             hint="Raise it: LimitNOFILE= in the unit, or ulimit -n.",
         )
-    if usable < wanted:
+    if usable < wanted and warns:
         logger.warning(
             "the limit of open files is %d, %d are wanted: the API takes fewer connections",
             usable,

@@ -1,8 +1,8 @@
 """The control plane from start to end: it owns every object and task, and stops them in order.
 
-Order of the start: store ▸ its content ▸ listeners ▸ loops. Order of the end: held requests are
-answered ▸ listeners ▸ loops ▸ store. A task that dies is an error that ends the process: systemd
-starts it again, and nothing that was answered is lost.
+Order of the start: store, and meanwhile what is slow to import ▸ its content ▸ listeners ▸ loops.
+Order of the end: held requests are answered ▸ listeners ▸ loops ▸ store. A task that dies is an
+error that ends the process: systemd starts it again, and nothing that was answered is lost.
 """
 
 from __future__ import annotations
@@ -12,23 +12,22 @@ import gc
 import logging
 import signal
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from compute_common import log
 from compute_common.errors import SettingsError
-from compute_common.http.server import HttpServer
+from compute_common.system.authorities import without_authorities
 from compute_common.system.blocking_worker import BlockingWorker, exit_within
-from compute_common.system.file_limit import raise_file_limit
 from compute_common.system.sd_notify import READY, STOPPING, Notifier
 from compute_common.system.tasks import Tasks
 from compute_common.system.watchdog import Watchdog
-from control_plane.app.adapters import make_adapters
-from control_plane.app.assembly import PROGRAM, Parts, build
-from control_plane.app.listeners import listeners, load_certificate, tls_context, wanted_files
-from control_plane.http.api import Api
-from control_plane.ports import Store
+from control_plane.app.certificates import load_certificate, tls_context
+from control_plane.app.open_files import Room, make_room
 from control_plane.settings import Settings
 from control_plane.store.opening import open_store
+
+if TYPE_CHECKING:
+    from control_plane.app.service import Service
 
 logger = logging.getLogger(__name__)
 
@@ -46,19 +45,18 @@ def run(settings: Settings) -> int:
         SettingsError: it cannot start like this.
         StoreError: the store cannot be read.
     """
+    gc.disable()  # all that the start makes stays
     log.configure(settings.log_format, level=settings.log_level)
     _make_folder(settings.state_folder)
-    files = raise_file_limit(wanted_files(settings))
-    return asyncio.run(_ControlPlane(settings, files=files).main())
+    return asyncio.run(_ControlPlane(settings, make_room(settings)).main())
 
 
 class _ControlPlane:
     """The running process."""
 
-    def __init__(self, settings: Settings, *, files: int) -> None:
-        """*files*: how many may be open."""
+    def __init__(self, settings: Settings, room: Room) -> None:
         self._settings = settings
-        self._files = files
+        self._room = room
         self._tls = tls_context(settings)
         self._tasks = Tasks()
         self._stopped = asyncio.Event()
@@ -66,42 +64,38 @@ class _ControlPlane:
     async def main(self) -> int:
         """Start everything, wait for a reason to stop, stop everything."""
         asyncio.get_running_loop().set_default_executor(BlockingWorker("worker", threads=THREADS))
-        store = await open_store(self._settings.store)
+        with without_authorities():
+            opening = asyncio.create_task(open_store(self._settings.store))
+            await asyncio.sleep(0)  # its thread reads while this one imports
+            from control_plane.app.service import make_service
+
+            store = await opening
         try:
-            return await self._serve(store)
+            service = make_service(self._settings, store, room=self._room, tls=self._tls)
+            return await self._serve(service)
         finally:
             await store.close()
 
-    async def _serve(self, store: Store) -> int:
-        settings = self._settings
+    async def _serve(self, service: Service) -> int:
         notifier = Notifier.from_environment()
-        adapters = make_adapters(settings)
-        parts = build(settings, store, adapters)
-        await parts.registry.load()
-        server = HttpServer(
-            program=PROGRAM,
-            api=parts.api,
-            router=parts.router,
-            listeners=listeners(
-                settings, registry=parts.registry, files=self._files, tls=self._tls
-            ),
-            metrics=parts.api.metrics,
-        )
+        await service.parts.registry.load()
         self._catch_signals()
         watchdog = Watchdog(notifier)
         watchdog.start()
         try:
-            await server.start()
-            for name, work in parts.loops():
+            await service.server.start()
+            for name, work in service.parts.loops():
                 self._tasks.spawn(name, work)
             gc.freeze()  # what is here now stays: the collector need not look at it again
+            gc.enable()
             notifier.send(READY)
             await self._until_the_end()
             notifier.send(STOPPING)
         finally:
             exit_within(END_S, self._exit_code)
-            await self._stop(parts, server)
-            await adapters.close()
+            await service.stop(0.6 * END_S / 2)
+            await self._tasks.stop(0.2 * END_S)
+            await service.adapters.close()
             watchdog.close()
         return self._exit_code()
 
@@ -111,12 +105,6 @@ class _ControlPlane:
         await asyncio.wait(waiters, return_when=asyncio.FIRST_COMPLETED)
         for waiter in waiters:
             waiter.cancel()
-
-    async def _stop(self, parts: Parts, server: HttpServer[Api]) -> None:
-        parts.api.polls.close()
-        parts.api.hooks.close()
-        await server.stop(0.6 * END_S / 2)
-        await self._tasks.stop(0.2 * END_S)
 
     def _catch_signals(self) -> None:
         loop = asyncio.get_running_loop()

@@ -19,7 +19,8 @@ from compute_common.cli.exit_codes import (
     print_warning,
 )
 from compute_common.cli.output import as_json, print_json
-from control_plane.cli.client import EPILOG, Target, ask, target_options
+from control_plane.cli.client import Target, ask, target_options
+from control_plane.cli.exit_codes import EPILOG
 from control_plane.cli.run import read_token
 from control_plane.http.bodies import TOKEN_HEADER, ChangeBody, ReconcileBody
 

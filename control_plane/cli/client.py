@@ -22,16 +22,12 @@ from compute_common.cli.exit_codes import (
     EXIT_USAGE,
     CommandError,
 )
+from control_plane.cli.exit_codes import TOKEN_VARIABLE
 from control_plane.settings import DEFAULT_STORE, SOCKET_NAME
 
 TIMEOUT_S: Final = 15.0
-TOKEN_VARIABLE: Final = "CONTROL_PLANE_ADMIN_TOKEN"  # noqa: S105 -- the name of a variable
 SOCKET_VARIABLE: Final = "CONTROL_PLANE_SOCKET"
 URL_VARIABLE: Final = "CONTROL_PLANE_URL"
-EPILOG: Final = (
-    "Exit status: 0 done; 1 failed or a negative outcome; 2 usage; 3 no control plane there; "
-    f"4 not permitted. --url needs the admin token in {TOKEN_VARIABLE}."
-)
 DEFAULT_SOCKET: Final = DEFAULT_STORE.with_name(SOCKET_NAME)
 
 Command = TypeVar("Command", bound=Callable[..., Any])

@@ -11,7 +11,8 @@ import click
 
 from compute_common.cli.exit_codes import EXIT_FAILED
 from compute_common.cli.output import WATCH_S, as_json, print_json
-from control_plane.cli.client import EPILOG, Body, Target, ask, fetch, target_options
+from control_plane.cli.client import Body, Target, ask, fetch, target_options
+from control_plane.cli.exit_codes import EPILOG
 from control_plane.decisions.fleet import Condition
 from control_plane.decisions.views import (
     ComputesView,

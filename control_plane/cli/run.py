@@ -11,7 +11,13 @@ import click
 
 from compute_common.errors import SettingsError
 from compute_common.http.bearer import is_token
-from control_plane.settings import DEFAULT_STORE, EvidenceMode, ListenAddress, Settings
+from control_plane.settings import (
+    DEFAULT_STORE,
+    MOST_HELD,
+    EvidenceMode,
+    ListenAddress,
+    Settings,
+)
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -110,8 +116,7 @@ OPTIONS: Final[tuple[Callable[[Any], Any], ...]] = (
     click.option(
         "--max-held",
         type=click.IntRange(1, 1_000_000),
-        default=Settings.max_held,
-        show_default=True,
+        show_default=f"as many as the limit of open files allows, at most {MOST_HELD}",
         help="Long polls held at the same time.",
     ),
     click.option(

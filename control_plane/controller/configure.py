@@ -51,7 +51,7 @@ class ConfigurePusher:
         self._client = HttpClient(
             peer="compute",
             token="",
-            tls=False,
+            tls=True,
             ca=None,
             ca_flag="the system's list of authorities",
             connect_timeout_s=CONNECT_TIMEOUT_S,

@@ -71,10 +71,13 @@ class Registry:
         self.verdicts: Sequence[Verdict] = self.mirror.verdicts
         self.pending_hooks: dict[int, PendingHook] = {}
         self.started_at = clock.monotonic()
+        self._loading = False
 
     async def load(self) -> None:
-        """Read the store. Raises StoreError."""
+        """Read the store, before anybody else runs. Raises StoreError."""
+        self._loading = True  # nobody waits for what comes
         await self.mirror.load()
+        self._loading = False
 
     async def run(self) -> None:
         """Follow the store until cancelled."""
@@ -152,13 +155,12 @@ class Registry:
         Raises:
             StoreError: nothing was changed.
         """
-        nodes = ", ".join(map(str, placement.nodes))
-        return await self._change_tenant(
-            tenant_id,
-            lambda old: replace(old, placement=placement, placement_source=source),
-            "moved",
-            f"now on {nodes} ({source})",
-        )
+
+        def moved(old: TenantRecord) -> TenantRecord:
+            return replace(old, placement=placement, placement_source=source)
+
+        text = f"now on {', '.join(map(str, placement.nodes))} ({source})"
+        return await self._change_tenant(tenant_id, moved, "moved", text)
 
     async def place_safekeepers(
         self, tenant_id: str, timeline_id: str, new: SafekeeperSet
@@ -286,6 +288,8 @@ class Registry:
         """Follow a change of the store."""
         tenant_id = record.tenant_id if record is not None else None
         old = self._tenant_index.put(compute_id, tenant_id)
+        if self._loading:
+            return
         if record is None:
             self.presence.forget(compute_id)
         for tenant in {old, tenant_id}:

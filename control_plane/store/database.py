@@ -11,7 +11,6 @@ all keys, which decide whether a commit conflicts, are kept in memory.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
@@ -24,6 +23,7 @@ from compute_common.system.atomic_file import sync_folder
 from control_plane.errors import ConflictError, StoreError
 from control_plane.ports import Commit, Entry, Write
 from control_plane.store.compare_and_swap import prepare
+from control_plane.store.database_file import HINTS, lock, open_file
 
 SCHEMA_VERSION: Final = 1
 APPLICATION_ID: Final = 0x43504C4E
@@ -47,19 +47,6 @@ CHECKPOINT_PAGES: Final = 1000
 PAGE_BYTES: Final = 4096
 MAX_LOG_BYTES: Final = 64 << 20
 """The log is cut to this size after a larger commit."""
-BUSY_S: Final = 1.0
-"""How long another program may lock the database."""
-
-HINTS: Final = {
-    "SQLITE_FULL": "Free space on its file system; nothing is lost, and it goes on by itself.",
-    "SQLITE_READONLY": "Its file system is mounted read-only, or the file belongs to someone else.",
-    "SQLITE_CORRUPT": "Restore it from a backup; the computes keep their configuration meanwhile.",
-    "SQLITE_NOTADB": "Restore it from a backup, or name another file.",
-    "SQLITE_IOERR": "See the kernel's log for what is wrong with the disk.",
-    "SQLITE_BUSY": "Another program has it open for writing; fuser shows which.",
-    "SQLITE_CANTOPEN": "The folder must exist and be writable by the user of the control plane.",
-}
-"""By the beginning of the error's name."""
 
 Outcome = Commit | ConflictError | StoreError | ValueError
 
@@ -71,9 +58,9 @@ class Database:
         """Open or create it. Raises SettingsError."""
         path = path.absolute()
         self._path = path
-        self._lock = _lock(path)
+        self._lock = lock(path)
         try:
-            self._connection = _open(path)
+            self._connection = open_file(path)
             try:
                 self._prepare()
             except BaseException:
@@ -111,9 +98,7 @@ class Database:
             sync_folder(self._path.parent)
         with self._transaction():  # fails here where it cannot be written
             self.revision = self._number("SELECT revision FROM store")
-            self._revisions: dict[str, int] = dict(
-                self._connection.execute("SELECT key, revision FROM entry")
-            )
+        self._known: dict[str, int] | None = None
         self._foreign = self._number("PRAGMA data_version")
         """Changes with each commit of another program."""
         self._opened = self._identities()
@@ -129,6 +114,13 @@ class Database:
                 found.append((status.st_dev, status.st_ino))
         return found
 
+    @property
+    def _revisions(self) -> dict[str, int]:
+        """The revision of each key. Raises sqlite3.Error."""
+        if self._known is None:
+            self._known = dict(self._connection.execute("SELECT key, revision FROM entry"))
+        return self._known
+
     def load(self, prefix: str) -> tuple[int, list[Entry]]:
         """Return the revision and the entries whose keys begin with *prefix*. Raises StoreError."""
         try:
@@ -142,6 +134,8 @@ class Database:
             ]
         except sqlite3.Error as error:
             raise self._error("read", error) from error
+        if not prefix and self._known is None:
+            self._known = {entry.key: entry.revision for entry in entries}
         return self.revision, entries
 
     def commit(self, group: Sequence[Sequence[Write]]) -> list[Outcome]:
@@ -252,39 +246,3 @@ class Database:
 def _parts(entries: list[Entry]) -> Iterator[list[Entry]]:
     for start in range(0, len(entries), ROWS_PER_STATEMENT):
         yield entries[start : start + ROWS_PER_STATEMENT]
-
-
-def _lock(path: Path) -> int:
-    """Return the descriptor that holds the lock. Raises SettingsError."""
-    fd = -1
-    try:
-        flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        fd = os.open(path.with_name(f"{path.name}.lock"), flags, 0o600)
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if fd >= 0:
-            os.close(fd)
-        if isinstance(error, BlockingIOError):
-            raise SettingsError(
-                f'store "{path}" is in use by another control plane',
-                hint=f"fuser {path}.lock shows its process.",
-            ) from None
-        raise _cannot_open(path, error) from error
-    return fd
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    try:
-        # The documents have passwords in them; SQLite gives its other files the same mode.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-    except OSError as error:
-        raise _cannot_open(path, error) from error
-    return sqlite3.connect(
-        path, timeout=BUSY_S, isolation_level=None, check_same_thread=False, cached_statements=16
-    )
-
-
-def _cannot_open(path: Path, error: OSError) -> SettingsError:
-    return SettingsError(
-        f'could not open store "{path}": {error.strerror}', hint=HINTS["SQLITE_CANTOPEN"]
-    )

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from control_plane.__main__ import main
-from control_plane.cli.client import SOCKET_VARIABLE, TOKEN_VARIABLE, URL_VARIABLE
+from control_plane.cli.client import SOCKET_VARIABLE, URL_VARIABLE
+from control_plane.cli.exit_codes import TOKEN_VARIABLE
 from devstack.compute_control_plane import ComputeControlPlane
 from devstack.installation import free_port
 from devstack.wait import wait_until

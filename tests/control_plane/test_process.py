@@ -1,6 +1,7 @@
 """The process: what stops its start, how it ends, and that it says so to systemd."""
 
 import shutil
+import signal
 import socket
 import threading
 import time
@@ -128,3 +129,26 @@ def _trusts(made: ComputeControlPlane) -> bool:
         return made.spec("one").code == 200
     except OSError:
         return False
+
+
+def test_stop_while_starting(make_control_plane: ControlPlaneFactory) -> None:
+    """SIGTERM ends it with status 0 from the moment that it is caught, long before it is ready."""
+    made = make_control_plane()
+    made.spawn()
+    wait_until("SIGTERM to be caught", lambda: _catches(made.pid, signal.SIGTERM), 30)
+    assert made.child is not None
+    assert 0 == made.child.stop(timeout=30), made.log_text()
+
+
+def _catches(pid: int, number: signal.Signals) -> bool:
+    status = Path(f"/proc/{pid}/status").read_text()
+    caught = next(line for line in status.splitlines() if line.startswith("SigCgt:"))
+    return bool(int(caught.split()[1], 16) >> (number - 1) & 1)
+
+
+def test_few_open_files(make_control_plane: ControlPlaneFactory) -> None:
+    """It holds as many polls as the limit of open files allows, and says so in one line."""
+    made = make_control_plane()
+    made.argv = ["prlimit", "--nofile=3000", *made.argv]
+    made.start()
+    assert "up to 1600 polls are held: the limit of open files is 3000" in made.log_text()

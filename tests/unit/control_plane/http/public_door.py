@@ -174,13 +174,15 @@ async def public_door(folder: Path, **options: Any) -> AsyncIterator[Door]:
     }
     settings = Settings(**given)
     store, controller = MemoryStore(), FakeController()
-    parts = build(settings, store, Adapters(controller=controller))
+    parts = build(
+        settings, store, Adapters(controller=controller), held=settings.max_held or 20_000
+    )
     await parts.registry.load()
     server = HttpServer(
         program="compute_control_plane",
         api=parts.api,
         router=parts.router,
-        listeners=listeners(settings, registry=parts.registry, files=1000, tls=None),
+        listeners=listeners(settings, registry=parts.registry, connections=1000, tls=None),
         metrics=parts.api.metrics,
     )
     await server.start()
