@@ -25,6 +25,7 @@ from compute_common.http.connections import (
 
 MAX_CONNECTIONS: Final = 4
 """To each address. A request waits for a free one at most as long as for a connection."""
+NO_ANSWER: Final = "no answer in time"
 
 
 @dataclass(eq=False, slots=True)
@@ -162,13 +163,15 @@ class HttpClient:
     def _refused(self, error: Exception) -> RefusedError:
         """Return what an error of the connection means."""
         if isinstance(error, TimeoutError):
-            return RefusedError("no answer in time", unavailable=not _is_silence(error))
+            return RefusedError(NO_ANSWER, unavailable=not _is_silence(error))
         if isinstance(error, aiohttp.ClientConnectorError):
             return RefusedError(connection_error(error, self._ca_flag), unavailable=True)
         if isinstance(error, aiohttp.ServerDisconnectedError):
             return RefusedError("it closed the connection without an answer", unavailable=True)
         if isinstance(error, aiohttp.ClientOSError):
             return RefusedError(f"the connection broke: {system_words(error)}", unavailable=True)
+        if type(error) is aiohttp.ClientConnectionError:
+            return RefusedError(NO_ANSWER)  # closed by us, after another request had waited in vain
         return RefusedError(str(error) or type(error).__name__)
 
     async def _read(self, response: aiohttp.ClientResponse) -> HttpAnswer:

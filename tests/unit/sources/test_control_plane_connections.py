@@ -151,8 +151,8 @@ async def test_one_dead_connection_costs_one_deadline() -> None:
 
         with pytest.raises(FetchError, match="no answer in time"):
             await client.fetch()
-        with pytest.raises(FetchError):
-            await asyncio.wait_for(poll, 1.0)
+        with pytest.raises(FetchError, match="no answer in time"):
+            await asyncio.wait_for(poll, 10.0)
         assert FetchStatus.EMPTY == (await client.fetch()).status
         await client.close()
         for writer in writers:
