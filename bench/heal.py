@@ -18,6 +18,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import sleep
 
 from bench import healing, reference
@@ -26,6 +28,7 @@ from bench.floor import Floor
 from bench.healing import HealingCompute
 from bench.outcome import Outcome, add_json_argument
 from devstack.compute import Compute
+from devstack.fault_proxy.client import FaultyControlPlane
 from devstack.postgres import Template
 
 SUSPECT_AFTER_MS = 200.0
@@ -55,15 +58,18 @@ class Computes:
     def __enter__(self) -> "Computes":
         template = Template()
         self._stack.callback(template.remove)
+        folder = self._stack.enter_context(TemporaryDirectory(prefix="bench-"))
+        plane = self._stack.enter_context(FaultyControlPlane(Path(folder)))
         suspect = {"neon_refresh.response_suspect_after": f"{SUSPECT_AFTER_MS:g}ms"}
         polls, holds, many, empty = (
             self._stack.enter_context(
-                Compute(template, name=name, source="control_plane", settings=settings)
+                Compute(template, name=name, control_plane=plane, settings=settings)
             )
             for name, settings in (("poll", suspect), ("hold", {}), ("many", {}), ("floor", {}))
         )
-        if polls.control_plane is not None:
-            polls.control_plane.admin.set_long_poll(False)
+        for compute in (polls, holds, many):
+            compute.faults.strike("no_reports")  # else it would know of a move before the trouble
+        polls.faults.strike("no_hold")
         self.floor = self._stack.enter_context(Floor(empty))
         self.one, self.held, self.many = (
             HealingCompute(polls),

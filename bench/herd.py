@@ -15,16 +15,20 @@ import argparse
 import select
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import product
+from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 
 import psycopg
 
 from bench.outcome import Outcome, add_json_argument
 from bench.pagestream import must_connect, page_requests, read_page
 from devstack.compute import Compute
+from devstack.fault_proxy.client import FaultyControlPlane
 from devstack.launch import Pageserver
 from devstack.postgres import Template
 from devstack.wait import wait_until
@@ -84,11 +88,8 @@ class Herd:
         self._compute.publish(*[place] * self._shards, stripe_size=stripe)
 
     def _counts(self) -> tuple[float, float]:
-        control_plane = self._compute.control_plane
-        if control_plane is None:
-            raise RuntimeError("there is no control plane")
         requests = self._daemon.metric("compute_ctl_refresh_requests_total")
-        return requests, control_plane.admin.stats()["fetches"]
+        return requests, self._daemon.metric("compute_ctl_cplane_requests_total")
 
     def _blocks(self) -> list[int]:
         """Return a block of each shard."""
@@ -198,25 +199,35 @@ def _wait_for_all(sessions: Sequence[psycopg.Connection[tuple[object, ...]]]) ->
             del waiting[socket]
 
 
+@contextmanager
+def running_herd(backends: int) -> Iterator[Herd]:
+    """Start a herd behind a control plane of which it learns no move before it asks."""
+    with ExitStack() as stack:
+        template = Template()
+        stack.callback(template.remove)
+        folder = stack.enter_context(TemporaryDirectory(prefix="bench-"))
+        plane = stack.enter_context(FaultyControlPlane(Path(folder)))
+        settings = {"max_connections": backends + 20}
+        compute = Compute(template, name="herd", control_plane=plane, settings=settings)
+        stack.enter_context(compute).faults.strike("no_reports")
+        herd = Herd(compute, backends)
+        stack.callback(herd.close)
+        yield herd
+
+
 def measure(
     backends: Sequence[int], shards: Sequence[int], late: Sequence[float], rounds: int
 ) -> list[tuple[object, ...]]:
     """Return the rows of the table: the median of a few rounds each."""
-    settings = {"max_connections": max(backends) + 20}
-    template, rows = Template(), []
-    try:
-        with Compute(template, name="herd", source="control_plane", settings=settings) as compute:
-            herd = Herd(compute, max(backends))
-            for late_s, count in product(late, shards):
-                herd.spread(count)
-                for size in backends:
-                    found = [herd.lose(size, late_s) for _ in range(rounds)]
-                    columns = ("requests", "fetches", "served_ms", "plain_ms")
-                    values = [median(getattr(it, column) for it in found) for column in columns]
-                    rows.append((late_s, size, count, *values))
-            herd.close()
-    finally:
-        template.remove()
+    rows = []
+    with running_herd(max(backends)) as herd:
+        for late_s, count in product(late, shards):
+            herd.spread(count)
+            for size in backends:
+                found = [herd.lose(size, late_s) for _ in range(rounds)]
+                columns = ("requests", "fetches", "served_ms", "plain_ms")
+                values = [median(getattr(it, column) for it in found) for column in columns]
+                rows.append((late_s, size, count, *values))
     return rows
 
 
@@ -227,20 +238,14 @@ def measure_trouble(backends: int, rounds: int) -> list[tuple[object, ...]]:
         "half of the logins refused": {"refused": max(1, backends // 2)},
         "each login refused twice": {"refused": 2 * backends},
     }
-    template, rows = Template(), []
-    settings = {"max_connections": backends + 20}
-    try:
-        with Compute(template, name="herd", source="control_plane", settings=settings) as compute:
-            herd = Herd(compute, backends)
-            herd.lose(backends, 0.0)
-            for case, how in cases.items():
-                found = [herd.lose(backends, 0.0, **how) for _ in range(rounds)]  # type: ignore[arg-type]  # a number of logins is whole
-                columns = ("requests", "fetches", "served_ms")
-                values = [median(getattr(it, column) for it in found) for column in columns]
-                rows.append((case, backends, *values))
-            herd.close()
-    finally:
-        template.remove()
+    rows = []
+    with running_herd(backends) as herd:
+        herd.lose(backends, 0.0)
+        for case, how in cases.items():
+            found = [herd.lose(backends, 0.0, **how) for _ in range(rounds)]  # type: ignore[arg-type]  # a number of logins is whole
+            columns = ("requests", "fetches", "served_ms")
+            values = [median(getattr(it, column) for it in found) for column in columns]
+            rows.append((case, backends, *values))
     return rows
 
 

@@ -23,8 +23,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from bench.pagestream import connect
-from devstack.client import exchange
-from devstack.compute import COMPUTE_ID, TOKEN, Compute
+from devstack.compute import Compute
 from devstack.installation import binary, run_as
 from devstack.launch import Pageserver
 from devstack.postgres import Postgres
@@ -50,9 +49,8 @@ class Course:
 class Daemon:
     """Fetches when it is asked, and has Postgres reload; use it as a context manager."""
 
-    def __init__(self, control_plane: str, server: Postgres) -> None:
-        self._control_plane = control_plane
-        self._postgres = server
+    def __init__(self, compute: Compute) -> None:
+        self._compute = compute
         self._known = ""
         self._take_over(self._fetch())
         self._asked, self._ended = threading.Event(), threading.Event()
@@ -90,8 +88,7 @@ class Daemon:
             connection.close()
 
     def _fetch(self) -> str:
-        path = f"/compute/api/v2/computes/{COMPUTE_ID}/spec"
-        _, answer = exchange(self._control_plane, "GET", path, token=TOKEN)
+        answer = self._compute.control_plane.real.spec(self._compute.compute_id).body
         shards: dict[str, Any] = answer["spec"]["pageserver_connection_info"]["shards"]
         url: str = shards["0000"]["pageservers"][0]["libpq_url"]
         return url
@@ -108,9 +105,9 @@ class Daemon:
             self._take_over(found)
 
     def _take_over(self, url: str) -> None:
-        self._postgres.configure({SETTING: url})
+        self._compute.postgres.configure({SETTING: url})
         subprocess.run(
-            [binary("pg_ctl"), "reload", "-s", "-D", str(self._postgres.data)],
+            [binary("pg_ctl"), "reload", "-s", "-D", str(self._compute.postgres.data)],
             check=True,
             cwd="/",
             timeout=GIVE_UP_S,
@@ -174,12 +171,10 @@ def run(
     late_s: float = 0.0,
 ) -> list[Course]:
     """Let the policy heal *rounds* times, on a compute whose daemon does not run."""
-    if compute.control_plane is None:
-        raise ValueError("the reference asks a control plane")
     found = []
     for _ in range(rounds):
         compute.publish(dead)
-        with Daemon(compute.control_plane.address, compute.postgres) as daemon:
+        with Daemon(compute) as daemon:
             timer = threading.Timer(late_s, compute.publish, [healthy])
             timer.start()
             if not late_s:

@@ -1,5 +1,5 @@
-"""Stand-ins that speak the real protocols: a pageserver and a control plane.
+"""Stand-ins that speak the real protocols, a pageserver and a storage controller, and proxies.
 
-For tests, benches and the demo. Nothing here imports `compute_ctl` or `pg_hook`: a stand-in that
-shares code with what it tests proves nothing.
+For tests, benches and the demo. Nothing here imports `compute_ctl`, `control_plane` or `pg_hook`:
+a stand-in that shares code with what it tests proves nothing.
 """

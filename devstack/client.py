@@ -2,7 +2,6 @@
 
 import http.client
 import json
-from collections.abc import Mapping
 from typing import Any, Literal
 
 TIMEOUT = 10.0
@@ -123,87 +122,3 @@ class PageserverAdmin(AdminClient):
             "closed"
         ]
         return closed
-
-
-class ControlPlaneAdmin(AdminClient):
-    """Orders to a control plane stand-in.
-
-    `listen` and `token` are those of its other door, which takes the storage controller's calls.
-    """
-
-    def __init__(self, address: str, *, listen: str, token: str | None = None) -> None:
-        super().__init__(address)
-        self._listen = listen
-        self._token = token
-
-    def put_node(self, node_id: int, libpq_url: str) -> None:
-        """Tell where a pageserver node is."""
-        self._call("PUT", f"/nodes/{node_id}", {"libpq_url": libpq_url})
-
-    def put_compute(self, compute_id: str, document: Mapping[str, Any]) -> dict[str, Any]:
-        """Set a compute's whole document; its etag and generation."""
-        answer: dict[str, Any] = self._call("PUT", f"/computes/{compute_id}", document)
-        return answer
-
-    def get_compute(self, compute_id: str) -> dict[str, Any]:
-        """A compute's document."""
-        answer: dict[str, Any] = self._call("GET", f"/computes/{compute_id}")
-        return answer
-
-    def empty_compute(self, compute_id: str) -> None:
-        """Detach: the document says `empty`."""
-        self._call("PUT", f"/computes/{compute_id}/empty")
-
-    def delete_compute(self, compute_id: str) -> None:
-        """Forget a compute."""
-        self._call("DELETE", f"/computes/{compute_id}")
-
-    def set_fault(
-        self,
-        kind: str,
-        *,
-        route: str = "spec",
-        count: int | None = None,
-        code: int | None = None,
-        retry_after: int | None = None,
-        delay_ms: int | None = None,
-    ) -> dict[str, Any]:
-        """Order a fault; `count` None: until cleared."""
-        order = {
-            "kind": kind,
-            "route": route,
-            "count": count,
-            "code": code,
-            "retry_after": retry_after,
-            "delay_ms": delay_ms,
-        }
-        answer: dict[str, Any] = self._call("PUT", "/fault", order)
-        return answer
-
-    def set_long_poll(self, enabled: bool) -> None:
-        """Whether `Prefer: wait` is honoured."""
-        self._call("PUT", "/settings", {"long_poll": enabled})
-
-    def set_wants_reports(self, enabled: bool) -> None:
-        """Whether answers ask the daemon for reports."""
-        self._call("PUT", "/settings", {"wants_reports": enabled})
-
-    def reports(self, compute_id: str) -> list[dict[str, Any]]:
-        """What a compute has reported, the oldest first."""
-        answer: list[dict[str, Any]] = self._call("GET", f"/reports/{compute_id}")
-        return answer
-
-    def notify_attach(
-        self, tenant_id: str, shards: Mapping[int, int], stripe_size: int | None = None
-    ) -> int:
-        """What the storage controller sends after a move: shard number -> node id; the status."""
-        body = {
-            "tenant_id": tenant_id,
-            "preferred_az": None,
-            "stripe_size": stripe_size,
-            "shards": [
-                {"node_id": node, "shard_number": number} for number, node in sorted(shards.items())
-            ],
-        }
-        status, _ = exchange(self._listen, "PUT", "/notify-attach", body, token=self._token)
-        return status

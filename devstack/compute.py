@@ -7,22 +7,24 @@ them, so what comes back can be compared with what is on its disk.
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from itertools import count
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 import psycopg
 
 from devstack.daemon import Daemon
 from devstack.document import attached
+from devstack.fault_proxy.client import Faults, FaultyControlPlane
 from devstack.installation import binary, free_port, give_away
-from devstack.launch import ControlPlane, Pageserver, start_control_plane, start_pageserver
+from devstack.launch import Pageserver, start_pageserver
 from devstack.postgres import Postgres, Setting, Template
 
 TENANT = "9f3c1d5e7a804b26a1c4e85d02f7b369"
 TIMELINE = "0a1b2c3d4e5f60718293a4b5c6d7e8f9"
 COMPUTE_ID = "compute-1"
-TOKEN = "control-plane-token"
+_numbers = count(1)
 
 SCAN = """
 select count(*) from generate_series(0, {last}) as block,
@@ -51,8 +53,9 @@ def make_page_functions(session: psycopg.Connection[Any]) -> None:
 class Compute:
     """One compute; use it as a context manager.
 
-    `source` says where compute_ctl gets its document from. Postgres and the document's source are
-    up on entry; pageservers and the daemon are started by the caller, in the order it wants.
+    compute_ctl gets its document from *control_plane*, which computes may share, or else from a
+    file. Postgres is up on entry; pageservers and the daemon are started by the caller, in the
+    order it wants.
     """
 
     def __init__(
@@ -60,20 +63,17 @@ class Compute:
         template: Template,
         *,
         name: str = "compute",
-        source: Literal["file", "control_plane"] = "file",
+        control_plane: FaultyControlPlane | None = None,
         settings: Mapping[str, Setting] | None = None,
         daemon_options: Sequence[str] = (),
-        control_plane_options: Sequence[str] = (),
     ) -> None:
         self._stack = ExitStack()
-        self._source = source
-        self._nodes: dict[str, int] = {}
         self._generation = 0
-        self._control_plane_options = control_plane_options
+        self._control_plane = control_plane
+        self.compute_id = f"{name}-{next(_numbers)}" if control_plane else COMPUTE_ID
         self.postgres = Postgres(template, name=name)
         self.folder = self.postgres.folder
         self.config = self.folder / "config.json"
-        self.control_plane: ControlPlane | None = None
         self.port = free_port()
         self.daemon_options = daemon_options
         self.postgres.configure(
@@ -90,25 +90,16 @@ class Compute:
     def __enter__(self) -> Self:
         self._stack.enter_context(self.postgres)
         self.postgres.start()
-        if self._source == "control_plane":
-            self.control_plane = self._stack.enter_context(
-                start_control_plane(
-                    state=self.folder / "control-plane.json",
-                    log_dir=self.folder,
-                    token=TOKEN,
-                    extra=self._control_plane_options,
-                )
-            )
         self.daemon = Daemon(
             pgdata=self.postgres.data,
             connstr=self.postgres.conninfo,
             port=self.port,
             log=self.folder / "compute_ctl.log",
             pgbin=binary("postgres"),
-            compute_id=COMPUTE_ID,
-            config=self.config if self.control_plane is None else None,
-            control_plane=self.control_plane.base_url if self.control_plane else None,
-            token=TOKEN if self.control_plane else None,
+            compute_id=self.compute_id,
+            config=self.config if self._control_plane is None else None,
+            control_plane=self._control_plane.proxy.base_url if self._control_plane else None,
+            token=self._control_plane.real.token if self._control_plane else None,
             extra=self.daemon_options,
         )
         return self
@@ -153,11 +144,7 @@ class Compute:
             stripe_size=stripe_size,
             **options,
         )
-        pageserver = self._stack.enter_context(started)
-        if self.control_plane is not None:
-            self._nodes[pageserver.url] = len(self._nodes) + 1
-            self.control_plane.admin.put_node(self._nodes[pageserver.url], pageserver.url)
-        return pageserver
+        return self._stack.enter_context(started)
 
     def publish(
         self,
@@ -180,25 +167,29 @@ class Compute:
         return document
 
     def publish_document(self, document: Mapping[str, Any] | str) -> None:
-        """Publish any document; a string is written into the file as it is."""
-        if self.control_plane is not None:
-            if isinstance(document, str):
-                raise TypeError("a control plane takes documents only; use its faults for nonsense")
-            self.control_plane.admin.put_compute(COMPUTE_ID, document)
+        """Publish any document; a string is written into the file as it is.
+
+        A control plane counts generations itself.
+        """
+        if self._control_plane is not None:
+            self._control_plane.real.put(self.compute_id, document)
             return
         temporary = self.config.with_suffix(".tmp")
         temporary.write_text(document if isinstance(document, str) else json.dumps(document))
         give_away(temporary)
         temporary.replace(self.config)
 
-    def notify_attach(self, *pageservers: Pageserver) -> None:
-        """Move the tenant as the storage controller does: by telling the control plane."""
-        if self.control_plane is None:
-            raise TypeError("only a control plane can be notified")
-        shards = {number: self._nodes[found.url] for number, found in enumerate(pageservers)}
-        code = self.control_plane.admin.notify_attach(TENANT, shards)
-        if code != 200:
-            raise RuntimeError(f"the control plane answered {code} to notify-attach")
+    @property
+    def control_plane(self) -> FaultyControlPlane:
+        """Where the document comes from. Raises TypeError where that is a file."""
+        if self._control_plane is None:
+            raise TypeError("the document of this compute comes from a file")
+        return self._control_plane
+
+    @property
+    def faults(self) -> Faults:
+        """What the control plane answers this compute. Raises TypeError as `control_plane`."""
+        return self.control_plane.proxy.of(self.compute_id)
 
     def fill(self, rows: int, table: str = "story") -> str:
         """Make a table of *rows* rows that is all on disk; return a query that counts its rows.
@@ -229,4 +220,5 @@ class Compute:
     @property
     def logs(self) -> dict[str, Path]:
         """Every log of this compute, by name, for a report."""
-        return {path.stem: path for path in (*self.folder.glob("*.log"), self.postgres.log)}
+        own = {path.stem: path for path in (*self.folder.glob("*.log"), self.postgres.log)}
+        return own | (self._control_plane.logs if self._control_plane else {})

@@ -1,8 +1,9 @@
-"""Faults on demand, as both stand-ins keep them: what is ordered, how often it still strikes."""
+"""Faults on demand, as the stand-ins keep them: what is ordered, how often it still strikes."""
 
 import asyncio
 import dataclasses
 from collections import Counter
+from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
 
@@ -46,14 +47,7 @@ class OrderBook(Generic[OrderT]):
 
     def clear(self, kind: str | None = None) -> int:
         """Withdraw all orders, or those of one kind; the number of those still in force."""
-        gone = [order for order in self._orders if kind in (None, order.kind)]
-        for order in gone:
-            self._orders.remove(order)
-        for order in [*gone, *self._spent]:
-            if kind in (None, order.kind):
-                order.cleared.set()
-        self._spent = [order for order in self._spent if not order.cleared.is_set()]
-        return len(gone)
+        return self._withdraw(lambda order: kind in (None, order.kind))
 
     def reset(self) -> None:
         """Withdraw everything and forget what has fired."""
@@ -63,6 +57,15 @@ class OrderBook(Generic[OrderT]):
     def describe(self) -> list[dict[str, Any]]:
         """All orders in force."""
         return [order.describe() for order in self._orders]
+
+    def _withdraw(self, meant: Callable[[OrderT], bool]) -> int:
+        gone = [order for order in self._orders if meant(order)]
+        for order in gone:
+            self._orders.remove(order)
+        for order in [*gone, *filter(meant, self._spent)]:
+            order.cleared.set()
+        self._spent = [order for order in self._spent if not order.cleared.is_set()]
+        return len(gone)
 
     def _strike(self, order: OrderT) -> None:
         self.fired[order.kind] += 1

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from devstack.client import ControlPlaneAdmin, PageserverAdmin
+from devstack.client import PageserverAdmin
 from devstack.process import Child
 
 
@@ -62,16 +62,6 @@ class Pageserver(Standin):
         self.admin = PageserverAdmin(self.child.ready["admin"])
 
 
-class ControlPlane(Standin):
-    """A control plane; `base_url` is what a compute asks."""
-
-    def __init__(self, arguments: Sequence[str | Path], log: Path, token: str | None) -> None:
-        super().__init__("control_plane", arguments, log)
-        self.token = token
-        self.base_url = f"http://{self.address}"
-        self.admin = ControlPlaneAdmin(self.child.ready["admin"], listen=self.address, token=token)
-
-
 def start_pageserver(
     *,
     pgdata: Path,
@@ -92,22 +82,3 @@ def start_pageserver(
     if auth_key is not None:
         arguments += ["--auth-key", auth_key]
     return Pageserver([*arguments, *extra], log_dir / f"{name}.log")
-
-
-def start_control_plane(
-    *,
-    state: Path,
-    log_dir: Path,
-    name: str = "control-plane",
-    token: str | None = None,
-    listen: str = "127.0.0.1:0",
-    extra: Sequence[str] = (),
-) -> ControlPlane:
-    """Start a control plane on a state file; `token` is demanded as bearer. Raises ChildError."""
-    arguments: list[str | Path] = ["--state", state, "--listen", listen]
-    if token is not None:
-        file = log_dir / f"{name}.token"
-        file.touch(mode=0o600)
-        file.write_text(token)
-        arguments += ["--token-file", file]
-    return ControlPlane([*arguments, *extra], log_dir / f"{name}.log", token)

@@ -1,4 +1,4 @@
-"""What both stand-ins share at their edge: addresses, the ready line, signals, JSON over HTTP."""
+"""What the stand-ins share at their edge: addresses, the ready line, signals, JSON over HTTP."""
 
 import argparse
 import asyncio

@@ -19,7 +19,7 @@ MEMORY_NEEDED = 4 << 30
 PROGRAMS = (
     "control_plane",
     "compute_ctl",
-    "devstack.control_plane",
+    "devstack.fault_proxy",
     "devstack.pageserver",
     "devstack.proxy",
     "devstack.storage_controller",

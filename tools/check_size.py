@@ -24,7 +24,6 @@ ASSEMBLY = "a list of what is built, in order, without a branch"
 TABLE = "a table: one line a row"
 
 LONG_FILES = {
-    "tests/e2e/test_sources.py": TO_SPLIT,
     "tests/pg/test_failures.py": TO_SPLIT,
     "tests/simulation/disk.py": TO_SPLIT,
     "tests/simulation/invariants.py": TO_SPLIT,

@@ -60,7 +60,7 @@ def calm(cluster: Cluster) -> None:
         cluster.proxy.clear(name)
     for pageserver in cluster.pageservers:
         pageserver.admin.clear_faults()
-    cluster.control_plane.admin.clear_faults()
+    cluster.faults.clear()
     cluster.publish()
 
 
@@ -121,14 +121,17 @@ def _no_lie(cluster: Cluster, fault: Fault) -> None:
 
 
 def _nonsense(cluster: Cluster, fault: Fault) -> None:
-    if CONTROL_PLANE not in cluster.held:
-        cluster.control_plane.admin.set_fault(fault.what)
+    if fault.what.isdecimal():
+        cluster.faults.answer(code=int(fault.what))
+    elif fault.what == "garbage":
+        cluster.faults.answer("<html>not what you asked for")
+    else:
+        cluster.faults.strike(fault.what, route="spec")
 
 
 def _sense(cluster: Cluster, fault: Fault) -> None:
     del fault
-    if CONTROL_PLANE not in cluster.held:
-        cluster.control_plane.admin.clear_faults()
+    cluster.faults.clear()
 
 
 def _fill_disk(cluster: Cluster, fault: Fault) -> None:

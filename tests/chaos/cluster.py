@@ -13,11 +13,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from devstack.compute import COMPUTE_ID, TENANT, TIMELINE, TOKEN
+from devstack.compute import COMPUTE_ID, TENANT, TIMELINE
+from devstack.compute_control_plane import ComputeControlPlane
 from devstack.daemon import Daemon
 from devstack.document import attached
+from devstack.fault_proxy.client import Faults, FaultyControlPlane
 from devstack.installation import binary, free_port
-from devstack.launch import ControlPlane, Pageserver, start_control_plane, start_pageserver
+from devstack.launch import Pageserver, start_pageserver
 from devstack.postgres import Postgres, Template
 from devstack.proxy.client import Proxy
 from tests.chaos.schedule import BACK, CONTROL_PLANE, DAEMON, WORKER, Topology
@@ -43,7 +45,7 @@ class Cluster:
         self.topology = topology
         self.disk = disk
         self.owners = [shard % topology.pageservers for shard in range(topology.shards)]
-        self.generation = 0
+        self._documents = 0
         self.last_crash: float | None = None
         self.held: set[str] = set()
         """Targets that are down or stopped."""
@@ -66,7 +68,8 @@ class Cluster:
         self.pageservers: list[Pageserver] = []
         self.urls: list[str] = []
         self.proxy: Proxy
-        self.control_plane: ControlPlane
+        self.control_plane: ComputeControlPlane
+        self.faults: Faults
         self.daemon: Daemon
 
     def __enter__(self) -> Self:
@@ -74,10 +77,10 @@ class Cluster:
             stack.enter_context(self.postgres)
             self.postgres.start()
             self.proxy = stack.enter_context(Proxy(self.folder))
-            self.control_plane = self._start_control_plane()
+            self._start_control_plane()
             for number in range(self.topology.pageservers):
                 self.pageservers.append(self._start_pageserver(number))
-            stack.callback(self._kill_standins)
+            stack.callback(self._kill_pageservers)
             self.publish()
             self.daemon = self._make_daemon()
             stack.callback(self._stop_daemon)
@@ -131,8 +134,8 @@ class Cluster:
             if self.daemon.child is None or self.daemon.child.poll() is not None:
                 self.daemon.spawn()
         elif target == CONTROL_PLANE:
-            if self.control_plane.child.poll() is not None:
-                self.control_plane = self._start_control_plane()
+            if self._child(target).poll() is not None:
+                self.control_plane.start()
         else:
             number = int(target.partition("-")[2])
             if self.pageservers[number].child.poll() is not None:
@@ -178,19 +181,19 @@ class Cluster:
             self._tell_shards(number)
 
     def publish(self) -> None:
-        """Let the control plane know the truth, in a document of its own version."""
+        """Let the control plane know the truth, in a document that differs from all before."""
         if CONTROL_PLANE in self.held:
             self._untold.add(CONTROL_PLANE)
             return
-        self.generation += 1
+        self._documents += 1
         document = attached(
             tenant=TENANT,
             timeline=TIMELINE,
             pageservers=[self.urls[owner] for owner in self.owners],
             stripe_size=STRIPE,
-            generation=self.generation,
+            settings={"work_mem": f"{4096 + self._documents}kB"},
         )
-        self.control_plane.admin.put_compute(COMPUTE_ID, document)
+        self.control_plane.put(COMPUTE_ID, document)
 
     @property
     def connstring(self) -> str:
@@ -249,15 +252,10 @@ class Cluster:
             self.urls.append(f"postgresql://no_user@{address}")
         return made
 
-    def _start_control_plane(self) -> ControlPlane:
-        made = start_control_plane(
-            state=self.folder / "control-plane.json",
-            log_dir=self.folder,
-            token=TOKEN,
-            extra=("--log-level", "warning"),
-        )
-        self.control_address = self.proxy.route(CONTROL_PLANE, made.address)
-        return made
+    def _start_control_plane(self) -> None:
+        plane = self._stack.enter_context(FaultyControlPlane(self.folder))
+        self.control_plane, self.faults = plane.real, plane.proxy.of(COMPUTE_ID)
+        self.control_address = self.proxy.route(CONTROL_PLANE, plane.proxy.address)
 
     def _make_daemon(self) -> Daemon:
         options: list[str] = []
@@ -272,7 +270,7 @@ class Cluster:
             pgbin=binary("postgres"),
             compute_id=COMPUTE_ID,
             control_plane=f"http://{self.control_address}",
-            token=TOKEN,
+            token=self.control_plane.token,
             extra=options,
         )
         if self.disk is not None:
@@ -290,9 +288,9 @@ class Cluster:
                 os.kill(pid, signal.SIGCONT)
             os.kill(pid, number)
 
-    def _kill_standins(self) -> None:
-        for standin in (*self.pageservers, self.control_plane):
-            standin.kill()
+    def _kill_pageservers(self) -> None:
+        for pageserver in self.pageservers:
+            pageserver.kill()
 
     def _stop_daemon(self) -> None:
         if self.daemon.child is not None and self.daemon.child.poll() is None:

@@ -77,7 +77,7 @@ def run(
 
 def _keep_logs(folder: Path, seed: int) -> Path:
     kept = Path(tempfile.mkdtemp(prefix=f"chaos-{seed}-"))
-    for path in (*folder.glob("*.log"), folder / "log", folder / "control-plane.json"):
+    for path in (*folder.glob("*.log"), folder / "log"):
         if path.exists():
             shutil.copy(path, kept)
     return kept

@@ -17,8 +17,8 @@ LIES: Final = (
     *("copy_done", "copy_fail", "reconnect", "timed_out", "half_message", "reset", "silent"),
 )
 """Faults of the pageserver stand-in."""
-NONSENSE: Final = ("status", "garbage", "half_json", "drop", "silent", "older", "unauthorized")
-"""Faults of the control plane stand-in."""
+NONSENSE: Final = ("503", "garbage", "half", "drop", "silent", "older", "401")
+"""Answers of a control plane in trouble."""
 BACK: Final = -1
 """In place of a number of pageservers: where the shard came from."""
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from devstack.compute import Compute
+from devstack.fault_proxy.client import FaultyControlPlane
 from devstack.postgres import Template
 
 ComputeFactory = Callable[..., Compute]
@@ -27,6 +28,20 @@ def make_compute(request: pytest.FixtureRequest, template: Template) -> Iterator
             return compute
 
         yield make
+
+
+@pytest.fixture(scope="session")
+def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FaultyControlPlane]:
+    """Return one control plane for the session; each compute has an ID and faults of its own."""
+    with FaultyControlPlane(tmp_path_factory.mktemp("control-plane")) as running:
+        yield running
+
+
+@pytest.fixture
+def pulling(make_compute: ComputeFactory, control_plane: FaultyControlPlane) -> Compute:
+    """Return a compute whose document comes from the control plane; it does not look by itself."""
+    options = ["--reconcile-interval", "86400"]
+    return make_compute(control_plane=control_plane, daemon_options=options)
 
 
 @pytest.fixture

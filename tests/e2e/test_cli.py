@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from compute_ctl.__main__ import main
-from devstack.compute import COMPUTE_ID, TOKEN, Compute
+from devstack.compute import Compute
+from devstack.compute_control_plane import COMPUTE_TOKEN
 from devstack.installation import binary
 from devstack.wait import wait_until
-from tests.e2e.conftest import ComputeFactory
 
 
 def shown(capsys: pytest.CaptureFixture[str], *words: str) -> Any:
@@ -20,23 +20,22 @@ def shown(capsys: pytest.CaptureFixture[str], *words: str) -> Any:
 
 
 def test_diff_against_the_control_plane(
-    make_compute: ComputeFactory,
+    pulling: Compute,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Nothing differs in force; a document that is published but not fetched yet does."""
-    compute = make_compute(source="control_plane", daemon_options=["--reconcile-interval", "86400"])
-    assert compute.control_plane is not None
-    monkeypatch.setenv("NEON_CONTROL_PLANE_TOKEN", TOKEN)
-    a = compute.pageserver("a")
-    compute.publish(a, settings={"work_mem": "8MB"})
-    compute.start_daemon()
-    words = ["diff", "-D", str(compute.postgres.data)]
-    words += ["-p", compute.control_plane.base_url, "-i", COMPUTE_ID]
+    monkeypatch.setenv("NEON_CONTROL_PLANE_TOKEN", COMPUTE_TOKEN)
+    pulling.faults.strike("no_reports")  # it is told nothing before it asks
+    a = pulling.pageserver("a")
+    pulling.publish(a, settings={"work_mem": "8MB"})
+    pulling.start_daemon()
+    words = ["diff", "-D", str(pulling.postgres.data)]
+    words += ["-p", pulling.control_plane.proxy.base_url, "-i", pulling.compute_id]
     assert 0 == main(words)
     assert "" == capsys.readouterr().out
 
-    compute.publish(a, settings={"work_mem": "16MB"})
+    pulling.publish(a, settings={"work_mem": "16MB"})
 
     assert 1 == main(words)
     out = capsys.readouterr().out.splitlines()
@@ -44,7 +43,7 @@ def test_diff_against_the_control_plane(
     assert ["-work_mem = '8MB'", "+work_mem = '16MB'"] == changes
     monkeypatch.setenv("NEON_CONTROL_PLANE_TOKEN", "wrong")
     assert 1 == main(words)
-    assert TOKEN not in capsys.readouterr().err
+    assert COMPUTE_TOKEN not in capsys.readouterr().err
 
 
 def test_explain(compute: Compute, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,24 +1,22 @@
 """A compute that the control plane says twice is empty stops in good order."""
 
-from tests.e2e.conftest import ComputeFactory
+from devstack.compute import Compute
 
 EXIT_EMPTY = 3
 
 
-def test_confirmed_detach(make_compute: ComputeFactory) -> None:
+def test_confirmed_detach(pulling: Compute) -> None:
     """Two empty answers, ten seconds apart: Postgres stops fast, the exit status is its own."""
-    compute = make_compute(source="control_plane")
-    a = compute.pageserver("a")
-    compute.publish(a)
-    daemon = compute.start_daemon()
-    assert compute.control_plane is not None
-    compute.control_plane.admin.empty_compute("compute-1")
+    a = pulling.pageserver("a")
+    pulling.publish(a)
+    daemon = pulling.start_daemon()
+    pulling.faults.answer({"status": "empty"})
 
     assert "empty" == daemon.refresh()
-    assert compute.postgres.running
+    assert pulling.postgres.running
 
     assert daemon.child is not None
     assert EXIT_EMPTY == daemon.child.wait(30)
-    assert compute.postgres.process is not None
-    assert 0 == compute.postgres.process.wait(10)
-    assert "received fast shutdown request" in compute.postgres.log_text()
+    assert pulling.postgres.process is not None
+    assert 0 == pulling.postgres.process.wait(10)
+    assert "received fast shutdown request" in pulling.postgres.log_text()

@@ -109,22 +109,21 @@ def test_only_the_moved_shards_reconnect(compute: Compute) -> None:
     assert b.admin.stats()["connections"]["total"] == before
 
 
-def test_configuration_from_the_control_plane(make_compute: ComputeFactory) -> None:
+def test_configuration_from_the_control_plane(pulling: Compute) -> None:
     """Over the network, and late: the tenant moves two tenths of a second after A has died."""
-    compute = make_compute(source="control_plane")
-    scan = compute.fill(ROWS)
-    a, b = compute.pageserver("a"), compute.pageserver("b")
-    compute.publish(a)
-    compute.start_daemon()
-    with running_queries(compute.postgres.connect) as start:
+    scan = pulling.fill(ROWS)
+    a, b = pulling.pageserver("a"), pulling.pageserver("b")
+    pulling.publish(a)
+    pulling.start_daemon()
+    with running_queries(pulling.postgres.connect) as start:
         a.kill()
         query = start(scan)
-        late = threading.Timer(0.2, compute.notify_attach, [b])
+        late = threading.Timer(0.2, pulling.publish, [b])
         late.start()
 
         assert ROWS == query.value()
         late.join()
-    assert compute.setting("neon.pageserver_connstring") == b.url
+    assert pulling.setting("neon.pageserver_connstring") == b.url
 
 
 def test_a_server_that_knows_no_daemon_yet(make_compute: ComputeFactory) -> None:

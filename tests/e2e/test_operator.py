@@ -9,7 +9,6 @@ import pytest
 
 from compute_ctl.__main__ import main
 from devstack.compute import Compute
-from tests.e2e.conftest import ComputeFactory
 
 
 def hints(compute: Compute, capsys: pytest.CaptureFixture[str]) -> str:
@@ -21,21 +20,19 @@ def hints(compute: Compute, capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def test_a_push_while_the_control_plane_is_dead(
-    make_compute: ComputeFactory, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    pulling: Compute, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     """The document kept of the generation in force, with new servers, sent as the hint says."""
-    compute = make_compute(source="control_plane", daemon_options=["--reconcile-interval", "86400"])
-    assert compute.control_plane is not None
-    a, b = compute.pageserver("a"), compute.pageserver("b")
-    compute.publish(a)
-    daemon = compute.start_daemon()
-    compute.control_plane.kill()
+    a, b = pulling.pageserver("a"), pulling.pageserver("b")
+    pulling.publish(a)
+    daemon = pulling.start_daemon()
+    pulling.faults.strike("drop")
     assert "fetch_failed" == daemon.refresh()
-    command = re.search(r"\((curl .*?/configure)\)", hints(compute, capsys))
+    command = re.search(r"\((curl .*?/configure)\)", hints(pulling, capsys))
     assert command is not None
 
     generation = daemon.status()["config"]["applied"]["generation"]
-    kept = compute.postgres.data / "compute_ctl" / "g" / f"{generation}.json"
+    kept = pulling.postgres.data / "compute_ctl" / "g" / f"{generation}.json"
     document = json.loads(kept.read_text().replace(a.address, b.address))
     document["spec"]["generation"] += 1
     file = tmp_path / "document.json"
@@ -43,7 +40,7 @@ def test_a_push_while_the_control_plane_is_dead(
     words = ["/bin/sh", "-c", command[1].replace("@FILE", f"@{file}") + " -sS -f"]
     subprocess.run(words, check=True, stdout=subprocess.DEVNULL, timeout=30)
 
-    assert b.url == compute.setting("neon.pageserver_connstring")
+    assert b.url == pulling.setting("neon.pageserver_connstring")
 
 
 def test_a_document_that_the_daemon_may_not_read(

@@ -3,40 +3,24 @@
 from collections.abc import Callable
 from typing import Any
 
-import pytest
-
-from devstack.client import ControlPlaneAdmin
-from devstack.compute import COMPUTE_ID, Compute
+from devstack.compute import Compute
 from devstack.wait import wait_until
-from tests.e2e.conftest import ComputeFactory
 from tests.support.queries import running_queries
 
 ROWS = 1000
 
 
-@pytest.fixture
-def compute(make_compute: ComputeFactory) -> Compute:
-    """A compute that pulls its documents."""
-    return make_compute(source="control_plane")
-
-
-def admin_of(compute: Compute) -> ControlPlaneAdmin:
-    """Return the admin API of its control plane."""
-    assert compute.control_plane is not None
-    return compute.control_plane.admin
-
-
 def wait_report(
     compute: Compute, what: str, says: Callable[[dict[str, Any]], bool]
 ) -> dict[str, Any]:
-    """Wait until the newest report is one of which *says* is true; return it."""
-    admin = admin_of(compute)
+    """Wait until *says* is true of the last report; return it."""
 
-    def newest() -> dict[str, Any] | None:
-        reports = admin.reports(COMPUTE_ID)
-        return reports[-1] if reports and says(reports[-1]) else None
+    def last() -> dict[str, Any] | None:
+        view = compute.control_plane.real.admin("GET", f"/v1/computes/{compute.compute_id}").body
+        report: dict[str, Any] | None = view["report"]
+        return report if report and says(report) else None
 
-    found = wait_until(what, newest)
+    found = wait_until(what, last)
     assert found is not None
     return found
 
@@ -46,36 +30,35 @@ def generation(report: dict[str, Any], which: str) -> int | None:
     return (report[which] or {}).get("generation")
 
 
-def test_accepted_refused_and_suspected(compute: Compute) -> None:
+def test_accepted_refused_and_suspected(pulling: Compute) -> None:
     """Each reaches the control plane, and the status says what it took."""
-    admin_of(compute).set_wants_reports(True)
-    a, b = compute.pageserver("a"), compute.pageserver("b")
-    scan = compute.fill(ROWS)
-    compute.publish(a, generation=1)
-    daemon = compute.start_daemon()
+    a, b = pulling.pageserver("a"), pulling.pageserver("b")
+    scan = pulling.fill(ROWS)
+    pulling.publish(a)
+    daemon = pulling.start_daemon()
 
-    accepted = wait_report(compute, "acceptance", lambda it: generation(it, "applied") == 1)
+    accepted = wait_report(pulling, "acceptance", lambda it: generation(it, "applied") == 1)
     assert ("running", []) == (accepted["status"], accepted["suspicions"])
     assert accepted["desired"]["hash"] == accepted["applied"]["hash"]
 
-    compute.publish(a, generation=2, settings={"work_mem": "banana"})
+    pulling.publish(a, settings={"work_mem": "banana"})
     assert "rejected" == daemon.refresh()
-    refused = wait_report(compute, "the refusal", lambda it: it["outcome"] == "rejected")
+    refused = wait_report(pulling, "the refusal", lambda it: it["outcome"] == "rejected")
     assert (2, 1) == (generation(refused, "desired"), generation(refused, "applied"))
     assert 'work_mem: invalid value: "banana"' in refused["reason"]
 
     a.kill()
-    with running_queries(compute.postgres.connect) as start:
+    with running_queries(pulling.postgres.connect) as start:
         query = start(scan)
-        suspected = wait_report(compute, "the suspicion", lambda it: bool(it["suspicions"]))
+        suspected = wait_report(pulling, "the suspicion", lambda it: bool(it["suspicions"]))
         (one,) = suspected["suspicions"]
         assert ("pageserver", 0, "dead") == (one["source"], one["shard"], one["class"])
         assert a.url.endswith(f"@{one['endpoint']}")
-        compute.publish(b, generation=3)
+        pulling.publish(b)
         assert ROWS == query.value()
 
     healed = wait_report(
-        compute, "the heal", lambda it: generation(it, "applied") == 3 and not it["suspicions"]
+        pulling, "the heal", lambda it: generation(it, "applied") == 3 and not it["suspicions"]
     )
     wait_until(
         "the status to say so",
@@ -83,20 +66,20 @@ def test_accepted_refused_and_suspected(compute: Compute) -> None:
     )
 
 
-def test_only_who_asks_gets_reports(compute: Compute) -> None:
+def test_only_who_asks_gets_reports(pulling: Compute) -> None:
     """A control plane that does not ask gets none; one that refuses one gets another later."""
-    compute.publish(compute.pageserver("a"), generation=1)
-    daemon = compute.start_daemon()
-    admin = admin_of(compute)
+    pulling.faults.strike("no_reports")
+    pulling.publish(pulling.pageserver("a"))
+    daemon = pulling.start_daemon()
     assert "unchanged" == daemon.refresh()
     assert 'rpc="Report"' not in daemon.call("GET", "/metrics")[1]
     assert daemon.status()["report"]["accepted_at"] is None
 
-    admin.set_fault("status", route="report", code=500, count=1)
-    admin.set_wants_reports(True)
+    pulling.faults.answer(code=500, route="report", count=1)
+    pulling.faults.clear("no_reports")
     assert "unchanged" == daemon.refresh()
 
-    wait_report(compute, "a report after the refusal", lambda it: generation(it, "applied") == 1)
+    wait_report(pulling, "a report after the refusal", lambda it: generation(it, "applied") == 1)
     wait_until("it to be over", lambda: daemon.status()["report"]["accepted_at"])
     assert daemon.status()["report"]["error"] is None
     samples = daemon.call("GET", "/metrics")[1].splitlines()

@@ -2,46 +2,44 @@
 
 import stat
 
-from devstack.compute import COMPUTE_ID, TENANT, TIMELINE, TOKEN
+from devstack.compute import TENANT, TIMELINE, Compute
+from devstack.compute_control_plane import COMPUTE_TOKEN
 from devstack.document import attached
-from tests.e2e.conftest import ComputeFactory
 
 STORAGE_TOKEN = "storage-token-7d1f"
 ROLE_PASSWORD = "SCRAM-SHA-256$4096:c2FsdHNhbHQ=$c3RvcmVka2V5:c2VydmVya2V5"
 URL_PASSWORD = "url-password-93ab"
-SECRETS = (STORAGE_TOKEN, ROLE_PASSWORD, URL_PASSWORD, TOKEN)
+SECRETS = (STORAGE_TOKEN, ROLE_PASSWORD, URL_PASSWORD, COMPUTE_TOKEN)
 
 
-def test_nothing_secret_is_shown(make_compute: ComputeFactory) -> None:
+def test_nothing_secret_is_shown(pulling: Compute) -> None:
     """After a success, a refusal and a failure, no secret stands in any log or answer."""
-    compute = make_compute(source="control_plane")
-    a = compute.pageserver("a")
-    compute.publish(a)
-    daemon = compute.start_daemon()
-    assert compute.control_plane is not None
+    a = pulling.pageserver("a")
+    pulling.faults.strike("no_reports")  # it is told nothing before it asks
+    pulling.publish(a)
+    daemon = pulling.start_daemon()
     url = a.url.replace("no_user@", f"no_user:{URL_PASSWORD}@")
-    document = attached(tenant=TENANT, timeline=TIMELINE, pageservers=[url], generation=7)
+    document = attached(tenant=TENANT, timeline=TIMELINE, pageservers=[url])
     document["spec"]["storage_auth_token"] = STORAGE_TOKEN
     document["spec"]["cluster"]["roles"] = [
         {"name": "app", "encrypted_password": ROLE_PASSWORD, "options": []}
     ]
-    compute.control_plane.admin.put_compute(COMPUTE_ID, document)
+    pulling.publish_document(document)
     assert "applied" == daemon.refresh()
-    document["spec"]["generation"] = 8
     document["spec"]["cluster"]["settings"] = [
         {"name": "work_mem", "value": URL_PASSWORD, "vartype": "string"}
     ]
-    compute.control_plane.admin.put_compute(COMPUTE_ID, document)
+    pulling.publish_document(document)
     assert "rejected" == daemon.refresh()
-    compute.control_plane.kill()
+    pulling.faults.strike("drop")
     assert "fetch_failed" == daemon.refresh()
 
-    state = compute.postgres.data / "compute_ctl"
+    state = pulling.postgres.data / "compute_ctl"
     shown = {
         "log": daemon.log_text(),
         "status": str(daemon.call("GET", "/status", tcp=True)[1]),
         "metrics": str(daemon.call("GET", "/metrics", tcp=True)[1]),
-        "live file": (compute.postgres.data / "compute_ctl.conf").read_text(),
+        "live file": (pulling.postgres.data / "compute_ctl.conf").read_text(),
     }
     found = [(name, secret) for name, text in shown.items() for secret in SECRETS if secret in text]
 

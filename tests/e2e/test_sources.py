@@ -7,6 +7,7 @@ import pytest
 
 from devstack.compute import TENANT, TIMELINE, Compute
 from devstack.document import attached
+from devstack.fault_proxy.client import Faults
 from devstack.wait import wait_until
 from tests.e2e.conftest import ComputeFactory
 from tests.support.queries import running_queries
@@ -90,109 +91,69 @@ def test_a_document_that_cannot_be_written_still_heals(compute: Compute) -> None
     assert "spec.cluster.settings[0].name" in error
 
 
-Trouble = Callable[[Compute], None]
-
-
-def stop_control_plane(compute: Compute) -> None:
-    """The control plane freezes: connections open and stay silent."""
-    assert compute.control_plane is not None
-    compute.control_plane.pause()
-
-
-def thaw_control_plane(compute: Compute) -> None:
-    """It goes on."""
-    assert compute.control_plane is not None
-    compute.control_plane.resume()
-
-
-def fault(kind: str, **options: Any) -> Trouble:
-    """Return what orders a fault of the control plane."""
-
-    def order(compute: Compute) -> None:
-        assert compute.control_plane is not None
-        compute.control_plane.admin.set_fault(kind, **options)
-
-    return order
-
-
-def clear(compute: Compute) -> None:
-    """Withdraw every fault."""
-    assert compute.control_plane is not None
-    compute.control_plane.admin.clear_faults()
-
-
 @pytest.mark.parametrize(
-    ("begin", "end", "outcome", "reason"),
+    ("trouble", "reason"),
     [
-        pytest.param(fault("drop"), clear, "fetch_failed", "control plane", id="down"),
-        pytest.param(
-            stop_control_plane, thaw_control_plane, "fetch_failed", "no answer", id="silent"
-        ),
-        pytest.param(fault("status", code=503), clear, "fetch_failed", "503", id="503"),
-        pytest.param(fault("status", code=404), clear, "fetch_failed", "404", id="404"),
-        pytest.param(fault("garbage"), clear, "fetch_failed", "JSON", id="garbage"),
-        pytest.param(fault("half_json"), clear, "fetch_failed", "JSON", id="half JSON"),
+        pytest.param(lambda it: it.strike("drop"), "control plane", id="down"),
+        pytest.param(lambda it: it.strike("silent"), "no answer", id="silent"),
+        pytest.param(lambda it: it.answer(code=503), "503", id="503"),
+        pytest.param(lambda it: it.answer(code=404), "404", id="404"),
+        pytest.param(lambda it: it.answer("<html>not what you asked for"), "JSON", id="garbage"),
+        pytest.param(lambda it: it.strike("half"), "JSON", id="half JSON"),
     ],
 )
 def test_control_plane_in_trouble(
-    make_compute: ComputeFactory, begin: Trouble, end: Trouble, outcome: str, reason: str
+    pulling: Compute, trouble: Callable[[Faults], None], reason: str
 ) -> None:
     """Whatever the control plane does, Postgres keeps what it has, and heals afterwards."""
-    compute = make_compute(source="control_plane")
-    scan = compute.fill(ROWS)
-    a, b = compute.pageserver("a"), compute.pageserver("b")
-    compute.publish(a, generation=5)
-    daemon = compute.start_daemon()
-    compute.notify_attach(b)
-    begin(compute)
+    scan = pulling.fill(ROWS)
+    a, b = pulling.pageserver("a"), pulling.pageserver("b")
+    pulling.publish(a)
+    daemon = pulling.start_daemon()
+    trouble(pulling.faults)
+    pulling.publish(b)
 
-    assert daemon.refresh() == outcome
+    assert "fetch_failed" == daemon.refresh()
 
-    assert compute.setting("neon.pageserver_connstring") == a.url
-    assert ROWS == compute.postgres.value(scan)
+    assert pulling.setting("neon.pageserver_connstring") == a.url
+    assert ROWS == pulling.postgres.value(scan)
     assert reason in daemon.status()["error"]
-    end(compute)
+    pulling.faults.clear()
     assert daemon.refresh() in ("applied", "unchanged")
     daemon.wait_status("the heal", lambda found: found["error"] is None)
-    assert compute.setting("neon.pageserver_connstring") == b.url
+    assert pulling.setting("neon.pageserver_connstring") == b.url
 
 
-def test_an_older_answer_does_not_bring_the_old_pageserver_back(
-    make_compute: ComputeFactory,
-) -> None:
+def test_an_older_answer_does_not_bring_the_old_pageserver_back(pulling: Compute) -> None:
     """A replica of the control plane that lags behind is ignored."""
-    compute = make_compute(source="control_plane")
-    a, b = compute.pageserver("a"), compute.pageserver("b")
-    compute.publish(a, generation=5)
-    daemon = compute.start_daemon()
-    compute.notify_attach(b)
-    assert "applied" == daemon.refresh()
-    assert compute.control_plane is not None
-    compute.control_plane.admin.set_fault("older")
+    a, b = pulling.pageserver("a"), pulling.pageserver("b")
+    pulling.publish(a)
+    daemon = pulling.start_daemon()
+    pulling.publish(b)
+    assert daemon.refresh() in ("applied", "unchanged")  # it may have been told
+    pulling.faults.strike("older")
 
     assert "stale" == daemon.refresh()
 
-    assert compute.setting("neon.pageserver_connstring") == b.url
+    assert pulling.setting("neon.pageserver_connstring") == b.url
     assert "older" in daemon.status()["error"]
 
 
-def test_one_empty_answer_does_not_stop_postgres(make_compute: ComputeFactory) -> None:
+def test_one_empty_answer_does_not_stop_postgres(pulling: Compute) -> None:
     """A detach must be said twice; an attached answer in between forgets it."""
-    compute = make_compute(source="control_plane")
-    a = compute.pageserver("a")
-    published = compute.publish(a)
-    daemon = compute.start_daemon()
-    assert compute.control_plane is not None
-    compute.control_plane.admin.empty_compute("compute-1")
+    a = pulling.pageserver("a")
+    pulling.publish(a)
+    daemon = pulling.start_daemon()
+    pulling.faults.answer({"status": "empty"})
 
     assert "empty" == daemon.refresh()
     assert "empty" in daemon.status()["error"]
-    assert compute.postgres.running
-    compute.publish_document(published)
+    assert pulling.postgres.running
+    pulling.faults.clear()
 
     assert "unchanged" == daemon.refresh()
     assert "running" == daemon.status()["status"]
-    assert compute.setting("neon.pageserver_connstring") == a.url
+    assert pulling.setting("neon.pageserver_connstring") == a.url
 
 
 def test_older_file_is_refused(compute: Compute) -> None:
@@ -223,17 +184,15 @@ def test_only_an_operator_is_called_one(compute: Compute) -> None:
     assert "operator" == daemon.status()["refresh"]["last_attempt"]["who"]
 
 
-def test_restart_while_the_control_plane_is_down(make_compute: ComputeFactory) -> None:
+def test_restart_while_the_control_plane_is_down(pulling: Compute) -> None:
     """What is known runs on; the news is there within seconds of the control plane's return."""
-    compute = make_compute(source="control_plane")
-    a = compute.pageserver("a")
-    compute.publish(a, settings={"work_mem": "8MB"})
-    compute.start_daemon().stop()
-    assert compute.control_plane is not None
-    compute.control_plane.admin.set_fault("status", code=503)
-    compute.publish(a, settings={"work_mem": "16MB"})
+    a = pulling.pageserver("a")
+    pulling.publish(a, settings={"work_mem": "8MB"})
+    pulling.start_daemon().stop()
+    pulling.faults.answer(code=503)
+    pulling.publish(a, settings={"work_mem": "16MB"})
 
-    daemon = compute.start_daemon(in_sync=False)
+    daemon = pulling.start_daemon(in_sync=False)
 
     who = daemon.wait_status(
         "asking again",
@@ -242,9 +201,9 @@ def test_restart_while_the_control_plane_is_down(make_compute: ComputeFactory) -
         ),
     )
     assert "start" == who
-    assert "8192" == compute.setting("work_mem")
-    compute.control_plane.admin.clear_faults()
-    wait_until("the news", lambda: compute.setting("work_mem") == "16384", timeout=10)
+    assert "8192" == pulling.setting("work_mem")
+    pulling.faults.clear()
+    wait_until("the news", lambda: pulling.setting("work_mem") == "16384", timeout=10)
 
 
 def test_what_follows_an_operators_failed_fetch(compute: Compute) -> None:

@@ -2,20 +2,19 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-from devstack.compute import TENANT, TIMELINE
+from devstack.compute import TENANT, TIMELINE, Compute
 from devstack.document import attached
 from devstack.wait import wait_until
 from tests.e2e.conftest import ComputeFactory
 
 
-def test_a_push_ends_a_fetch_that_hangs(make_compute: ComputeFactory) -> None:
+def test_a_push_ends_a_fetch_that_hangs(pulling: Compute) -> None:
     """While the control plane is silent, a pushed document is applied at once."""
-    compute = make_compute(source="control_plane")
-    a, b = compute.pageserver("a"), compute.pageserver("b")
-    compute.publish(a)
-    daemon = compute.start_daemon()
-    assert compute.control_plane is not None
-    compute.control_plane.pause()
+    pulling.faults.strike("no_reports")  # else it would publish its own above the push
+    a, b = pulling.pageserver("a"), pulling.pageserver("b")
+    pulling.publish(a)
+    daemon = pulling.start_daemon()
+    pulling.faults.strike("silent", route="spec")
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(daemon.refresh)
         daemon.wait_status("the fetch", lambda found: found["status"] == "refresh_configuration")
@@ -24,18 +23,16 @@ def test_a_push_ends_a_fetch_that_hangs(make_compute: ComputeFactory) -> None:
         code, body = daemon.call("POST", "/configure", document)
 
         assert 200 == code, body
-        assert compute.setting("neon.pageserver_connstring") == b.url
-        compute.control_plane.resume()
+        assert pulling.setting("neon.pageserver_connstring") == b.url
+        pulling.faults.clear()
         assert waiting.result(30) in ("superseded", "stale", "unchanged")
 
 
-def test_termination_during_a_fetch(make_compute: ComputeFactory) -> None:
+def test_termination_during_a_fetch(pulling: Compute) -> None:
     """Terminate is accepted while a fetch hangs, and its waiter is told."""
-    compute = make_compute(source="control_plane")
-    compute.publish(compute.pageserver("a"))
-    daemon = compute.start_daemon()
-    assert compute.control_plane is not None
-    compute.control_plane.pause()
+    pulling.publish(pulling.pageserver("a"))
+    daemon = pulling.start_daemon()
+    pulling.faults.strike("silent", route="spec")
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(daemon.refresh)
         daemon.wait_status("the fetch", lambda found: found["status"] == "refresh_configuration")
@@ -46,7 +43,7 @@ def test_termination_during_a_fetch(make_compute: ComputeFactory) -> None:
         assert "terminated" == waiting.result(10)
     assert daemon.child is not None
     assert 0 == daemon.child.wait(10)
-    assert not compute.postgres.running
+    assert not pulling.postgres.running
 
 
 def test_an_older_push_is_refused(make_compute: ComputeFactory) -> None:

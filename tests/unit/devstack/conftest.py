@@ -1,4 +1,4 @@
-"""The stand-ins as real processes: a pageserver over a small tree of files, a control plane."""
+"""The stand-ins as real processes: pageservers over some files, a storage controller."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -7,16 +7,14 @@ from typing import Any
 
 import pytest
 
-from devstack.launch import ControlPlane, Pageserver, start_control_plane, start_pageserver
+from devstack.launch import Pageserver, start_pageserver
 from devstack.storage_controller.client import StorageController, start_storage_controller
 from devstack.tokens import KeyPair
 from tests.unit.devstack.clients import TENANT, TIMELINE
-from tests.unit.devstack.hook_receiver import HookReceiver, receiving
-from tests.unit.devstack.plane_client import EP, TOKEN, document
+from tests.unit.devstack.hook_receiver import TOKEN, HookReceiver, receiving
 from tests.unit.devstack.storage_cluster import INTERVAL, OFFLINE_AFTER, SCALE, StorageCluster
 
 PageserverFactory = Callable[..., Pageserver]
-ControlPlaneFactory = Callable[..., ControlPlane]
 
 
 def make_tree(folder: Path) -> Path:
@@ -72,28 +70,6 @@ def pageserver(shared_pageserver: Pageserver) -> Pageserver:
 def keys(tmp_path: Path) -> KeyPair:
     """A key pair whose public half a pageserver can read."""
     return KeyPair.create(tmp_path)
-
-
-@pytest.fixture
-def make_control_plane(tmp_path: Path) -> Iterator[ControlPlaneFactory]:
-    """Start control planes on one state file."""
-    with ExitStack() as stack:
-
-        def make(**options: Any) -> ControlPlane:
-            options = {"state": tmp_path / "state.json", "token": TOKEN, **options}
-            return stack.enter_context(start_control_plane(log_dir=tmp_path, **options))
-
-        yield make
-
-
-@pytest.fixture
-def plane(make_control_plane: ControlPlaneFactory) -> ControlPlane:
-    """One with a compute of generation 1 and two nodes."""
-    plane = make_control_plane()
-    plane.admin.put_compute(EP, document(connstring="postgresql://a", generation=1))
-    plane.admin.put_node(1, "postgresql://no_user@127.0.0.1:1")
-    plane.admin.put_node(2, "postgresql://no_user@127.0.0.1:2")
-    return plane
 
 
 @pytest.fixture

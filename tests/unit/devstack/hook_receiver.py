@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+TOKEN = "open sesame"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Received:

@@ -11,6 +11,7 @@ from devstack.client import exchange
 from devstack.launch import Pageserver
 from devstack.tokens import KeyPair
 from tests.unit.devstack.clients import (
+    QUIET,
     RECONNECT,
     TENANT,
     StreamClient,
@@ -19,7 +20,6 @@ from tests.unit.devstack.clients import (
     getpage,
 )
 from tests.unit.devstack.conftest import PageserverFactory
-from tests.unit.devstack.plane_client import QUIET
 
 STATUS = "/v1/status"
 CONFIG = f"/v1/tenant/{TENANT}/location_config"

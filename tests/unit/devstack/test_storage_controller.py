@@ -5,7 +5,7 @@ import pytest
 from devstack.client import AdminError, exchange
 from devstack.wait import wait_until
 from tests.unit.devstack.clients import TENANT, StreamClient, getpage
-from tests.unit.devstack.plane_client import TOKEN
+from tests.unit.devstack.hook_receiver import TOKEN
 from tests.unit.devstack.storage_cluster import StorageCluster
 
 
