@@ -50,10 +50,12 @@ class ProbeError(ComputeError):
 
 
 class SqlError(ProbeError):
-    """Postgres refused a statement; `sqlstate` is None where unknown."""
+    """Postgres, or another *peer*, refused a statement; `sqlstate` is None where unknown."""
 
-    def __init__(self, message: str, *, sqlstate: str | None = None) -> None:
-        super().__init__(f"postgres refused: {message}")
+    def __init__(
+        self, message: str, *, sqlstate: str | None = None, peer: str = "postgres"
+    ) -> None:
+        super().__init__(f"{peer} refused: {message}")
         self.sqlstate = sqlstate
 
 
@@ -66,6 +68,10 @@ class LoginError(ProbeError):
     def __init__(self, message: str, *, sqlstate: str | None = None) -> None:
         super().__init__(message)
         self.sqlstate = sqlstate
+
+
+class LeaseRefusedError(ProbeError):
+    """A pageserver does not keep the LSN asked for any more."""
 
 
 class CatalogError(ComputeError):

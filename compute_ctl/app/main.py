@@ -26,6 +26,7 @@ from compute_ctl import __version__
 from compute_ctl.app.assembly import Assembly, SystemClock
 from compute_ctl.app.cluster_parts import build_cluster_start, storage_environment
 from compute_ctl.app.folder_watch import FolderWatch
+from compute_ctl.app.lease_parts import build_leases
 from compute_ctl.app.supervisor import Supervisor, shutdown_lsn
 from compute_ctl.bootstrap.data_directory import DataDirectory
 from compute_ctl.catalog import CatalogReconciler
@@ -136,6 +137,9 @@ class _App:
         self._tasks.spawn("folder watch", watch.run())
         self._tasks.spawn("ports", http_server.run())
         self._tasks.spawn("extensions", self._make.extension_count(node, postgres, metrics).run())
+        leases = build_leases(node, store, clock)
+        node.subscribe(leases)
+        self._tasks.spawn("leases", leases.run())
         self._tasks.spawn("audit log", self._make.audit_log(node, metrics).run())
         self._watch(node, postgres, store, catalog, generations)
         notifier.send(READY)

@@ -18,6 +18,7 @@ from compute_common.cli.tables import cell
 from compute_ctl.cli import hints
 from compute_ctl.cli.explain import Explanation
 from compute_ctl.cli.local import Invocation
+from compute_ctl.decisions.lsn_lease import LeaseStatus
 from compute_ctl.decisions.model import GOOD_OUTCOMES, Attempt, Suspicion
 from compute_ctl.decisions.proof import PendingRestart, Proof
 from compute_ctl.decisions.status import (
@@ -109,6 +110,14 @@ def _add_postgres(grid: Table, postgres: PostgresView, now: datetime) -> None:
         grid.add_row("drift", Text(drift, style="yellow"))
     if postgres.catalog_error:
         grid.add_row("catalog", Text(postgres.catalog_error, style="red"))
+    if postgres.lease:
+        grid.add_row("lease", _lease(postgres.lease, now))
+
+
+def _lease(lease: LeaseStatus, now: datetime) -> Text:
+    held = f"ends {time_until(lease.valid_until, now)}" if lease.valid_until else "none"
+    text = Text(f"of {lease.lsn}: {held}")
+    return text.append(f" ({lease.error})", style="red") if lease.error else text
 
 
 def _add_refresh(grid: Table, refresh: RefreshView, now: datetime, *, error: str | None) -> None:

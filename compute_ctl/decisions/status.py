@@ -14,6 +14,7 @@ from msgspec import UNSET, Struct, UnsetType, structs
 
 from compute_common.document.versions import Version
 from compute_common.redact import redact
+from compute_ctl.decisions.lsn_lease import LeaseStatus
 from compute_ctl.decisions.model import (
     GOOD_OUTCOMES,
     Attempt,
@@ -176,6 +177,8 @@ class PostgresView(Shown, frozen=True, kw_only=True):
     last_catalog: CatalogRun | None = None
     drift_since: datetime | None = None
     """When `drift` was first seen; null while there is none."""
+    lease: LeaseStatus | None = None
+    """Of the LSN that a static compute is pinned to; null for any other compute."""
 
 
 class ClusterPhase(StrEnum):

@@ -22,6 +22,7 @@ from prometheus_client import (
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from compute_ctl.decisions.lsn_lease import LeaseStatus
 from compute_ctl.decisions.model import (
     GOOD_OUTCOMES,
     AckAnswer,
@@ -159,6 +160,7 @@ class Metrics:
         yield from self.neon.families(status)
         yield from _configuration(status.config)
         yield from _trouble(status, now)
+        yield from _lease(status.postgres.lease)
         yield from self._last_apply(status)
         closed = len(status.closed_ports)
         yield _gauge("compute_ctl_http_closed_ports", "Ports that somebody else has", closed)
@@ -221,6 +223,21 @@ def _trouble(status: StatusBody, now: datetime) -> Iterator[Metric]:
     )
     ready = postgres.ready
     yield _gauge("compute_ctl_postgres_ready", "Whether Postgres accepts connections", ready)
+
+
+def _lease(lease: LeaseStatus | None) -> Iterator[Metric]:
+    if lease is not None:
+        until = lease.valid_until.timestamp() if lease.valid_until else 0.0
+        yield _gauge(
+            "compute_ctl_lsn_lease_valid_until_seconds",
+            "When the first lease of a static compute ends; 0: a shard has none",
+            until,
+        )
+        yield _gauge(
+            "compute_ctl_lsn_lease_failing",
+            "Whether a pageserver did not grant the last lease asked for",
+            lease.error is not None,
+        )
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from compute_ctl.decisions.lsn_lease import LeaseStatus
 from compute_ctl.decisions.model import CatalogRun
 from compute_ctl.decisions.status import ClusterView
 
@@ -40,6 +41,8 @@ class ServerStatus:
     """Where the write-ahead log of a stopped primary ended."""
     cluster: ClusterView | None = None
     """How the cluster was made; None where the daemon found one."""
+    lease: LeaseStatus | None = None
+    """Whether the pageservers keep the LSN of a static compute; None: it is not static."""
 
     def makes_cluster(self, view: ClusterView) -> None:
         """Note how far the cluster is that is being made."""
@@ -52,6 +55,10 @@ class ServerStatus:
     def active(self, at: datetime) -> None:
         """Note when a client last did something."""
         self.last_active = at
+
+    def leased(self, lease: LeaseStatus | None) -> None:
+        """Note whether the pageservers keep the LSN that a static compute reads at."""
+        self.lease = lease
 
     def catalog_fails(self, reason: str | None) -> None:
         """Note why roles, databases and extensions are not as wanted; None: they are."""

@@ -124,6 +124,7 @@ def _postgres(
         catalog_error=redacted(server.catalog_error),
         last_catalog=ended(server.last_catalog),
         drift_since=at(server.drift_since),
+        lease=server.lease,
     )
 
 

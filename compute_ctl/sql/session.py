@@ -25,6 +25,7 @@ from compute_ctl.sql.addresses import resolve
 if TYPE_CHECKING:
     from psycopg import pq  # imported at the first connect: it costs 10 MB
 
+POSTGRES: Final = "postgres"
 MAX_NOTICES: Final = 200
 NOTICE_CHARS: Final = 500
 
@@ -37,7 +38,7 @@ FORCED: Final[Mapping[str, str]] = {
     "lock_timeout": "0",
     "row_security": "on",
 }
-"""Options of every session, beside statement_timeout."""
+"""Options of every session with Postgres, beside statement_timeout."""
 
 Row = tuple[str | None, ...]
 
@@ -53,8 +54,12 @@ class PgSession:
     application_name: str = "compute_ctl"
     dbname: str | None = None
     """Database to use instead of that of *connstr*."""
+    password: str | None = field(default=None, repr=False)
+    """None: that of *connstr*, if any."""
     options: Mapping[str, str] = field(default_factory=dict)
     """Further options to force."""
+    peer: str = POSTGRES
+    """Who is asked, as messages name it; another than Postgres is not sent its options."""
     notices: list[str] = field(default_factory=list)
     login_s: float = 0.0
     """Duration of the login in seconds."""
@@ -72,7 +77,7 @@ class PgSession:
         try:
             self._connect()
         except Error as error:
-            raise ProbeError(f"could not connect to postgres: {_one_line(str(error))}") from None
+            raise ProbeError(f"could not connect to {self.peer}: {_one_line(str(error))}") from None
 
     def _connect(self) -> None:
         from psycopg import pq
@@ -103,10 +108,10 @@ class PgSession:
                     raise
                 waited = time.monotonic() - began
                 raise ProbeError(
-                    f"postgres did not answer in time: no login within {waited:.1f} s"
+                    f"{self.peer} did not answer in time: no login within {waited:.1f} s"
                 ) from None
         text, sqlstate = verbosity.split(connection.get_error_message())
-        message = f"could not connect to postgres: {_one_line(text)}"
+        message = f"could not connect to {self.peer}: {_one_line(text)}"
         if sqlstate or logs_in:
             raise LoginError(message, sqlstate=sqlstate or LOST)
         raise ProbeError(message)
@@ -125,7 +130,7 @@ class PgSession:
         try:
             return self._query(sql)
         except Error as error:
-            raise ProbeError(f"could not ask postgres: {_one_line(str(error))}") from None
+            raise ProbeError(f"could not ask {self.peer}: {_one_line(str(error))}") from None
 
     def _query(self, sql: str) -> list[Row]:
         from psycopg import pq
@@ -139,7 +144,7 @@ class PgSession:
         refused: SqlError | None = None
         while (result := self._result(connection)) is not None:
             if result.status not in (pq.ExecStatus.TUPLES_OK, pq.ExecStatus.COMMAND_OK):
-                refused = refused or _refusal(result)
+                refused = refused or _refusal(result, self.peer)
                 continue
             rows += [
                 tuple(_text(result.get_value(row, column)) for column in range(result.nfields))
@@ -169,11 +174,14 @@ class PgSession:
         except ProgrammingError:
             # libpq's own message may quote the password.
             raise ProbeError("the connection string is not valid") from None
-        left_ms = max(1, int(self.left_s * 1000))
-        forced = {"statement_timeout": str(left_ms), **FORCED, **self.options}
+        forced = dict(self.options)
+        if self.peer == POSTGRES:
+            left_ms = max(1, int(self.left_s * 1000))
+            forced = {"statement_timeout": str(left_ms), **FORCED, **forced}
         options = "".join(f" -c {name}={_escape(value)}" for name, value in forced.items())
         return make_conninfo(
             self.connstr,
+            password=self.password or given.get("password"),
             dbname=self.dbname or given.get("dbname"),
             options=f"{given.get('options') or ''}{options}".strip(),
             application_name=self.application_name,
@@ -193,14 +201,14 @@ class PgSession:
         poll = select.poll()  # select() would refuse a descriptor above 1023
         poll.register(socket, select.POLLOUT if writing else select.POLLIN)
         if self.left_s <= 0 or not poll.poll(max(self.left_s, 0) * 1000):
-            raise ProbeError("postgres did not answer in time")
+            raise ProbeError(f"{self.peer} did not answer in time")
 
     def _noticed(self, result: pq.abc.PGresult) -> None:
         if len(self.notices) < MAX_NOTICES:
             self.notices.append(_one_line(result.get_error_message())[:NOTICE_CHARS])
 
 
-def _refusal(result: pq.abc.PGresult) -> SqlError:
+def _refusal(result: pq.abc.PGresult, peer: str) -> SqlError:
     from psycopg import pq
 
     state = result.error_field(pq.DiagnosticField.SQLSTATE)
@@ -209,6 +217,7 @@ def _refusal(result: pq.abc.PGresult) -> SqlError:
     return SqlError(
         _one_line((primary or b"no reason given").decode(errors="replace")),
         sqlstate=state.decode() if state else None,
+        peer=peer,
     )
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from compute_ctl.__main__ import main
 from compute_ctl.cli.run import parse
+from compute_ctl.decisions.lsn_lease import LeaseStatus
 from compute_ctl.decisions.model import (
     AckAnswer,
     Attempt,
@@ -77,7 +78,7 @@ def exposed() -> Exposed:
     metrics.on_http("loopback", 200)
     for reason in ("slow", "full"):
         metrics.on_dropped("loopback", reason)
-    shown = having(tenant="t", timeline="u")
+    shown = having(tenant="t", timeline="u", postgres={"lease": LeaseStatus(lsn="0/1F00")})
     found = samples(metrics.exposition(shown, now=NOW).decode())
     found["compute_ctl_up"]["status"] = {status.kebab for status in Status}
     return found

@@ -66,6 +66,7 @@ EMPTY: dict[str, Any] = {
         "catalog_error": None,
         "last_catalog": None,
         "drift_since": None,
+        "lease": None,
     },
     "status_since": SHOWN_AT,
     "error_since": None,
@@ -198,6 +199,7 @@ def test_postgres() -> None:
         "pending_restart": [{"name": "a", **hidden, **place}],
         "drift": [{"name": "work_mem", "reason": "overridden", **place}],
         "drift_since": SHOWN_AT,
+        "lease": None,
     }
     assert expected == shown(node)["postgres"]
 
