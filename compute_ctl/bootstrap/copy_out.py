@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import select
+import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -28,15 +29,21 @@ class Cancellation:
 
     def __init__(self) -> None:
         self.fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._open = True
+        self._lock = threading.Lock()
 
     def set(self) -> None:
         """End the waits, those to come included."""
-        with suppress(OSError):
-            os.eventfd_write(self.fd, 1)
+        with self._lock, suppress(OSError):
+            if self._open:
+                os.eventfd_write(self.fd, 1)
 
     def close(self) -> None:
-        """Forget it; nobody waits any more."""
-        os.close(self.fd)
+        """Close it, as the thread has ended; `set` has no effect any more."""
+        with self._lock:
+            if self._open:
+                os.close(self.fd)
+            self._open = False
 
 
 @dataclass
@@ -185,7 +192,7 @@ class CopyOut:
             limit = self.connect_s if deadline is not None else self.stall_s
             raise self._failed(f"no answer within {limit:g} s")
         if any(fd == self.cancellation.fd for fd, _ in ready):
-            raise self._failed("cancelled")
+            raise self._failed("given up")
 
     def _failed(self, reason: str) -> BackupError:
         return BackupError(f"pageserver {self.node}: {redact(' '.join(reason.split()))}")

@@ -31,19 +31,21 @@ from compute_ctl.settings import Init
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
-TRIES: Final = 11
 FIRST_DELAY_S: Final = 0.5
 FACTOR: Final = 1.5
 NO_STORAGE: Final = "the document names no tenant, timeline and pageserver to take a backup from"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class BackupDeadlines:
-    """Longest waits of one try, in seconds."""
+class BackupPolicy:
+    """How often a backup is tried, and the longest waits of one try in seconds."""
 
+    tries: int = 11
     connect: float = 2.0
     stall: float = 30.0
     """The pageserver sends nothing."""
+    stall_after_move: float = 1.0
+    """The same, once the document names another one."""
     total: float = 3600.0
     """The transfer as a whole."""
     disk: float = 120.0
@@ -83,14 +85,14 @@ class ClusterMaker:
         means: Means,
         clock: Clock,
         rng: random.Random,
-        deadlines: BackupDeadlines | None = None,
+        policy: BackupPolicy | None = None,
     ) -> None:
         self._directory = directory
         self._init = init
         self._means = means
         self._clock = clock
         self._rng = rng
-        self._deadlines = deadlines or BackupDeadlines()
+        self._policy = policy or BackupPolicy()
         self._news = asyncio.Event()
         self._view = ClusterView(method="initdb", phase=ClusterPhase.INSTALL)
         self._synced: tuple[str, str | None] | None = None
@@ -117,9 +119,9 @@ class ClusterMaker:
             return await self._back_up(replaces=origin is not None)
         except (BackupError, OSError, PostgresError) as error:
             reason = self._reason(error)
-            self._show(phase=ClusterPhase.FAILED, error=reason)
             with suppress(BackupError, OSError):
                 await self._on_disk(self._directory.discard)
+            self._show(phase=ClusterPhase.FAILED, error=reason)
             raise PostgresError(f"could not make the cluster: {reason}") from error
 
     def _renews(self, origin: Origin | None, request: BackupRequest | None) -> bool:
@@ -142,9 +144,10 @@ class ClusterMaker:
             try:
                 return await self._try(tries, replaces=replaces)
             except BackupError as error:
-                logger.warning("base backup: try %d of %d failed: %s", tries, TRIES, error)
+                limit = self._policy.tries
+                logger.warning("base backup: try %d of %d failed: %s", tries, limit, error)
                 self._show(phase=ClusterPhase.WAITING, error=str(error))
-                if tries == TRIES:
+                if tries == limit:
                     raise
                 self._means.failed()
             with suppress(TimeoutError):
@@ -160,16 +163,14 @@ class ClusterMaker:
         )
         lsn = request.lsn or await self._sync(request)
         folder = await self._on_disk(self._directory.begin)
-        cancellation = Cancellation()
         source = CopyOut(
             request=request,
-            cancellation=cancellation,
-            connect_s=self._deadlines.connect,
-            stall_s=self._deadlines.stall,
+            cancellation=Cancellation(),
+            connect_s=self._policy.connect,
+            stall_s=self._policy.stall,
         )
         self._show(phase=ClusterPhase.CONNECT, pageserver=source.node, lsn=lsn)
         done = await self._transfer(source, request.command(lsn), folder)
-        cancellation.close()
         self._show(
             bytes=done.bytes,
             pageserver_connect_micros=round(done.connect_s * 1e6),
@@ -211,9 +212,13 @@ class ClusterMaker:
             loop.call_soon_threadsafe(lambda: self._show(phase=ClusterPhase.TRANSFER))
 
         def work() -> Transferred:
-            return transfer(source, command, folder, on_connected=connected)
+            try:
+                return transfer(source, command, folder, on_connected=connected)
+            finally:
+                source.cancellation.close()
 
-        limit = self._deadlines.total
+        limit = self._policy.total
+        watch = asyncio.create_task(self._leave_if_moved(source), name="backup watch")
         try:
             return await in_thread(work, name="base backup", within_s=limit)
         except TimeoutError:
@@ -224,6 +229,25 @@ class ClusterMaker:
         except asyncio.CancelledError:
             source.cancellation.set()
             raise
+        finally:
+            watch.cancel()
+
+    async def _leave_if_moved(self, source: CopyOut) -> None:
+        """Cancel a transfer that does not go on, once the document names another pageserver.
+
+        One that goes on is left alone: it may be all but done.
+        """
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            request = self._means.request()
+            while request is not None and request.server != source.request.server:
+                received = source.received
+                await asyncio.sleep(self._policy.stall_after_move)
+                if source.received == received:
+                    source.cancellation.set()
+                    return
+                request = self._means.request()
 
     async def _install(self, origin: Origin) -> Origin:
         """Move what was made into its place."""
@@ -240,7 +264,7 @@ class ClusterMaker:
         return {"data_dir_inode": inode, "at": self._clock.wall(), "replaces": replaces}
 
     async def _on_disk(self, work: Callable[[], T]) -> T:
-        limit = self._deadlines.disk
+        limit = self._policy.disk
         try:
             return await in_thread(work, name="data directory", within_s=limit)
         except TimeoutError:
@@ -257,4 +281,5 @@ class ClusterMaker:
     def _reason(error: BackupError | OSError | PostgresError) -> str:
         if not isinstance(error, OSError):
             return str(error)
-        return f'"{error.filename}": {error.strerror}' if error.filename else str(error)
+        place = f'"{error.filename}": ' if error.filename else ""
+        return f"{place}{error.strerror or error}"

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import pytest
 
@@ -12,19 +13,34 @@ from devstack.postgres import Template
 
 ComputeFactory = Callable[..., Compute]
 
-_computes = pytest.StashKey[list[Compute]]()
+pytest_plugins = ["tests.e2e.fresh"]
+
+
+class HasLogs(Protocol):
+    """A compute of some kind."""
+
+    @property
+    def logs(self) -> dict[str, Path]:
+        """Every log, by name."""
+
+
+_computes = pytest.StashKey[list[HasLogs]]()
 LOG_TAIL = 6000
+
+
+def keep_logs(request: pytest.FixtureRequest, compute: HasLogs) -> None:
+    """Show the logs of *compute* if the test fails."""
+    request.node.stash.setdefault(_computes, []).append(compute)
 
 
 @pytest.fixture
 def make_compute(request: pytest.FixtureRequest, template: Template) -> Iterator[ComputeFactory]:
     """Return a function that makes computes, all ended and removed after the test."""
-    computes = request.node.stash.setdefault(_computes, [])
     with ExitStack() as stack:
 
         def make(**options: Any) -> Compute:
             compute = stack.enter_context(Compute(template, **options))
-            computes.append(compute)
+            keep_logs(request, compute)
             return compute
 
         yield make
