@@ -207,7 +207,9 @@ class Judge:
         logger.warning("%s", text)
         if verdict.state is VerdictState.ACTED:
             self._open[verdict.node_id] = (verdict, self._clock.monotonic())
-        await self._registry.record_event("verdict", text, node_id=verdict.node_id, verdict=verdict)
+        await self._registry.events.record(
+            "verdict", text, node_id=verdict.node_id, verdict=verdict
+        )
 
     async def _watch_open(self) -> None:
         """See which nodes acted on live: Active again, and our own probe is answered.

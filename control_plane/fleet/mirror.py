@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import aclosing, suppress
-from itertools import islice
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -22,6 +19,8 @@ from control_plane.decisions.model import (
     Verdict,
 )
 from control_plane.errors import CompactedError, ConflictError, StoreError
+from control_plane.fleet.change_locks import ChangeLocks
+from control_plane.fleet.event_history import HISTORY, EventHistory
 from control_plane.ports import Clock, Entry, Store, Write
 
 logger = logging.getLogger(__name__)
@@ -31,13 +30,8 @@ T = TypeVar("T", bound=Struct)
 COMPUTES: Final = "computes/"
 TENANTS: Final = "tenants/"
 NODES: Final = "nodes"
-HISTORY: Final = "history/"
 RETIRED: Final = "retired/"
 """The generations that deleted computes have used: a new one of the same id goes on above."""
-HISTORY_KEPT: Final = 10_000
-"""Events; older ones are deleted."""
-VERDICTS_KEPT: Final = 100
-PRUNE_EVERY: Final = 100
 RETRY_S: Final = 1.0
 """Between two tries to read a store that does not answer."""
 COMMIT_TRIES: Final = 5
@@ -67,20 +61,20 @@ class Mirror:
         self._revisions: dict[str, int] = {}
         """By key, of the entries here; a deleted key keeps that of its deletion."""
         self._revision = 0
-        self._mutex = asyncio.Lock()
-        self._changing: asyncio.Task[None] | None = None
-        """Who has the mutex."""
-        self._doubtful = False
-        """A commit failed, and may be in the store all the same."""
-        self._events = 0
-        self._history_keys: dict[str, None] = {}
-        """Oldest first."""
+        self._locks = ChangeLocks()
+        self._changing: set[asyncio.Task[None]] = set()
+        self._reading = asyncio.Lock()
+        self._doubts = 0
+        """Commits that failed, and may be in the store all the same."""
+        self._settled = 0
+        """Those after which all was read anew."""
+        self._history = EventHistory()
         self.computes: dict[str, ComputeRecord] = {}
         self.tenants: dict[str, TenantRecord] = {}
         self.nodes = NodeList()
         self.retired: dict[str, int] = {}
-        self.history: deque[HistoryEvent] = deque(maxlen=HISTORY_KEPT)
-        self.verdicts: deque[Verdict] = deque(maxlen=VERDICTS_KEPT)
+        self.history: Sequence[HistoryEvent] = self._history.events
+        self.verdicts: Sequence[Verdict] = self._history.verdicts
         """Those of the history."""
         self._failing = asyncio.Event()
         self.failure = ""
@@ -89,6 +83,7 @@ class Mirror:
 
     async def load(self) -> None:
         """Read everything anew. Raises StoreError."""
+        doubts = self._doubts
         try:
             revision, entries = await self._store.load()
         except StoreError as error:
@@ -99,7 +94,7 @@ class Mirror:
         for entry in (*entries, *(Entry(key=key, value=None, revision=revision) for key in gone)):
             self._take(entry)
         self._revision = max(self._revision, revision)
-        self._doubtful = False
+        self._settled = max(self._settled, doubts)
 
     async def run(self) -> None:
         """Follow the store until cancelled; what other replicas write comes in this way."""
@@ -132,37 +127,55 @@ class Mirror:
                 await asyncio.sleep(RETRY_S)
                 await self._reload()
 
-    async def change(self, decide: Callable[[], Sequence[Write]]) -> None:
+    async def change(
+        self, decide: Callable[[], Sequence[Write]], *, scope: str | None = None
+    ) -> None:
         """Commit what *decide* returns; called again where another replica was faster.
 
+        *scope*: a tenant, where nothing but it and its computes is written, and nothing else is
+        read that others may write in their scope; None: anything. Changes of several scopes are
+        committed side by side, so that a store can write them together.
+
         A caller that is cancelled meanwhile does not stop it: its outcome must be known before
-        anything else is decided, or all must be read anew.
+        anything else is decided in its scope, or all must be read anew.
 
         Raises:
             StoreError: nothing of it counts here; in a remote store it may be written all the same.
         """
-        await self._mutex.acquire()
-        self._changing = asyncio.create_task(self._change(decide), name="change of the store")
-        self._changing.add_done_callback(lambda _: self._mutex.release())
-        await asyncio.shield(self._changing)
+        await self._locks.acquire(scope)
+        change = asyncio.create_task(self._change(decide), name="change of the store")
+        self._changing.add(change)
+        change.add_done_callback(self._changing.discard)
+        change.add_done_callback(lambda _: self._locks.release(scope))
+        await asyncio.shield(change)
 
     async def _change(self, decide: Callable[[], Sequence[Write]]) -> None:
         for left in reversed(range(COMMIT_TRIES)):
-            if self._doubtful:
-                await self.load()
+            await self._settle()
             decided = decide()
             if not decided:
                 return
-            writes = [*decided, *self._pruning()]
+            pruned = self._history.prune()
+            writes = [*decided, *pruned]
             try:
                 revision = await self._commit(writes)
             except ConflictError:
-                self._doubtful = True
+                self._doubts += 1
                 if not left:
                     raise
                 continue
+            finally:
+                if pruned:
+                    self._history.pruned()
             self._take_all(Entry(key=one.key, value=one.value, revision=revision) for one in writes)
             return
+
+    async def _settle(self) -> None:
+        """Read all anew where it is not known what the store holds. Raises StoreError."""
+        while self._settled < self._doubts:
+            async with self._reading:
+                if self._settled < self._doubts:
+                    await self.load()
 
     def write(self, key: str, value: Struct | None) -> Write:
         """Return the write of *value*, on condition that nobody wrote the key since."""
@@ -175,12 +188,8 @@ class Mirror:
 
     def event(self, kind: str, text: str, **about: Any) -> Write:
         """Return the write of a `HistoryEvent` with these fields, of now."""
-        at = self._clock.wall()
-        event = HistoryEvent(at=at, kind=kind, text=text, **about)
-        microseconds = int(at.timestamp() * 1e6)
-        self._events += 1  # two may have the same time
-        key = f"{HISTORY}{microseconds:020d}-{self._events:09d}-{secrets.token_hex(4)}"
-        return Write(key=key, value=msgspec.json.encode(event))
+        event = HistoryEvent(at=self._clock.wall(), kind=kind, text=text, **about)
+        return self._history.write(event)
 
     async def _commit(self, writes: list[Write]) -> int:
         try:
@@ -188,11 +197,11 @@ class Mirror:
         except ConflictError:
             raise
         except StoreError as error:
-            self._doubtful = True
+            self._doubts += 1
             self._failed(error)
             raise
         except asyncio.CancelledError:
-            self._doubtful = True
+            self._doubts += 1
             raise
         self.failure = ""
         self._failing.clear()
@@ -204,12 +213,6 @@ class Mirror:
         if key.startswith(TENANTS):
             return key.removeprefix(TENANTS) in self.tenants
         return True
-
-    def _pruning(self) -> list[Write]:
-        excess = len(self._history_keys) - HISTORY_KEPT
-        if excess < PRUNE_EVERY:
-            return []
-        return [Write(key=key, value=None) for key in islice(self._history_keys, excess)]
 
     def _failed(self, error: StoreError) -> None:
         if not self.failure:
@@ -231,7 +234,7 @@ class Mirror:
         if self._revisions.get(entry.key, 0) >= entry.revision:
             return
         if entry.key.startswith(HISTORY):
-            self._take_event(entry)
+            self._history.take(entry.key, _decoded(entry, HistoryEvent))
             return
         self._revisions[entry.key] = entry.revision
         if entry.key.startswith(COMPUTES):
@@ -249,16 +252,6 @@ class Mirror:
         record = _decoded(entry, ComputeRecord)
         _put(self.computes, compute_id, record)
         self._on_change(record, compute_id)
-
-    def _take_event(self, entry: Entry) -> None:
-        event = _decoded(entry, HistoryEvent)
-        if event is None:
-            self._history_keys.pop(entry.key, None)
-        elif entry.key not in self._history_keys:
-            self._history_keys[entry.key] = None
-            self.history.append(event)
-            if event.verdict is not None:
-                self.verdicts.append(event.verdict)
 
 
 def _put(records: dict[str, T], key: str, record: T | None) -> None:

@@ -52,11 +52,11 @@ class OfflineDeclaration:
             return VerdictState.REFUSED, refusal
         # Before it is done: what comes of it may never be known.
         text = f"node {node.id} is to be declared offline"
-        await self._registry.record_event(verdicts.INTENT, text, node_id=node.id)
+        await self._registry.events.record(verdicts.INTENT, text, node_id=node.id)
         state, reason = await self._tell(node, acts_age_s)
         if state is VerdictState.REFUSED:
             text = f"node {node.id} was not declared offline"
-            await self._registry.record_event(verdicts.WITHDRAWN, text, node_id=node.id)
+            await self._registry.events.record(verdicts.WITHDRAWN, text, node_id=node.id)
         else:
             for tenant_id in self._tenants_on(node.id):
                 self._reconciler.request(tenant_id)

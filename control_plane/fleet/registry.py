@@ -26,6 +26,7 @@ from control_plane.decisions.model import (
     Verdict,
 )
 from control_plane.decisions.safekeepers import merge
+from control_plane.fleet.events import Events
 from control_plane.fleet.mirror import COMPUTES, NODES, TENANTS, Mirror
 from control_plane.fleet.presence import Presence
 from control_plane.fleet.publisher import (
@@ -69,6 +70,7 @@ class Registry:
         self.tenants: Mapping[str, TenantRecord] = self.mirror.tenants
         self.history: Sequence[HistoryEvent] = self.mirror.history
         self.verdicts: Sequence[Verdict] = self.mirror.verdicts
+        self.events = Events(self.mirror)
         self.pending_hooks: dict[int, PendingHook] = {}
         self.started_at = clock.monotonic()
         self._loading = False
@@ -210,10 +212,6 @@ class Registry:
 
         await self.mirror.change(decide)
 
-    async def record_event(self, kind: str, text: str, **about: Any) -> None:
-        """Write to the history; a verdict is shown, too. Raises StoreError."""
-        await self.mirror.change(lambda: [self.mirror.event(kind, text, **about)])
-
     def incomplete(self, compute_id: str) -> str:
         """Return why what is published to a compute is not what the storage says; '' if it is."""
         record = self.computes.get(compute_id)
@@ -281,7 +279,7 @@ class Registry:
             event = self.mirror.event(kind, text, tenant_id=tenant_id)
             return [self.mirror.write(TENANTS + tenant_id, new), *writes, event]
 
-        await self.mirror.change(decide)
+        await self.mirror.change(decide, scope=tenant_id)
         return changed
 
     def _changed(self, record: ComputeRecord | None, compute_id: str) -> None:

@@ -10,9 +10,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from itertools import islice
 from typing import Final
 
 from msgspec import Struct
@@ -26,14 +25,12 @@ from control_plane.decisions.fleet import runs_with
 from control_plane.decisions.model import (
     ComputeRecord,
     Heard,
-    HistoryEvent,
     PendingHook,
     PlacementSource,
 )
 from control_plane.errors import StoreError
 from control_plane.http.api import Api, ApiCall
 from control_plane.http.holds import unavailable
-from control_plane.ports import Write
 
 logger = logging.getLogger(__name__)
 
@@ -51,8 +48,6 @@ MAX_REASON: Final = 200
 """Characters of what a compute says, in an answer."""
 MAX_RECORD: Final = 1000
 """Characters of an event."""
-RECENT: Final = 200
-"""Events among which an equal one is looked for."""
 _numbers: Final = itertools.count()
 
 Computes = Callable[[], list[ComputeRecord]]
@@ -191,24 +186,12 @@ def _body(answer: hooks.HookAnswer, computes: list[ComputeRecord]) -> HookBody:
     )
 
 
-def _newest_of(tenant_id: str, history: Sequence[HistoryEvent]) -> str:
-    """Return the newest text about a tenant; a hook may come again and again."""
-    newest = islice(reversed(history), RECENT)
-    return next((event.text for event in newest if event.tenant_id == tenant_id), "")
-
-
 async def _record(api: Api, text: str, tenant_id: str) -> None:
     """Write to the history, unless it stands there; the answer does not depend on it."""
-    text, mirror = printable(text, MAX_RECORD), api.registry.mirror
-
-    def decide() -> list[Write]:
-        if _newest_of(tenant_id, mirror.history) == text:
-            return []
-        return [mirror.event("hook", text, tenant_id=tenant_id)]
-
+    text = printable(text, MAX_RECORD)
     try:
         async with asyncio.timeout(LOCATE_S):
-            await mirror.change(decide)
+            await api.registry.events.record_news("hook", text, tenant_id=tenant_id)
     except StoreError as error:
         logger.warning("a hook is missing in the history: %s", error)
     except TimeoutError:

@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 ANSWER_S: Final = 10.0
 """A disk that takes longer counts as failed; what it was told to do may still happen."""
 CLOSE_S: Final = 5.0
+ANSWERS: Final = 64
+"""Given in a row."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -116,8 +118,10 @@ class SqliteStore:
             except Exception as error:
                 logger.exception("unhandled exception in the store")
                 outcomes = [StoreError(f"the store failed: {error}")] * len(group)
-            for request, outcome in zip(group, outcomes, strict=True):
+            for number, (request, outcome) in enumerate(zip(group, outcomes, strict=True), 1):
                 self._answer(request, outcome)
+                if not number % ANSWERS:
+                    await asyncio.sleep(0)  # for those who watch: the log keeps so much only
 
     def _answer(self, request: _Request, outcome: Outcome) -> None:
         if isinstance(outcome, Commit):

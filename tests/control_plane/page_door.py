@@ -154,7 +154,7 @@ async def _trouble(fleet: LargeFleet, names: list[str]) -> None:
         state=VerdictState.ACTED,
     )
     text = f"node {DEAD} is down: suspected by {len(suspects)} of {len(users)}; told the controller"
-    await registry.record_event("verdict", text, node_id=DEAD, verdict=verdict)
+    await registry.events.record("verdict", text, node_id=DEAD, verdict=verdict)
     registry.pending_hooks[0] = PendingHook(
         kind="notify-attach",
         tenant_id=tenant(1),

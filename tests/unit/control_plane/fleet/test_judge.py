@@ -187,7 +187,7 @@ async def test_an_act_counts_over_a_restart() -> None:
     """At most one node in 60 s, also where nobody knows what came of it."""
     fleet = await two_computes()
     fleet.controller.listed += [node(number) for number in range(4, 10)]
-    await fleet.registry.record_event(verdicts.INTENT, "node 2", node_id=2)
+    await fleet.registry.events.record(verdicts.INTENT, "node 2", node_id=2)
     fleet.restart()
     await fleet.registry.load()
     assert [VerdictState.REFUSED] == await judged(fleet, fleet.judge())

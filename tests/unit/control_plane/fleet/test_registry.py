@@ -15,7 +15,7 @@ from control_plane.decisions.model import (
 )
 from control_plane.errors import StoreError
 from control_plane.fleet import mirror
-from control_plane.fleet.mirror import HISTORY_KEPT, PRUNE_EVERY
+from control_plane.fleet.event_history import HISTORY_KEPT, PRUNE_EVERY
 from control_plane.fleet.publisher import Given
 from devstack.wait import until
 from tests.unit.control_plane.fleet.parts import Fleet, document
@@ -224,7 +224,7 @@ async def test_the_history_is_bounded() -> None:
     """In memory and in the store."""
     fleet = Fleet()
     for number in range(HISTORY_KEPT + 2 * PRUNE_EVERY):
-        await fleet.registry.record_event("test", str(number))
+        await fleet.registry.events.record("test", str(number))
     assert HISTORY_KEPT == len(fleet.registry.history)
     assert HISTORY_KEPT + PRUNE_EVERY >= len(fleet.store.entries)
 

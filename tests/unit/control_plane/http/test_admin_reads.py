@@ -164,7 +164,7 @@ async def test_a_verdict_is_counted_once_and_none_from_before_the_start(admin: A
         verdict = Verdict(
             node_id=1, at=at, suspected_by=("one",), users=1, probes=(), state=VerdictState.ACTED
         )
-        await admin.door.parts.registry.record_event("verdict", "down", node_id=1, verdict=verdict)
+        await admin.door.parts.registry.events.record("verdict", "down", node_id=1, verdict=verdict)
 
     first = (await admin.metrics())["verdicts_total,acted"]
     again = (await admin.metrics())["verdicts_total,acted"]
