@@ -20,7 +20,7 @@ from compute_ctl.app.reconciler_parts import build_reconciler
 from compute_ctl.decisions import model
 from compute_ctl.decisions.model import AckMessage, Suspicion
 from compute_ctl.decisions.persistent_state import ClusterIdentity
-from compute_ctl.decisions.proof import FileSetting, SqlReport
+from compute_ctl.decisions.sql_report import FileSetting, SqlReport
 from compute_ctl.document.generation import LiveFile
 from compute_ctl.document.render import RenderContext
 from compute_ctl.errors import FetchError

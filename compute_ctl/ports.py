@@ -16,7 +16,8 @@ from typing import Protocol
 
 from compute_common.document.document import Document
 from compute_ctl.decisions.persistent_state import PersistentState
-from compute_ctl.decisions.proof import Complaint, SqlReport
+from compute_ctl.decisions.proof import Complaint
+from compute_ctl.decisions.sql_report import SqlReport
 
 
 class Clock(Protocol):

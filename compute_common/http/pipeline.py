@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import uuid
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any, Final, Generic
+from typing import Final, Generic
 
 from aiohttp import web
 
@@ -24,7 +23,7 @@ from compute_common.http.api import (
 from compute_common.http.errors import error_response
 from compute_common.http.limits import Connection
 from compute_common.http.listener import ListenerSpec
-from compute_common.http.log_limit import LogLimit, shown_path
+from compute_common.http.request_log import IsQuiet, RequestLog
 from compute_common.http.router import Router
 
 REQUEST_ID: Final = "X-Request-Id"
@@ -32,14 +31,6 @@ _ID_LIMIT: Final = 128
 _JSON_TYPES: Final = (JSON, "text/json")
 STREAM_PIECE_S: Final = 60.0
 """Within which the next piece of a long answer must arrive and the caller must take it."""
-
-IsQuiet = Callable[[web.BaseRequest, Route[Any], str], bool]
-"""Whether a request for a route at a listener is logged at DEBUG."""
-
-
-def is_quiet(request: web.BaseRequest, route: Route[Any], listener: str) -> bool:
-    """Return what the route says."""
-    return route.quiet
 
 
 class Pipeline(Generic[A]):
@@ -60,24 +51,21 @@ class Pipeline(Generic[A]):
         self._listener = listener
         self._router = router
         self._metrics = metrics
-        self._is_quiet = is_quiet
-        self._log_limit = LogLimit()
-        self._logger = logging.getLogger(f"{program}.http.pipeline")
+        self._log = RequestLog(
+            program=program,
+            listener=listener,
+            label=router.label(listener.name),
+            is_quiet=is_quiet,
+        )
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer *request*; every exception becomes a response."""
         connection = request.protocol
         assert isinstance(connection, Connection)  # noqa: S101 -- narrows the type
-        loop = asyncio.get_running_loop()
-        begin = loop.time()
+        now = asyncio.get_running_loop().time
         request_id = _request_id(request)
         found = self._router.find(request.method, request.path, self._listener.name)
-        level = wanted = self._level(request, found)
-        if wanted > logging.DEBUG and not self._may_log(begin):
-            level = logging.DEBUG
-        path, door = shown_path(request.path), self._listener.name
-        extra = {"request_id": request_id, "door": door}
-        self._logger.log(level, "serving %s %s request", path, request.method, extra=extra)
+        logged = self._log.begin(request, found, request_id=request_id, at=now())
         response: web.StreamResponse | None = None
         try:
             answer = await self._answer(request, connection, found)
@@ -87,18 +75,8 @@ class Pipeline(Generic[A]):
             answer = error_response(error)
         finally:
             connection.request_ends()
-        if answer.code >= 400 and wanted == logging.DEBUG and self._tells_failures(found, begin):
-            level = logging.INFO
-        latency_ms = round((loop.time() - begin) * 1000, 3)
-        self._logger.log(
-            level,
-            "answered %s %s request with %d",
-            path,
-            request.method,
-            answer.code,
-            extra={**extra, "code": answer.code, "latency_ms": latency_ms},
-        )
-        self._metrics.on_http(door, answer.code)
+        logged.end(answer.code, at=now())
+        self._metrics.on_http(self._listener.name, answer.code)
         if response is None:
             response = web.Response(
                 body=answer.body, status=answer.code, headers=self._headers(answer, request_id)
@@ -106,26 +84,6 @@ class Pipeline(Generic[A]):
         if answer.code in (400, 408, 413):
             response.force_close()  # the rest of such a request is not read
         return response
-
-    def _may_log(self, now: float) -> bool:
-        """Whether to log a request: anybody can reach a port, and must not fill the disk."""
-        if self._listener.log_all:
-            return True
-        if not self._log_limit.take(now):
-            return False
-        if count := self._log_limit.told():
-            label = self._router.label(self._listener.name)
-            self._logger.warning("%d requests at %s were not logged", count, label)
-        return True
-
-    def _tells_failures(self, found: Route[A] | ApiResponse, now: float) -> bool:
-        """Whether to log the failure of a request that is logged at DEBUG where it succeeds."""
-        return not (isinstance(found, Route) and found.quiet) and self._may_log(now)
-
-    def _level(self, request: web.BaseRequest, found: Route[A] | ApiResponse) -> int:
-        """Return the log level of *request*."""
-        quiet = isinstance(found, Route) and self._is_quiet(request, found, self._listener.name)
-        return logging.DEBUG if quiet else logging.INFO
 
     async def _answer(
         self, request: web.BaseRequest, connection: Connection, found: Route[A] | ApiResponse
@@ -184,7 +142,7 @@ class Pipeline(Generic[A]):
                             break
                         await response.write(piece)
             except Exception as error:
-                self._logger.error("aborted a response: %s", error)
+                self._log.logger.error("aborted a response: %s", error)
                 if request.transport is not None:
                     request.transport.abort()
                 raise

@@ -19,7 +19,8 @@ from compute_common.http.acceptor import Acceptor
 from compute_common.http.api import A, RequestMetrics
 from compute_common.http.limits import ConnectionLimiter
 from compute_common.http.listener import ListenerSpec, PortObserver
-from compute_common.http.pipeline import IsQuiet, Pipeline, is_quiet
+from compute_common.http.pipeline import Pipeline
+from compute_common.http.request_log import IsQuiet, is_quiet
 from compute_common.http.router import Router
 from compute_common.http.sockets import (
     PortTakenError,

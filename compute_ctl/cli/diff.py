@@ -33,7 +33,8 @@ from compute_ctl.cli.local import (
     server_conninfo,
 )
 from compute_ctl.decisions.persistent_state import PersistentState
-from compute_ctl.decisions.proof import Complaint, SqlReport, judge
+from compute_ctl.decisions.proof import Complaint, judge
+from compute_ctl.decisions.sql_report import SqlReport
 from compute_ctl.document.generation import LiveFile
 from compute_ctl.document.limits import Limits
 from compute_ctl.document.render import RenderContext, render

@@ -122,6 +122,33 @@ class SettingRows:
     files: Sequence[Row]
     overrides: Sequence[Row]
 
+    def owner_of(self, file: str | None) -> str:
+        """Return what sets the value of a line in *file*."""
+        if file is None:
+            return "a configuration file that only a superuser may see"
+        base = PurePath(file).name
+        written_by_us = any(row[0] == MARKER_SETTING and row[2] == file for row in self.files)
+        if written_by_us or base == "compute_ctl.conf":
+            upstream = str(self.setting[0]).lower() in UPSTREAM_SETTINGS
+            return f"compute_ctl: the document's {'servers' if upstream else 'settings'}"
+        return "ALTER SYSTEM" if base == "postgresql.auto.conf" else "another file"
+
+    def lines(self) -> tuple[FileLine, ...]:
+        """Return the lines of files that name the setting, in the order in which they are read."""
+        name, source = str(self.setting[0]), self.setting[3]
+        return tuple(
+            FileLine(
+                file=str(row[2]),
+                line=int(row[3] or 0),
+                value=_shown(name, row[1]),
+                owner=self.owner_of(row[2]),
+                applied=row[4] == "t" and source != "command line",
+                error=row[5],
+            )
+            for row in self.files
+            if str(row[0]).lower() == name.lower()
+        )
+
 
 @click.command(epilog=EPILOG, short_help="Show a setting, and what sets it.")
 @click.argument("setting")
@@ -193,19 +220,7 @@ def explain_setting(rows: SettingRows) -> Explanation:
     """Return value, origin and history of the setting that *rows* describe."""
     name, value, context, source, file, line, default, pending, unit = rows.setting
     name = str(name)
-    ours = {row[2] for row in rows.files if row[0] == MARKER_SETTING}
-    lines = tuple(
-        FileLine(
-            file=str(row[2]),
-            line=int(row[3] or 0),
-            value=_shown(name, row[1]),
-            owner=_owner_of_file(name, row[2], ours),
-            applied=row[4] == "t" and source != "command line",
-            error=row[5],
-        )
-        for row in rows.files
-        if str(row[0]).lower() == name.lower()
-    )
+    lines = rows.lines()
     owner = _OWNERS.get(str(source), str(source))
     if source == "client" and name in SESSION_SETTINGS:
         winner = next((one for one in reversed(lines) if one.applied), None)
@@ -213,7 +228,7 @@ def explain_setting(rows: SettingRows) -> Explanation:
         file, line = (winner.file, str(winner.line)) if winner else (None, None)
         owner = winner.owner if winner else _OWNERS["default"]
     elif source == "configuration file":
-        owner = _owner_of_file(name, file, ours)
+        owner = rows.owner_of(file)
     return Explanation(
         name=name,
         value=_shown(name, value),
@@ -231,16 +246,6 @@ def explain_setting(rows: SettingRows) -> Explanation:
             for row in rows.overrides
         ),
     )
-
-
-def _owner_of_file(name: str, file: str | None, ours: set[str | None]) -> str:
-    if file is None:
-        return "a configuration file that only a superuser may see"
-    base = PurePath(file).name
-    if file in ours or base == "compute_ctl.conf":
-        part = "servers" if name.lower() in UPSTREAM_SETTINGS else "settings"
-        return f"compute_ctl: the document's {part}"
-    return "ALTER SYSTEM" if base == "postgresql.auto.conf" else "another file"
 
 
 def _shown(name: str, value: str | None) -> str | None:

@@ -53,9 +53,19 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> RunOption
     if not given.connstr:
         raise SettingsError("option -C (connection string) is missing", hint=USAGE_HINT)
     _check_source(given)
-    external, internal = _ports(given)
     pgbin = given.pgbin or environment.get("POSTGRES_PATH")
-    settings = Settings(
+    return RunOptions(
+        settings=_settings(given, environment, pgdata=pgdata, pgbin=pgbin or Settings.pgbin),
+        warnings=tuple(_warnings(given, environment)),
+        pgbin_given=pgbin is not None,
+    )
+
+
+def _settings(
+    given: argparse.Namespace, environment: Mapping[str, str], *, pgdata: str, pgbin: str
+) -> Settings:
+    external, internal = _ports(given)
+    return Settings(
         pgdata=_path(pgdata),
         connstr=given.connstr,
         compute_id=given.compute_id or DEFAULT_COMPUTE_ID,
@@ -65,7 +75,7 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> RunOption
         control_plane_uri=given.control_plane_uri,
         control_plane_token=environment.get("NEON_CONTROL_PLANE_TOKEN", ""),
         control_plane_ca=_optional(given.control_plane_ca),
-        pgbin=pgbin or Settings.pgbin,
+        pgbin=pgbin,
         config_file=_optional(given.config_file),
         state_dir=_optional(given.state_dir),
         external_http_port=external,
@@ -84,11 +94,6 @@ def parse(arguments: Sequence[str], environment: Mapping[str, str]) -> RunOption
         reconcile_interval=given.reconcile_interval,
         log_format=given.log_format,
         log_level=given.log_level or _LEVELS.get(environment.get("RUST_LOG", "").lower(), "info"),
-    )
-    return RunOptions(
-        settings=settings,
-        warnings=tuple(_warnings(given, environment)),
-        pgbin_given=pgbin is not None,
     )
 
 

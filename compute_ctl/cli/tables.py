@@ -20,7 +20,8 @@ from compute_ctl.cli.explain import Explanation
 from compute_ctl.cli.local import Invocation
 from compute_ctl.decisions.lsn_lease import LeaseStatus
 from compute_ctl.decisions.model import GOOD_OUTCOMES, Attempt, Suspicion
-from compute_ctl.decisions.proof import PendingRestart, Proof
+from compute_ctl.decisions.proof import Proof
+from compute_ctl.decisions.sql_report import PendingRestart
 from compute_ctl.decisions.status import (
     ConfigView,
     DriftView,

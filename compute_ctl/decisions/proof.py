@@ -8,15 +8,13 @@ queries that fill a `SqlReport` matters: see `sql.probe`.
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from msgspec import Struct
-
-from compute_ctl.decisions.running import Running, differs
+from compute_ctl.decisions.sql_report import FileSetting, PendingRestart, SqlReport, differs
 from compute_ctl.document.generation import MARKER_SETTING
 from compute_ctl.document.spec_sources import UPSTREAM_SETTINGS
 
@@ -49,50 +47,6 @@ class Complaint:
     def said(self) -> str:
         """The reason without the name of the setting."""
         return self.reason.replace(f' for parameter "{self.name}"', "", 1)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class FileSetting:
-    """A row of pg_file_settings."""
-
-    file: str
-    line: int
-    name: str | None
-    value: str | None
-    applied: bool
-    error: str | None
-
-
-class PendingRestart(Struct, frozen=True, kw_only=True):
-    """A setting whose new value waits for a restart."""
-
-    name: str
-    old: str
-    new: str
-    file: str | None
-    line: int | None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SqlReport:
-    """What one new session saw."""
-
-    conf_load_time: datetime
-    """Its pg_conf_load_time()."""
-    marker: str | None
-    """Its neon_refresh.config_generation; None where undefined."""
-    library_loaded: bool
-    """Whether neon_refresh really defines the marker (a placeholder proves nothing)."""
-    settings: tuple[FileSetting, ...]
-    pending_restart: tuple[PendingRestart, ...]
-    command_line: Mapping[str, str] = field(default_factory=dict)
-    """Settings on the server's command line (lower case), and their values."""
-    running: Mapping[str, Running] | None = None
-    """Its settings that are no defaults, by name in lower case; None: not asked."""
-    login_ms: float = 0.0
-    """How long it took to log in."""
-    notices: tuple[str, ...] = ()
-    """Messages of the server while it read the files: they have the reasons of errors."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -148,32 +102,24 @@ def judge(
 ) -> Verdict:
     """Return what is proven of the generation whose file ends with *marker*.
 
-    *report* is None where SQL did not answer, *ack* where the worker has not acknowledged *marker*.
-    *our_file* is the path of the file as Postgres knows it, *swapped_at* (of the same clock as
-    Postgres's) the time just before it was replaced, *names* its settings in lower case. *lockout*
-    is why new sessions are refused since this generation is in force, '' where they are not.
+    *report*: None if SQL did not answer. *ack*: None if the worker has not acknowledged *marker*.
+    *our_file*: its path as Postgres knows it. *swapped_at*: just before it was replaced, by
+    Postgres's clock. *names*: its settings, in lower case. *lockout*: why new sessions are refused
+    since then; '' if they are not.
     """
+    map_matches = ack is not None and ack.map_matches
     if report is None:
-        return Verdict(
-            proof=Proof.UPSTREAM if ack and ack.map_matches else Proof.NONE,
-            bad=(Complaint(name=None, reason=lockout),) if lockout else (),
-            blind=True,
-        )
+        refused = (Complaint(name=None, reason=lockout),) if lockout else ()
+        return Verdict(proof=Proof.UPSTREAM if map_matches else Proof.NONE, bad=refused, blind=True)
     files = _Files(report, our_file=our_file, marker=marker)
     bad = tuple(files.complaints(ours=True))
     blocked = () if files.read else tuple(files.complaints(ours=False))
-    drift = files.drift() if files.read else _Drift()
-    # The load time alone is no proof, since the file may not be included; nor is the marker where
-    # the library is not loaded, since anybody can set a placeholder.
-    loaded = report.conf_load_time > swapped_at
-    has_read = files.marker_found and (report.marker == marker or not report.library_loaded)
-    runs = has_read and (loaded if ack is None else ack.map_matches)
-    if runs and not bad and not blocked and not drift.lost:
+    drift = files.drift()
+    proof = Proof.NONE
+    if files.loaded_since(swapped_at, ack) and not (bad or blocked or drift.lost):
         proof = Proof.FULL
-    elif ack and ack.map_matches and not any(one.name in UPSTREAM_SETTINGS for one in bad):
+    elif map_matches and not any(one.name in UPSTREAM_SETTINGS for one in bad):
         proof = Proof.UPSTREAM
-    else:
-        proof = Proof.NONE
     return Verdict(
         proof=proof,
         bad=bad,
@@ -206,7 +152,7 @@ class _Files:
     """The rows of pg_file_settings: what a reload would do."""
 
     def __init__(self, report: SqlReport, *, our_file: str, marker: str) -> None:
-        self._report = report
+        self._report, self._marker = report, marker
         # The server may name our file by another path (a link); the marker line gives it away.
         marked = {row.file for row in report.settings if _is_marker(row, marker)}
         self._our_file = our_file
@@ -216,6 +162,17 @@ class _Files:
         """Some line is applied. An error in a file or an unknown name anywhere prevents all."""
         self._pending = {item.name.lower() for item in report.pending_restart}
         self._winner = {row.name.lower(): row for row in report.settings if row.name}
+
+    def loaded_since(self, swapped_at: datetime, ack: Ack | None) -> bool:
+        """Return whether Postgres has read our file after *swapped_at*.
+
+        The load time alone is no proof, since the file may not be included; nor is the marker where
+        the library is not loaded, since anybody can set a placeholder.
+        """
+        report = self._report
+        if not self.marker_found or (report.library_loaded and report.marker != self._marker):
+            return False
+        return report.conf_load_time > swapped_at if ack is None else ack.map_matches
 
     def ours(self, file: str) -> bool:
         """Return whether *file* is the one the daemon writes."""
@@ -238,6 +195,8 @@ class _Files:
     def drift(self) -> _Drift:
         """Return our settings that a new session does not run with."""
         found = _Drift()
+        if not self.read:
+            return found
         if not self.marker_found:
             reason = f"no configuration file includes {self._our_file}"
             found.add(Complaint(name="include_if_exists", reason=reason), lost=True)

@@ -26,7 +26,8 @@ from compute_ctl.decisions.model import (
     Ticket,
 )
 from compute_ctl.decisions.persistent_state import GenerationRef, Quarantined
-from compute_ctl.decisions.proof import Complaint, PendingRestart, Proof
+from compute_ctl.decisions.proof import Complaint, Proof
+from compute_ctl.decisions.sql_report import PendingRestart
 from compute_ctl.decisions.transitions import Status
 
 Run = TypeVar("Run", Attempt, CatalogRun)

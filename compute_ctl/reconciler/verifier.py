@@ -10,8 +10,9 @@ from datetime import UTC, datetime, timedelta
 from compute_common.system import failpoint
 from compute_ctl.decisions.logins import SLOW_LOGIN_MS, Logins, is_evidence
 from compute_ctl.decisions.model import Written
-from compute_ctl.decisions.proof import Proof, SqlReport, Verdict, judge
+from compute_ctl.decisions.proof import Proof, Verdict, judge
 from compute_ctl.decisions.reload_errors import judged
+from compute_ctl.decisions.sql_report import SqlReport
 from compute_ctl.errors import LoginError, PostgresError, ProbeError
 from compute_ctl.node import Node
 from compute_ctl.ports import Clock, Postgres, SqlProbe

@@ -16,8 +16,13 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from compute_common.system.blocking_worker import BlockingWorker
-from compute_ctl.decisions.proof import FileSetting, PendingRestart, SqlReport
-from compute_ctl.decisions.running import PLACEHOLDER, Running
+from compute_ctl.decisions.sql_report import (
+    PLACEHOLDER,
+    FileSetting,
+    PendingRestart,
+    Running,
+    SqlReport,
+)
 from compute_ctl.document.spec_sources import UPSTREAM_SETTINGS
 from compute_ctl.errors import ProbeError
 from compute_ctl.sql.session import PgSession, Row

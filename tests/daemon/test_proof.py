@@ -5,13 +5,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from compute_ctl.decisions.proof import (
-    Complaint,
-    PendingRestart,
-    Proof,
-    Verdict,
-    judge,
-)
+from compute_ctl.decisions.proof import Complaint, Proof, Verdict, judge
+from compute_ctl.decisions.sql_report import PendingRestart
 from compute_ctl.document.generation import MARKER_SETTING
 from compute_ctl.sql.probe import PgSqlProbe
 from devstack.installation import give_away

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from compute_ctl.decisions.proof import FileSetting, PendingRestart, SqlReport
+from compute_ctl.decisions.sql_report import FileSetting, PendingRestart, SqlReport
 from compute_ctl.errors import ProbeError
 from compute_ctl.sql.probe import PgSqlProbe
 from devstack.postgres import Postgres

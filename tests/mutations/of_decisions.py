@@ -142,7 +142,7 @@ DECISIONS: Final = (
     ),
     Mutation(
         name="the files compared, not what runs",
-        file="compute_ctl/decisions/running.py",
+        file="compute_ctl/decisions/sql_report.py",
         old='        same = found.value == (wanted or "")\n',
         new="        same = True\n",
         tests=("tests/unit/decisions/test_proof.py",),

@@ -8,9 +8,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from compute_ctl.decisions.logins import LOST
-from compute_ctl.decisions.proof import FileSetting, PendingRestart, SqlReport
 from compute_ctl.decisions.reload_errors import SAID, Part, ReloadError
-from compute_ctl.decisions.running import Running
+from compute_ctl.decisions.sql_report import FileSetting, PendingRestart, Running, SqlReport
 from compute_ctl.errors import LoginError, ProbeError
 from compute_ctl.postgres import Events
 from tests.simulation import rules

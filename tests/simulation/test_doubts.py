@@ -8,7 +8,8 @@ from pathlib import Path
 
 from compute_ctl.decisions.model import AckMessage, Written
 from compute_ctl.decisions.persistent_state import ClusterIdentity, PersistentState, Quarantined
-from compute_ctl.decisions.proof import Proof, SqlReport
+from compute_ctl.decisions.proof import Proof
+from compute_ctl.decisions.sql_report import SqlReport
 from compute_ctl.document.generation import LiveFile, Marker
 from compute_ctl.errors import ProbeError
 from compute_ctl.node import Node

@@ -2,14 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
-from compute_ctl.decisions.proof import (
-    Ack,
-    FileSetting,
-    PendingRestart,
-    SqlReport,
-    Verdict,
-    judge,
-)
+from compute_ctl.decisions.proof import Ack, Verdict, judge
+from compute_ctl.decisions.sql_report import FileSetting, PendingRestart, SqlReport
 from compute_ctl.document.generation import MARKER_SETTING
 
 OURS, MAIN, AUTO = "/d/compute_ctl.conf", "/d/postgresql.conf", "/d/postgresql.auto.conf"

@@ -4,16 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from compute_ctl.decisions.proof import (
-    Ack,
-    Complaint,
-    FileSetting,
-    PendingRestart,
-    Proof,
-    SqlReport,
-    Verdict,
-    judge,
-)
+from compute_ctl.decisions.proof import Ack, Complaint, Proof, Verdict, judge
+from compute_ctl.decisions.sql_report import FileSetting, PendingRestart, SqlReport
 from tests.unit.decisions.reports import (
     ACK,
     AUTO,

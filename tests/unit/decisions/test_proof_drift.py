@@ -4,12 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from compute_ctl.decisions.proof import (
-    Complaint,
-    Proof,
-    Verdict,
-)
-from compute_ctl.decisions.running import Running
+from compute_ctl.decisions.proof import Complaint, Proof, Verdict
+from compute_ctl.decisions.sql_report import Running
 from tests.unit.decisions.reports import (
     ACK,
     AUTO,

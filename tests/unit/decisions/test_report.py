@@ -12,8 +12,9 @@ from compute_ctl.decisions.model import (
     Suspected,
     Suspicion,
 )
-from compute_ctl.decisions.proof import PendingRestart, Proof
+from compute_ctl.decisions.proof import Proof
 from compute_ctl.decisions.report import MAX_SUSPICIONS, Report, report_of
+from compute_ctl.decisions.sql_report import PendingRestart
 from compute_ctl.decisions.status import DesiredView, FactView, StatusBody
 from tests.unit.snapshots import NOTHING, having
 

@@ -1,6 +1,6 @@
 """What a listener may log."""
 
-from compute_common.http.log_limit import LogLimit, shown_path
+from compute_common.http.request_log import LogLimit, shown_path
 
 
 def test_a_flood_is_not_logged() -> None:

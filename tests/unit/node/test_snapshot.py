@@ -17,7 +17,8 @@ from compute_ctl.decisions.model import (
     Suspicion,
 )
 from compute_ctl.decisions.persistent_state import GenerationRef, PersistentState, Quarantined
-from compute_ctl.decisions.proof import Complaint, PendingRestart, Proof, Verdict
+from compute_ctl.decisions.proof import Complaint, Proof, Verdict
+from compute_ctl.decisions.sql_report import PendingRestart
 from compute_ctl.node import Node
 from tests.support.clock import FakeClock
 from tests.support.fakes import AbsentPostgres, IdlePostgres

@@ -16,7 +16,7 @@ from compute_common.http.api import Call
 from compute_common.http.auth import authenticate_socket
 from compute_common.http.limits import SILENT_S, Connection, ConnectionLimits
 from compute_common.http.listener import ListenerSpec
-from compute_common.http.log_limit import LogLimit
+from compute_common.http.request_log import LogLimit
 from compute_common.http.router import Router
 from compute_common.http.server import HttpServer
 from compute_common.http.sockets import PortTakenError, TcpAddress, UnixAddress

@@ -1,4 +1,4 @@
-"""Whether a new session runs with what our file says. Pure.
+"""What one new session saw of the server's settings. Pure.
 
 `pg_file_settings` shows what a reload would do; until then a session has the old values.
 """
@@ -6,8 +6,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Final
+
+from msgspec import Struct
 
 from compute_ctl.document.spec_sources import UPSTREAM_SETTINGS
 
@@ -25,6 +28,50 @@ class Running:
     source: str
     file: str | None = None
     line: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FileSetting:
+    """A row of pg_file_settings."""
+
+    file: str
+    line: int
+    name: str | None
+    value: str | None
+    applied: bool
+    error: str | None
+
+
+class PendingRestart(Struct, frozen=True, kw_only=True):
+    """A setting whose new value waits for a restart."""
+
+    name: str
+    old: str
+    new: str
+    file: str | None
+    line: int | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SqlReport:
+    """What one new session saw."""
+
+    conf_load_time: datetime
+    """Its pg_conf_load_time()."""
+    marker: str | None
+    """Its neon_refresh.config_generation; None where undefined."""
+    library_loaded: bool
+    """Whether neon_refresh really defines the marker (a placeholder proves nothing)."""
+    settings: tuple[FileSetting, ...]
+    pending_restart: tuple[PendingRestart, ...]
+    command_line: Mapping[str, str] = field(default_factory=dict)
+    """Settings on the server's command line (lower case), and their values."""
+    running: Mapping[str, Running] | None = None
+    """Its settings that are no defaults, by name in lower case; None: not asked."""
+    login_ms: float = 0.0
+    """How long it took to log in."""
+    notices: tuple[str, ...] = ()
+    """Messages of the server while it read the files: they have the reasons of errors."""
 
 
 def differs(
