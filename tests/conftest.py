@@ -6,6 +6,7 @@ import sys
 import tempfile
 
 import aiohttp
+import hypothesis
 import psycopg
 import pytest
 
@@ -13,6 +14,9 @@ from devstack import fork_server
 from devstack.installation import pg_config
 
 pytest_plugins = ["tests.support.fixtures"]
+
+hypothesis.settings.register_profile("busy", deadline=None)  # 200 ms pass on a busy machine
+hypothesis.settings.load_profile("busy")
 
 MEMORY = "/dev/shm"
 MEMORY_NEEDED = 4 << 30

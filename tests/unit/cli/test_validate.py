@@ -96,7 +96,7 @@ def as_nobody(*words: str) -> tuple[int, str, str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=30,
+        timeout=55,  # less than the test has
         stdin=subprocess.DEVNULL,
     )
     return done.returncode, done.stdout, done.stderr
