@@ -6,8 +6,9 @@ import logging
 from datetime import datetime
 from typing import Final
 
+from compute_ctl.decisions import pacing
 from compute_ctl.decisions.apply_plan import ApplyResult
-from compute_ctl.decisions.model import GOOD_OUTCOMES, Attempt, Outcome
+from compute_ctl.decisions.model import GOOD_OUTCOMES, Attempt, Outcome, RequestOrigin
 from compute_ctl.decisions.transitions import Event, Status
 from compute_ctl.node import Node
 from compute_ctl.ports import CatalogRequests, Clock
@@ -17,6 +18,8 @@ logger = logging.getLogger(__name__)
 
 UNSETTLED: Final = frozenset({Outcome.FETCH_FAILED, Outcome.EMPTY})
 """Outcomes after which it is worth asking again soon."""
+RETRY: Final = "operator_retry"
+"""An attempt for somebody whose request has failed, where Postgres itself suspects nothing."""
 
 
 class Attempts:
@@ -29,6 +32,15 @@ class Attempts:
         self._clock = clock
         self._schedule = schedule
         self._catalog = catalog
+
+    def caller(self, who: str) -> str:
+        """Return the label shown for an attempt that *who* has caused."""
+        requests = self._node.requests
+        if who == pacing.Why.OPERATOR and not requests.by_operator:
+            return RequestOrigin.CLOCK  # its own start, or a server that has come back
+        if who == pacing.Why.SUSPICION and not requests.worker_complains:
+            return RETRY
+        return who
 
     def begin(self) -> tuple[float, datetime]:
         """Begin an attempt; return when, by both clocks."""

@@ -45,8 +45,8 @@ CHECKS_TOO: Final = frozenset({pacing.Why.TICK, pacing.Why.OPERATOR, pacing.Why.
 """Fetches after which what is in force is checked as well."""
 NOT_TAKEN: Final = {Outcome.FETCH_FAILED, Outcome.STALE, Outcome.EMPTY, Outcome.REJECTED}
 """Outcomes of a fetch that changes nothing."""
-RETRY: Final = "operator_retry"
-"""An attempt for somebody whose request has failed, where Postgres itself suspects nothing."""
+REFUSED: Final = {Outcome.STALE, Outcome.REJECTED}
+"""Outcomes that stay until the source has something else."""
 LOOK: Final = "look"
 """A repair of what a drift check has found."""
 
@@ -84,6 +84,8 @@ class Reconciler:
         self._clock = clock
         self._settings = settings
         self._rng = rng
+        self._refused: ApplyResult | None = None
+        """What became of the newest document of the source, where it was refused."""
 
     async def run(self) -> None:
         """Work until the compute terminates."""
@@ -183,7 +185,7 @@ class Reconciler:
         if node.requests.suspected(begun[0]):
             logger.log(logging.DEBUG if known else logging.INFO, SUSPECTS)
         asked = who in CHECKS_TOO
-        who = self._caller(who)
+        who = self._attempts.caller(who)
         force = node.requests.take()
         served = node.requests.taken
         news: News | FetchError | SpecError | None
@@ -199,6 +201,8 @@ class Reconciler:
             news = error
         with bounded(self._settings.deadlines.apply_total):
             result = await self._answered(news, force=force)
+            if result.outcome is not Outcome.FETCH_FAILED:
+                self._refused = result if result.outcome in REFUSED else None
             if result.outcome in NOT_TAKEN and not result.broken and not self._interrupted():
                 await self._unchanged()  # what is written may be provable by now
             if result.outcome is not Outcome.APPLIED:
@@ -217,15 +221,6 @@ class Reconciler:
             return ApplyResult(outcome=Outcome.REJECTED, reason=str(news), invalid=True)
         return await self._fetched(news, force=force)
 
-    def _caller(self, who: str) -> str:
-        """Return the label shown for this attempt."""
-        requests = self._node.requests
-        if who == pacing.Why.OPERATOR and not requests.by_operator:
-            return RequestOrigin.CLOCK  # its own start, or a server that has come back
-        if who == pacing.Why.SUSPICION and not requests.worker_complains:
-            return RETRY
-        return who
-
     def _interrupted(self) -> bool:
         """Whether a push or the end of the compute makes the present fetch pointless."""
         return self._node.pushes.current is not None or self._node.terminating
@@ -233,7 +228,7 @@ class Reconciler:
     async def _fetched(self, news: News | None, *, force: bool) -> ApplyResult:
         self._schedule.answered(to_long_poll=news is None or news.long_polled)
         if news is None:
-            return await self._unchanged()
+            return self._refused or await self._unchanged()
         if news.document is None:
             return self._empty(news)
         self._schedule.attached()
@@ -281,6 +276,7 @@ class Reconciler:
         )
         served = node.requests.taken
         self._schedule.attached()  # whoever pushes does not think it is detached
+        self._refused = None
         with bounded(self._settings.deadlines.apply_total):
             if push.document is None:
                 result = await self._applier.roll_back(old_upstream=push.old_upstream)
