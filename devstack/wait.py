@@ -7,29 +7,41 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+TIMEOUT_S = 30.0
+"""For what takes a moment: generous, since the machine may be busy with much else."""
 POLL_SECONDS = 0.005
+LONGEST_POLL_SECONDS = 0.05
+POLLS_PER_WAIT = 10
+"""A question costs CPU time, often a new session of a server: the longer it lasts, the rarer."""
 
 
-def wait_until(what: str, predicate: Callable[[], T], timeout: float = 10.0) -> T:
+def pause(waited: float) -> float:
+    """Return how many seconds to pause before the next question, after *waited* seconds."""
+    return min(max(POLL_SECONDS, waited / POLLS_PER_WAIT), LONGEST_POLL_SECONDS)
+
+
+def wait_until(what: str, predicate: Callable[[], T], timeout: float = TIMEOUT_S) -> T:
     """Return the first true value of *predicate*, asked every few milliseconds.
 
     Raises ``AssertionError`` naming *what* and the last value after *timeout* seconds.
     """
-    deadline = time.monotonic() + timeout
+    begun = time.monotonic()
     while True:
         value = predicate()
         if value:
             return value
-        if time.monotonic() >= deadline:
+        waited = time.monotonic() - begun
+        if waited >= timeout:
             raise AssertionError(f"not within {timeout:g} s: {what} (last value: {value!r})")
-        time.sleep(POLL_SECONDS)
+        time.sleep(pause(waited))
 
 
-async def until(what: str, predicate: Callable[[], T], timeout: float = 10.0) -> T:  # noqa: ASYNC109 -- a bound with a text
+async def until(what: str, predicate: Callable[[], T], timeout: float = TIMEOUT_S) -> T:  # noqa: ASYNC109 -- a bound with a text
     """Do the same while the loop, which what is awaited runs on, goes on."""
-    deadline = time.monotonic() + timeout
+    begun = time.monotonic()
     while not (value := predicate()):
-        if time.monotonic() >= deadline:
+        waited = time.monotonic() - begun
+        if waited >= timeout:
             raise AssertionError(f"not within {timeout:g} s: {what} (last value: {value!r})")
-        await asyncio.sleep(POLL_SECONDS)
+        await asyncio.sleep(pause(waited))
     return value

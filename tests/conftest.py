@@ -29,6 +29,8 @@ PROGRAMS = (
     "devstack.storage_controller",
 )
 """What tests start again and again."""
+IMPORTED_LATE = ("psycopg", "psycopg.pq", "jwt", "jwt.api_jwk", "rich.console", "rich.table")
+"""By these programs, when they first need it: a tenth of a second of CPU time for each daemon."""
 LONG = (
     "tests/simulation/",
     "tests/simulation_control_plane/",
@@ -56,7 +58,7 @@ def pytest_configure() -> None:
     for name in SLOW_START:
         os.environ.pop(name, None)
     sys.dont_write_bytecode = False
-    fork_server.use(fork_server.ForkServer(*PROGRAMS))
+    fork_server.use(fork_server.ForkServer(*PROGRAMS, libraries=IMPORTED_LATE))
     if memory_will_do():
         tempfile.tempdir = MEMORY
 

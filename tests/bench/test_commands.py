@@ -1,31 +1,19 @@
 """Each benchmark runs from end to end, with a round or two."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-LIMIT_S = 100  # on a machine that is busy with other tests
+from tests.support.in_process import run_main
 
-pytestmark = pytest.mark.timeout(150)
+pytestmark = pytest.mark.timeout(300)  # on a machine that is busy with other tests
 
 
 def run(name: str, *arguments: str) -> str:
     """Run a benchmark; what it printed."""
-    done = subprocess.run(
-        [sys.executable, "-m", f"bench.{name}", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=LIMIT_S,
-        check=False,
-        cwd=ROOT,
-    )
-    assert 0 == done.returncode, done.stderr
-    return done.stdout
+    return run_main(f"bench.{name}", *arguments)
 
 
 def results(file: Path) -> dict[str, Any]:
