@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from compute_common.document.versions import Version
 from compute_ctl.decisions.persistent_state import GenerationRef
-from compute_ctl.document.generation import Marker, sha256_hex
+from compute_ctl.document.generation import LiveFile, Marker, sha256_hex
 
 
 class Outcome(StrEnum):
@@ -219,6 +219,10 @@ class Written:
     def body(self) -> str:
         """All of the file but the marker line."""
         return self.rest + self.upstream
+
+    def is_in(self, live: LiveFile | None) -> bool:
+        """Whether *live* is this generation, as it was written."""
+        return live is not None and live.intact and live.marker == self.marker
 
     def ref(self, at: datetime) -> GenerationRef:
         """Return a reference to this generation, as of *at*."""

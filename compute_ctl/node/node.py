@@ -265,6 +265,7 @@ class Node:
     def postgres_lost(self) -> None:
         """Postgres does not accept connections any more."""
         self.server.changed_at = self._clock.monotonic()
+        self.acks.forget()  # it proves nothing of the next server
         self.move(Event.PG_LOST, "postgres does not accept connections")
 
     def postgres_ended(self, why: str, *, lsn: str | None, exit_code: int | None = None) -> None:
@@ -281,6 +282,7 @@ class Node:
     def start_failed(self, reason: str, marker: Marker | None) -> None:
         """Postgres did not come up with the generation of *marker*: something else has to be."""
         if self.config.written is None or self.config.written.marker == marker:
+            self.acks.forget()
             self.start.fail(StartFailure(reason=reason, marker=marker))
             self.wake.set()
 

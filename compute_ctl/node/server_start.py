@@ -6,6 +6,7 @@ import asyncio
 from datetime import datetime
 
 from compute_ctl.decisions.model import StartFailure, Written
+from compute_ctl.document.generation import LiveFile
 from compute_ctl.ports import Postgres
 
 
@@ -13,8 +14,9 @@ class ServerStart:
     """Knows whether a server may be started, and finds out with which generation it was.
 
     Where this daemon starts it, that is the generation in the file at that time, unless the file is
-    replaced before the server has read it. Otherwise the server must have been started later than
-    the file was replaced. An uncertain result counts as not started.
+    replaced before the server has read it, or is not as the daemon left it. Otherwise the server
+    must have been started later than the file was replaced. An uncertain result counts as not
+    started.
     """
 
     def __init__(self, postgres: Postgres) -> None:
@@ -41,7 +43,7 @@ class ServerStart:
     def retry(self) -> None:
         """Let Postgres be started with the live file again, after it has failed to.
 
-        An operator may have repaired what no document can: a port in use, a full disk.
+        Whoever asks or pushes may have repaired what no document can: a port in use, a full disk.
         """
         if self.failure is None:
             self.configured.set()
@@ -59,9 +61,18 @@ class ServerStart:
         """The server is about to be started with *written* in the file."""
         self._reads = written
 
-    def file_changes(self) -> None:
-        """The file is about to be replaced: a server that has not read it yet reads the new one."""
-        if self._reads is not None and not self._postgres.has_read_files:
+    @property
+    def begun(self) -> bool:
+        """Whether a server is being started, and what it reads is known."""
+        return self._reads is not None
+
+    def file_changes(self, live: LiveFile | None) -> None:
+        """The file, which is *live*, is about to be replaced.
+
+        A server that has not read it yet reads the new one; one that has may have read *live*.
+        """
+        reads = self._reads
+        if reads is not None and not (self._postgres.has_read_files and reads.is_in(live)):
             self._reads = None
 
     def end(self) -> None:
@@ -71,13 +82,14 @@ class ServerStart:
     def came_up(self, written: Written | None, changed_at: datetime | None) -> Written | None:
         """Return what the server was started with, None if uncertain.
 
-        *written* is what is in the file now, and has been since *changed_at*; None if unknown.
+        *written* is what is in the file now, and has been since *changed_at*; None if unknown, or
+        where the file is not as it was left: the server may have read what another has put there.
         """
         if not self._postgres.ready:
             return None  # another one has been started while the file was read
         read, self._reads = self._reads, None
         if read is not None:
-            return read
+            return read if written is not None else None
         if written is not None and changed_at and self._postgres.started_after(changed_at):
             return written
         return None

@@ -126,7 +126,8 @@ class Activation:
         # A pushed document cannot be fetched again, so its copy is stored first.
         hurry = self._node.requests.worker_complains and self._node.pushes.current is None
         changed = await self._read(update.body)
-        self._node.start.file_changes()
+        if self._node.start.begun:
+            self._node.start.file_changes(await self._store.live())
         marker = await self._store.install(
             update.body,
             document=update.document.json,

@@ -11,7 +11,7 @@ from compute_common.document.document import Document
 from compute_common.errors import SpecError
 from compute_common.system.blocking_worker import beside_loop
 from compute_ctl.decisions.apply_plan import Action, ApplyResult, classify, reasons
-from compute_ctl.decisions.model import Outcome
+from compute_ctl.decisions.model import GOOD_OUTCOMES, PUSH, Outcome
 from compute_ctl.decisions.proof import Complaint, Proof, Verdict
 from compute_ctl.document.continuity import check_identity, check_omissions, older_safekeepers
 from compute_ctl.document.render import RenderContext, Rendered, render
@@ -58,6 +58,8 @@ class Applier:
         result = await self._apply(document, source, force=force)
         if result.outcome is not Outcome.STALE:
             await self._precheck.warn(document)
+        if source == PUSH and (result.outcome in GOOD_OUTCOMES or result.excused):
+            self._node.start.retry()  # as an operator's refresh does, also with the same file
         return result
 
     async def _apply(self, document: Document, source: str, *, force: bool) -> ApplyResult:
@@ -165,7 +167,8 @@ class Applier:
             self._node.now_written(
                 self._node.config.describe(
                     written.marker, written.body, document, changed=written.changed
-                )
+                ),
+                may_start=False,  # Postgres may have failed to start with the same file
             )
         self._store.adopt(
             written.body,

@@ -13,7 +13,7 @@ from math import inf
 from compute_ctl.decisions.apply_plan import ApplyResult, reasons
 from compute_ctl.decisions.model import GOOD_OUTCOMES, Outcome
 from compute_ctl.decisions.proof import Complaint, Proof, Verdict
-from compute_ctl.document.generation import LiveFile, Marker
+from compute_ctl.document.generation import Marker
 from compute_ctl.errors import StoreError
 from compute_ctl.node import Node
 from compute_ctl.ports import Clock
@@ -126,16 +126,8 @@ class DriftChecker:
     async def _check_all(self) -> ApplyResult | None:
         """Check the files, and then what the server runs; return how a repair ended."""
         written = self._node.config.written
-        live = await self._store.live()
-        if written is not None and (
-            live is None or live.marker != written.marker or not live.intact
-        ):
-            logger.warning('"%s" is not as it was left, writing it again', self._store.path)
+        if written is not None and await self._store.mend(written, self._node.config.state.floor):
             self._node.start.end()  # a server may have been started with what was there
-            floor = self._node.config.state.floor
-            await self._store.reinstate(
-                LiveFile(marker=written.marker, body=written.body, floor=floor)
-            )
             return await self._applier.verify_again()
         if await self._store.include():
             return await self._applier.verify_again()

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from compute_common.document.document import Document
+from compute_common.document.versions import Version
 from compute_common.system import failpoint
 from compute_common.system.blocking_worker import BlockingWorker
+from compute_ctl.decisions.model import Written
 from compute_ctl.decisions.persistent_state import (
     ClusterIdentity,
     PersistentState,
@@ -211,6 +213,18 @@ class GenerationStore:
             return False
         logger.warning("the state folder was gone, made it again")
         self._saved = None
+        return True
+
+    async def mend(self, written: Written, floor: Version | None) -> bool:
+        """Write the live file again if it is not *written* any more; return whether it was not.
+
+        Raises:
+            StoreError: it cannot be read, or written.
+        """
+        if written.is_in(await self.live()):
+            return False
+        logger.warning('"%s" is not as it was left, writing it again', self.path)
+        await self.reinstate(LiveFile(marker=written.marker, body=written.body, floor=floor))
         return True
 
     async def reinstate(self, live: LiveFile) -> None:

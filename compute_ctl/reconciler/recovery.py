@@ -8,7 +8,6 @@ from dataclasses import replace
 from compute_common.document.document import Document
 from compute_common.document.versions import is_older
 from compute_common.errors import SpecError
-from compute_ctl.decisions.model import Written
 from compute_ctl.decisions.persistent_state import PersistentState, StartAction, decide_start
 from compute_ctl.document.body import UPSTREAM_BEGIN, changed_names, split_body
 from compute_ctl.document.generation import LiveFile, Marker, sha256_hex
@@ -147,14 +146,9 @@ class Recovery:
         except StoreError as error:
             logger.warning("%s", error)
             return
-        found = node.start.came_up(self._as_left(live), changed_at)
+        written = node.config.written
+        as_left = written if written is not None and written.is_in(live) else None
+        found = node.start.came_up(as_left, changed_at)
         if found is not None:
             node.came_up(found)
             await self._store.save(node.config.state)
-
-    def _as_left(self, live: LiveFile | None) -> Written | None:
-        """Return what was written, if *live* is that and intact."""
-        written = self._node.config.written
-        if live is None or written is None or not live.intact or live.marker != written.marker:
-            return None
-        return written

@@ -60,11 +60,14 @@ class StartFallback:
 
     async def handle(self, failure: StartFailure) -> None:
         """Write something that Postgres may start with, unless that has happened since."""
-        node = self._node
-        if node.config.written is not None and node.config.written.marker != failure.marker:
+        node, written = self._node, self._node.config.written
+        if written is not None and written.marker != failure.marker:
             return
         node.attempts.show_error(failure.reason)
         try:
+            if written is not None and await self._store.mend(written, node.config.state.floor):
+                node.start.retry()  # what it was started with is no fault of the document
+                return
             if await self._next(failure.reason):
                 return
         except StoreError as error:

@@ -3,6 +3,8 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from compute_common.document.document import decode_document
 from compute_ctl.decisions.model import PUSH, Outcome, RequestOrigin, StartFailure
 from compute_ctl.decisions.proof import Proof, Verdict
@@ -157,3 +159,40 @@ async def test_a_server_that_does_not_start_gets_an_earlier_generation(tmp_path:
         text = one.live
         await one.start_fallback.handle(StartFailure(reason="no", marker=written.marker))
         assert text == one.live
+
+
+async def test_an_edited_file_that_does_not_start_blames_no_document(tmp_path: Path) -> None:
+    """It is written as it was, and the server is started with it before anything else."""
+    async with road(tmp_path) as one:
+        await one.apply(1, "1MB")
+        await one.apply(2, "2MB")
+        before, written = one.live, one.node.config.written
+        assert written is not None
+        one.conf.path.write_text(before.replace("2MB", "nonsense"))
+        one.node.start_failed("no", written.marker)
+        failure = one.node.start.take_failure()
+        assert failure is not None
+
+        await one.start_fallback.handle(failure)
+
+        assert (before, ()) == (one.live, one.node.config.state.quarantine)
+        assert one.node.start.configured.is_set()
+
+
+@pytest.mark.parametrize(("source", "again"), [("file", False), (PUSH, True)])
+async def test_the_same_file_is_started_again_for_a_person(
+    tmp_path: Path, source: str, *, again: bool
+) -> None:
+    """A fetched document that makes the file that did not start changes nothing for the server."""
+    async with road(tmp_path) as one:
+        await one.apply(1, "1MB")
+        written = one.node.config.written
+        assert written is not None
+        one.node.start_failed("no", written.marker)
+        await one.start_fallback.handle(one.node.start.take_failure() or pytest.fail("no failure"))
+        raw = json.loads(document(2, work_mem="1MB").json)
+        raw["spec"]["cluster"]["roles"] = [{"name": "another"}]
+
+        await one.applier.apply(decode_document(json.dumps(raw).encode()), source=source)
+
+        assert again == one.node.start.configured.is_set()

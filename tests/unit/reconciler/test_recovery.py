@@ -116,6 +116,33 @@ async def test_a_start_is_noted(tmp_path: Path) -> None:
         assert started == (await one.store.load()).started
 
 
+@pytest.mark.parametrize("written_again", [False, True])
+async def test_a_start_without_the_file_is_not_noted(
+    tmp_path: Path, *, written_again: bool
+) -> None:
+    """Somebody had removed it, whether or not the daemon has written another by then."""
+    async with road(tmp_path) as one:
+        await one.apply(1, "1MB")
+        one.conf.path.unlink()
+        one.node.start.begin(one.node.config.written)
+        if written_again:
+            await one.apply(2, "2MB")
+        await one.recovery.note_start()
+        assert one.node.config.state.started is None
+
+
+async def test_what_was_read_before_it_was_replaced_is_noted(tmp_path: Path) -> None:
+    """The file was as the daemon had left it when it wrote the next one."""
+    async with road(tmp_path) as one:
+        await one.apply(1, "1MB")
+        one.node.start.begin(one.node.config.written)
+        await one.apply(2, "2MB")
+        await one.recovery.note_start()
+        started = one.node.config.state.started
+        assert started is not None
+        assert 1 == started.generation
+
+
 async def test_a_start_with_a_file_edited_by_hand_is_not_noted(tmp_path: Path) -> None:
     """Nobody knows what such a server has read, where another has started it."""
     async with road(tmp_path) as one:
