@@ -18,7 +18,6 @@ from compute_ctl.decisions.model import (
     Outcome,
     ReportStatus,
     RequestOrigin,
-    StartFailure,
     Suspected,
     Suspicion,
     Ticket,
@@ -257,8 +256,7 @@ class Node:
             self.request_refresh(who="postgres", source=RequestOrigin.CLOCK)
 
     def came_up(self, written: Written) -> None:
-        """A server came up with *written*."""
-        # A restart may have brought into force what was waiting for one.
+        """A server came up with *written*: what waited for a restart may be in force."""
         if not self.config.came_up(written) and not self.terminating:
             self.request_refresh(who="postgres", source=RequestOrigin.CLOCK)
 
@@ -283,7 +281,7 @@ class Node:
         """Postgres did not come up with the generation of *marker*: something else has to be."""
         if self.config.written is None or self.config.written.marker == marker:
             self.acks.forget()
-            self.start.fail(StartFailure(reason=reason, marker=marker))
+            self.start.fail(reason, marker)
             self.wake.set()
 
     # What is shown

@@ -6,7 +6,7 @@ import asyncio
 from datetime import datetime
 
 from compute_ctl.decisions.model import StartFailure, Written
-from compute_ctl.document.generation import LiveFile
+from compute_ctl.document.generation import LiveFile, Marker
 from compute_ctl.ports import Postgres
 
 
@@ -30,9 +30,9 @@ class ServerStart:
         self._reads: Written | None = None
         """What a server that is being started reads."""
 
-    def fail(self, failure: StartFailure) -> None:
+    def fail(self, reason: str, marker: Marker | None) -> None:
         """Start Postgres no more until something else is written."""
-        self.failure = failure
+        self.failure = StartFailure(reason=reason, marker=marker)
         self.configured.clear()
 
     def take_failure(self) -> StartFailure | None:

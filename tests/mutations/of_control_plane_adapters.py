@@ -117,7 +117,7 @@ CONTROL_PLANE_ADAPTERS: Final = (
     ),
     Mutation(
         name="two processes with one store",
-        file="control_plane/store/database.py",
+        file="control_plane/store/database_file.py",
         old="        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)\n",
         new="        fcntl.flock(fd, fcntl.LOCK_UN)\n",
         tests=(f"{UNIT}/store/test_opening.py", "-k", "second"),

@@ -122,8 +122,8 @@ DECISIONS: Final = (
     Mutation(
         name="no acknowledgement needed",
         file="compute_ctl/decisions/proof.py",
-        old="Proof.UPSTREAM if ack and ack.map_matches else Proof.NONE",
-        new="Proof.UPSTREAM",
+        old="proof=Proof.UPSTREAM if map_matches else Proof.NONE",
+        new="proof=Proof.UPSTREAM",
         tests=("tests/unit/decisions/test_proof.py",),
     ),
     Mutation(

@@ -13,11 +13,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from compute_common.document.document import Document
 from compute_ctl.app.reconciler_parts import build_reconciler
 from compute_ctl.app.supervisor import Supervisor
-from compute_ctl.decisions.apply_plan import ApplyResult
-from compute_ctl.decisions.model import GOOD_OUTCOMES, AckAnswer, Attempt, CatalogRun, RequestOrigin
+from compute_ctl.decisions.model import (
+    AckAnswer,
+    Attempt,
+    CatalogRun,
+    RequestOrigin,
+)
 from compute_ctl.decisions.persistent_state import ClusterIdentity
 from compute_ctl.decisions.transitions import Event, Status
 from compute_ctl.document.render import RenderContext
@@ -25,17 +28,16 @@ from compute_ctl.errors import StoreError
 from compute_ctl.node import Node
 from compute_ctl.node.node import EXIT_EMPTY
 from compute_ctl.postgres import Events
-from compute_ctl.reconciler.applier import Applier
 from compute_ctl.reconciler.generations import GenerationStore
 from compute_ctl.settings import Settings
 from tests.simulation.disk import Fence, SimConfStore, SimStateStore
 from tests.simulation.postgres import SimPostgres, SimProbe
 from tests.simulation.source import SimSource
+from tests.simulation.starts import watch_applier
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping
 
-    from tests.simulation.invariants import Invariants
     from tests.simulation.world import World
 
 RECONCILE_S = 60.0
@@ -133,19 +135,6 @@ class Server:
             if ready:
                 events.on_lost()
             events.on_exit(1)
-
-
-def watch_applier(applier: Applier, invariants: Invariants) -> None:
-    """Tell the invariants which documents *applier* accepts."""
-    apply = applier.apply
-
-    async def watched(document: Document, *, source: str, force: bool = False) -> ApplyResult:
-        result = await apply(document, source=source, force=force)
-        if result.outcome in GOOD_OUTCOMES:
-            invariants.accepted(document.version)
-        return result
-
-    applier.apply = watched  # type: ignore[method-assign]  # app builds the real one
 
 
 class SimDaemon:

@@ -11,6 +11,7 @@ from compute_common.document.versions import Version, is_older
 from compute_ctl.decisions.model import Attempt
 from compute_ctl.decisions.persistent_state import GenerationRef, Quarantined
 from compute_ctl.decisions.transitions import TRANSITIONS, Status
+from compute_ctl.document.body import split_body
 from compute_ctl.document.generation import LiveFile
 from compute_ctl.node import Node
 from compute_ctl.settings import Deadlines
@@ -18,21 +19,24 @@ from tests.simulation import rules
 from tests.simulation.disk import CONF, GENERATIONS
 from tests.simulation.documents import url
 from tests.simulation.starts import Starts
+from tests.simulation.worker import LATE_S
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
-RAN_LATELY_S = 20.0
-"""How long ago the server may have run what is said to be applied: no longer than an apply, and the
-save of its state after it."""
+MAX_APPLY_S = Deadlines().apply_total + 2.0
+"""From the signal until the state is saved and shown. Each step has a moment even where the time of
+the whole is over."""
+RAN_LATELY_S = LATE_S + MAX_APPLY_S
+"""How long ago the server may have run what is said to be applied: an acknowledgement on its way
+still arrives, and is believed in the application under way."""
 WINDOW_S = 60.0
 MAX_FETCHES = 60
 """In a window: while a suspicion grows old, and where there is none."""
 A_SUSPICION = 50
 """In the first seconds of a suspicion; an operator's request and the like may cost one each."""
 GRACE_S = 10.0
-MAX_ATTEMPT_S = Deadlines().attempt + 2.0
-"""Each step has a moment even where the time of the whole is over."""
+MAX_ATTEMPT_S = Deadlines().fetch_total + MAX_APPLY_S + Deadlines().fallback
 KEPT = (rules.CONNSTRING, "neon.tenant_id", "neon.timeline_id")
 """What no document takes away by leaving it out."""
 
@@ -69,6 +73,7 @@ class Invariants:
         self._proven: GenerationRef | None = None
         self._started: GenerationRef | None = None
         self._quarantine: tuple[Quarantined, ...] = ()
+        self._proven_rests: set[str] = set()
         self._body: str | None = None
         """What the live file said last."""
 
@@ -144,8 +149,7 @@ class Invariants:
     def _check_applied(self, fact: GenerationRef, before: GenerationRef | None) -> None:
         world = self._world
         self.checked += 1
-        last = world.loop.now if world.postgres.marker == fact.marker else None
-        last = world.postgres.ran.get(fact.marker) if last is None else last
+        last = world.postgres.ran.get(fact.marker)
         same_file = before is not None and before.marker == fact.marker
         if not same_file and (last is None or world.loop.now - last > RAN_LATELY_S):
             world.fail(f"generation {fact.generation} is called applied, but never ran")
@@ -171,6 +175,7 @@ class Invariants:
         """Check that nothing is wrong with what is proven in full, as far as a reload shows it."""
         self.checked += 1
         text = self.texts.get(fact.marker, "")
+        self._proven_rests.add(split_body(LiveFile.parse(text).body)[0])
         if rules.complaints(text) or not text:
             self._world.fail(f"generation {fact.generation} is called good, but is in error")
         if rules.locks_out(rules.values(text)):
@@ -206,6 +211,7 @@ class Invariants:
         live = LiveFile.parse(text)
         if not live.intact:
             self._world.fail("the live file is torn")
+        self.starts.file_written(str(live.marker))
         self.texts[str(live.marker)] = text
         self._check_kept(live.body)
 
@@ -293,16 +299,17 @@ class Invariants:
         """Whether there is something to go back to."""
         daemon = self._world.daemon
         good = daemon.node.config.state.fallback if daemon is not None else None
-        if good is None or daemon is None or not self._world.postgres.ready:
-            return False
-        if daemon.node.pushes.current is not None:  # it may become what is gone back to
+        if good is None or not self._world.postgres.ready:
             return False
         kept = self._world.disk.files.get(f"{GENERATIONS}{good.generation}.conf", "")
-        # Whether a server starts with what is proven is not always known; here it does.
-        return LiveFile.parse(kept).intact and rules.startable(kept)
+        return LiveFile.parse(kept).intact
 
     def salvaged(self) -> str:
-        """Return what is missing to the upstream of a refused document being in force."""
+        """Return what is missing to the upstream of a refused document being in force.
+
+        With it the rest of the newest generation proven in full, which may be that of a push in
+        flight; whether a server starts with that is not always known.
+        """
         return self._at_rest()
 
     def _waits(self, text: str) -> bool:
@@ -324,11 +331,14 @@ class Invariants:
             f"upstream {postgres.pageserver}": postgres.pageserver != url(f"ps{world.place}"),
             "the file is torn": not live.intact,
             "the file is not in force": str(live.marker) != postgres.marker,
-            "something bad in the file": not rules.startable(
-                self.texts.get(str(live.marker), "nonsense")
-            ),
+            "something bad in the file": self._is_bad(live),
         }
         return ", ".join(what for what, is_so in missing.items() if is_so)
+
+    def _is_bad(self, live: LiveFile) -> bool:
+        text = self.texts.get(str(live.marker), "nonsense")
+        proven = split_body(live.body)[0] in self._proven_rests
+        return bool(rules.complaints(text)) or not (proven or rules.startable(text))
 
 
 @lru_cache(maxsize=4)

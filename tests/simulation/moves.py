@@ -220,6 +220,7 @@ def disk(world: World) -> None:
 
 def edit(world: World) -> None:
     """Somebody edits the live file, or removes it."""
+    world.invariants.starts.helped()
     text = world.disk.files.get(CONF)
     if text is None or world.rng.random() < 0.3:
         world.disk.put(CONF, None)

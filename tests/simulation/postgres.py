@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from datetime import datetime, timedelta
+from math import inf
 from typing import TYPE_CHECKING
 
 from compute_ctl.decisions.logins import LOST
@@ -54,7 +55,7 @@ class SimPostgres:
         self.came_up_with: set[str] = set()
         """The markers that it has been started with, and accepted connections."""
         self.ran: dict[str, float] = {}
-        """When each marker was last seen in force."""
+        """When each marker was in force last; infinity for the one that is."""
         self.changed = asyncio.Event()
         """Set when what is in force may have changed."""
 
@@ -120,6 +121,7 @@ class SimPostgres:
 
     def stop(self) -> None:
         """End, however."""
+        self._ran_until_now()
         self.up = self.ready = False
         self.pid = None
         self.changed.set()
@@ -178,9 +180,14 @@ class SimPostgres:
         return self.started_at > at and self._world.wall() - age > at
 
     def _in_force(self) -> None:
+        self._ran_until_now()
         if self.marker:
-            self.ran[self.marker] = self._world.loop.now
+            self.ran[self.marker] = inf
         self.changed.set()
+
+    def _ran_until_now(self) -> None:
+        for marker, until in self.ran.items():
+            self.ran[marker] = min(until, self._world.loop.now)
 
     # SQL
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import TYPE_CHECKING
 
+from compute_common.document.document import Document
+from compute_ctl.decisions.apply_plan import ApplyResult
+from compute_ctl.decisions.model import GOOD_OUTCOMES, PUSH
 from compute_ctl.document.body import split_body
 from compute_ctl.document.generation import LiveFile
+from compute_ctl.reconciler.applier import Applier
+from tests.simulation.disk import GENERATIONS
 
 if TYPE_CHECKING:
+    from tests.simulation.invariants import Invariants
     from tests.simulation.world import World
 
-WINDOW_S = 10.0
-MAX_STARTS = 120
-"""In a window: each kept generation once or twice, and again for a push or an operator."""
+AROUND = 2
+"""Starts beside those with kept generations: the first that fails, and the last that had come up,
+with its own servers."""
 
 
 class Starts:
@@ -21,24 +26,31 @@ class Starts:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._times: deque[float] = deque()
+        self._count = 0
+        """Since it last came up, or anybody helped."""
         self._tried: list[str] = []
         """Bodies that it was started with since it last came up, or since anybody helped."""
-        self._marker = ""
-        """Of the last file that a document asks for, which no fallback replaces."""
+        self.applying = False
+        """A document is being applied: what is written now is no step of the way back."""
         self._old_servers = False
         """It was started with other servers than those of the newest document."""
 
     def begins(self, text: str) -> None:
         """Check the start of a server with *text*."""
-        now = self._world.loop.now
-        self._times.append(now)
-        while self._times[0] < now - WINDOW_S:
-            self._times.popleft()
-        if len(self._times) > MAX_STARTS:
-            self._world.fail(f"{len(self._times)} starts within {WINDOW_S:g} s")
-        if self._world.supervised and LiveFile.parse(text).intact:
-            self._check_way_back(LiveFile.parse(text))
+        if not self._world.supervised:
+            return  # whoever starts it does so again and again
+        kept = sum(name.startswith(GENERATIONS) for name in self._world.disk.files) // 2
+        self._count += 1
+        if self._count > kept + AROUND:
+            self._world.fail(f"{self._count} starts, and nothing has changed")
+        live = LiveFile.parse(text)
+        if live.intact:
+            self._check_way_back(live)
+
+    def file_written(self, marker: str) -> None:
+        """Note a file of ours: a document that is applied brings its own, or what replaces it."""
+        if self.applying and marker not in self._world.invariants.texts:
+            self.helped()
 
     def _check_way_back(self, live: LiveFile) -> None:
         """Check that each body is tried once, the newest servers with the rest of each.
@@ -48,10 +60,7 @@ class Starts:
         daemon = self._world.daemon
         written = daemon.node.config.written if daemon is not None else None
         if written is None or daemon is None or written.marker != live.marker:
-            return self.helped()  # somebody has exchanged the file
-        if not written.is_fallback and str(live.marker) != self._marker:
-            self.helped()
-            self._marker = str(live.marker)
+            return  # somebody has exchanged the file
         if live.body in self._tried:
             self._world.fail("started again with what did not start, and nothing has changed")
         if self._old_servers:
@@ -64,9 +73,28 @@ class Starts:
             if self._old_servers and split_body(text)[0] != rest:
                 self._world.fail("started with old servers and settings that never came up")
         self._tried.append(live.body)
-        return None
 
     def helped(self) -> None:
         """It has come up, or something has changed: all may be tried again."""
         self._tried.clear()
+        self._count = 0
         self._old_servers = False
+
+
+def watch_applier(applier: Applier, invariants: Invariants) -> None:
+    """Tell the invariants which documents *applier* accepts."""
+    apply = applier.apply
+
+    async def watched(document: Document, *, source: str, force: bool = False) -> ApplyResult:
+        invariants.starts.applying = True
+        try:
+            result = await apply(document, source=source, force=force)
+        finally:
+            invariants.starts.applying = False
+        if source == PUSH:
+            invariants.starts.helped()
+        if result.outcome in GOOD_OUTCOMES:
+            invariants.accepted(document.version)
+        return result
+
+    applier.apply = watched  # type: ignore[method-assign]  # app builds the real one

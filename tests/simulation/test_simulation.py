@@ -15,6 +15,8 @@ from tests.simulation.__main__ import run
 from tests.simulation.world import World
 
 SEEDS = range(1, 201)
+FAILED_ONCE = (502860, 504741)
+"""A start with the same file that had failed; one that was said to have read a removed file."""
 BLOCK = 10
 """How many are one test."""
 
@@ -37,6 +39,12 @@ def test_every_story_ends_well(first: int, record_property: Callable[[str, objec
         seconds += story.seconds
         checked += story.checked
     record_property("simulated", (BLOCK, seconds / 3600, checked))
+
+
+@pytest.mark.parametrize("seed", FAILED_ONCE)
+def test_what_failed_once_ends_well(seed: int) -> None:
+    """Longer searches have found it."""
+    assert "" == run(seed).failure, f"replay it: python -m tests.simulation {seed}"
 
 
 def test_a_seed_replays_exactly() -> None:
