@@ -104,7 +104,7 @@ class DataDirectory:
             if origin is None or origin.method != "basebackup":
                 raise SettingsError(
                     f'data directory "{self.path}" holds a cluster that compute_ctl '
-                    "did not make from a base backup",
+                    "did not take from a base backup",
                     hint="It is not replaced. Name an empty directory, or use --init auto.",
                 )
 

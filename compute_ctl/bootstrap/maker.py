@@ -122,7 +122,7 @@ class ClusterMaker:
             with suppress(BackupError, OSError):
                 await self._on_disk(self._directory.discard)
             self._show(phase=ClusterPhase.FAILED, error=reason)
-            raise PostgresError(f"could not make the cluster: {reason}") from error
+            raise PostgresError(f"could not create the cluster: {reason}") from error
 
     def _renews(self, origin: Origin | None, request: BackupRequest | None) -> bool:
         made = origin is not None and origin.method == "basebackup"

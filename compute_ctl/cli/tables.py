@@ -80,6 +80,8 @@ def _summary(body: StatusBody, address: str, now: datetime, invocation: Invocati
         since = lasting(body.error_since, now).strip()
         grid.add_row("error", Text(f"{since}: {body.error}".removeprefix(": "), style="red"))
     _add_postgres(grid, body.postgres, now)
+    if body.cluster is not None:
+        grid.add_row("cluster", Text(body.cluster.summary))
     for closed in body.closed_ports:
         grid.add_row("port", Text(f"{closed}; the daemon goes on trying", style="red"))
     for what, said in (("not kept", body.config.not_kept), ("report", body.report.error)):

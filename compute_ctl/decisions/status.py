@@ -205,18 +205,26 @@ class ClusterView(Shown, frozen=True, kw_only=True):
     pageserver: str | None = None
     """The one of the last try, ``host:port``."""
     lsn: str | None = None
-    """The point of the log that was asked for; null for the newest."""
-    bytes: int = 0
-    """Of the backup, as they came over the wire."""
+    """What was asked for; null for the newest."""
+    bytes: int = 0  # over the wire
     sync_safekeepers_ms: float = 0.0
     pageserver_connect_micros: int = 0
     basebackup_ms: float = 0.0
     install_ms: float = 0.0
     """Until it was on disk and in its place."""
-    error: str | None = None
-    """Why the last try failed."""
+    error: str | None = None  # of the last try
     at: datetime | None = None
     """When it was complete."""
+
+    @property
+    def summary(self) -> str:
+        """One line for people."""
+        text = f"{self.method}, {self.phase.replace('_', ' ')}"
+        if self.pageserver:
+            text += f", from {self.pageserver}"
+        if self.bytes:
+            text += f", {self.bytes / 1e6:.1f} MB in {self.basebackup_ms / 1000:.1f} s"
+        return text + (f": {self.error}" if self.error else "")
 
 
 class StatusBody(Shown, frozen=True, kw_only=True):

@@ -85,6 +85,17 @@ def test_daemon(folder: Path) -> None:
     assert "Patroni skipped: not asked for" in text
 
 
+def test_start(folder: Path) -> None:
+    """A start from nothing is taken apart, and a large backup needs no more memory."""
+    file = folder / "start.json"
+    run("start", "--rounds=1", "--megabytes=50", f"--json={file}")
+    found = results(file)
+
+    assert 5 == len(found["start"])
+    memory = {row["base backup"]: row["peak of the daemon MB"] for row in found["memory"]}
+    assert 10 > memory["large"] - memory["small"]
+
+
 def test_control_plane(folder: Path) -> None:
     """A third of the computes gets its new document, and the hook is answered when all have."""
     file = folder / "control_plane.json"

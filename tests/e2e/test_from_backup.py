@@ -226,7 +226,7 @@ def test_a_cluster_of_others_is_never_replaced(make_fresh: FreshComputeFactory, 
         child = fresh.daemon.child
         assert child is not None
         assert 2 == child.wait(60)
-        assert "did not make from a base backup" in child.stderr_text()
+        assert "did not take from a base backup" in child.stderr_text()
     else:
         wait_until("an answer", fresh.daemon._answers, 60)
         fresh.wait_running()

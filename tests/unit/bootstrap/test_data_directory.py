@@ -138,7 +138,7 @@ def test_foreign_cluster(tmp_path: Path) -> None:
 
     directory.accept(Init.AUTO)
     directory.accept(Init.NONE)
-    with pytest.raises(SettingsError, match="did not make from a base backup"):
+    with pytest.raises(SettingsError, match="did not take from a base backup"):
         directory.accept(Init.BASEBACKUP)
 
 
