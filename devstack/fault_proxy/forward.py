@@ -13,7 +13,7 @@ HOP_BY_HOP = ("Connection", "Content-Length", "Host", "Transfer-Encoding")
 
 
 @dataclasses.dataclass(frozen=True)
-class Answer:
+class Reply:
     """A whole answer."""
 
     status: int
@@ -32,7 +32,7 @@ class Forwarder:
         self._upstream = upstream
         self._book = book
         self._session = session
-        self._given: defaultdict[str, deque[Answer]] = defaultdict(lambda: deque(maxlen=2))
+        self._given: defaultdict[str, deque[Reply]] = defaultdict(lambda: deque(maxlen=2))
         """By path: the last two documents answered that differ."""
 
     async def handle(self, request: web.Request) -> web.Response:
@@ -48,11 +48,11 @@ class Forwarder:
                 request.transport.close()
             return web.Response()
 
-    async def _strike(self, fault: Fault, request: web.Request) -> Answer:
+    async def _strike(self, fault: Fault, request: web.Request) -> Reply:
         match fault.kind:
             case "answer":
                 headers = {"Content-Type": "application/json"}
-                return Answer(fault.code, headers, fault.body.encode())
+                return Reply(fault.code, headers, fault.body.encode())
             case "half":
                 answer = await self._ask(request)
                 return dataclasses.replace(answer, body=answer.body[: len(answer.body) // 2])
@@ -66,7 +66,7 @@ class Forwarder:
                 pass
         raise ClientConnectionError("ordered")
 
-    async def _ask(self, request: web.Request) -> Answer:
+    async def _ask(self, request: web.Request) -> Reply:
         """Return the answer of the control plane. Raises ClientConnectionError."""
         path = request.path
         async with self._session.request(
@@ -76,7 +76,7 @@ class Forwarder:
             data=await request.read(),
         ) as found:
             without = self._book.lasts("no_reports", path) and "Compute-Reports"
-            answer = Answer(found.status, _without(found.headers, without), await found.read())
+            answer = Reply(found.status, _without(found.headers, without), await found.read())
         given = self._given[path]
         if answer.status == 200 and not (given and given[-1].body == answer.body):
             given.append(answer)
