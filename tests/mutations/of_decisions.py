@@ -250,6 +250,13 @@ DECISIONS: Final = (
         tests=("tests/unit/reconciler/test_loop.py",),
     ),
     Mutation(
+        name="no news makes a refused document a good one",
+        file="compute_ctl/reconciler/loop.py",
+        old="            return self._refused or await",
+        new="            return await",
+        tests=("tests/unit/reconciler/test_loop_refusal.py",),
+    ),
+    Mutation(
         name="an illegal event ends the daemon",
         file="compute_ctl/node/status_machine.py",
         old="        except IllegalTransitionError as error:\n",
