@@ -64,6 +64,7 @@ def build_cluster_start(
     return ClusterStart(
         node=node,
         maker=maker,
+        clock=clock,
         store=store,
         identity=lambda: cluster_identity(settings),
         version=lambda: major_version(settings.pgdata),

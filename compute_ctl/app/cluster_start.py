@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from compute_common.redact import redact
 from compute_ctl.bootstrap.maker import ClusterMaker
 from compute_ctl.bootstrap.origin import Origin
 from compute_ctl.decisions.model import Attempt, RequestOrigin
@@ -18,6 +19,7 @@ from compute_ctl.document.generation import Marker
 from compute_ctl.errors import PostgresError
 from compute_ctl.monitoring.observers import SilentObserver
 from compute_ctl.node import Node
+from compute_ctl.ports import Clock
 from compute_ctl.reconciler.generations import GenerationStore
 
 logger = logging.getLogger(__name__)
@@ -31,6 +33,7 @@ class ClusterStart(SilentObserver):
         *,
         node: Node,
         maker: ClusterMaker,
+        clock: Clock,
         store: GenerationStore,
         identity: Callable[[], ClusterIdentity],
         version: Callable[[], str | None],
@@ -39,6 +42,7 @@ class ClusterStart(SilentObserver):
         """*patience_s*: how long to wait for another document after the maker has given up."""
         self._node = node
         self._maker = maker
+        self._clock = clock
         self._store = store
         self._identity = identity
         self._version = version
@@ -69,6 +73,7 @@ class ClusterStart(SilentObserver):
                 await self._unless_ending()
             except PostgresError as error:
                 logger.error("%s", error)
+                self._add_history("failed")
                 self._node.attempts.show_error(str(error))
                 if self._node.status is Status.INIT:
                     self._node.move(Event.START_FAILED, str(error))
@@ -98,9 +103,18 @@ class ClusterStart(SilentObserver):
         self._store.identify(identity)
         node.config.restore(identity.stamp(node.config.state), None)
         await self._store.save(node.config.state)
-        view = node.server.cluster
-        facts: dict[str, Any] = msgspec.to_builtins(view) if view is not None else {}
-        self._store.add_history({"kind": "cluster", **facts})
+        self._add_history("done")
+
+    def _add_history(self, outcome: str) -> None:
+        view = self._node.server.cluster
+        if view is None:
+            return
+        took_ms = view.sync_safekeepers_ms + view.basebackup_ms + view.install_ms
+        entry: dict[str, Any] = msgspec.to_builtins(view)
+        entry |= {"kind": "cluster", "outcome": outcome, "duration_ms": round(took_ms, 3)}
+        entry |= {"reason": redact(view.summary), "error": redact(view.error or "")}
+        entry["started_at"] = msgspec.to_builtins(view.at or self._clock.wall())
+        self._store.add_history(entry)
 
     async def _help_comes(self) -> bool:
         waiters = [

@@ -110,7 +110,9 @@ class CopyOut:
         except Error as error:
             raise self._failed(str(error)) from None
         if result is None or result.status != pq.ExecStatus.COPY_OUT:
-            raise self._failed(result.get_error_message() if result else "no answer")
+            if result is not None and result.status == pq.ExecStatus.FATAL_ERROR:
+                raise self._failed(result.get_error_message())
+            raise self._failed("it sends no archive")
 
     def read(self, size: int, /) -> bytes:
         """Return up to *size* bytes, b"" after the last.

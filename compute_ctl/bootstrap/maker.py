@@ -112,7 +112,8 @@ class ClusterMaker:
             await self._on_disk(self._directory.resume)
             origin = await self._on_disk(self._directory.origin)
             request = self._means.request()
-            if self._directory.holds_cluster and not self._renews(origin, request):
+            holds = self._directory.holds_cluster
+            if self._init is Init.NONE or (holds and not self._renews(origin, request)):
                 return None
             if self._init is Init.INITDB or (self._init is Init.AUTO and request is None):
                 return await self._make_new(replaces=origin is not None)

@@ -133,6 +133,8 @@ def _warnings(given: argparse.Namespace, environment: Mapping[str, str]) -> list
     if given.http_port is not None and not given.lakebase_mode:
         used.append("--http-port")
     warnings = []
+    if given.attach and given.init != Init.AUTO:
+        used.append("--init (with --attach)")
     if used:
         warnings.append(f"these options have no effect here: {', '.join(used)}")
     if "INSTANCE_ID" in environment:
