@@ -47,7 +47,8 @@ chaos: build # half of SECONDS in simulation, half on real processes that are ki
 	for what in simulation simulation_control_plane; do \
 		$(BIN)/python -m tests.$$what --from $$(date +%s) --seconds $$(( half / 2 )) || status=1; \
 	done; \
-	$(BIN)/python -m tests.chaos --quiet --seconds $$half $(ARGS) || status=1; \
+	$(BIN)/python -m tests.chaos --quiet --seconds $$(( half / 2 )) $(ARGS) || status=1; \
+	$(BIN)/python -m tests.chaos.fleet_run --seed $$(date +%s) --rounds $$(( half / 20 + 1 )) || status=1; \
 	exit $$status
 
 mutations: build # breaks the product in many ways: some test must notice each

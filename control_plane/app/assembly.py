@@ -15,6 +15,7 @@ from compute_common.http.router import Router
 from compute_common.redact import redact
 from control_plane.app.adapters import Adapters
 from control_plane.app.clock import LoopDelay, SystemClock
+from control_plane.decisions.report_limits import ReportRate
 from control_plane.decisions.views import ServiceView
 from control_plane.fleet.judge import Judge
 from control_plane.fleet.pushes import Pushes
@@ -84,6 +85,7 @@ def build(settings: Settings, store: Store, adapters: Adapters, *, held: int = M
         overviews=Overviews(registry=registry, clock=clock),
         polls=Holds(limit=held),
         hooks=Holds(limit=MAX_HOOKS),
+        report_rate=ReportRate(),
         overloaded=lambda: delay.overloaded,
     )
     return Parts(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import click
@@ -24,6 +26,8 @@ from control_plane.cli.exit_codes import EPILOG
 from control_plane.cli.run import read_token
 from control_plane.http.bodies import TOKEN_HEADER, ChangeBody, ReconcileBody
 
+Command = TypeVar("Command", bound=Callable[..., Any])
+
 RECONCILE_S = 120.0
 
 dry_run_option = click.option(
@@ -31,20 +35,53 @@ dry_run_option = click.option(
 )
 
 
+def given_options(command: Command) -> Command:
+    """Add the options for what is given along with a document, as `GivenAlong.of` takes them."""
+    for option in (
+        click.option("--no-token", is_flag=True, help="The shared token opens it again."),
+        click.option(
+            "--token-file",
+            type=click.Path(path_type=Path),
+            help="Holds the token that opens this document only.",
+        ),
+        click.option("--no-push-url", is_flag=True, help="Its daemon waits for changes itself."),
+        click.option(
+            "--push-url",
+            metavar="URL",
+            help="Base URL of a daemon that does not wait for changes, such as Neon's own: told by "
+            "POST /configure.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+@dataclass(frozen=True, kw_only=True)
+class GivenAlong:
+    """What is given along with a document."""
+
+    query: dict[str, str | None]
+    headers: dict[str, str] = field(repr=False)
+
+    @classmethod
+    def of(
+        cls, *, push_url: str | None, no_push_url: bool, token_file: Path | None, no_token: bool
+    ) -> GivenAlong:
+        """Return what the options say. Raises SettingsError: the file cannot be read."""
+        removed = [name for name, yes in (("push_url", no_push_url), ("token", no_token)) if yes]
+        headers = {}
+        if token_file is not None:
+            headers[TOKEN_HEADER] = read_token(token_file, "", "")
+        return cls(query={"push_url": push_url, "remove": ",".join(removed)}, headers=headers)
+
+    def __bool__(self) -> bool:
+        return any((*self.query.values(), *self.headers.values()))
+
+
 @click.command(epilog=EPILOG, short_help="Publish a document to a compute.")
 @click.argument("compute_id", metavar="ID")
 @click.argument("file", metavar="FILE")
-@click.option(
-    "--push-url",
-    metavar="URL",
-    help="Base URL of a daemon that does not wait for changes, such as Neon's own: told by "
-    "POST /configure.",
-)
-@click.option(
-    "--token-file",
-    type=click.Path(path_type=Path),
-    help="Holds the token that opens this document only.",
-)
+@given_options
 @dry_run_option
 @target_options
 @as_json
@@ -53,19 +90,20 @@ def put(
     compute_id: str,
     file: str,
     push_url: str | None,
+    no_push_url: bool,
     token_file: Path | None,
+    no_token: bool,
     dry_run: bool,
     as_json: bool,
     **where: Any,
 ) -> None:
     """Publish the document in FILE (- for standard input) to a compute, known or new."""
-    headers = {}
-    if token_file is not None:
-        headers[TOKEN_HEADER] = read_token(token_file, "", "")
-    query = {"push_url": push_url, "dry_run": "true" if dry_run else None}
+    given = GivenAlong.of(
+        push_url=push_url, no_push_url=no_push_url, token_file=token_file, no_token=no_token
+    )
     change, body = ask(
-        Target.of(**where), ChangeBody, "PUT", _path(compute_id),
-        query=query, body=_read(file), headers=headers,
+        Target.of(**where), ChangeBody, "PUT", _path(compute_id), body=_read(file),
+        query={**given.query, "dry_run": _true(dry_run)}, headers=given.headers,
     )  # fmt: skip
     _print(change, body, as_json=as_json)
 
@@ -74,41 +112,58 @@ def put(
 @click.argument("compute_id", metavar="ID")
 @click.argument("settings", metavar="NAME=VALUE...", nargs=-1)
 @click.option("--remove", metavar="NAME", multiple=True, help="Remove this setting.")
+@click.option("--create", is_flag=True, help="Make the compute where there is none.")
+@given_options
 @dry_run_option
 @target_options
 @as_json
 def set_settings(
+    *,
     compute_id: str,
     settings: tuple[str, ...],
     remove: tuple[str, ...],
+    create: bool,
+    push_url: str | None,
+    no_push_url: bool,
+    token_file: Path | None,
+    no_token: bool,
     dry_run: bool,
     as_json: bool,
     **where: Any,
 ) -> None:
-    """Set settings in the document of a compute, known or new, all in one generation."""
+    """Set settings in the document of a compute, all in one generation."""
     values: dict[str, str | None] = dict.fromkeys(remove)
     for setting in settings:
         name, equals, value = setting.partition("=")
         if not equals or not name:
             raise click.UsageError(f'"{setting}" is not NAME=VALUE')
         values[name] = value
-    if not values:
+    given = GivenAlong.of(
+        push_url=push_url, no_push_url=no_push_url, token_file=token_file, no_token=no_token
+    )
+    if not values and not given:
         raise click.UsageError("name at least one setting, as NAME=VALUE or --remove NAME")
     change, body = ask(
         Target.of(**where), ChangeBody, "PATCH", f"{_path(compute_id)}/settings",
-        query={"dry_run": "true" if dry_run else None}, body=msgspec.json.encode(values),
+        query={**given.query, "create": _true(create), "dry_run": _true(dry_run)},
+        body=msgspec.json.encode(values), headers=given.headers,
     )  # fmt: skip
     _print(change, body, as_json=as_json)
 
 
 @click.command(epilog=EPILOG, short_help="Forget a compute.")
 @click.argument("compute_id", metavar="ID")
+@click.option("--yes", is_flag=True, help="Do not ask.")
 @dry_run_option
 @target_options
 @as_json
-def delete(compute_id: str, dry_run: bool, as_json: bool, **where: Any) -> None:
+def delete(compute_id: str, yes: bool, dry_run: bool, as_json: bool, **where: Any) -> None:
     """Forget a compute: it gets no document any more."""
-    query = {"dry_run": "true" if dry_run else None}
+    if not (yes or dry_run):
+        if not sys.stdin.isatty():
+            raise click.UsageError("--yes is missing, and nobody can be asked")
+        click.confirm(f"Forget {compute_id} and its document?", abort=True, err=True)
+    query = {"dry_run": _true(dry_run)}
     change, body = ask(Target.of(**where), ChangeBody, "DELETE", _path(compute_id), query=query)
     _print(change, body, as_json=as_json, deleted=True)
 
@@ -132,6 +187,10 @@ def reconcile(as_json: bool, **where: Any) -> int:
     else:
         click.echo(f"compared with the storage controller: {done.computes_changed} changed")
     return EXIT_FAILED if done.failure else 0
+
+
+def _true(flag: bool) -> str | None:
+    return "true" if flag else None
 
 
 def _path(compute_id: str) -> str:

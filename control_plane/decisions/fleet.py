@@ -36,6 +36,8 @@ class Laggard(Struct, frozen=True, kw_only=True):
 
     compute_id: str
     reason: str
+    final: bool = False
+    """It has refused this very generation: nothing changes until there is another one."""
 
 
 def heard_at(heard: Heard, now: float) -> float | None:
@@ -91,6 +93,17 @@ def refuses(record: ComputeRecord, heard: Heard) -> str:
     return (report.reason or "rejected") if is_it else ""
 
 
+def _has_refused(record: ComputeRecord, heard: Heard) -> bool:
+    """Whether the compute has said that it refuses this generation, not an earlier one.
+
+    A daemon that is pushed to is told again, so its refusal is not the last word.
+    """
+    report = heard.report
+    if record.push_url is not None or report is None or report.desired is None:
+        return False
+    return bool(refuses(record, heard)) and report.desired.generation == record.generation
+
+
 def condition(
     record: ComputeRecord, heard: Heard | None, now: float, *, incomplete: str = ""
 ) -> Condition:
@@ -123,7 +136,8 @@ def laggards(
     for record, heard in computes:
         why = _lags(record, heard, now, blind_until, (incomplete or {}).get(record.id, ""))
         if why:
-            found.append(Laggard(compute_id=record.id, reason=why))
+            final = alive(heard, now) and _has_refused(record, heard)
+            found.append(Laggard(compute_id=record.id, reason=why, final=final))
     return tuple(found)
 
 

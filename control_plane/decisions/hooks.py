@@ -62,6 +62,11 @@ class HookAnswer(Struct, frozen=True, kw_only=True):
     """`APPLIED` or `STORED`."""
     laggards: tuple[Laggard, ...] = ()
 
+    @property
+    def final(self) -> bool:
+        """Whether waiting can change nothing."""
+        return self.code == APPLIED or any(one.final for one in self.laggards)
+
 
 def decode_attach(body: bytes) -> tuple[str, Placement]:
     """Return tenant and placement of a ``notify-attach``.

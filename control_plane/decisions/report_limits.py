@@ -18,6 +18,28 @@ MAX_NAME: Final = 300
 MAX_SUSPICIONS: Final = 128
 """`compute_ctl` reports no more: one for each shard."""
 MAX_SETTINGS: Final = 200
+REPORTS_A_SECOND: Final = 10.0
+"""Of one compute; `compute_ctl` sends no more."""
+REPORTS_AT_ONCE: Final = 20.0
+RATES_KEPT: Final = 100_000
+
+
+class ReportRate:
+    """Allows each compute so many reports a second, and some more after a pause."""
+
+    def __init__(self) -> None:
+        self._left: dict[str, tuple[float, float]] = {}
+        """By compute: reports that were left, and when."""
+
+    def allows(self, compute_id: str, now: float) -> bool:
+        """Count a report at monotonic time *now*; return whether it is not one too many."""
+        if compute_id not in self._left and len(self._left) >= RATES_KEPT:
+            self._left.clear()  # most were deleted
+        left, at = self._left.get(compute_id, (REPORTS_AT_ONCE, now))
+        left = min(REPORTS_AT_ONCE, left + (now - at) * REPORTS_A_SECOND)
+        allowed = left >= 1.0
+        self._left[compute_id] = (left - allowed, now)
+        return allowed
 
 
 def bounded(report: Report) -> Report:

@@ -25,7 +25,7 @@ NEW_DOCUMENT: Final = b'{"spec":{"cluster":{}}}'
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Given:
-    """What an operator gives along with a document; None leaves what is known."""
+    """What an operator gives along with a document; None leaves what is known, '' removes it."""
 
     push_url: str | None = None
     """Base URL of a daemon that must be told by `POST /configure`."""
@@ -72,6 +72,7 @@ class Publisher:
         managed: bool,
         keys: Sequence[Mapping[str, Any]],
     ) -> None:
+        """*keys*: JSON Web Keys of those who may push to a daemon that does not poll."""
         self._mirror = mirror
         self._clock = clock
         self._managed = managed
@@ -96,13 +97,12 @@ class Publisher:
                 "id", f'invalid compute ID "{compute_id[:64]}"', hint="Use letters, digits, . _ -"
             )
         text = documents.read_operator_text(document, managed=self._managed)
-        digest = hashlib.sha256(given.token.encode()).hexdigest() if given.token else None
         known = old or ComputeRecord(id=compute_id, document=Raw(text.raw))
         record = replace(
             known,
             document=Raw(text.raw),
-            push_url=given.push_url or known.push_url,
-            token_sha256=digest or known.token_sha256,
+            push_url=known.push_url if given.push_url is None else given.push_url or None,
+            token_sha256=known.token_sha256 if given.token is None else _digest(given.token),
             tenant_id=text.tenant_id,
             timeline_id=text.timeline_id,
         )
@@ -174,6 +174,10 @@ def addresses(nodes: NodeList) -> tuple[frozenset[tuple[int, str, int]], frozens
     """Return where computes reach each pageserver and safekeeper."""
     pageservers = ((one.id, one.listen_pg_addr, one.listen_pg_port) for one in nodes.nodes)
     return frozenset(pageservers), frozenset(nodes.safekeepers)
+
+
+def _digest(token: str) -> str | None:
+    return hashlib.sha256(token.encode()).hexdigest() if token else None
 
 
 def _body(record: ComputeRecord | None) -> bytes | None:

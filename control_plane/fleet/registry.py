@@ -53,10 +53,7 @@ class Registry:
         managed: bool,
         keys: Sequence[Mapping[str, Any]] = (),
     ) -> None:
-        """*managed*: a storage controller says where tenants are.
-
-        *keys*: JSON Web Keys of those who may push to a daemon that does not poll.
-        """
+        """*managed*: a storage controller says where tenants are; *keys*: see `Publisher`."""
         self._clock = clock
         self.mirror = Mirror(store=store, clock=clock, on_change=self._changed)
         self._publisher = Publisher(mirror=self.mirror, clock=clock, managed=managed, keys=keys)
@@ -109,8 +106,7 @@ class Registry:
     ) -> PutResult:
         """Take the operator's text of a compute, and publish it.
 
-        A document whose tenant's place is not known yet is published once it is: ask the
-        reconciler.
+        Where its tenant's place is not known, it is published later: ask the reconciler.
 
         Raises:
             SpecError: the id or the document cannot be used.
@@ -119,7 +115,12 @@ class Registry:
         return await self._edit(compute_id, lambda _: document, given, dry_run=dry_run)
 
     async def set_settings(
-        self, compute_id: str, values: Mapping[str, str | None], *, dry_run: bool = False
+        self,
+        compute_id: str,
+        values: Mapping[str, str | None],
+        *,
+        given: Given = NOTHING_GIVEN,
+        dry_run: bool = False,
     ) -> PutResult:
         """Set settings in the document of a compute, made if need be; None removes one.
 
@@ -133,7 +134,7 @@ class Registry:
                 document = documents.with_setting(document, name, value)
             return document
 
-        return await self._edit(compute_id, edited, NOTHING_GIVEN, dry_run=dry_run)
+        return await self._edit(compute_id, edited, given, dry_run=dry_run)
 
     async def delete(self, compute_id: str) -> bool:
         """Forget a compute; return whether there was one. Raises StoreError."""
@@ -215,7 +216,7 @@ class Registry:
     def incomplete(self, compute_id: str) -> str:
         """Return why what is published to a compute is not what the storage says; '' if it is."""
         record = self.computes.get(compute_id)
-        return "" if record is None else self._publisher.incomplete(record)
+        return self._publisher.incomplete(record) if record else ""
 
     @property
     def blind_until(self) -> float:
@@ -224,8 +225,7 @@ class Registry:
 
     async def changed(self, compute_id: str, *, generation: int, within_s: float) -> None:
         """Wait until what is published is not *generation* any more, but no longer than that."""
-        record = self.computes.get(compute_id)
-        if record is not None and record.generation == generation:
+        if (record := self.computes.get(compute_id)) and record.generation == generation:
             await self._waiters.wait(compute_id, within_s=within_s)
 
     async def _edit(

@@ -26,6 +26,8 @@ from control_plane.http.holds import unavailable
 NO_LOGIN: Final = "The control plane logs in with a token that it signs."
 LOCATE_S: Final = 2.0
 """For the storage controller to say where the tenant of a new document is."""
+REMOVABLE: Final = frozenset({"push_url", "token"})
+"""What an operator may take from a compute without deleting it."""
 DEFAULT_LIMIT: Final = 100
 MAX_LIMIT: Final = 10_000
 
@@ -58,12 +60,8 @@ async def document(call: ApiCall) -> ApiResponse:
 async def put(call: ApiCall) -> ApiResponse:
     """Take a compute's document."""
     api, compute_id, dry_run = call.api, call.path["id"], flag(call, "dry_run")
-    given = Given(
-        push_url=pushed_to(call.query.get("push_url", "")),
-        token=own_token(call.headers.get(TOKEN_HEADER, "")),
-    )
     with storing():
-        result = await api.registry.put(compute_id, call.body, given=given, dry_run=dry_run)
+        result = await api.registry.put(compute_id, call.body, given=given(call), dry_run=dry_run)
         if not dry_run:
             await locate(api, result.record)
     return json_response(change(api, result, dry_run=dry_run))
@@ -71,10 +69,14 @@ async def put(call: ApiCall) -> ApiResponse:
 
 async def patch_settings(call: ApiCall) -> ApiResponse:
     """Set and remove settings in a compute's document."""
-    api, dry_run = call.api, flag(call, "dry_run")
+    api, compute_id, dry_run = call.api, call.path["id"], flag(call, "dry_run")
     values = settings(call.body)
+    if not flag(call, "create"):
+        known(call, hint="With --create (create=true) a new compute is made.")
     with storing():
-        result = await api.registry.set_settings(call.path["id"], values, dry_run=dry_run)
+        result = await api.registry.set_settings(
+            compute_id, values, given=given(call), dry_run=dry_run
+        )
     return json_response(change(api, result, dry_run=dry_run))
 
 
@@ -138,12 +140,12 @@ async def reconcile(call: ApiCall) -> ApiResponse:
     )
 
 
-def known(call: ApiCall) -> ComputeRecord:
+def known(call: ApiCall, *, hint: str | None = None) -> ComputeRecord:
     """Return the compute that the path names. Raises RequestError 404."""
     compute_id = call.path["id"]
     record = call.api.registry.computes.get(compute_id)
     if record is None:
-        raise RequestError(404, f'unknown compute "{compute_id}"')
+        raise RequestError(404, f'unknown compute "{compute_id}"', hint=hint)
     return record
 
 
@@ -178,6 +180,22 @@ def storing() -> Iterator[None]:
         yield
     except StoreError as error:
         raise unavailable(f"not stored: {error}") from error
+
+
+def given(call: ApiCall) -> Given:
+    """Return what is given along with a document. Raises RequestError 400."""
+    push_url = pushed_to(call.query.get("push_url", ""))
+    token = own_token(call.headers.get(TOKEN_HEADER, ""))
+    removed = set(filter(None, call.query.get("remove", "").split(",")))
+    if unknown := removed - REMOVABLE:
+        raise RequestError(400, f'parameter "remove" cannot be "{min(unknown)[:40]}"')
+    for name, value in (("push_url", push_url), ("token", token)):
+        if name in removed and value is not None:
+            raise RequestError(400, f'"{name}" is given and to be removed')
+    return Given(
+        push_url="" if "push_url" in removed else push_url,
+        token="" if "token" in removed else token,
+    )
 
 
 def pushed_to(text: str) -> str | None:

@@ -38,6 +38,20 @@ SETTINGS_LIMIT: Final = 256 * KIB
 DRY_RUN: Final = Parameter(
     name="dry_run", schema={"type": "boolean"}, text="Say what would change, and change nothing."
 )
+CREATE: Final = Parameter(
+    name="create", schema={"type": "boolean"}, text="Make the compute where there is none."
+)
+PUSH_URL: Final = Parameter(
+    name="push_url",
+    schema={"type": "string", "format": "uri"},
+    text="Base URL of a daemon that does not wait for changes (Neon's own): it is told by "
+    "`POST /configure`.",
+)
+REMOVE: Final = Parameter(
+    name="remove",
+    schema={"type": "string"},
+    text="What the compute shall not have any more: `push_url`, `token`, or both with a comma.",
+)
 LIMIT: Final = Parameter(
     name="limit",
     schema={"type": "integer", "minimum": 1, "maximum": admin.MAX_LIMIT,
@@ -110,12 +124,8 @@ ADMIN_ROUTES: Final[tuple[ApiRoute, ...]] = (
         body=RequestBody(limit=MAX_DOCUMENT_BYTES, required=True),
         query=(
             DRY_RUN,
-            Parameter(
-                name="push_url",
-                schema={"type": "string", "format": "uri"},
-                text="Base URL of a daemon that does not wait for changes (Neon's own): it is told "
-                "by `POST /configure`.",
-            ),
+            PUSH_URL,
+            REMOVE,
         ),
     ),
     Route(
@@ -132,10 +142,10 @@ ADMIN_ROUTES: Final[tuple[ApiRoute, ...]] = (
         path="/v1/computes/{id}/settings",
         listeners=ADMIN,
         run=admin.patch_settings,
-        text="Set settings in the document of a compute, known or new; null removes one.",
-        answers=CHANGED,
+        text="Set settings in the document of a compute; null removes one.",
+        answers={**CHANGED, 404: ErrorBody},
         body=RequestBody(limit=SETTINGS_LIMIT, required=True),
-        query=(DRY_RUN,),
+        query=(DRY_RUN, CREATE, PUSH_URL, REMOVE),
     ),
     Route(
         method="GET",

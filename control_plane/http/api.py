@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Protocol
 
 from compute_common.http.api import Call, RequestMetrics, Route
+from control_plane.decisions.report_limits import ReportRate
 from control_plane.decisions.views import ServiceView
 from control_plane.fleet.judge import Judge
 from control_plane.fleet.reconciler import Reconciler
@@ -68,6 +69,7 @@ class Api:
     """Long polls."""
     hooks: Holds
     """Hooks of the storage controller."""
+    report_rate: ReportRate
     overloaded: Callable[[], bool]
     """Whether requests wait for longer than a second."""
 

@@ -2,7 +2,8 @@
 
 A notification is a hint: the storage controller is asked where the tenant is, and its answer counts
 more. The hook is answered 200 only when every compute of the tenant that is alive runs with what
-was published; until then it is held, for less time than the caller has patience.
+was published; until then it is held, for less time than the caller has patience, or until one of
+them has refused it.
 """
 
 from __future__ import annotations
@@ -131,7 +132,7 @@ async def _answer(
 async def _applied(
     api: Api, number: int, tenant_id: str, computes: Computes, until: float
 ) -> hooks.HookAnswer:
-    """Return the answer as soon as it is 200, else at the time *until*."""
+    """Return the answer as soon as nothing changes it, else at the time *until*."""
     clock, registry, presence = api.clock.monotonic, api.registry, api.registry.presence
     while True:
         now = clock()
@@ -140,7 +141,7 @@ async def _applied(
         answer = hooks.answer(
             found, now=now, blind_until=registry.blind_until, incomplete=incomplete
         )
-        if answer.code == hooks.APPLIED or now >= until:
+        if answer.final or now >= until:
             return answer
         names = tuple(one.compute_id for one in answer.laggards)
         registry.pending_hooks[number] = replace(registry.pending_hooks[number], waits_for=names)

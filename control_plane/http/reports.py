@@ -11,8 +11,10 @@ from control_plane.http.api import ApiCall
 
 async def report(call: ApiCall) -> ApiResponse:
     """Take the report."""
-    compute_id, taken = call.path["id"], bounded(decode(call.body, Report))
-    if compute_id not in call.api.registry.computes:
+    api, compute_id = call.api, call.path["id"]
+    if compute_id not in api.registry.computes:
         raise RequestError(404, f'unknown compute "{compute_id}"')
-    call.api.registry.presence.reported(compute_id, taken)
+    if not api.report_rate.allows(compute_id, api.clock.monotonic()):
+        raise RequestError(429, f'too many reports of compute "{compute_id}"', retry_after_s=1)
+    api.registry.presence.reported(compute_id, bounded(decode(call.body, Report)))
     return ApiResponse(body=b"{}\n")

@@ -39,7 +39,7 @@ PUBLIC_ROUTES: Final[tuple[ApiRoute, ...]] = (
         listeners=PUBLIC,
         run=reports.report,
         text="What a compute says of itself.",
-        answers={200: JSON_OBJECT, **REFUSED, 422: ErrorBody},
+        answers={200: JSON_OBJECT, **REFUSED, 422: ErrorBody, 429: ErrorBody},
         body=RequestBody(limit=REPORT_LIMIT, required=True, model=Report),
         quiet=True,
     ),

@@ -90,7 +90,7 @@ def test_a_compute_from_first_document_to_last(cli: Cli, tmp_path: Path) -> None
     less = cli("set", "db1", "--remove", "a.b")
     listed, shown, history = cli("computes"), cli("show", "db1"), cli("history")
     document = cli("show", "db1", "--document")
-    deleted = cli("delete", "db1")
+    deleted = cli("delete", "db1", "--yes")
 
     assert 0 == dry[0]
     assert "db1: would be published as generation 1" in dry[1]
@@ -109,10 +109,30 @@ def test_a_compute_from_first_document_to_last(cli: Cli, tmp_path: Path) -> None
         assert SECRET not in out + err
 
 
+def test_what_was_given_along_is_taken_back(
+    cli: Cli, plane: ComputeControlPlane, tmp_path: Path
+) -> None:
+    """The token of a compute and its push address, without deleting it."""
+    token = tmp_path / "own.token"
+    token.write_text("token-of-its-own")
+    cli("set", "a", "work_mem=8MB", "--create", "--token-file", str(token))
+    refused = plane.spec("a").code
+    taken = cli("set", "a", "--no-token")
+    pushed = cli("set", "a", "--push-url", "http://127.0.0.1:9")
+    url = cli.json("show", "a")["push_url"]
+    back = cli("set", "a", "--no-push-url")
+    assert (403, 0) == (refused, taken[0])
+    wait_until("the document", lambda: plane.spec("a").code == 200)
+    assert (0, "http://127.0.0.1:9") == (pushed[0], url)
+    assert (0, None) == (back[0], cli.json("show", "a")["push_url"])
+    both = cli("set", "a", "--no-token", "--token-file", str(token))
+    assert (1, True) == (both[0], '"token" is given and to be removed' in both[2])
+
+
 def test_laggards_are_shown_with_their_reason(cli: Cli, plane: ComputeControlPlane) -> None:
     """As the page has them."""
-    cli("set", "a", "work_mem=8MB")
-    cli("set", "b", "work_mem=8MB")
+    cli("set", "a", "work_mem=8MB", "--create")
+    cli("set", "b", "work_mem=8MB", "--create")
     wanted = plane.admin("GET", "/v1/computes/b").body["content_sha256"]
     said = {"outcome": "rejected", "reason": "no such setting", "desired": {"hash": wanted}}
     assert 200 == plane.report("b", said).code
@@ -134,7 +154,7 @@ def test_laggards_are_shown_with_their_reason(cli: Cli, plane: ComputeControlPla
 
 def test_every_read_prints_a_table_and_json(cli: Cli) -> None:
     """Exit status 0, nothing on stderr, JSON that is JSON."""
-    cli("set", "a", "work_mem=8MB")
+    cli("set", "a", "work_mem=8MB", "--create")
     for words in (["status"], ["computes"], ["show", "a"], ["nodes"], ["verdicts"], ["history"]):
         code, out, err = cli(*words)
         assert (0, "") == (code, err), words
@@ -166,11 +186,13 @@ def test_tcp_needs_the_token(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
 
 FAILURES: tuple[tuple[int, str, tuple[str, ...]], ...] = (
     (1, 'unknown compute "none"', ("show", "none")),
-    (1, 'unknown compute "none"', ("delete", "none")),
-    (1, "invalid compute ID", ("set", "a b", "x=1")),
+    (1, 'unknown compute "none"', ("delete", "none", "--yes")),
+    (1, "invalid compute ID", ("set", "a b", "x=1", "--create")),
     (1, "there is no storage controller to compare with", ("reconcile",)),
     (1, "not valid JSON", ("put", "db1", __file__)),
     (2, "could not read", ("put", "db1", "/nonexistent")),
+    (1, 'unknown compute "typo"', ("set", "typo", "x=1")),
+    (2, "--yes is missing, and nobody can be asked", ("delete", "db1")),
     (2, "is not NAME=VALUE", ("set", "db1", "x")),
     (2, "name at least one setting", ("set", "db1")),
     (2, "no such command", ("nothing",)),
@@ -204,7 +226,7 @@ def test_watch_shows_changes_until_interrupted(plane: ComputeControlPlane) -> No
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         first = json.loads(process.stdout.readline())
-        assert 0 == main(["set", "new", "work_mem=8MB"])
+        assert 0 == main(["set", "new", "work_mem=8MB", "--create"])
         found: list[int] = [first["total"]]
         deadline = time.monotonic() + 20
         while found[-1] == 0 and time.monotonic() < deadline:
@@ -232,7 +254,7 @@ def test_a_command_starts_quickly(plane: ComputeControlPlane) -> None:
 
 def test_a_killed_control_plane_is_unreachable(cli: Cli, plane: ComputeControlPlane) -> None:
     """Exit status 3, and it works again after the restart, with what was put."""
-    cli("set", "a", "work_mem=8MB")
+    cli("set", "a", "work_mem=8MB", "--create")
     plane.kill()
     assert 3 == cli("status")[0]
 

@@ -12,6 +12,7 @@ import msgspec
 
 from compute_common.errors import ComputeError, RequestError
 from compute_common.http.api import ApiResponse
+from control_plane.decisions.report_limits import ReportRate
 from control_plane.errors import StoreError
 from control_plane.fleet.judge import Judge
 from control_plane.fleet.reconciler import Reconciler
@@ -37,8 +38,8 @@ class ControlPlane(Process):
     def __init__(self, world: Topology) -> None:
         super().__init__("control plane")
         self.ready = False
-        self.store = SimStore(world.disk, self)
-        self.registry = Registry(store=self.store, clock=world, managed=True)
+        self.store = store = SimStore(world.disk, self)
+        self.registry = Registry(store=store, clock=world, managed=True)
         rng = random.Random(world.rng.random())
         self.prober = SimProber(self, world.network, world.nodes)
         client = StorageClient(
@@ -56,7 +57,7 @@ class ControlPlane(Process):
             reconciler=self.reconciler,
             controller=client,
             prober=self.prober,
-            store=self.store,
+            store=store,
             clock=world,
             holder=f"holder {rng.random()}",
             act=world.act,
@@ -65,13 +66,13 @@ class ControlPlane(Process):
         self._api = cast(
             Api,  # what the handlers of hooks, documents and reports use of it
             SimpleNamespace(
-                settings=SimpleNamespace(managed=True),
                 clock=world,
                 registry=self.registry,
                 reconciler=self.reconciler,
                 overloaded=lambda: False,
                 polls=Holds(limit=1000),
                 hooks=Holds(limit=1000),
+                report_rate=ReportRate(),
             ),
         )
 

@@ -82,7 +82,7 @@ async def test_settings_are_set_and_removed_together(admin: Admin) -> None:
 async def test_settings_make_a_compute_of_a_stock_server(admin: Admin) -> None:
     """Without Neon a compute needs no document first."""
     patched = await admin.good(
-        "PATCH", "/v1/computes/stock/settings", {"primary_conninfo": "host=db1"}
+        "PATCH", "/v1/computes/stock/settings?create=true", {"primary_conninfo": "host=db1"}
     )
 
     assert (1, True) == (patched["generation"], patched["changed"])
@@ -161,6 +161,8 @@ async def test_what_no_compute_can_show_is_no_token(admin: Admin, token: str) ->
         ((400, "push_url"), "PUT", "/v1/computes/two?push_url=file:///etc/passwd", document()),
         ((400, "push_url"), "PUT", "/v1/computes/two?push_url=http://a,http://b", document()),
         ((400, "push_url"), "PUT", "/v1/computes/two?push_url=http://user:pw@h", document()),
+        ((404, "unknown compute"), "PATCH", "/v1/computes/two/settings", {"a": "1"}),
+        ((400, "remove"), "PUT", "/v1/computes/two?remove=document", document()),
         ((405, "method"), "POST", "/v1/status", {}),
         ((404, "no such route"), "GET", "/v1/nothing", None),
     ],

@@ -90,6 +90,25 @@ async def test_laggard(door: Door) -> None:
     assert [2, 2] == generations(door)
 
 
+async def test_a_refusal_ends_the_wait(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    """423 at once: nothing changes before there is another generation; not for an earlier one."""
+    monkeypatch.setattr(hooks, "ANSWER_S", 600.0)
+    door.locate(2)
+    answer = asyncio.create_task(door.attach(2))
+    await pending(door)
+    record = door.parts.registry.computes["one"]
+    for generation in (record.generation - 1, record.generation):
+        assert not answer.done()
+        desired = {"generation": generation, "hash": record.content_sha256}
+        await door.report("one", outcome="rejected", reason="no such setting", desired=desired)
+    async with asyncio.timeout(30):
+        found = await answer
+    assert (423, "refuses generation 2: no such setting") == (
+        found.code,
+        found.body["laggards"][0]["reason"],
+    )
+
+
 async def test_dead_compute(door: Door) -> None:
     """A compute that was not heard of for a minute blocks nobody."""
     heard = door.parts.registry.presence.heard

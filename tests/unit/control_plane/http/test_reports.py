@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from control_plane.decisions import fleet_views, report_limits
+from tests.support.clock import FakeClock
 from tests.unit.control_plane.http.public_door import COMPUTE_TOKEN, Door, public_door
 
 LONG = "x" * 20_000
@@ -82,6 +83,18 @@ async def test_long_texts_are_cut(door: Door) -> None:
     assert len(repr(heard)) < 100_000
     events = door.parts.registry.presence.recent["one"]
     assert all(len(event.text) < 2 * report_limits.MAX_TEXT for event in events)
+
+
+async def test_too_many(door: Door) -> None:
+    """A daemon gone wild is told to wait; the others are not."""
+    await door.put("two")
+    clock = FakeClock()
+    door.parts.api.clock = clock
+    codes = [(await door.report("one", status=str(number))).code for number in range(25)]
+    assert [200] * 20 + [429] * 5 == codes
+    assert 200 == (await door.report("two")).code
+    clock.now += 1.0
+    assert [200] * 10 + [429] == [(await door.report("one")).code for _ in range(11)]
 
 
 async def test_servers_that_are_made_up_are_not_all_shown(door: Door) -> None:
