@@ -68,7 +68,7 @@ def document(routes: Iterable[Route[Any]], about: About) -> dict[str, Any]:
     }
 
 
-def document_bytes(routes: Iterable[Route[Any]], about: About) -> bytes:
+def document_json(routes: Iterable[Route[Any]], about: About) -> bytes:
     """Return the document as JSON."""
     return msgspec.json.encode(document(routes, about)) + b"\n"
 

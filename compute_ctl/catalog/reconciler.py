@@ -14,9 +14,8 @@ from typing import Final
 
 from compute_common.document.document import Document
 from compute_ctl.catalog.desired import NO_TIMELINE, DesiredCatalog
-from compute_ctl.catalog.jobs import CatalogJob, Job, known_result, new_result
 from compute_ctl.catalog.overrides import SizeLimitOverride, SubscriberOverride
-from compute_ctl.catalog.runner import CatalogRunner
+from compute_ctl.catalog.runner import CatalogJob, CatalogRunner, Job, known_result, new_result
 from compute_ctl.document.render import SUBSCRIBERS_HOLD
 from compute_ctl.errors import CatalogError
 from compute_ctl.node import Node

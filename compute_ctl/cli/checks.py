@@ -18,7 +18,6 @@ from compute_ctl.bootstrap.data_directory import DataDirectory
 from compute_ctl.cli.run import RunOptions
 from compute_ctl.document.conninfo import parse as parse_conninfo
 from compute_ctl.settings import Settings
-from compute_ctl.sources.addresses import addresses
 
 LOOPBACK: Final = "127.0.0.1"
 ANYWHERE: Final = "0.0.0.0"  # noqa: S104 -- callers from outside come with a token
@@ -89,6 +88,8 @@ def _check_connstr(connstr: str) -> None:
 
 def _check_control_plane(settings: Settings) -> None:
     if settings.control_plane_uri is not None:
+        from compute_ctl.sources.control_plane import addresses
+
         addresses(settings.control_plane_uri)
     if settings.control_plane_ca is not None and not settings.control_plane_ca.is_file():
         raise SettingsError(f'certificate file "{settings.control_plane_ca}" does not exist')

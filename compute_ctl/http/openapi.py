@@ -35,6 +35,6 @@ def document(routes: Iterable[Route]) -> dict[str, Any]:
     return found
 
 
-def document_bytes(routes: Iterable[Route]) -> bytes:
+def document_json(routes: Iterable[Route]) -> bytes:
     """Return the document as JSON."""
     return msgspec.json.encode(document(routes)) + b"\n"

@@ -34,7 +34,7 @@ NEEDS_POSTGRES: Final = dict.fromkeys((412, 501, 503, 504), ErrorBody)
 
 
 async def _openapi(call: Call) -> ApiResponse:
-    return ApiResponse(body=openapi.document_bytes(ROUTES))
+    return ApiResponse(body=openapi.document_json(ROUTES))
 
 
 ROUTES: Final[tuple[Route, ...]] = (

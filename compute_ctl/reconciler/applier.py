@@ -7,6 +7,8 @@ SQL, no free connection slot and no control plane.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from compute_common.document.document import Document
 from compute_common.errors import SpecError
 from compute_common.system.blocking_worker import beside_loop
@@ -25,29 +27,18 @@ from compute_ctl.reconciler.precheck import Precheck
 from compute_ctl.reconciler.rollback import Rollback
 
 
+@dataclass(kw_only=True, eq=False)
 class Applier:
     """Applies documents to one Postgres, one at a time."""
 
-    def __init__(
-        self,
-        *,
-        node: Node,
-        store: GenerationStore,
-        activation: Activation,
-        fallback: Fallback,
-        rollback: Rollback,
-        precheck: Precheck,
-        clock: Clock,
-        context: RenderContext,
-    ) -> None:
-        self._node = node
-        self._store = store
-        self._activation = activation
-        self._fallback = fallback
-        self._rollback = rollback
-        self._precheck = precheck
-        self._clock = clock
-        self._context = context
+    node: Node
+    store: GenerationStore
+    activation: Activation
+    fallback: Fallback
+    rollback: Rollback
+    precheck: Precheck
+    clock: Clock
+    context: RenderContext
 
     async def apply(self, document: Document, *, source: str, force: bool = False) -> ApplyResult:
         """Bring *document* into force, or say why not; bounded by the deadlines.
@@ -57,44 +48,44 @@ class Applier:
         """
         result = await self._apply(document, source, force=force)
         if result.outcome is not Outcome.STALE:
-            await self._precheck.warn(document)
+            await self.precheck.warn(document)
         if source == PUSH and (result.outcome in GOOD_OUTCOMES or result.excused):
-            self._node.start.retry()  # as an operator's refresh does, also with the same file
+            self.node.start.retry()  # as an operator's refresh does, also with the same file
         return result
 
     async def _apply(self, document: Document, source: str, *, force: bool) -> ApplyResult:
         try:
-            check_identity(document.spec, self._node.config.live)
+            check_identity(document.spec, self.node.config.live)
         except SpecError as error:
             return ApplyResult(outcome=Outcome.REJECTED, reason=str(error), invalid=True)
         try:
             rendered = await beside_loop(
-                lambda: render(document, self._context), size=len(document.json), name="render"
+                lambda: render(document, self.context), size=len(document.json), name="render"
             )
         except SpecError as error:
             return await self._apply_upstream_only(document, error)
-        baseline = self._node.config.baseline(
-            document, source, worker_complains=self._node.requests.worker_complains
+        baseline = self.node.config.baseline(
+            document, source, worker_complains=self.node.requests.worker_complains
         )
-        action = classify(document, rendered.body, baseline, now=self._clock.wall(), force=force)
+        action = classify(document, rendered.body, baseline, now=self.clock.wall(), force=force)
         refused = self._check_continuity(action, document, rendered, force=force)
         if refused is not None:
             return refused
         if action is Action.QUARANTINED and baseline.quarantined:
-            refusal = await self._fallback.refuse_again(document, rendered, baseline.quarantined)
-            return await self._activation.fall_back(refusal)
+            refusal = await self.fallback.refuse_again(document, rendered, baseline.quarantined)
+            return await self.activation.fall_back(refusal)
         try:
-            if action is Action.APPLY and not self._precheck.has_rest(rendered):
-                await self._store.check_referenced_files(rendered.body)
+            if action is Action.APPLY and not self.precheck.has_rest(rendered):
+                await self.store.check_referenced_files(rendered.body)
             result = await self._act(action, document, rendered, source)
         except SpecError as error:
             result = await self._apply_upstream_only(document, error)
         except StoreError as error:
             result = ApplyResult(outcome=Outcome.WRITE_FAILED, reason=str(error))
         else:
-            self._node.config.remember_pull(document, source)  # what was not written is still news
+            self.node.config.remember_pull(document, source)  # what was not written is still news
         finally:
-            await self._store.save(self._node.config.state)
+            await self.store.save(self.node.config.state)
         return result
 
     def _check_continuity(
@@ -102,17 +93,17 @@ class Applier:
     ) -> ApplyResult | None:
         """Return the refusal of a document that goes back, or takes away by omission."""
         if action is Action.STALE:
-            reason = f"version {document.version} is older than {self._node.config.state.floor}"
+            reason = f"version {document.version} is older than {self.node.config.state.floor}"
             return ApplyResult(outcome=Outcome.STALE, reason=reason)
         if action is Action.KEEP:  # it is not accepted anyway
             return None
-        older = older_safekeepers(rendered.servers, self._node.config.live)
+        older = older_safekeepers(rendered.servers, self.node.config.live)
         if older is not None:
             return ApplyResult(outcome=Outcome.STALE, reason=older)
         if force:
             return None
         try:
-            check_omissions(document, rendered.servers, self._node.config.live)
+            check_omissions(document, rendered.servers, self.node.config.live)
         except SpecError as error:
             return ApplyResult(outcome=Outcome.REJECTED, reason=str(error), invalid=True)
         return None
@@ -123,19 +114,19 @@ class Applier:
         if action in (Action.KEEP, Action.NOTHING, Action.VERIFY):
             if action is not Action.KEEP:
                 self._accept(document, rendered, source)
-            included = await self._store.include()
-            if self._node.config.proven and not included:
+            included = await self.store.include()
+            if self.node.config.proven and not included:
                 return ApplyResult(outcome=Outcome.UNCHANGED)
             return await self.verify_again()
         if action is Action.ADOPT:
             self._accept(document, rendered, source)
-            self._node.proved(self._node.config.verdict or Verdict(proof=Proof.UPSTREAM))
+            self.node.proved(self.node.config.verdict or Verdict(proof=Proof.UPSTREAM))
             return ApplyResult(outcome=Outcome.APPLIED)
-        complaints = await self._precheck.complaints(rendered)
-        self._node.config.desire(document, source)
+        complaints = await self.precheck.complaints(rendered)
+        self.node.config.desire(document, source)
         if complaints:
             return await self._refuse(document, rendered, complaints)
-        result = await self._activation.activate(
+        result = await self.activation.activate(
             ConfigUpdate(body=rendered.body, document=document, token=rendered.storage_token)
         )
         if result.refused:
@@ -145,61 +136,61 @@ class Applier:
     async def _refuse(
         self, document: Document, rendered: Rendered, bad: tuple[Complaint, ...]
     ) -> ApplyResult:
-        refusal = await self._fallback.refuse(document, rendered, bad)
-        return await self._activation.fall_back(refusal)
+        refusal = await self.fallback.refuse(document, rendered, bad)
+        return await self.activation.fall_back(refusal)
 
     async def _apply_upstream_only(self, document: Document, error: SpecError) -> ApplyResult:
-        refusal = await self._fallback.apply_upstream_only(document, error)
-        return await self._activation.fall_back(refusal)
+        refusal = await self.fallback.apply_upstream_only(document, error)
+        return await self.activation.fall_back(refusal)
 
     def _accept(self, document: Document, rendered: Rendered, source: str) -> None:
         """Make *document*, which renders to what is in the file already, the one applied."""
-        written = self._node.config.written
+        written = self.node.config.written
         if written is None:
             return
         same = written.content_sha256 == document.content_sha256
-        if same and self._node.config.is_desired(document):
+        if same and self.node.config.is_desired(document):
             return
-        self._node.config.desire(document, source, generation=written.marker.generation)
+        self.node.config.desire(document, source, generation=written.marker.generation)
         if same:
-            self._node.config.now_has_version(document.version)
+            self.node.config.now_has_version(document.version)
         else:
-            self._node.now_written(
-                self._node.config.describe(
+            self.node.now_written(
+                self.node.config.describe(
                     written.marker, written.body, document, changed=written.changed
                 ),
                 may_start=False,  # Postgres may have failed to start with the same file
             )
-        self._store.adopt(
+        self.store.adopt(
             written.body,
             written.marker,
             document=document.json,
             token=rendered.storage_token,
-            state=self._node.config.state,
+            state=self.node.config.state,
         )
 
     async def verify_again(self) -> ApplyResult:
         """Signal Postgres once more, and see whether it proves what is in the file."""
-        result = await self._refused_late(await self._activation.verify_again())
-        await self._store.save(self._node.config.state)
+        result = await self._refused_late(await self.activation.verify_again())
+        await self.store.save(self.node.config.state)
         return result
 
     async def conclude(self, verdict: Verdict) -> ApplyResult:
         """Record *verdict* about what is in the file."""
-        result = await self._refused_late(self._activation.conclude(verdict))
-        await self._store.save(self._node.config.state)
+        result = await self._refused_late(self.activation.conclude(verdict))
+        await self.store.save(self.node.config.state)
         return result
 
     async def _refused_late(self, result: ApplyResult) -> ApplyResult:
         """Refuse what is in the file, if Postgres does so now, as a new document would be."""
-        written = self._node.config.written
+        written = self.node.config.written
         if not result.refused or written is None or written.is_fallback:
             return result
-        document = await self._activation.document(written)
+        document = await self.activation.document(written)
         if document is None:
             return result
         try:
-            rendered = render(document, self._context)
+            rendered = render(document, self.context)
         except SpecError:
             return result
         return await self._refuse(document, rendered, result.refused)
@@ -210,14 +201,14 @@ class Applier:
         If Postgres refuses it, what ran before is written again.
         """
         try:
-            plan = await self._rollback.choose(old_upstream=old_upstream)
+            plan = await self.rollback.choose(old_upstream=old_upstream)
             if isinstance(plan, Refusal):
-                return await self._activation.fall_back(plan)
-            result = await self._activation.activate(plan.update)
+                return await self.activation.fall_back(plan)
+            result = await self.activation.activate(plan.update)
         except (SpecError, StoreError) as error:
             return ApplyResult(outcome=Outcome.WRITE_FAILED, reason=str(error))
         if result.refused:
             reason = reasons(result.refused, places=False)
-            return await self._activation.fall_back(Refusal(reason=reason, update=plan.otherwise))
-        await self._store.save(self._node.config.state)
+            return await self.activation.fall_back(Refusal(reason=reason, update=plan.otherwise))
+        await self.store.save(self.node.config.state)
         return result

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -22,20 +23,18 @@ RETRY: Final = "operator_retry"
 """An attempt for somebody whose request has failed, where Postgres itself suspects nothing."""
 
 
+@dataclass(kw_only=True, eq=False)
 class Attempts:
     """Records the attempts of one node."""
 
-    def __init__(
-        self, *, node: Node, clock: Clock, schedule: Schedule, catalog: CatalogRequests | None
-    ) -> None:
-        self._node = node
-        self._clock = clock
-        self._schedule = schedule
-        self._catalog = catalog
+    node: Node
+    clock: Clock
+    schedule: Schedule
+    catalog: CatalogRequests | None
 
     def caller(self, who: str) -> str:
         """Return the label shown for an attempt that *who* has caused."""
-        requests = self._node.requests
+        requests = self.node.requests
         if who == pacing.Why.OPERATOR and not requests.by_operator:
             return RequestOrigin.CLOCK  # its own start, or a server that has come back
         if who == pacing.Why.SUSPICION and not requests.worker_complains:
@@ -44,27 +43,27 @@ class Attempts:
 
     def begin(self) -> tuple[float, datetime]:
         """Begin an attempt; return when, by both clocks."""
-        self._node.attempts.begin()
-        return self._clock.monotonic(), self._clock.wall()
+        self.node.attempts.begin()
+        return self.clock.monotonic(), self.clock.wall()
 
     def end(
         self, begun: tuple[float, datetime], result: ApplyResult, *, who: str, served: int
     ) -> None:
         """End the attempt *begun*, which *who* caused and which served requests up to *served*."""
-        node, now = self._node, self._clock.monotonic()
-        self._schedule.attempted(now)
+        node, now = self.node, self.clock.monotonic()
+        self.schedule.attempted(now)
         attempt = Attempt(
             number=node.attempts.number,
             who=who,
             started_at=begun[1],
-            finished_at=self._clock.wall(),
+            finished_at=self.clock.wall(),
             duration_ms=(now - begun[0]) * 1000,
             outcome=result.outcome,
             reason=result.reason,
             generation=node.config.written.marker.generation if node.config.written else None,
         )
-        if self._catalog is not None:
-            self._catalog.wake()
+        if self.catalog is not None:
+            self.catalog.wake()
         good = result.outcome in GOOD_OUTCOMES or result.excused
         level = logging.INFO if good else logging.ERROR if result.lasting else logging.WARNING
         if attempt.repeats(node.attempts.last):
@@ -80,7 +79,7 @@ class Attempts:
 
     def leave(self, result: ApplyResult) -> bool:
         """Move to the status after *result*; False where something else has moved it already."""
-        node = self._node
+        node = self.node
         if node.terminating or node.pushes.current is not None or node.status is Status.EMPTY:
             return False
         # An operator has an answer now; Postgres has one when its pages come.
@@ -89,7 +88,7 @@ class Attempts:
             node.requests.clear_suspicion()
         if result.broken:
             node.move(Event.ATTEMPT_FAILED, result.reason)
-        elif self._schedule.wanted(self._clock.monotonic()):
+        elif self.schedule.wanted(self.clock.monotonic()):
             node.move(Event.RETRY, result.outcome)
         else:
             node.settle(result.outcome)

@@ -7,6 +7,7 @@ bad value costs itself and never the heal. `Activation.fall_back` brings the cho
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 from typing import Final
 
 from compute_common.document.document import Document
@@ -29,21 +30,14 @@ WAY_OUT: Final = 'a newer version or "compute_ctl refresh --force" tries again'
 """What ends a quarantine."""
 
 
+@dataclass(kw_only=True, eq=False)
 class Fallback:
     """Quarantines what is refused, and chooses what replaces it."""
 
-    def __init__(
-        self,
-        *,
-        node: Node,
-        store: GenerationStore,
-        activation: Activation,
-        context: RenderContext,
-    ) -> None:
-        self._node = node
-        self._store = store
-        self._activation = activation
-        self._context = context
+    node: Node
+    store: GenerationStore
+    activation: Activation
+    context: RenderContext
 
     async def refuse(
         self, document: Document, rendered: Rendered, bad: tuple[Complaint, ...]
@@ -51,7 +45,7 @@ class Fallback:
         """Quarantine *document*; it is replaced with a good generation."""
         reason = reasons(bad, places=False)
         logger.error("configuration refused: %s", reason)
-        self._node.config.quarantine(
+        self.node.config.quarantine(
             document,
             reason,
             servers_too=any(complaint.name in UPSTREAM_SETTINGS for complaint in bad),
@@ -73,13 +67,13 @@ class Fallback:
         """
         since = entry.at.strftime("%Y-%m-%d %H:%M:%S %Z")
         reason = f"quarantined since {since}: {entry.reason}; {WAY_OUT}"
-        written, good = self._node.config.written, await self._good()
+        written, good = self.node.config.written, await self._good()
         if (
             written is None
             or good is None
             or entry.servers_too
             or written.upstream == rendered.upstream
-            or not self._node.requests.worker_complains
+            or not self.node.requests.worker_complains
         ):
             return Refusal(reason=reason)
         body = good.rest + rendered.upstream
@@ -92,19 +86,19 @@ class Fallback:
         """
         refusal = Refusal(reason=str(error), invalid=True)
         good = await self._good()
-        suffers = self._node.requests.worker_complains
-        if good is None or not suffers or is_older(document.version, self._node.config.state.floor):
+        suffers = self.node.requests.worker_complains
+        if good is None or not suffers or is_older(document.version, self.node.config.state.floor):
             return refusal
         try:
-            upstream, token = render_upstream(document, self._context)
+            upstream, token = render_upstream(document, self.context)
             servers = Body.read(good.rest + upstream).servers
-            check_omissions(document, servers, self._node.config.live)
+            check_omissions(document, servers, self.node.config.live)
         except SpecError:
             return refusal
-        if older_safekeepers(servers, self._node.config.live) is not None:
+        if older_safekeepers(servers, self.node.config.live) is not None:
             return refusal
-        self._node.config.desire(document, "refused")
-        self._node.config.quarantine(document, str(error))
+        self.node.config.desire(document, "refused")
+        self.node.config.quarantine(document, str(error))
         update = _fallback(good.rest + upstream, document, token)
         return Refusal(reason=str(error), update=update, invalid=True)
 
@@ -116,14 +110,14 @@ class Fallback:
         A server need not have come up with it: where nothing but reloads has happened for months,
         the last one that a server came up with is months old.
         """
-        fact = self._node.config.state.fallback
-        kept = await self._store.kept(fact.generation) if fact else None
+        fact = self.node.config.state.fallback
+        kept = await self.store.kept(fact.generation) if fact else None
         if kept is not None:
             rest, upstream = split_body(kept[1].body)
             return GoodBody(rest=rest, upstream=upstream)
         # Its files are gone, or none was proven in full: take what ran last.
-        written = self._node.config.written if self._node.config.proven else None
-        for ran in (written, self._activation.previous):
+        written = self.node.config.written if self.node.config.proven else None
+        for ran in (written, self.activation.previous):
             if ran is not None and ran.rest != instead_of:
                 return GoodBody(rest=ran.rest, upstream=ran.upstream)
         return None

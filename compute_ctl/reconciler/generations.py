@@ -28,8 +28,7 @@ from compute_ctl.document.generation import LiveFile, Marker, file_text
 from compute_ctl.errors import StoreError
 from compute_ctl.ports import ConfStore, StateStore
 from compute_ctl.reconciler.budget import share
-from compute_ctl.reconciler.copies import Copy, GenerationCopies
-from compute_ctl.reconciler.generation_writer import GenerationWriter
+from compute_ctl.reconciler.generation_writer import Copy, GenerationCopies, GenerationWriter
 from compute_ctl.settings import Deadlines
 
 logger = logging.getLogger(__name__)

@@ -12,6 +12,7 @@ import logging
 import random
 from collections.abc import Awaitable
 from contextlib import suppress
+from dataclasses import dataclass, field
 from math import isfinite
 from typing import Final
 
@@ -51,60 +52,44 @@ LOOK: Final = "look"
 """A repair of what a drift check has found."""
 
 
+@dataclass(kw_only=True, eq=False)
 class Reconciler:
     """Drives one node; `run` is its task."""
 
-    def __init__(
-        self,
-        *,
-        node: Node,
-        fetcher: Fetcher,
-        applier: Applier,
-        drift: DriftChecker,
-        recovery: Recovery,
-        start_fallback: StartFallback,
-        pushes: Pushes,
-        attempts: Attempts,
-        schedule: Schedule,
-        postgres: Postgres,
-        clock: Clock,
-        settings: Settings,
-        rng: random.Random,
-    ) -> None:
-        self._node = node
-        self._fetcher = fetcher
-        self._applier = applier
-        self._drift = drift
-        self._recovery = recovery
-        self._start_fallback = start_fallback
-        self._pushes = pushes
-        self._attempts = attempts
-        self._schedule = schedule
-        self._postgres = postgres
-        self._clock = clock
-        self._settings = settings
-        self._rng = rng
-        self._refused: ApplyResult | None = None
-        """What became of the newest document of the source, where it was refused."""
+    node: Node
+    fetcher: Fetcher
+    applier: Applier
+    drift: DriftChecker
+    recovery: Recovery
+    start_fallback: StartFallback
+    pushes: Pushes
+    attempts: Attempts
+    schedule: Schedule
+    postgres: Postgres
+    clock: Clock
+    settings: Settings
+    rng: random.Random
+    _refused: ApplyResult | None = field(default=None, init=False)
+    """What became of the newest document of the source, where it was refused."""
 
     async def run(self) -> None:
         """Work until the compute terminates."""
-        if not self._node.terminating:  # somebody may have come before this task
-            self._node.request_refresh(who="start", source=RequestOrigin.CLOCK)
+        if not self.node.terminating:  # somebody may have come before this task
+            self.node.request_refresh(who="start", source=RequestOrigin.CLOCK)
         try:
-            while not self._node.terminating:
+            while not self.node.terminating:
                 await self._turn()
         finally:
-            self._drift.drop()
+            self.drift.drop()
 
     async def _turn(self) -> None:
-        node = self._node
+        node = self.node
         node.wake.clear()
         if (failure := node.start.take_failure()) is not None:
-            await self._start_fallback.handle(failure)
+            await self.start_fallback.handle(failure)
             return
         if node.start.take_ready():
-            await self._recovery.note_start()
+            await self.recovery.note_start()
             return
         if node.pushes.current is not None:
             await self._configure(node.pushes.current)
@@ -113,30 +98,30 @@ class Reconciler:
             return
         if await self._finish_drift_check():
             return
-        now = self._clock.monotonic()
-        due = self._schedule.due(now, held=self._fetcher.held)
+        now = self.clock.monotonic()
+        due = self.schedule.due(now, held=self.fetcher.held)
         node.attempts.plan(due.at if isfinite(due.at) else None)
         if due.at <= now:
-            self._schedule.fetching(now, due.why)
-            await self._refresh(self._fetcher.fetch(), who=due.why)
+            self.schedule.fetching(now, due.why)
+            await self._refresh(self.fetcher.fetch(), who=due.why)
             return
-        if node.status is Status.REFRESH_CONFIGURATION_PENDING and not self._schedule.wanted(now):
+        if node.status is Status.REFRESH_CONFIGURATION_PENDING and not self.schedule.wanted(now):
             node.requests.clear_suspicion()
             node.settle("nobody complains any more")
-        await self._rest(min(due.at, self._schedule.quiet_at(now)) - now)
+        await self._rest(min(due.at, self.schedule.quiet_at(now)) - now)
 
     async def _rest(self, seconds: float) -> None:
         """Wait until something happens; the next turn looks for the most urgent first."""
         self._long_poll()
-        self._drift.begin()
-        check_in = self._drift.next_at - self._clock.monotonic()
+        self.drift.begin()
+        check_in = self.drift.next_at - self.clock.monotonic()
         with suppress(TimeoutError):
             async with asyncio.timeout(max(0.0, min(seconds, check_in))):
-                await self._node.wake.wait()
+                await self.node.wake.wait()
 
     async def _take_long_poll(self) -> bool:
         """Attend to a long poll that has ended; return whether one had."""
-        ended = self._fetcher.ended_long_poll()
+        ended = self.fetcher.ended_long_poll()
         if ended is not None:
             await self._refresh(ended, who="long_poll")
         return ended is not None
@@ -146,38 +131,38 @@ class Reconciler:
 
         What it found is saved meanwhile, so a push may have come: the turn has to begin anew.
         """
-        if not self._drift.ended:
+        if not self.drift.ended:
             return False
-        begun = self._clock.monotonic(), self._clock.wall()
-        with bounded(self._settings.deadlines.apply_total):
-            result = await self._drift.finish()
+        begun = self.clock.monotonic(), self.clock.wall()
+        with bounded(self.settings.deadlines.apply_total):
+            result = await self.drift.finish()
         if result is None:
-            self._pushes.proven()
+            self.pushes.proven()
             return True
-        self._attempts.begin()
-        self._attempts.end(begun, result, who=LOOK, served=self._node.requests.served)
+        self.attempts.begin()
+        self.attempts.end(begun, result, who=LOOK, served=self.node.requests.served)
         self._leave(result)
         return True
 
     def _long_poll(self) -> None:
         """Let the source tell news at once, while suspicion lasts or where it wants us to."""
-        if self._schedule.calm() and not self._fetcher.invited:
-            self._fetcher.drop_long_poll()
+        if self.schedule.calm() and not self.fetcher.invited:
+            self.fetcher.drop_long_poll()
             return
-        self._fetcher.long_poll(
-            on_end=self._node.wake.set,
-            wait_s=pacing.long_poll_wait_s(self._rng.random()),
-            delay_s=pacing.long_poll_reopen_s(self._rng.random()),
-            left_alone=self._schedule.left_alone,
-            calm=self._schedule.calm,
-            retry_s=self._schedule.retry_s,
+        self.fetcher.long_poll(
+            on_end=self.node.wake.set,
+            wait_s=pacing.long_poll_wait_s(self.rng.random()),
+            delay_s=pacing.long_poll_reopen_s(self.rng.random()),
+            left_alone=self.schedule.left_alone,
+            calm=self.schedule.calm,
+            retry_s=self.schedule.retry_s,
         )
 
     # One attempt
 
     async def _refresh(self, fetch: Awaitable[News | None], *, who: str) -> None:
         """Fetch, apply what is new, and go where the outcome leads."""
-        node, begun = self._node, self._attempts.begin()
+        node, begun = self.node, self.attempts.begin()
         node.move(Event.REFRESH)
         node.move(Event.FETCH_STARTED)
         # Once for each trouble, not for each of its attempts.
@@ -185,29 +170,29 @@ class Reconciler:
         if node.requests.suspected(begun[0]):
             logger.log(logging.DEBUG if known else logging.INFO, SUSPECTS)
         asked = who in CHECKS_TOO
-        who = self._attempts.caller(who)
+        who = self.attempts.caller(who)
         force = node.requests.take()
         served = node.requests.taken
         news: News | FetchError | SpecError | None
         try:
-            news = await self._fetcher.first_news(
+            news = await self.fetcher.first_news(
                 fetch, wake=node.wake, interrupted=self._interrupted
             )
         except FetchInterruptedError:
             outcome = Outcome.TERMINATED if node.terminating else Outcome.SUPERSEDED
-            self._attempts.end(begun, ApplyResult(outcome=outcome), who=who, served=served)
+            self.attempts.end(begun, ApplyResult(outcome=outcome), who=who, served=served)
             return
         except (FetchError, SpecError) as error:
             news = error
-        with bounded(self._settings.deadlines.apply_total):
+        with bounded(self.settings.deadlines.apply_total):
             result = await self._answered(news, force=force)
             if result.outcome is not Outcome.FETCH_FAILED:
                 self._refused = result if result.outcome in REFUSED else None
             if result.outcome in NOT_TAKEN and not result.broken and not self._interrupted():
                 await self._unchanged()  # what is written may be provable by now
             if result.outcome is not Outcome.APPLIED:
-                result = await self._drift.after_fetch(result, asked=asked)
-        self._attempts.end(begun, result, who=who, served=served)
+                result = await self.drift.after_fetch(result, asked=asked)
+        self.attempts.end(begun, result, who=who, served=served)
         self._leave(result)
 
     async def _answered(
@@ -217,34 +202,34 @@ class Reconciler:
         if isinstance(news, FetchError | SyntaxSpecError):
             return self._fetch_failed(news)
         if isinstance(news, SpecError):
-            self._schedule.attached()
+            self.schedule.attached()
             return ApplyResult(outcome=Outcome.REJECTED, reason=str(news), invalid=True)
         return await self._fetched(news, force=force)
 
     def _interrupted(self) -> bool:
         """Whether a push or the end of the compute makes the present fetch pointless."""
-        return self._node.pushes.current is not None or self._node.terminating
+        return self.node.pushes.current is not None or self.node.terminating
 
     async def _fetched(self, news: News | None, *, force: bool) -> ApplyResult:
-        self._schedule.answered(to_long_poll=news is None or news.long_polled)
+        self.schedule.answered(to_long_poll=news is None or news.long_polled)
         if news is None:
             return self._refused or await self._unchanged()
         if news.document is None:
             return self._empty(news)
-        self._schedule.attached()
-        result = await self._applier.apply(news.document, source=self._fetcher.name, force=force)
-        self._pushes.want_catalog(news.document, result)  # a refresh does not wait for it
+        self.schedule.attached()
+        result = await self.applier.apply(news.document, source=self.fetcher.name, force=force)
+        self.pushes.want_catalog(news.document, result)  # a refresh does not wait for it
         return result
 
     async def _unchanged(self) -> ApplyResult:
         """Nothing new is to be written; verify what is written, if that is yet to be done."""
-        if self._node.config.written is None or self._node.config.proven:
+        if self.node.config.written is None or self.node.config.proven:
             return ApplyResult(outcome=Outcome.UNCHANGED)
-        return await self._applier.verify_again()
+        return await self.applier.verify_again()
 
     def _fetch_failed(self, error: FetchError | SyntaxSpecError) -> ApplyResult:
         """Count the failure."""
-        self._schedule.failed(error)
+        self.schedule.failed(error)
         lasting = isinstance(error, FetchError) and error.lasting
         return ApplyResult(outcome=Outcome.FETCH_FAILED, reason=str(error), lasting=lasting)
 
@@ -253,40 +238,40 @@ class Reconciler:
 
         When a long poll was answered is not known: other work may have come before.
         """
-        if self._schedule.empty(self._clock.monotonic()) and not news.long_polled:
-            self._schedule.attached()
-            self._node.detach()
+        if self.schedule.empty(self.clock.monotonic()) and not news.long_polled:
+            self.schedule.attached()
+            self.node.detach()
             return ApplyResult(outcome=Outcome.EMPTY, reason="the source said twice: empty")
-        grace = self._settings.deadlines.empty_grace
+        grace = self.settings.deadlines.empty_grace
         reason = f"the source says that this compute is empty; asking again within {grace:g} s"
         return ApplyResult(outcome=Outcome.EMPTY, reason=reason)
 
     def _leave(self, result: ApplyResult) -> None:
         """Move to the status after an attempt, and answer the push that it may have proven."""
-        if self._attempts.leave(result):
-            self._pushes.proven()
+        if self.attempts.leave(result):
+            self.pushes.proven()
 
     # A push
 
     async def _configure(self, push: Push) -> None:
         """Apply a pushed document."""
-        node, begun = self._node, self._attempts.begin()
+        node, begun = self.node, self.attempts.begin()
         node.move(
-            Event.PUSH_STARTED_ONLINE if self._postgres.running else Event.PUSH_STARTED_OFFLINE
+            Event.PUSH_STARTED_ONLINE if self.postgres.running else Event.PUSH_STARTED_OFFLINE
         )
         served = node.requests.taken
-        self._schedule.attached()  # whoever pushes does not think it is detached
+        self.schedule.attached()  # whoever pushes does not think it is detached
         self._refused = None
-        with bounded(self._settings.deadlines.apply_total):
+        with bounded(self.settings.deadlines.apply_total):
             if push.document is None:
-                result = await self._applier.roll_back(old_upstream=push.old_upstream)
+                result = await self.applier.roll_back(old_upstream=push.old_upstream)
             else:
-                result = await self._applier.apply(push.document, source=PUSH)
-        self._attempts.end(begun, result, who=push.who, served=served)
+                result = await self.applier.apply(push.document, source=PUSH)
+        self.attempts.end(begun, result, who=push.who, served=served)
         node.pushes.finish(push)
-        push.catalog = self._pushes.want_catalog(push.document, result, force=True)
-        fits = result.outcome not in GOOD_OUTCOMES or await self._pushes.catalog_fits(push)
-        self._pushes.answer(push, result)
+        push.catalog = self.pushes.want_catalog(push.document, result, force=True)
+        fits = result.outcome not in GOOD_OUTCOMES or await self.pushes.catalog_fits(push)
+        self.pushes.answer(push, result)
         if not fits or node.terminating or node.pushes.current is not None:
             return
         if result.outcome in GOOD_OUTCOMES or result.outcome is Outcome.UNPROVEN:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from compute_common.document.document import Document
 from compute_common.document.versions import is_older
@@ -21,21 +21,14 @@ from compute_ctl.reconciler.verifier import Verifier
 logger = logging.getLogger(__name__)
 
 
+@dataclass(kw_only=True, eq=False)
 class Recovery:
     """Connects one daemon with what was there before it."""
 
-    def __init__(
-        self,
-        *,
-        node: Node,
-        store: GenerationStore,
-        verifier: Verifier,
-        context: RenderContext,
-    ) -> None:
-        self._node = node
-        self._store = store
-        self._verifier = verifier
-        self._context = context
+    node: Node
+    store: GenerationStore
+    verifier: Verifier
+    context: RenderContext
 
     async def restore(self) -> StartAction:
         """Adopt the live file of an earlier daemon, verify it again, or write a kept one.
@@ -43,51 +36,51 @@ class Recovery:
         Raises:
             StoreError: the live file cannot be read.
         """
-        state = await self._store.load()
-        self._node.config.restore(state, None)
-        attempts = await self._store.last_attempt()
-        live = await self._store.live()
+        state = await self.store.load()
+        self.node.config.restore(state, None)
+        attempts = await self.store.last_attempt()
+        live = await self.store.live()
         start = decide_start(live=live, state=state)
         if start is StartAction.REWRITE:
             live = await self._kept_for_rewrite(state)
             if live is not None:
-                logger.warning('"%s" is not as it was left, writing it again', self._store.path)
-                await self._store.reinstate(live)
-        self._node.config.restore(state, live)
+                logger.warning('"%s" is not as it was left, writing it again', self.store.path)
+                await self.store.reinstate(live)
+        self.node.config.restore(state, live)
         sessions_rest = None
         if live is not None and live.marker is not None and live.intact:
             await self._adopt_live(live.marker, live.body)
             sessions_rest = await self._rest_of_sessions()
         elif live is not None and (live.marker or UPSTREAM_BEGIN in live.body):
             # Ours, and edited by hand: it still says what the compute has.
-            self._node.config.read_identity(live.body)
+            self.node.config.read_identity(live.body)
         if start in (StartAction.VERIFY, StartAction.REWRITE):
-            self._verifier.signal()  # an earlier daemon may have died before that
-        self._node.restore(attempts=attempts, sessions_rest=sessions_rest)
+            self.verifier.signal()  # an earlier daemon may have died before that
+        self.node.restore(attempts=attempts, sessions_rest=sessions_rest)
         return start
 
     async def _kept_for_rewrite(self, state: PersistentState) -> LiveFile | None:
         """Return what a running Postgres ran last; one that is yet to start needs a good one."""
         facts = [state.fallback, state.last_known_good, state.started, state.applied]
-        if self._verifier.postgres_exists:
+        if self.verifier.postgres_exists:
             facts.reverse()
         for fact in facts:
-            kept = await self._store.kept(fact.generation) if fact else None
+            kept = await self.store.kept(fact.generation) if fact else None
             if kept is not None:
                 return kept[1]
         return None
 
     async def _adopt_live(self, marker: Marker, body: str) -> None:
         """Make the generation in the live file the one to verify."""
-        self._store.adopt_live(marker.generation)
-        kept = await self._store.kept(marker.generation)
+        self.store.adopt_live(marker.generation)
+        kept = await self.store.kept(marker.generation)
         document = self._as_accepted(marker, kept[0] if kept else None)
         is_fallback = document is not None and self._is_fallback(document, body)
         if document is not None:
-            self._node.config.desire(document, DISK)
+            self.node.config.desire(document, DISK)
         changed = await self._changed_since_proven(body)
-        self._node.now_written(
-            self._node.config.describe(
+        self.node.now_written(
+            self.node.config.describe(
                 marker,
                 body,
                 None if is_fallback else document,
@@ -101,7 +94,7 @@ class Recovery:
 
         A full disk takes a state, but no copy: then the copy is of an earlier version.
         """
-        applied = self._node.config.state.applied
+        applied = self.node.config.state.applied
         if document is None or applied is None or applied.marker != str(marker):
             return document
         same = document.content_sha256 == applied.content_sha256
@@ -115,34 +108,34 @@ class Recovery:
         start.
         """
         try:
-            rendered = render(document, self._context)
+            rendered = render(document, self.context)
         except SpecError:
             return True
-        return rendered.body != body or is_older(document.version, self._node.config.state.floor)
+        return rendered.body != body or is_older(document.version, self.node.config.state.floor)
 
     async def _changed_since_proven(self, body: str) -> frozenset[str]:
         """Return which settings of *body* differ from those of the last other rest proven."""
         rest, _ = split_body(body)
-        for fact in reversed(self._node.config.state.without_rest(sha256_hex(rest)).proven_rests):
-            kept = await self._store.kept(fact.generation)
+        for fact in reversed(self.node.config.state.without_rest(sha256_hex(rest)).proven_rests):
+            kept = await self.store.kept(fact.generation)
             if kept is not None:
                 return changed_names(split_body(kept[1].body)[0], rest)
         return changed_names("", rest)
 
     async def _rest_of_sessions(self) -> str | None:
         """Return the rest that a new session has run with last, if an earlier daemon saw it."""
-        state = self._node.config.state
+        state = self.node.config.state
         for fact in (state.applied, *reversed(state.proven_rests), state.last_known_good):
-            kept = await self._store.kept(fact.generation) if fact and fact.in_full else None
+            kept = await self.store.kept(fact.generation) if fact and fact.in_full else None
             if kept is not None:
                 return split_body(kept[1].body)[0]
         return None
 
     async def note_start(self) -> None:
         """Record the generation that Postgres, which has become ready, was started with."""
-        node = self._node
+        node = self.node
         try:
-            live, changed_at = await self._store.live(), await self._store.live_changed_at()
+            live, changed_at = await self.store.live(), await self.store.live_changed_at()
         except StoreError as error:
             logger.warning("%s", error)
             return
@@ -151,4 +144,4 @@ class Recovery:
         found = node.start.came_up(as_left, changed_at)
         if found is not None:
             node.came_up(found)
-            await self._store.save(node.config.state)
+            await self.store.save(node.config.state)

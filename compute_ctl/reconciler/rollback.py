@@ -26,19 +26,13 @@ class RollbackPlan:
     otherwise: ConfigUpdate
 
 
+@dataclass(kw_only=True, eq=False)
 class Rollback:
     """Finds the generation to go back to."""
 
-    def __init__(
-        self,
-        *,
-        node: Node,
-        store: GenerationStore,
-        context: RenderContext,
-    ) -> None:
-        self._node = node
-        self._store = store
-        self._context = context
+    node: Node
+    store: GenerationStore
+    context: RenderContext
 
     async def choose(self, *, old_upstream: bool) -> RollbackPlan | Refusal:
         """Quarantine what is applied, and return the generation before it to be brought back.
@@ -48,8 +42,8 @@ class Rollback:
         Raises:
             SpecError: its servers cannot be rendered.
         """
-        before, applied = self._node.config.written, self._node.config.state.applied
-        current = await self._store.kept(applied.generation) if applied else None
+        before, applied = self.node.config.written, self.node.config.state.applied
+        current = await self.store.kept(applied.generation) if applied else None
         if before is None or applied is None or current is None or current[0] is None:
             return _nowhere("nothing is applied, or its document is not kept")
         earlier = await self._earlier(applied, before, old_upstream=old_upstream)
@@ -62,8 +56,8 @@ class Rollback:
             )
         (document, rendered), newest = earlier, current[0]
         body = rendered.rest + (rendered.upstream if old_upstream else before.upstream)
-        _, token = render_upstream(document if old_upstream else newest, self._context)
-        self._node.config.go_back(document, instead_of=newest)
+        _, token = render_upstream(document if old_upstream else newest, self.context)
+        self.node.config.go_back(document, instead_of=newest)
         return RollbackPlan(
             update=ConfigUpdate(
                 body=body, document=document, token=token, is_fallback=body != rendered.body
@@ -83,14 +77,14 @@ class Rollback:
         self, applied: GenerationRef, before: Written, *, old_upstream: bool
     ) -> tuple[Document, Rendered] | None:
         """Return the newest generation below *applied* that nobody has refused and that differs."""
-        refused = {entry.content_sha256 for entry in self._node.config.state.quarantine}
+        refused = {entry.content_sha256 for entry in self.node.config.state.quarantine}
         for number in range(applied.generation - 1, max(applied.generation - LOOK_BACK, 0), -1):
-            kept = await self._store.kept(number)
+            kept = await self.store.kept(number)
             document = kept[0] if kept else None
             if document is None or document.content_sha256 in refused | {applied.content_sha256}:
                 continue
             try:
-                rendered = render(document, self._context)
+                rendered = render(document, self.context)
             except SpecError:
                 continue
             upstream = rendered.upstream if old_upstream else before.upstream

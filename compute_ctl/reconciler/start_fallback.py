@@ -41,31 +41,24 @@ class _Walk:
     quarantined: bool = False
 
 
+@dataclass(kw_only=True, eq=False)
 class StartFallback:
     """Chooses what to start Postgres with after it has not come up."""
 
-    def __init__(
-        self,
-        *,
-        node: Node,
-        store: GenerationStore,
-        activation: Activation,
-        context: RenderContext,
-    ) -> None:
-        self._node = node
-        self._store = store
-        self._activation = activation
-        self._context = context
-        self._walk: _Walk | None = None
+    node: Node
+    store: GenerationStore
+    activation: Activation
+    context: RenderContext
+    _walk: _Walk | None = field(default=None, init=False)
 
     async def handle(self, failure: StartFailure) -> None:
         """Write something that Postgres may start with, unless that has happened since."""
-        node, written = self._node, self._node.config.written
+        node, written = self.node, self.node.config.written
         if written is not None and written.marker != failure.marker:
             return
         node.attempts.show_error(failure.reason)
         try:
-            if written is not None and await self._store.mend(written, node.config.state.floor):
+            if written is not None and await self.store.mend(written, node.config.state.floor):
                 node.start.retry()  # what it was started with is no fault of the document
                 return
             if await self._next(failure.reason):
@@ -83,7 +76,7 @@ class StartFallback:
         Raises:
             StoreError: it cannot be written.
         """
-        written = self._node.config.written
+        written = self.node.config.written
         if written is None:
             return False
         walk = self._walk
@@ -92,10 +85,10 @@ class StartFallback:
             if walk is None:
                 return False
             if walk.left and not written.is_fallback:
-                self._node.config.quarantine(walk.document, reason)
+                self.node.config.quarantine(walk.document, reason)
                 walk.quarantined = True
         else:
-            await self._store.drop(written.marker.generation)
+            await self.store.drop(written.marker.generation)
         if not walk.left:
             await self._give_up(walk)
             return False
@@ -103,29 +96,29 @@ class StartFallback:
         logger.warning(
             "trying to start postgres with the settings of generation %d", one.generation
         )
-        await self._activation.write(
+        await self.activation.write(
             ConfigUpdate(body=one.body, document=walk.document, token=walk.token, is_fallback=True)
         )
-        walk.wrote = self._node.config.written.marker if self._node.config.written else None
-        await self._store.save(self._node.config.state)
+        walk.wrote = self.node.config.written.marker if self.node.config.written else None
+        await self.store.save(self.node.config.state)
         return True
 
     async def _begin(self, failed: Written) -> _Walk | None:
         """Return the way back from *failed*; None where its document is not known."""
-        document = await self._activation.document(failed)
+        document = await self.activation.document(failed)
         token = self._token(document)
         if document is None or token is None:
             return None
         kept = [
             KeptRest(generation=number, rest=rest, upstream=upstream, refused=refused)
-            for number, document_of, live in await self._store.all_kept()
+            for number, document_of, live in await self.store.all_kept()
             for rest, upstream in [split_body(live.body)]
             for refused in [self._is_refused(document_of, live.body)]
         ]
-        started = self._node.config.state.started
+        started = self.node.config.state.started
         found = candidates(failed, kept, started=started.generation if started else None)
         # The copies that the way itself makes must not displace those it leads over.
-        self._store.held = frozenset(one.generation for one in kept)
+        self.store.held = frozenset(one.generation for one in kept)
         return _Walk(failed=failed, document=document, token=token[0], left=deque(found))
 
     def _token(self, document: Document | None) -> tuple[str | None] | None:
@@ -133,27 +126,27 @@ class StartFallback:
         if document is None:
             return None
         try:
-            return (render_upstream(document, self._context)[1],)
+            return (render_upstream(document, self.context)[1],)
         except SpecError:  # kept by an earlier version, which took what this one refuses
             return None
 
     def _is_refused(self, document: Document | None, body: str) -> bool:
         """Whether *body* is what a refused *document* asks for, and not what replaced it."""
-        state = self._node.config.state
+        state = self.node.config.state
         if document is None or state.quarantine_entry(document.content_sha256) is None:
             return False
         try:
-            return render(document, self._context).body == body
+            return render(document, self.context).body == body
         except SpecError:
             return False
 
     async def _give_up(self, walk: _Walk) -> None:
         """Put back what the way began with."""
-        node = self._node
+        node = self.node
         self._walk = None
         if node.config.written is not None and node.config.written.body != walk.failed.body:
             # Not started again: writing takes a while, in which the supervisor would do so.
-            await self._activation.write(
+            await self.activation.write(
                 ConfigUpdate(
                     body=walk.failed.body,
                     document=walk.document,
@@ -163,6 +156,6 @@ class StartFallback:
                 )
             )
         if walk.quarantined:
-            self._node.config.lift(walk.document)
-        self._store.held = frozenset()
-        await self._store.save(node.config.state)
+            self.node.config.lift(walk.document)
+        self.store.held = frozenset()
+        await self.store.save(node.config.state)

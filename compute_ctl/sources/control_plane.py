@@ -11,9 +11,11 @@ Source of the protocol: the reference's `GET /compute/api/v2/computes/<id>/spec`
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from pathlib import Path
 from typing import Final
@@ -24,13 +26,13 @@ import msgspec
 from compute_common.document.document import MAX_DOCUMENT_BYTES
 from compute_common.document.json_text import malformed
 from compute_common.errors import SettingsError
+from compute_common.http.addresses import base_urls
 from compute_common.http.answer import reason_in, status_text
 from compute_common.http.client import HttpAnswer, HttpClient, RefusedError
 from compute_common.system.blocking_worker import beside_loop
+from compute_ctl.decisions.pacing import RETRY_AFTER_MAX_S
 from compute_ctl.errors import FetchError
 from compute_ctl.ports import Fetched, FetchStatus
-from compute_ctl.sources.addresses import addresses
-from compute_ctl.sources.http_answer import applied_wait, retry_after
 
 CONNECT_TIMEOUT_S: Final = 2.0
 TOTAL_TIMEOUT_S: Final = 10.0
@@ -44,6 +46,16 @@ _HINTS: Final = {
 _RPC: Final = "GetConfig"
 _REPORT_RPC: Final = "Report"
 REPORT_TIMEOUT_S: Final = 2.0
+
+
+def addresses(uri: str) -> tuple[str, ...]:
+    """Return the addresses that *uri*, a comma list, names. Raises SettingsError."""
+    return base_urls(
+        uri,
+        service="control plane",
+        example="-p http://127.0.0.1:9898",
+        login_hint="Put the token into the environment variable NEON_CONTROL_PLANE_TOKEN.",
+    )
 
 
 def _count_nothing(_rpc: str, _status: str) -> None:
@@ -226,3 +238,33 @@ def _refusal(answer: HttpAnswer, token: str) -> RefusedError:
         unavailable=answer.status == HTTPStatus.SERVICE_UNAVAILABLE,
         blameless=answer.status < HTTPStatus.INTERNAL_SERVER_ERROR,
     )
+
+
+def retry_after(value: str | None, date: str | None, now: datetime) -> float | None:
+    """Return the seconds that a Retry-After header asks for, None where it says nothing usable.
+
+    More than `pacing.RETRY_AFTER_MAX_S` counts as that, however many digits it has. A point in
+    time is compared with the server's own *date* where it sent one, else with *now*.
+    """
+    if value is None:
+        return None
+    if re.fullmatch(r"\s*[0-9]+\s*", value, re.ASCII):
+        return min(float(value), RETRY_AFTER_MAX_S)
+    until = _http_date(value)
+    if until is None:
+        return None
+    seconds = (until - (_http_date(date or "") or now)).total_seconds()
+    return min(max(0.0, seconds), RETRY_AFTER_MAX_S)
+
+
+def _http_date(value: str) -> datetime | None:
+    try:
+        found = parsedate_to_datetime(value)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
+
+
+def applied_wait(header: str) -> bool:
+    """Whether a Preference-Applied header says that the answer was held (RFC 7240)."""
+    return any(part.strip().startswith("wait=") for part in header.split(","))

@@ -73,7 +73,7 @@ SEARCH: Final = (
 
 
 async def _openapi(call: ApiCall) -> ApiResponse:
-    return ApiResponse(body=openapi.document_bytes(ROUTES, ABOUT))
+    return ApiResponse(body=openapi.document_json(ROUTES, ABOUT))
 
 
 ADMIN_ROUTES: Final[tuple[ApiRoute, ...]] = (

@@ -180,15 +180,15 @@ ADAPTERS: Final = (
     Mutation(
         name="a push starts no failed server with the same file",
         file="compute_ctl/reconciler/applier.py",
-        old="            self._node.start.retry()  # as",
+        old="            self.node.start.retry()  # as",
         new="            pass  # as",
         tests=("tests/unit/reconciler/test_activation.py", "-k", "started_again"),
     ),
     Mutation(
         name="a document is blamed for a file edited before a start",
         file="compute_ctl/reconciler/start_fallback.py",
-        old="            if written is not None and await self._store.mend(",
-        new="            if written is None and await self._store.mend(",
+        old="            if written is not None and await self.store.mend(",
+        new="            if written is None and await self.store.mend(",
         tests=("tests/unit/reconciler/test_activation.py", "-k", "blames_no_document"),
     ),
     Mutation(

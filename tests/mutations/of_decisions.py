@@ -237,8 +237,8 @@ DECISIONS: Final = (
     Mutation(
         name="a finished long poll before a waiting push",
         file="compute_ctl/reconciler/loop.py",
-        old="                await self._node.wake.wait()\n\n    async def _take_long_poll",
-        new="                await self._node.wake.wait()\n        await self._take_long_poll()\n\n"
+        old="                await self.node.wake.wait()\n\n    async def _take_long_poll",
+        new="                await self.node.wake.wait()\n        await self._take_long_poll()\n\n"
         "    async def _take_long_poll",
         tests=("tests/unit/reconciler/test_loop.py",),
     ),

@@ -11,7 +11,7 @@ from compute_ctl.cli.commands import cli
 from compute_ctl.cli.run import RunOptions, parse
 from compute_ctl.cli.run_flags import UNUSED, UNUSED_SWITCHES
 from compute_ctl.http.api import Listener, Route
-from compute_ctl.http.openapi import document, document_bytes
+from compute_ctl.http.openapi import document, document_json
 from compute_ctl.http.routes import NOT_OURS, ROUTES, find
 from compute_ctl.monitoring.metrics import Metrics
 from tests.unit.snapshots import NOTHING
@@ -45,7 +45,7 @@ def test_docs_name_no_route_that_does_not_exist() -> None:
 
 def test_openapi_is_whole() -> None:
     """The document is JSON, and every reference in it leads somewhere."""
-    raw = document_bytes(ROUTES)
+    raw = document_json(ROUTES)
     schemas = json.loads(raw)["components"]["schemas"]
     for name in re.findall(rb'"#/components/schemas/(\w+)"', raw):
         assert name.decode() in schemas

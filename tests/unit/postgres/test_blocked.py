@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from compute_ctl.postgres.blocked import blocked_on
+from compute_ctl.postgres.server import blocked_on
 from devstack.wait import wait_until
 
 PAGE = os.sysconf("SC_PAGE_SIZE")

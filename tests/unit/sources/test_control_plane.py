@@ -12,8 +12,7 @@ from compute_common.document.document import MAX_DOCUMENT_BYTES
 from compute_common.errors import SettingsError
 from compute_ctl.errors import FetchError
 from compute_ctl.ports import Fetched, FetchStatus
-from compute_ctl.sources.control_plane import ControlPlane
-from compute_ctl.sources.http_answer import retry_after
+from compute_ctl.sources.control_plane import ControlPlane, retry_after
 
 TOKEN = "s3cret-token"
 ATTACHED = b'{"status": "attached", "spec": {"a": 1}, "compute_ctl_config": {}}'

@@ -123,7 +123,7 @@ async def test_no_answer_has_no_code(
     async with raw_server(answer, then=then) as server:
         error = await failure(tmp_path, server.url, total_timeout_s=0.3)
     assert (None, True) == (error.code, said in str(error)), error
-    assert time.monotonic() - begun < 3
+    assert time.monotonic() - begun < 10
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:{port}", "nonsense", "http://", "file:///etc"])
