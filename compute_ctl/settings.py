@@ -34,6 +34,8 @@ class Deadlines:
     """The first fetch; after that the last known good generation is started."""
     stop_fast: float = 30.0
     """A fast stop of Postgres; after that SIGQUIT."""
+    stop_safekeepers: float = 20.0
+    """Until the safekeepers agree where the log of a primary that has ended ends."""
     start_postgres: float = 60.0
     """Until a started Postgres has read its files and loaded its libraries."""
     catalog: float = 300.0

@@ -56,6 +56,7 @@ class FreshCompute:
         stored: StoredCluster,
         *,
         data: Path | None = None,
+        pgbin: str | None = None,
         options: Sequence[str] = (),
     ) -> None:
         self._stack = ExitStack()
@@ -74,7 +75,7 @@ class FreshCompute:
             connstr=self.connstr,
             port=self.port,
             log=self.folder / "compute_ctl.log",
-            pgbin=binary("postgres"),
+            pgbin=pgbin or binary("postgres"),
             config=self.config,
             attach=False,
             extra=options,

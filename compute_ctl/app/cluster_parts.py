@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from contextlib import suppress
 
@@ -12,6 +13,8 @@ from compute_ctl.bootstrap.maker import ClusterMaker, Means
 from compute_ctl.decisions.backup_request import BackupRequest
 from compute_ctl.decisions.model import RequestOrigin
 from compute_ctl.decisions.persistent_state import ClusterIdentity
+from compute_ctl.document.body import log_is_elsewhere
+from compute_ctl.errors import BackupError
 from compute_ctl.node import Node
 from compute_ctl.ports import Clock
 from compute_ctl.postgres import Supervised
@@ -20,6 +23,8 @@ from compute_ctl.postgres.safekeeper_sync import sync_safekeepers
 from compute_ctl.reconciler.generations import GenerationStore
 from compute_ctl.settings import Settings
 from compute_ctl.store.state_dir import StateDir
+
+logger = logging.getLogger(__name__)
 
 
 def cluster_identity(settings: Settings) -> ClusterIdentity:
@@ -41,6 +46,26 @@ def storage_environment(state: StateDir) -> dict[str, str]:
     """Return the environment by which a server logs in to its pageservers."""
     token = state.token()
     return {"NEON_AUTH_TOKEN": token} if token else {}
+
+
+async def ask_safekeepers(settings: Settings, *, node: Node, state: StateDir) -> str | None:
+    """Return where the safekeepers agree the log of a primary ends; None where it is not there."""
+    written = node.config.written
+    request = None if written is None else BackupRequest.of(written.body, None)
+    if written is None or request is None or not (request.is_primary and request.safekeepers):
+        return None
+    if not log_is_elsewhere(written.body, attach=False):
+        return None
+    try:
+        return await sync_safekeepers(
+            settings.pgdata,
+            pgbin=settings.pgbin,
+            environment=storage_environment(state),
+            within_s=settings.deadlines.stop_safekeepers,
+        )
+    except BackupError as error:
+        logger.warning("where the log ends is not known: %s", error)
+        return None
 
 
 def build_cluster_start(

@@ -24,7 +24,11 @@ from compute_common.system.tasks import Tasks
 from compute_common.system.watchdog import Watchdog
 from compute_ctl import __version__
 from compute_ctl.app.assembly import Assembly, SystemClock
-from compute_ctl.app.cluster_parts import build_cluster_start, storage_environment
+from compute_ctl.app.cluster_parts import (
+    ask_safekeepers,
+    build_cluster_start,
+    storage_environment,
+)
 from compute_ctl.app.folder_watch import FolderWatch
 from compute_ctl.app.lease_parts import build_leases
 from compute_ctl.app.supervisor import Supervisor, shutdown_lsn
@@ -193,6 +197,7 @@ class _App:
             environment=lambda: storage_environment(store),
             before_start=catalog.before_start,
             make_cluster=cluster.make,
+            ask_safekeepers=lambda: ask_safekeepers(self._settings, node=node, state=store),
         )
         self._tasks.spawn("postgres watcher", postgres.watch(supervisor.events))
         self._tasks.spawn("supervisor", supervisor.run())

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any, Protocol
 
 from compute_ctl.document.body import log_is_elsewhere
 from compute_ctl.document.generation import Marker
@@ -71,6 +71,10 @@ async def _nothing_to_make() -> bool:
     return True
 
 
+async def _no_safekeepers() -> str | None:
+    return None
+
+
 class Supervisor:
     """Starts one Postgres and tells the node what becomes of it; `run` is its task."""
 
@@ -83,14 +87,20 @@ class Supervisor:
         environment: Callable[[], dict[str, str]],
         before_start: Callable[[], None],
         make_cluster: Callable[[], Awaitable[bool]] = _nothing_to_make,
+        ask_safekeepers: Callable[[], Coroutine[Any, Any, str | None]] = _no_safekeepers,
     ) -> None:
-        """*make_cluster* returns whether there is a cluster to start on; it makes a missing one."""
+        """*make_cluster* returns whether there is a cluster to start on; it makes a missing one.
+
+        *ask_safekeepers* returns where the log of a server that has ended ends, where only they
+        can tell.
+        """
         self._node = node
         self._postgres = postgres
         self._deadlines = deadlines
         self._environment = environment
         self._before_start = before_start
         self._make_cluster = make_cluster
+        self._ask_safekeepers = ask_safekeepers
         self._came_up = False
         self._ended = asyncio.Event()
         self._status: int | None = None
@@ -138,9 +148,24 @@ class Supervisor:
         ended = "was not started" if self._status is None else f"ended with status {self._status}"
         node.postgres_ended(
             f"postgres {ended}",
-            lsn=shutdown_lsn(node, self._postgres, attach=False),
+            lsn=await self._log_end(),
             exit_code=never if self._status is None else self._status,
         )
+
+    async def _log_end(self) -> str | None:
+        """Return where the log ends, None where that is not known, or nobody waits for it."""
+        node = self._node
+        lsn = shutdown_lsn(node, self._postgres, attach=False)
+        if lsn is not None or not self._came_up or node.immediate_stop.is_set():
+            return lsn
+        asking = asyncio.create_task(self._ask_safekeepers())
+        hurry = asyncio.create_task(node.immediate_stop.wait())
+        try:
+            await asyncio.wait({asking, hurry}, return_when=asyncio.FIRST_COMPLETED)
+            return asking.result() if asking.done() else None
+        finally:
+            hurry.cancel()
+            asking.cancel()
 
     async def _wait_for_configuration(self) -> None:
         """Wait for a document; an older one will do if the source does not answer in time."""

@@ -105,7 +105,8 @@ async def terminate(call: Call) -> ApiResponse:
     if node.status is Status.TERMINATED:
         return json_response(LsnBody(lsn=node.server.lsn), 201)
     node.terminate(mode, who=call.who)
-    limit = call.api.deadlines.stop_fast + TERMINATE_MARGIN_S
+    deadlines = call.api.deadlines
+    limit = deadlines.stop_fast + deadlines.stop_safekeepers + TERMINATE_MARGIN_S
     try:
         await asyncio.wait_for(node.stopped.wait(), limit)
     except TimeoutError:
