@@ -72,7 +72,7 @@ class DocumentSource(Protocol):
 
 
 class ReportReceiver(Protocol):
-    """Who hears what this daemon says of itself: the control plane, if it wants to."""
+    """Where reports of this daemon go: the control plane, if it asks for them."""
 
     @property
     def wants_reports(self) -> bool:

@@ -17,7 +17,7 @@ from compute_common.document.versions import Version, version_of
 from compute_common.errors import SpecError, SyntaxSpecError
 
 MAX_DOCUMENT_BYTES: Final = 4 * 1024 * 1024
-"""A longer document is refused: it would hold up the daemon, which has other things to do."""
+"""A longer document is refused, since reading it would block the daemon."""
 NOT_CONTENT: Final = frozenset({"operation_uuid", "generation", "timestamp"})
 """Fields of the spec that say which document it is, not what it wants."""
 

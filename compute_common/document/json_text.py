@@ -26,7 +26,7 @@ class Malformed:
     """In characters, from 1."""
 
     def __str__(self) -> str:
-        """Say it in one line, for logs and the API."""
+        """Return one line for logs and the API."""
         place = f"line {self.line}, column {self.column}: " if self.line is not None else ""
         return f"{place}{self.reason}"
 

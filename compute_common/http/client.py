@@ -39,7 +39,7 @@ class RefusedError(Exception):
     unavailable: bool = False
     """Another address may answer: it could not be reached, hung up or said 503."""
     blameless: bool = False
-    """It has answered for itself, so it is the one to ask again."""
+    """It gave an answer of its own, so it is asked first the next time, too."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

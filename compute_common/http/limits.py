@@ -65,7 +65,7 @@ class ConnectionLimiter:
         self._server = server
         self._on_dropped = on_dropped
         self._quiet: dict[Connection, None] = {}
-        """Without a request at work, the longest so first."""
+        """Those without a request in progress; first the one that has been so longest."""
         self._busy: set[Connection] = set()
         self._handshakes: dict[asyncio.Task[None], float] = {}
         """TLS handshakes and when they began, in order."""
@@ -105,7 +105,7 @@ class ConnectionLimiter:
         """Close the first connection that is silent, if there is one."""
         for connection in self._quiet:
             if connection.quiet_for(now) < SILENT_S:
-                break  # so are all behind it
+                break  # those after it have been silent for less
             if not connection.has_unread():
                 self.forget(connection)
                 connection.drop()
@@ -118,13 +118,13 @@ class ConnectionLimiter:
         return True
 
     def admit(self, connection: Connection) -> None:
-        """Add *connection*, new or after an answer, as the one that was silent last."""
+        """Add *connection*, new or after an answer, at the end of those that may be closed."""
         self._busy.discard(connection)
         self._quiet.pop(connection, None)
         self._quiet[connection] = None
 
     def occupy(self, connection: Connection) -> None:
-        """Note that *connection* has a request at work."""
+        """Note that *connection* has a request in progress."""
         if connection in self._quiet:
             del self._quiet[connection]
             self._busy.add(connection)

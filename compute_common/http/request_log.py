@@ -102,7 +102,7 @@ class RequestLog:
 
 @dataclass(frozen=True, kw_only=True)
 class LoggedRequest:
-    """A request whose beginning is logged, or was found not worth a line."""
+    """A request whose beginning has been logged."""
 
     log: RequestLog
     what: str
@@ -111,7 +111,7 @@ class LoggedRequest:
     """Monotonic seconds."""
     level: int
     failure_counts: bool
-    """Not logged where it succeeds, but where it fails."""
+    """Logged at DEBUG if it succeeds, and at INFO if it fails."""
 
     def end(self, code: int, *, at: float) -> None:
         """Log that it was answered with *code*."""

@@ -177,8 +177,7 @@ async def beside_loop(work: Callable[[], T], *, size: int, name: str) -> T:
 def exit_within(seconds: float, code: Callable[[], int]) -> None:
     """End the process with *code* if it has not ended by itself within *seconds*.
 
-    For an orderly end that hangs, on a disk say. Everything on disk is safe against it, as against
-    kill -9.
+    For an orderly end that hangs, for example on a disk. The files are as safe as after kill -9.
     """
 
     def leave() -> None:

@@ -67,7 +67,7 @@ class Assembly:
         """The monitor's; between its looks, settings are tried in it."""
 
     def postgres(self) -> Attached | Supervised:
-        """Return the server as a process, by whose business it is."""
+        """Return the server: one that somebody else runs, or that the daemon runs."""
         settings = self._settings
         if settings.attach:
             return Attached(settings.pgdata)
@@ -82,7 +82,7 @@ class Assembly:
         """Return where documents come from.
 
         Raises:
-            SettingsError: nowhere.
+            SettingsError: neither a file nor a control plane is given.
         """
         settings = self._settings
         if settings.config_path is not None:

@@ -102,7 +102,7 @@ class _Run(click.Command):
     context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
 )
 def run() -> None:
-    """Be the daemon (see `run --help`)."""
+    """Run the daemon (see `run --help`)."""
     raise click.UsageError("run cannot be used here")  # __main__ handles "run" as first word
 
 

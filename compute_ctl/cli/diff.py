@@ -50,7 +50,7 @@ _PORT: Final = re.compile(r"(?m)^neon\.extension_server_port = '(\d+)'$")
 _ROLE: Final = re.compile(r"(?m)^neon\.privileged_role_name = '([a-z_]+)'$")
 _OVERCOMMIT_NEVER: Final = "\ndynamic_shared_memory_type = 'mmap'\n"
 UNLIMITED: Final = Limits(settings=10**9, roles=10**9, databases=10**9)
-"""Which limits the daemon has is not known, and not what is asked."""
+"""No limits: those of the daemon are unknown here, and do not matter for a comparison."""
 """In the file of a daemon on a machine that does not overcommit memory."""
 
 

@@ -13,8 +13,10 @@ a conflict, no resources (53300: too many connections), a server that stops or s
 _STORAGE: Final = frozenset({"58000", "58030", "XX001", "XX002"})
 """Errors of a disk or a pageserver."""
 LOST: Final = "lost"
-"""In place of a SQLSTATE: the connection ended during the login, without a word. So does that of a
-session which crashes, say in a library that it preloads."""
+"""In place of a SQLSTATE: the connection ended during the login, without a message.
+
+So does that of a session which crashes, for example in a library that it preloads.
+"""
 LOST_LOGINS: Final = 2
 """So many in a row are evidence: one may be lost with a server that somebody else stops."""
 _INTERNAL: Final = "XX000"

@@ -1,4 +1,4 @@
-"""What the daemon tells its control plane of itself. Pure.
+"""The report of the daemon to its control plane. Pure.
 
 A report says which document is desired and which one Postgres has proven (an acknowledgement, or a
 refusal with its reason), and which servers Postgres suspects. No secret is in it.
@@ -17,7 +17,7 @@ from compute_ctl.decisions.model import (
     Suspected,
 )
 from compute_ctl.decisions.proof import Proof
-from compute_ctl.decisions.status import DesiredView, FactView, StatusBody
+from compute_ctl.decisions.status import DesiredView, GenerationView, StatusBody
 
 DAEMON: Final = "compute_ctl"
 MAX_SUSPICIONS: Final = 128
@@ -66,7 +66,7 @@ class Report(Struct, frozen=True, kw_only=True):
     suspicions: tuple[ReportedSuspicion, ...]
 
     def says_more_than(self, earlier: Report | None) -> bool:
-        """Whether there is more in it than a higher count of the same complaints."""
+        """Whether it differs from *earlier* in more than the count of the same complaints."""
         return earlier is None or _without_counts(self) != _without_counts(earlier)
 
 
@@ -86,7 +86,7 @@ def report_of(status: StatusBody, suspicions: tuple[Suspected, ...], *, version:
 
 
 def _document(
-    one: DesiredView | FactView | None, proof: Proof | None = None
+    one: DesiredView | GenerationView | None, proof: Proof | None = None
 ) -> ReportedDocument | None:
     if one is None:
         return None

@@ -62,7 +62,7 @@ class DesiredView(Shown, frozen=True, kw_only=True):
         )
 
 
-class FactView(Shown, frozen=True, kw_only=True):
+class GenerationView(Shown, frozen=True, kw_only=True):
     """A generation of the configuration file."""
 
     generation: int
@@ -71,7 +71,7 @@ class FactView(Shown, frozen=True, kw_only=True):
     at: datetime
 
     @classmethod
-    def of(cls, ref: GenerationRef | None) -> FactView | None:
+    def of(cls, ref: GenerationRef | None) -> GenerationView | None:
         """Return what is shown of *ref*."""
         if ref is None:
             return None
@@ -117,13 +117,13 @@ class ConfigView(Shown, frozen=True, kw_only=True):
     not_kept: str | None = None
     """Why this is not on disk: a daemon that starts after a crash may know less."""
     desired: DesiredView | None
-    applied: FactView | None
-    started: FactView | None = None
+    applied: GenerationView | None
+    started: GenerationView | None = None
     """The newest generation that a server came up with."""
-    proven_in_full: FactView | None = None
+    proven_in_full: GenerationView | None = None
     """The newest generation proven in full: while the server runs, its settings replace refused
     ones."""
-    last_known_good: FactView | None
+    last_known_good: GenerationView | None
     """The newest generation that is both proven in full and started."""
     quarantined: tuple[QuarantinedView, ...]
     warnings: tuple[str, ...] = ()

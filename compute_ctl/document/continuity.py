@@ -1,7 +1,7 @@
 """Changes that a document may not make to a running compute. Pure.
 
 A document that is half written, or misspelt, looks like one that wants less. So what a live compute
-has (its identity and the servers it depends on) is never taken away because a document does not
+has (its identity and the servers it depends on) is never removed because a document does not
 mention it. Detach is said by `empty`, the promotion of a standby by ``"mode": "Primary"``; anything
 else takes a person on the machine (``compute_ctl refresh --force``).
 

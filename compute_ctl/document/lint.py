@@ -1,7 +1,7 @@
 """Warnings about a document that can be applied: misspelt names, and exposed secrets.
 
-Unknown fields are ignored, as the reference does it, so a misspelt one is never missed by anybody:
-what it was to say does not happen. Each is named with the nearest name that is known. Pure.
+Unknown fields are ignored, as the reference does it, so nobody notices a misspelt one until what it
+asks for does not happen. Each is named with the nearest name that is known. Pure.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ NOT_READY: Final = "postgres does not accept connections"
 
 
 class _Pushed(Struct):
-    """What the external listener requires in a document: without keys it would lock itself."""
+    """What the external listener requires in a document: without keys it would accept nobody."""
 
     spec: dict[str, Raw]
     compute_ctl_config: dict[str, Raw]

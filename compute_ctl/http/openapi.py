@@ -27,7 +27,9 @@ ABOUT: Final = openapi.About(
 def document(routes: Iterable[Route]) -> dict[str, Any]:
     """Return the document for *routes*."""
     found = openapi.document(routes, ABOUT)
-    for shown in Shown.__subclasses__():  # a default is for the commands, see there
+    for (
+        shown
+    ) in Shown.__subclasses__():  # defaults are for answers of earlier daemons; this one sets all
         schema = found["components"]["schemas"][shown.__name__]
         schema["required"] = list(schema["properties"])
         for field in schema["properties"].values():

@@ -1,6 +1,6 @@
 """The response bodies of the HTTP API. Pure.
 
-That to /status and to a refresh request are in `decisions.status`: the commands read them, too.
+Those of /status and of refresh requests are in `decisions.status`, since the commands read them.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Counts at intervals in how many databases each extension is installed.
 
-Never in the way of anything: one connection at a time, each with a deadline, and none while a
+It must not delay anything else: one connection at a time, each with a deadline, and none while a
 refresh is wanted or the server is suspected of waiting for its storage.
 """
 

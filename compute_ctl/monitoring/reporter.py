@@ -1,6 +1,6 @@
 """Reports to a control plane that has asked for it: soon after each change, and every minute.
 
-A report is never in the way of a fetch, and one that fails costs nothing: the next one says more.
+A report never delays a fetch, and one that fails needs no retry: the next one replaces it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from compute_ctl.ports import Clock, ReportReceiver
 logger = logging.getLogger(__name__)
 
 INTERVAL_S: Final = 60.0
-"""Between two reports of which the second says nothing new."""
+"""Between two reports where nothing has changed."""
 PAUSE_S: Final = 0.1
 """Between two reports at least."""
 SETTLE_S: Final = 0.005

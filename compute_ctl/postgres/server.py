@@ -120,7 +120,7 @@ class Server:
             return process is None or works_in(process.pid, self._pgdata)
 
     def blocked_on(self) -> str | None:
-        """Return the file that the postmaster waits for, as far as the kernel tells; else None."""
+        """Return the file that the postmaster waits for; None if there is none or it is unknown."""
         with self._postmaster() as process:
             return blocked_on(process.pid) if process else None
 

@@ -14,15 +14,15 @@ from contextvars import ContextVar
 from typing import Final
 
 STEP_MIN_S: Final = 0.1
-"""For each step after the end of the whole: what can be done is done, such as saving the state."""
+"""For a step that begins after the time is used up, so that the state is still saved."""
 
 _END: Final[ContextVar[float]] = ContextVar("end of the application", default=math.inf)
-"""In the time of the event loop. Of the present task: others are not hurried."""
+"""In the time of the event loop; each task has a value of its own."""
 
 
 @contextmanager
 def bounded(seconds: float) -> Iterator[None]:
-    """Give what is awaited inside so much time in all, instead of what was left outside."""
+    """Limit what is awaited in the block to *seconds* in all; replaces a limit around it."""
     token = _END.set(asyncio.get_running_loop().time() + seconds)
     try:
         yield
@@ -31,6 +31,6 @@ def bounded(seconds: float) -> Iterator[None]:
 
 
 def share(seconds: float) -> float:
-    """Return how long a step may take that has a deadline of *seconds* by itself."""
+    """Return the deadline of a step: *seconds*, or what is left of the whole if that is less."""
     left = _END.get() - asyncio.get_running_loop().time()
     return min(seconds, max(left, STEP_MIN_S))

@@ -45,7 +45,7 @@ class DriftChecker:
         self._marker: Marker | None = None
         """Of the generation that was in the file when the check began."""
         self._reloaded_for: tuple[Complaint, ...] = ()
-        """What the server ran with older values of when it was last reloaded for that."""
+        """The settings with older values for which the server was last reloaded."""
 
     # Beside the loop
 

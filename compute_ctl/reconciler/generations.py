@@ -81,7 +81,7 @@ class GenerationStore:
             raise StoreError(f"the disk did not answer within {limit:g} s") from None
 
     async def close(self, within_s: float) -> None:
-        """Let the thread write what is queued, the history say; what hangs is left behind."""
+        """Let the thread finish what is queued, such as history, for *within_s* at most."""
         try:
             await self._worker.run(lambda: None, within_s=within_s, queue=True)
         except TimeoutError:
@@ -241,7 +241,7 @@ class GenerationStore:
         token: str | None,
         state: PersistentState,
     ) -> None:
-        """Learn that the live file is right for this document, too: the next `save` keeps it."""
+        """Record that another document renders to the live file; the next `save` stores it."""
         conf = file_text(body, marker, state.floor)
         self._copies.adopt(
             Copy(number=marker.generation, document=document, conf=conf, token=token)
@@ -266,7 +266,7 @@ class GenerationStore:
         What is kept already is not written again: while an outage lasts, nothing changes but time.
         """
         reason = ""
-        try:  # first the document that the state names: nobody may tell it again
+        try:  # before the state that names it: the source may not have this document any more
             await self._call(self._copies.write_missing)
         except StoreError as error:
             reason = str(error)
@@ -293,5 +293,5 @@ class GenerationStore:
         return ""
 
     def add_history(self, entry: dict[str, object]) -> None:
-        """Append to the advisory history, whenever the thread gets to it."""
+        """Append to the advisory history, in the thread; does not wait for it."""
         self._worker.submit(self._state.add_history, entry)

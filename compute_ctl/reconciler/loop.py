@@ -145,7 +145,7 @@ class Reconciler:
         return True
 
     def _long_poll(self) -> None:
-        """Let the source tell news at once, while suspicion lasts or where it wants us to."""
+        """Open a long poll, while suspicion lasts or where the source wants one."""
         if self.schedule.calm() and not self.fetcher.invited:
             self.fetcher.drop_long_poll()
             return
@@ -161,7 +161,7 @@ class Reconciler:
     # One attempt
 
     async def _refresh(self, fetch: Awaitable[News | None], *, who: str) -> None:
-        """Fetch, apply what is new, and go where the outcome leads."""
+        """Fetch, apply what is new, and set the status that the outcome demands."""
         node, begun = self.node, self.attempts.begin()
         node.move(Event.REFRESH)
         node.move(Event.FETCH_STARTED)
@@ -236,7 +236,7 @@ class Reconciler:
     def _empty(self, news: News) -> ApplyResult:
         """Believe a detach only when it is said twice, at least the grace period apart.
 
-        When a long poll was answered is not known: other work may have come before.
+        The second time must be a plain fetch: the answer to a long poll may have waited here.
         """
         if self.schedule.empty(self.clock.monotonic()) and not news.long_polled:
             self.schedule.attached()

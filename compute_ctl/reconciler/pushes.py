@@ -111,7 +111,7 @@ class Pushes:
             push.fail(_failed(result.reason))
 
     def _succeed(self, push: Push) -> None:
-        """Tell the caller that it is in force, unless a crash would forget it."""
+        """Answer that it is in force, or fail if it is not on disk: a restart would lose it."""
         if reason := self._node.config.not_kept:
             error = f"the configuration is in force, but could not be kept: {reason}"
             push.fail(

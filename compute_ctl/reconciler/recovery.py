@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(kw_only=True, eq=False)
 class Recovery:
-    """Connects one daemon with what was there before it."""
+    """Restores what an earlier daemon left."""
 
     node: Node
     store: GenerationStore

@@ -37,7 +37,7 @@ class Rollback:
     async def choose(self, *, old_upstream: bool) -> RollbackPlan | Refusal:
         """Quarantine what is applied, and return the generation before it to be brought back.
 
-        Its servers are not, unless *old_upstream*: they may be the dead ones.
+        Its servers come back only with *old_upstream*, since they may be dead.
 
         Raises:
             SpecError: its servers cannot be rendered.

@@ -114,7 +114,7 @@ class ControlPlane:
         await self._client.close()
 
     async def fetch(self, *, etag: str | None = None, wait_s: int | None = None) -> Fetched:
-        """Ask each address at most once, until one answers; see `ports.Source.fetch`.
+        """Ask each address at most once, until one answers; see `ports.DocumentSource.fetch`.
 
         Raises:
             FetchError: no usable answer; `lasting` for 401, 403 and 404.

@@ -12,7 +12,7 @@ from compute_ctl.decisions.status import (
     ConfigView,
     DesiredView,
     DriftView,
-    FactView,
+    GenerationView,
     PostgresView,
     QuarantinedView,
     RefreshView,
@@ -23,7 +23,7 @@ from compute_ctl.decisions.transitions import Status
 from tests.unit.snapshots import having
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
-A = FactView(generation=3, sha256="a", version=None, at=AT)
+A = GenerationView(generation=3, sha256="a", version=None, at=AT)
 WANTS_A = DesiredView(generation=3, sha256="a", version=None, at=AT, source="file")
 WANTS_B = replace(WANTS_A, generation=None, sha256="b")
 REFUSED_B = QuarantinedView(sha256="b", reason="", at=AT, version=None, operation_uuid=None)

@@ -10,7 +10,13 @@ import pytest
 from rich.console import Console, RenderableType
 
 from compute_ctl.cli import tables
-from compute_ctl.decisions.status import ConfigView, DesiredView, FactView, PostgresView, StatusBody
+from compute_ctl.decisions.status import (
+    ConfigView,
+    DesiredView,
+    GenerationView,
+    PostgresView,
+    StatusBody,
+)
 from tests.unit.snapshots import NOTHING, having
 
 REASON = (
@@ -76,8 +82,8 @@ def test_versions_that_are_times_fit_80_columns() -> None:
     }
     config = {
         "desired": DesiredView(source="file", **fact),
-        "applied": FactView(**fact),
-        "last_known_good": FactView(**fact),
+        "applied": GenerationView(**fact),
+        "last_known_good": GenerationView(**fact),
     }
     text = printed(tables.generations(having(config=config).config), 80)
     assert 3 == len(re.findall(r" 1234 +0123456789ab .* days ago", text))

@@ -15,7 +15,7 @@ from compute_ctl.decisions.model import (
 from compute_ctl.decisions.proof import Proof
 from compute_ctl.decisions.report import MAX_SUSPICIONS, Report, report_of
 from compute_ctl.decisions.sql_report import PendingRestart
-from compute_ctl.decisions.status import DesiredView, FactView, StatusBody
+from compute_ctl.decisions.status import DesiredView, GenerationView, StatusBody
 from tests.unit.snapshots import NOTHING, having
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -47,7 +47,7 @@ def test_nothing_known() -> None:
 
 def test_documents_and_outcome() -> None:
     """Both documents carry the control plane's own number, and the applied one its proof."""
-    applied = FactView(generation=40, sha256="ab" * 32, version="7", at=AT)
+    applied = GenerationView(generation=40, sha256="ab" * 32, version="7", at=AT)
     desired = DesiredView(
         generation=None, sha256="cd" * 32, version="8", at=AT, source="control_plane"
     )

@@ -11,7 +11,7 @@ from compute_ctl.decisions.model import (
     Outcome,
     RequestOrigin,
 )
-from compute_ctl.decisions.status import DesiredView, DriftView, FactView, StatusBody
+from compute_ctl.decisions.status import DesiredView, DriftView, GenerationView, StatusBody
 from compute_ctl.decisions.transitions import Status
 from compute_ctl.monitoring.metrics import Metrics
 from tests.unit.snapshots import NOTHING, having
@@ -121,7 +121,7 @@ def test_acks_moves_and_fetches() -> None:
 
 def test_facts() -> None:
     """Generation and time of each fact; a fact that does not exist has no series."""
-    fact = FactView(generation=4, sha256="a", version=None, at=NOW - timedelta(seconds=10))
+    fact = GenerationView(generation=4, sha256="a", version=None, at=NOW - timedelta(seconds=10))
     desired = DesiredView(generation=None, sha256="b", version=None, at=NOW, source="file")
     samples = scrape(Metrics(), having(config={"applied": fact, "desired": desired}))
     assert 4 == samples['compute_ctl_config_generation{fact="applied"}']
