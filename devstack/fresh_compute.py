@@ -103,6 +103,18 @@ class FreshCompute:
         **spec: Any,
     ) -> None:
         """Write the document; *spec* is for fields of the spec."""
+        temporary = self.config.with_suffix(".tmp")
+        temporary.write_text(json.dumps(self.document(*pageservers, settings=settings, **spec)))
+        give_away(temporary)
+        temporary.replace(self.config)
+
+    def document(
+        self,
+        *pageservers: Pageserver | str,
+        settings: Mapping[str, str] | None = None,
+        **spec: Any,
+    ) -> dict[str, Any]:
+        """The next document."""
         self._generation += 1
         urls = [one if isinstance(one, str) else one.url for one in pageservers]
         document = attached(
@@ -121,10 +133,7 @@ class FreshCompute:
             },
         )
         document["spec"] |= spec
-        temporary = self.config.with_suffix(".tmp")
-        temporary.write_text(json.dumps(document))
-        give_away(temporary)
-        temporary.replace(self.config)
+        return document
 
     def wait_running(self, seconds: float = 60) -> dict[str, Any]:
         """Wait until Postgres runs with the newest document; return the status."""

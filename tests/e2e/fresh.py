@@ -40,3 +40,10 @@ def make_fresh(
 def fresh(make_fresh: FreshComputeFactory) -> FreshCompute:
     """Return one with the defaults."""
     return make_fresh()
+
+
+def wait_phase(compute: FreshCompute, phase: str) -> None:
+    """Wait until the cluster is so far."""
+    compute.daemon.wait_status(
+        phase, lambda found: found["cluster"] and found["cluster"]["phase"] == phase, 60
+    )

@@ -1,0 +1,105 @@
+"""kill -9 while a cluster is made or replaced, and what is there then."""
+
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from compute_common.system.failpoint import CLUSTER_STEPS, VARIABLE
+from devstack.fresh_compute import ROWS, FreshCompute
+from devstack.process import ChildError
+from devstack.wait import wait_until
+from tests.e2e.fresh import wait_phase
+
+OURS = ("compute_ctl", "postgresql.conf", ".postgresql.conf")
+
+
+def crash_at(compute: FreshCompute, step: str) -> None:
+    """Start the daemon with this failpoint, and wait until it has killed itself there."""
+    daemon = compute.daemon
+    daemon.env[VARIABLE] = step
+    with suppress(AssertionError, ChildError):  # it may be gone before it has answered
+        daemon.start()
+    child = daemon.child
+    assert child is not None
+    assert -9 == wait_until(f"the crash {step}", child.poll, 60)
+    del daemon.env[VARIABLE]
+
+
+def test_tree_is_as_neons(fresh: FreshCompute) -> None:
+    """Passwords are let in, shared memory is the system's, Neon's signal has its new name."""
+    fresh.publish(fresh.pageserver("a"))
+    crash_at(fresh, "before-origin")
+
+    assert "host all all all md5" in (fresh.data / "pg_hba.conf").read_text().splitlines()
+    assert Path("/dev/shm") == (fresh.data / "pg_dynshmem").readlink()
+    assert (fresh.data / "neon.signal").exists()
+    assert not (fresh.data / "zenith.signal").exists()
+    assert not (fresh.data / "standby.signal").exists()
+
+
+def test_kill_during_the_backup(fresh: FreshCompute) -> None:
+    """After kill -9 in the middle of a transfer there is no cluster; the next start makes one."""
+    a = fresh.pageserver("a")
+    a.admin.set_fault("silent", phase="basebackup_middle")
+    fresh.publish(a)
+    fresh.daemon.start()
+    wait_phase(fresh, "transfer")
+
+    fresh.daemon.kill()
+    assert not (fresh.data / "PG_VERSION").exists()
+    a.admin.clear_faults()
+    fresh.daemon.start()
+    fresh.wait_running()
+
+    assert ROWS == fresh.query(fresh.stored.scan)
+
+
+@pytest.mark.parametrize("step", CLUSTER_STEPS)
+def test_kill_while_a_cluster_is_replaced(fresh: FreshCompute, step: str) -> None:
+    """What a kill leaves is the old cluster, the new one, or none; the next start makes it good."""
+    fresh.publish(fresh.pageserver("a"))
+    fresh.daemon.start()
+    fresh.wait_running()
+    with suppress(Exception):
+        fresh.query("create table mine as select 1 as n")
+    fresh.daemon.stop()
+
+    crash_at(fresh, step)
+
+    whole = step in ("before-install", "after-install-begun", "before-origin")
+    assert whole is (fresh.data / "PG_VERSION").exists()
+    fresh.daemon.start()
+    fresh.wait_running()
+    assert ROWS == fresh.query(fresh.stored.scan)
+    assert not (fresh.data / "compute_ctl.partial").exists()
+
+
+def tree(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """Mode and content of everything but the daemon's own files."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder)
+        if name.parts[0].startswith(OURS) or name.parts[0] == "pg_dynshmem":
+            continue
+        mode = path.lstat().st_mode
+        found[str(name)] = mode, path.read_bytes() if stat.S_ISREG(mode) else b""
+    return found
+
+
+def test_twice_the_same(fresh: FreshCompute) -> None:
+    """The same document and backup leave the same tree, also over a cluster that was in use."""
+    fresh.publish(fresh.pageserver("a"))
+    crash_at(fresh, "before-origin")
+    first = tree(fresh.data)
+    fresh.daemon.start()
+    fresh.wait_running()
+    with suppress(Exception):
+        fresh.query("create table mine as select 1 as n")
+    fresh.daemon.stop()
+    assert first != tree(fresh.data)
+
+    crash_at(fresh, "before-origin")
+
+    assert first == tree(fresh.data)
