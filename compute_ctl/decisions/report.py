@@ -58,6 +58,8 @@ class Report(Struct, frozen=True, kw_only=True):
     status: str
     desired: ReportedDocument | None
     applied: ReportedDocument | None
+    servers: ReportedDocument | None
+    """The refused document whose servers are in force, though its settings are not."""
     outcome: str | None
     """How the last attempt ended, None before the first."""
     reason: str
@@ -70,14 +72,24 @@ class Report(Struct, frozen=True, kw_only=True):
         return earlier is None or _without_counts(self) != _without_counts(earlier)
 
 
-def report_of(status: StatusBody, suspicions: tuple[Suspected, ...], *, version: str) -> Report:
-    """Return what there is to report; *version* is the daemon's."""
+def report_of(
+    status: StatusBody,
+    suspicions: tuple[Suspected, ...],
+    *,
+    version: str,
+    servers: tuple[Version | None, str] | None = None,
+) -> Report:
+    """Return what there is to report; *version* is the daemon's.
+
+    *servers*: version and hash of the refused document whose servers are in force.
+    """
     attempt, config = status.refresh.last_attempt, status.config
     return Report(
         version=version,
         status=status.status.value,
         desired=_document(config.desired),
         applied=_document(config.applied, config.proof),
+        servers=_named(*servers, config.proof) if servers else None,
         outcome=attempt.outcome.value if attempt else None,
         reason=redact(attempt.reason) if attempt else "",
         pending_restart=tuple(one.name for one in status.postgres.pending_restart),
@@ -90,10 +102,12 @@ def _document(
 ) -> ReportedDocument | None:
     if one is None:
         return None
-    version = Version.parse(one.version or "")
-    return ReportedDocument(
-        generation=version.generation if version else None, hash=one.sha256, proof=proof
-    )
+    return _named(Version.parse(one.version or ""), one.sha256, proof)
+
+
+def _named(version: Version | None, sha256: str, proof: Proof | None) -> ReportedDocument:
+    generation = version.generation if version else None
+    return ReportedDocument(generation=generation, hash=sha256, proof=proof)
 
 
 def _suspicion(suspected: Suspected) -> ReportedSuspicion:
@@ -119,6 +133,7 @@ def _without_counts(report: Report) -> tuple[object, ...]:
         report.status,
         report.desired,
         report.applied,
+        report.servers,
         report.outcome,
         report.reason,
         report.pending_restart,

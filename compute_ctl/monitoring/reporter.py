@@ -82,8 +82,13 @@ class Reporter(SilentObserver):
             if not self._receiver.wants_reports:
                 continue
             await asyncio.sleep(SETTLE_S)
+            config = self._node.config
+            refused = config.refused_servers.in_force(config.written)
             report = report_of(
-                self._node.snapshot(), self._node.suspicions(), version=self._version
+                self._node.snapshot(),
+                self._node.suspicions(),
+                version=self._version,
+                servers=(refused.version, refused.content_sha256) if refused else None,
             )
             if not (report.says_more_than(self._accepted) or self._due):
                 continue

@@ -20,6 +20,7 @@ from compute_ctl.decisions.proof import Proof, Verdict
 from compute_ctl.document.body import Body
 from compute_ctl.document.continuity import Live
 from compute_ctl.document.generation import LiveFile, Marker, map_sha256, sha256_hex
+from compute_ctl.node.refused_servers import RefusedServers
 from compute_ctl.ports import Clock
 
 DISK = "disk"
@@ -48,6 +49,7 @@ class ConfigState:
         self._servers: Mapping[str, str] = {}
         """Those that the live file names, also where somebody has edited it."""
         self.desired: Desired | None = None
+        self.refused_servers = RefusedServers()
         self.features: frozenset[str] = frozenset()
         """The features that the newest accepted document enables."""
         self.suspend_timeout_s = -1

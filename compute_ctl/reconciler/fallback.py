@@ -45,6 +45,7 @@ class Fallback:
         """Quarantine *document*; it is replaced with a good generation."""
         reason = reasons(bad, places=False)
         logger.error("configuration refused: %s", reason)
+        self.node.config.refused_servers.note(document, rendered.upstream)
         self.node.config.quarantine(
             document,
             reason,
@@ -65,6 +66,7 @@ class Fallback:
 
         The fallback that brings them may have failed on a full disk.
         """
+        self.node.config.refused_servers.note(document, rendered.upstream)
         since = entry.at.strftime("%Y-%m-%d %H:%M:%S %Z")
         reason = f"quarantined since {since}: {entry.reason}; {WAY_OUT}"
         written, good = self.node.config.written, await self._good()
@@ -85,12 +87,16 @@ class Fallback:
         While it does not, nothing is changed for a bad document.
         """
         refusal = Refusal(reason=str(error), invalid=True)
+        try:
+            upstream, token = render_upstream(document, self.context)
+        except SpecError:
+            return refusal
+        self.node.config.refused_servers.note(document, upstream)
         good = await self._good()
         suffers = self.node.requests.worker_complains
         if good is None or not suffers or is_older(document.version, self.node.config.state.floor):
             return refusal
         try:
-            upstream, token = render_upstream(document, self.context)
             servers = Body.read(good.rest + upstream).servers
             check_omissions(document, servers, self.node.config.live)
         except SpecError:

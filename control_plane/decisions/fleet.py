@@ -8,7 +8,13 @@ from typing import Final
 
 from msgspec import Struct
 
-from control_plane.decisions.model import ALIVE_S, ComputeRecord, Heard, Report
+from control_plane.decisions.model import (
+    ALIVE_S,
+    ComputeRecord,
+    Heard,
+    Report,
+    ReportedDocument,
+)
 
 PROOFS: Final = frozenset({"full", "upstream"})
 """Postgres has proven at least that it uses the servers; see `compute_ctl.decisions.proof`."""
@@ -72,7 +78,21 @@ def runs_with(record: ComputeRecord, heard: Heard) -> bool:
         return False
     if 0 < record.generation <= heard.pushed_generation:
         return True
-    applied = heard.report.applied if heard.report else None
+    return heard.report is not None and _proves(heard.report.applied, record)
+
+
+def has_moved(record: ComputeRecord, heard: Heard) -> bool:
+    """Whether the compute has said that it uses the servers of what is published.
+
+    It may have refused the settings beside them, which are nothing that a hook is about.
+    """
+    if runs_with(record, heard):
+        return True
+    published = record.published is not None and heard.report is not None
+    return published and _proves(heard.report.servers if heard.report else None, record)
+
+
+def _proves(applied: ReportedDocument | None, record: ComputeRecord) -> bool:
     return (
         applied is not None
         and applied.proof in PROOFS
@@ -147,7 +167,7 @@ def _lags(
     if alive(heard, now):
         if incomplete:
             return f"has no document for it: {incomplete}"
-        return "" if runs_with(record, heard) else _why(record, heard)
+        return "" if has_moved(record, heard) else _why(record, heard)
     if may_be_alive(heard, now, blind_until=blind_until):
         return f"may be alive: nothing was heard of it yet, known in {blind_until - now:.0f} s"
     return ""

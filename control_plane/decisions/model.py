@@ -158,6 +158,8 @@ class Report(Struct, frozen=True, kw_only=True):
     status: str = ""
     desired: ReportedDocument | None = None
     applied: ReportedDocument | None = None
+    servers: ReportedDocument | None = None
+    """The document that it has refused, but whose servers are in force."""
     outcome: str | None = None
     reason: str = ""
     pending_restart: tuple[str, ...] = ()

@@ -51,6 +51,7 @@ def bounded(report: Report) -> Report:
         status=_name(report.status),
         desired=_document(report.desired),
         applied=_document(report.applied),
+        servers=_document(report.servers),
         outcome=None if report.outcome is None else _name(report.outcome),
         reason=_cut(report.reason, MAX_TEXT),
         pending_restart=tuple(map(_name, report.pending_restart[:MAX_SETTINGS])),

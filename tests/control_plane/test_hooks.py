@@ -3,7 +3,8 @@
 from typing import Any
 
 from devstack.compute import TENANT, TIMELINE
-from devstack.stack import Stack
+from devstack.stack import Stack, operator_text, setting
+from devstack.wait import wait_until
 
 
 def attached(*nodes: int) -> dict[str, Any]:
@@ -42,6 +43,25 @@ def test_laggard(stack: Stack) -> None:
     two.resume()
     stack.controller.admin.wait_event("hook_answered", since=mark, status=200)
     assert stack.server(2) == two.setting("neon.pageserver_connstring")
+
+
+def test_a_refused_setting_does_not_hold_up_a_move(stack: Stack) -> None:
+    """The servers of a refused document are in force, which is all that a hook is about."""
+    one = stack.add_compute("one")
+    stack.wait_settled()
+    bad = setting("work_mem", "nonsense")
+    stack.control_plane.put("one", operator_text(cluster={"settings": [bad]}))
+
+    def condition() -> str:
+        return str(stack.control_plane.admin("GET", "/v1/computes/one").body["row"]["condition"])
+
+    wait_until("the refusal", lambda: condition() == "refused", 30)
+    assert 200 == stack.control_plane.hook("notify-attach", attached(1)).code
+    mark = stack.controller.admin.mark()
+    stack.controller.admin.migrate(TENANT, 2)
+    stack.controller.admin.wait_event("hook_answered", since=mark, status=200)
+    assert stack.server(2) == one.setting("neon.pageserver_connstring")
+    assert "refused" == condition()
 
 
 def test_no_blind_answer_after_a_restart(stack: Stack) -> None:

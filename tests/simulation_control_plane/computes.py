@@ -18,6 +18,7 @@ from compute_ctl.document.continuity import Live, check_omissions, older_safekee
 from compute_ctl.errors import FetchError
 from compute_ctl.monitoring.reporter import Reporter
 from compute_ctl.node import Node
+from compute_ctl.node.refused_servers import RefusedServers
 from tests.simulation_control_plane.documents import read, servers_of, shard_map, view
 from tests.simulation_control_plane.processes import NetworkError, Process
 
@@ -61,6 +62,8 @@ class SimCompute(Process):
             version="0",
             jitter=world.rng.random,
         )
+        self.config = SimpleNamespace(refused_servers=RefusedServers(), written=None)
+        """A refused document changes nothing here."""
         self.lag_s = 0.0
         """How long Postgres takes to apply something."""
         self.busy_s = world.rng.choice([0.5, 2.0, 2.0, 20.0])

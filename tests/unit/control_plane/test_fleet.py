@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from msgspec import Raw
+from msgspec.structs import replace
 
 from control_plane.decisions import fleet, hooks
 from control_plane.decisions.fleet import Condition
@@ -47,6 +48,13 @@ REFUSED = Heard(
         desired=ReportedDocument(generation=7, hash=HASH), outcome="rejected", reason="bad work_mem"
     ),
 )
+
+
+def moved(generation: int = 7, content: str = HASH, proof: str = "upstream") -> Heard:
+    """Return what is heard of a compute that refuses a document but has its servers."""
+    servers = ReportedDocument(generation=generation, hash=content, proof=proof)
+    assert REFUSED.report is not None
+    return replace(REFUSED, report=replace(REFUSED.report, servers=servers))
 
 
 @pytest.mark.parametrize(
@@ -132,6 +140,10 @@ def test_condition(
         (applied(6), 0.0, {}, "has not applied generation 7 yet, runs with 6"),
         (Heard(asked_at=NOW), 0.0, {}, "does not say whether it runs with generation 7"),
         (REFUSED, 0.0, {}, "refuses generation 7: bad work_mem"),
+        (moved(), 0.0, {}, None),
+        (moved(6), 0.0, {}, "refuses generation 7: bad work_mem"),
+        (moved(content="b" * 64), 0.0, {}, "refuses generation 7: bad work_mem"),
+        (moved(proof="none"), 0.0, {}, "refuses generation 7: bad work_mem"),
     ],
 )
 def test_the_answer_is_truthful(

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 from msgspec import structs
 
+from compute_common.document.versions import Version
 from compute_ctl.decisions.model import (
     Attempt,
     Outcome,
@@ -38,6 +39,7 @@ def test_nothing_known() -> None:
         "status": "empty",
         "desired": None,
         "applied": None,
+        "servers": None,
         "outcome": None,
         "reason": "",
         "pending_restart": [],
@@ -73,6 +75,19 @@ def test_documents_and_outcome() -> None:
     assert ("rejected", ["max_connections"]) == (body["outcome"], body["pending_restart"])
     assert "is bad" in body["reason"]
     assert "hidden" not in body["reason"]
+
+
+def test_servers_of_a_refused_document() -> None:
+    """They are named with the proof of what is in the file, and are news."""
+    proven = having(config={"proof": Proof.UPSTREAM})
+    said = report_of(proven, (), version="1.2", servers=(Version.parse("9"), "ef" * 32))
+    assert said.servers is not None
+    assert (9, "ef" * 32, Proof.UPSTREAM) == (
+        said.servers.generation,
+        said.servers.hash,
+        said.servers.proof,
+    )
+    assert said.says_more_than(report_of(proven, (), version="1.2"))
 
 
 def test_suspicions() -> None:
