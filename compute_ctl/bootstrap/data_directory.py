@@ -62,7 +62,8 @@ class DataDirectory:
     def foreign(self, names: list[str]) -> list[str]:
         """Return which of *names*, all that are in the directory, are not this daemon's."""
         found = sorted(name for name in names if not self._is_ours(name))
-        return [] if found and self.origin() is not None else found
+        origin = self.origin() if found else None
+        return [] if origin is not None and origin.is_replaceable else found
 
     def accept(self, init: Init) -> None:
         """Make the directory where it is missing, and refuse one that is somebody else's.
@@ -159,6 +160,8 @@ class DataDirectory:
             (self.staging / VERSION_FILE).rename(self.path / VERSION_FILE)
             sync_folder(self.path)
         failpoint.reach("before-origin")
+        if not self.holds_cluster:  # somebody has removed what was to be moved
+            return origin
         done = msgspec.structs.replace(origin, complete=True)
         self._file.save(done)
         self.discard()

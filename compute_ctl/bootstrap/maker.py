@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar
 
 from msgspec import structs
 
-from compute_common.system.blocking_worker import in_thread
+from compute_common.system.blocking_worker import BlockingWorker
 from compute_ctl.bootstrap.copy_out import Cancellation, CopyOut
 from compute_ctl.bootstrap.data_directory import DataDirectory
 from compute_ctl.bootstrap.origin import Origin
@@ -94,6 +94,8 @@ class ClusterMaker:
         self._rng = rng
         self._policy = policy or BackupPolicy()
         self._news = asyncio.Event()
+        self._worker = BlockingWorker("cluster")
+        """One thread, so that work that is given up is never overtaken by later work."""
         self._view = ClusterView(method="initdb", phase=ClusterPhase.INSTALL)
         self._synced: tuple[str, str | None] | None = None
         """The safekeepers that were synchronized, and where the log ends."""
@@ -115,9 +117,10 @@ class ClusterMaker:
             holds = self._directory.holds_cluster
             if self._init is Init.NONE or (holds and not self._renews(origin, request)):
                 return None
+            replaces = origin is not None and origin.is_replaceable
             if self._init is Init.INITDB or (self._init is Init.AUTO and request is None):
-                return await self._make_new(replaces=origin is not None)
-            return await self._back_up(replaces=origin is not None)
+                return await self._make_new(replaces=replaces)
+            return await self._back_up(replaces=replaces)
         except (BackupError, OSError, PostgresError) as error:
             reason = self._reason(error)
             with suppress(BackupError, OSError):
@@ -142,8 +145,9 @@ class ClusterMaker:
         while True:
             self._news.clear()
             tries += 1
+            request = self._means.request()
             try:
-                return await self._try(tries, replaces=replaces)
+                return await self._try(tries, request, replaces=replaces)
             except BackupError as error:
                 limit = self._policy.tries
                 logger.warning("base backup: try %d of %d failed: %s", tries, limit, error)
@@ -151,12 +155,13 @@ class ClusterMaker:
                 if tries == limit:
                     raise
                 self._means.failed()
+            if self._means.request() != request:
+                continue  # another document has come meanwhile
             with suppress(TimeoutError):
                 async with asyncio.timeout(delay_s(tries, self._rng.random())):
                     await self._news.wait()
 
-    async def _try(self, number: int, *, replaces: bool) -> Origin:
-        request = self._means.request()
+    async def _try(self, number: int, request: BackupRequest | None, *, replaces: bool) -> Origin:
         if request is None:
             raise BackupError(NO_STORAGE)
         self._view = ClusterView(
@@ -221,7 +226,7 @@ class ClusterMaker:
         limit = self._policy.total
         watch = asyncio.create_task(self._leave_if_moved(source), name="backup watch")
         try:
-            return await in_thread(work, name="base backup", within_s=limit)
+            return await self._worker.run(work, within_s=limit, queue=True)
         except TimeoutError:
             source.cancellation.set()
             raise BackupError(
@@ -267,7 +272,7 @@ class ClusterMaker:
     async def _on_disk(self, work: Callable[[], T]) -> T:
         limit = self._policy.disk
         try:
-            return await in_thread(work, name="data directory", within_s=limit)
+            return await self._worker.run(work, within_s=limit, queue=True)
         except TimeoutError:
             raise BackupError(f"the disk did not answer within {limit:g} s") from None
 

@@ -39,6 +39,11 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     pageserver: str | None = None
     bytes: int = 0
 
+    @property
+    def is_replaceable(self) -> bool:
+        """Whether nothing is lost with it: its pages are elsewhere, or no server ran on it yet."""
+        return self.method == "basebackup" or not self.complete
+
 
 class OriginFile:
     """Reads and replaces it; methods block on the disk and raise plain OSError."""

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from compute_common.errors import SettingsError
 from compute_ctl.bootstrap.data_directory import STAGING, DataDirectory
@@ -127,6 +128,35 @@ def test_foreign_files_are_refused(tmp_path: Path) -> None:
             directory.accept(init)
 
     assert ["letters.txt"] == [path.name for path in folder.iterdir()]
+
+
+def test_a_new_cluster_is_never_replaced(directory: DataDirectory) -> None:
+    """One made by initdb has pages that are nowhere else, even where its PG_VERSION is gone."""
+    fill(directory.begin())
+    made = replace(origin(directory), method="initdb")
+    assert made.is_replaceable
+    assert not directory.install(made).is_replaceable
+    (directory.path / "PG_VERSION").unlink()
+
+    for init in Init:
+        with pytest.raises(SettingsError, match="holds no cluster"):
+            directory.accept(init)
+
+    assert (directory.path / "global" / "pg_control").exists()
+
+
+def test_what_was_to_be_moved_is_gone(directory: DataDirectory) -> None:
+    """Then there is no cluster, and nothing says that there is."""
+    fill(directory.begin())
+    directory.install(origin(directory))
+    directory._file.save(replace(origin(directory), names=("PG_VERSION",)))
+    (directory.path / "PG_VERSION").unlink()
+
+    directory.resume()
+
+    found = directory.origin()
+    assert found is not None
+    assert not found.complete
 
 
 def test_foreign_cluster(tmp_path: Path) -> None:

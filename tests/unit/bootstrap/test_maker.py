@@ -4,6 +4,7 @@ import asyncio
 import random
 import socket
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -26,6 +27,14 @@ def request(port: int = 1, **fields: str) -> BackupRequest:
     """A request that goes to a port of this machine."""
     values = {"tenant": "a" * 32, "timeline": "b" * 32, "mode": "primary", **fields}
     return BackupRequest(server=f"host=127.0.0.1 port={port} user=no_user", **values)
+
+
+class NoJitter(random.Random):
+    """Fails where somebody waits."""
+
+    def random(self) -> float:
+        """Fail."""
+        raise AssertionError("there was a wait")
 
 
 class Maker:
@@ -114,6 +123,23 @@ async def test_tries_end(tmp_path: Path) -> None:
     assert 2 == one.failures
     assert (ClusterPhase.FAILED, 3) == (one.views[-1].phase, one.views[-1].tries)
     assert not one.directory.staging.exists()
+
+
+async def test_another_document_is_tried_at_once(tmp_path: Path) -> None:
+    """A document that came during a try that failed is not kept waiting."""
+    one = Maker(tmp_path)
+    one.maker._rng = NoJitter()
+    ports = iter((free_port(), free_port(), free_port()))
+    one.wanted = request(next(ports))
+
+    def failed() -> None:
+        one.wanted = request(next(ports))
+
+    one.maker._means = replace(one.maker._means, failed=failed)
+    with pytest.raises(PostgresError):
+        await one.maker.make()
+
+    assert 3 == len({view.pageserver for view in one.views if view.pageserver})
 
 
 async def test_safekeepers_are_asked_once(tmp_path: Path) -> None:
