@@ -4,7 +4,7 @@ import http.client
 import json
 from typing import Any, Literal
 
-TIMEOUT = 10.0
+TIMEOUT = 30.0
 Farewell = Literal["fin", "rst", "timed_out", "shutdown"]
 
 

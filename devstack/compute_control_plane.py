@@ -18,8 +18,8 @@ from devstack.installation import free_port
 from devstack.process import Child
 from devstack.wait import wait_until
 
-START_TIMEOUT = 30.0
-CALL_TIMEOUT = 15.0
+START_TIMEOUT = 60.0
+CALL_TIMEOUT = 30.0
 HOOK_TOKEN = "token-of-the-storage-controller"
 COMPUTE_TOKEN = "token-of-all-computes"
 

@@ -148,7 +148,7 @@ class Daemon:
         return outcome
 
     def wait_status(
-        self, what: str, condition: Callable[[dict[str, Any]], Any], timeout: float = 20
+        self, what: str, condition: Callable[[dict[str, Any]], Any], timeout: float = 60
     ) -> Any:
         """Wait until *condition* of the status is true; *what* names it."""
         return wait_until(what, lambda: condition(self.status()), timeout)

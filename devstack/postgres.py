@@ -26,10 +26,10 @@ from devstack.installation import (
     make_folder,
     run_as,
 )
-from devstack.wait import wait_until
+from devstack.wait import TIMEOUT_S, wait_until
 
-START_TIMEOUT = 15.0
-STOP_TIMEOUT = 15.0
+START_TIMEOUT = 60.0
+STOP_TIMEOUT = 60.0
 LOG_TAIL_LINES = 80
 STOP_SIGNALS = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
 
@@ -200,7 +200,7 @@ class Postgres:
             "user": self.user,
             "dbname": self.dbname,
             "autocommit": True,
-            "connect_timeout": 10,
+            "connect_timeout": 60,
         }
         return psycopg.connect(**{**defaults, **parameters})
 
@@ -241,7 +241,7 @@ class Postgres:
         """How many matches of the regular expression *pattern* the log has."""
         return len(re.findall(pattern, self.log_text(start), re.MULTILINE))
 
-    def wait_log(self, pattern: str, timeout: float = 10.0, start: int = 0) -> None:
+    def wait_log(self, pattern: str, timeout: float = TIMEOUT_S, start: int = 0) -> None:
         """Wait until the log matches *pattern*."""
         wait_until(
             f"{pattern!r} in the log of {self.name}",

@@ -42,7 +42,7 @@ class Child:
         *,
         stderr: Path,
         ready: bool = True,
-        ready_timeout: float = 10.0,
+        ready_timeout: float = 60.0,
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
         user: str | None = None,

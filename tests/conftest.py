@@ -32,11 +32,21 @@ PROGRAMS = (
 IMPORTED_LATE = ("psycopg", "psycopg.pq", "jwt", "jwt.api_jwk", "rich.console", "rich.table")
 """By these programs, when they first need it: a tenth of a second of CPU time for each daemon."""
 LONG = (
-    "tests/simulation/",
     "tests/simulation_control_plane/",
-    "tests/bench/test_commands",
+    "tests/pg/test_herd",
+    "tests/e2e/test_crashes",
     "tests/pg/test_failures",
+    "tests/bench/test_commands",
+    "tests/pg/test_waits",
+    "tests/simulation/",
+    "tests/e2e/test_supervise",
+    "tests/chaos/",
+    "tests/control_plane/",
+    "tests/e2e/",
+    "tests/pg/",
+    "tests/daemon/",
 )
+"""What takes longest, first: then short files are left to fill what is left of the time."""
 SLOW_START = ("PYTHONDONTWRITEBYTECODE", "SSL_CERT_FILE")
 """Set where this was written: each interpreter compiled every module and read 140 certificates."""
 
@@ -65,7 +75,12 @@ def pytest_configure() -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that take longest, or one worker is left alone with them in the end."""
-    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
+
+    def rank(item: pytest.Item) -> int:
+        starts = (number for number, start in enumerate(LONG) if item.nodeid.startswith(start))
+        return next(starts, len(LONG))
+
+    items.sort(key=rank)
 
 
 def pytest_report_header() -> str:

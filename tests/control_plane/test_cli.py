@@ -260,7 +260,7 @@ def test_a_killed_control_plane_is_unreachable(cli: Cli, plane: ComputeControlPl
 
     plane.start()
 
-    wait_until("the compute to be there", lambda: cli.json("computes")["total"] == 1, 10)
+    wait_until("the compute to be there", lambda: cli.json("computes")["total"] == 1)
 
 
 def test_the_page_has_a_port_of_its_own(make_control_plane: ControlPlaneFactory) -> None:

@@ -136,7 +136,7 @@ def test_lock_in_the_way_ends_at_the_deadline(server: Postgres) -> None:
             PlanExecutor(
                 connstr=server.conninfo, deadline=begun + 1, privileged="neon_superuser"
             ).run(desired(roles=("unlocked",)))
-        assert time.monotonic() - begun < 3
+        assert time.monotonic() - begun < 15
     wait_until(
         "no session of ours",
         lambda: server.value(

@@ -120,7 +120,7 @@ async def test_nothing_wanted(server: Postgres, spec: dict[str, Any]) -> None:
         fixture.desire(target)
         assert (
             CatalogOutcome.SKIPPED
-            == (await asyncio.wait_for(fixture.reconciler.request(target), 1)).outcome
+            == (await asyncio.wait_for(fixture.reconciler.request(target), 20)).outcome
         )
 
 

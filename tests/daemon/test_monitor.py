@@ -186,7 +186,7 @@ async def test_silent_server_is_down(server: Postgres) -> None:
             watched.clock.now = 1.0
             begun = time.monotonic()
             await watched.monitor.check()
-            assert time.monotonic() - begun < 4
+            assert time.monotonic() - begun < 15
         watched.clock.now = 2.0
         await watched.monitor.check()
         assert [(0.0, 0.0), (1000.0, 1000.0), (0.0, 1000.0)] == watched.downtime

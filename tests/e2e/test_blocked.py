@@ -12,7 +12,8 @@ from devstack.wait import wait_until
 from tests.support.queries import running_queries
 
 ROWS = 1000
-STOP_LIMIT_S = 2.0
+STOP_LIMIT_S = 20.0
+"""A third of what a query waits for a pageserver before it fails."""
 
 
 @pytest.fixture(params=["alive", "dead", "hung"])
@@ -62,7 +63,7 @@ def test_statement_timeout(compute: Compute, blocked_scan: str) -> None:
 
 
 def test_fast_stop(compute: Compute, blocked_scan: str) -> None:
-    """Postgres stops in fast mode within two seconds, whatever the daemon does."""
+    """Postgres stops in fast mode long before the query would end, whatever the daemon does."""
     with running_queries(compute.postgres.connect) as start:
         query = start(blocked_scan)
         wait_suspicion(compute)

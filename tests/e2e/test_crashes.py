@@ -60,7 +60,7 @@ def crash_at(compute: Compute, step: str) -> None:
         daemon.start()
     child = daemon.child
     assert child is not None
-    assert -9 == wait_until(f"the crash {step}", child.poll, 15)
+    assert -9 == wait_until(f"the crash {step}", child.poll, 60)
     del daemon.env[VARIABLE]
 
 
@@ -123,7 +123,7 @@ def test_a_crash_does_not_undo_a_push(compute: Compute, step: str, *, versioned:
         daemon.call("POST", "/configure", new)
     child = daemon.child
     assert child is not None
-    assert -9 == wait_until("the crash", child.poll, 15)
+    assert -9 == wait_until("the crash", child.poll, 60)
     del daemon.env[VARIABLE]
     daemon.start()
     wait_for_proof(compute, live_generation(compute))

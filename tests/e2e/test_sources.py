@@ -203,7 +203,7 @@ def test_restart_while_the_control_plane_is_down(pulling: Compute) -> None:
     assert "start" == who
     assert "8192" == pulling.setting("work_mem")
     pulling.faults.clear()
-    wait_until("the news", lambda: pulling.setting("work_mem") == "16384", timeout=10)
+    wait_until("the news", lambda: pulling.setting("work_mem") == "16384")
 
 
 def test_what_follows_an_operators_failed_fetch(compute: Compute) -> None:

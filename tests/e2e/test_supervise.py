@@ -187,7 +187,7 @@ def test_a_killed_daemon_adopts_its_postgres(supervised: Supervised) -> None:
 
     assert supervised.postmaster() == pid
     assert 0 == supervised.daemon.stop()
-    wait_until("the end of postgres", lambda: not alive(pid), timeout=5)
+    wait_until("the end of postgres", lambda: not alive(pid))
 
 
 def test_postgres_that_ends_takes_the_daemon_with_it(supervised: Supervised) -> None:
@@ -215,9 +215,7 @@ def test_a_generation_that_postgres_does_not_start_on(supervised: Supervised) ->
     supervised.daemon.wait_status("running", lambda found: found["status"] == "running")
 
     assert ("7MB", "host=new") == (supervised.show("work_mem"), supervised.show("primary_conninfo"))
-    wait_until(
-        "the quarantine", lambda: supervised.daemon.status()["config"]["quarantined"], timeout=10
-    )
+    wait_until("the quarantine", lambda: supervised.daemon.status()["config"]["quarantined"])
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root changes to another user")

@@ -59,7 +59,7 @@ class Blocked:
         """Call pg_cancel_backend."""
         self._server.value("SELECT pg_cancel_backend(%s)", self.pid)
 
-    def join(self, timeout: float = 15.0) -> list[tuple[Any, ...]]:
+    def join(self, timeout: float = 60.0) -> list[tuple[Any, ...]]:
         """Wait for the end and return the rows; raises what the query raised."""
         self._thread.join(timeout)
         assert self.done, f"the query did not end within {timeout:g} s"
@@ -81,6 +81,15 @@ class Blocked:
                 self._server.value("SELECT pg_terminate_backend(%s)", self.pid)
         self._thread.join(5)
         self.connection.close()
+
+
+def end_at_limit(server: Postgres, limit: str = "10ms") -> None:
+    """Give the queries that wait a limit, which they have passed or soon will.
+
+    To be called once they have met what their error is to tell of, however long that takes.
+    """
+    server.configure({"neon_refresh.query_cancel_after": limit})
+    server.reload()
 
 
 def suspected(server: Postgres) -> tuple[str, str]:

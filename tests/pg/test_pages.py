@@ -10,7 +10,9 @@ from psycopg import errors
 from devstack.installation import give_away
 from devstack.postgres import Postgres
 from devstack.tokens import KeyPair
+from devstack.wait import wait_until
 from tests.pg.conftest import TABLE_PAGES, TENANT, MakeNeon, MakePageserver
+from tests.pg.queries import Blocked, end_at_limit, suspected
 
 SAME_PAGES = """
     SELECT count(*), bool_and(neon_refresh.read_page('t', n) = get_raw_page('t', n::int))
@@ -97,13 +99,16 @@ def test_login_with_a_token_that_is_rotated(
     server = make_neon(
         {
             "neon_refresh.auth_token_file": str(token),
-            "neon_refresh.query_cancel_after": "300ms",
+            "neon_refresh.query_cancel_after": 0,
         },
         pageservers=pageserver.url,
     )
 
-    with pytest.raises(errors.ConnectionFailure, match="shard 0 within 300 ms"):
-        server.value("SELECT neon_refresh.rel_nblocks('t')")
+    with Blocked(server, "SELECT neon_refresh.rel_nblocks('t')") as query:
+        wait_until("a refused login", lambda: "wrong" == suspected(server)[0])
+        end_at_limit(server)
+        with pytest.raises(errors.ConnectionFailure, match="shard 0 within 10 ms"):
+            query.join()
     token.write_text(keys.token(TENANT) + "\n")
     server.configure({"neon_refresh.query_cancel_after": "20s"})
     server.reload()

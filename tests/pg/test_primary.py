@@ -75,7 +75,7 @@ def test_a_promotion_ends_the_suspicion_of_the_old_primary(
     since = "SELECT suspected_since FROM neon_refresh.stat"
     wait_until("suspicion", lambda: standby.value(since))
     assert standby.value("SELECT pg_promote()") is True
-    wait_until("the end of suspicion", lambda: standby.value(since) is None, 5)
+    wait_until("the end of suspicion", lambda: standby.value(since) is None)
     daemon.wait_for(REFRESH)
 
 

@@ -8,14 +8,23 @@ import pytest
 from psycopg import errors
 
 from devstack.launch import Pageserver
+from devstack.postgres import Postgres
 from devstack.wait import wait_until
 from tests.pg.conftest import MakeNeon, MakePageserver
-from tests.pg.queries import Blocked, suspected
+from tests.pg.queries import Blocked, end_at_limit, suspected
 from tests.support.daemon_stub import REFRESH, DaemonStub
 
 READ = "SELECT length(neon_refresh.read_page('t', 0))"
 PAGE = [(8192,)]
 SILENT_PHASES = ["accept", "startup", "pagestream", "response"]
+PATIENT = {
+    "neon_refresh.connect_timeout": "60s",
+    "neon_refresh.request_timeout": "60s",
+    "neon_refresh.response_suspect_after": "60s",
+}
+"""Settings that end no wait, so what else ends it must have been noticed."""
+AT_ONCE_S = 15.0
+"""Far less than those, and enough for a machine that is busy with much else."""
 
 
 @pytest.fixture
@@ -46,33 +55,33 @@ def blocked_in(request: pytest.FixtureRequest, deaf: str, make_pageserver: MakeP
 
 def test_cancel_ends_the_wait_at_once(make_neon: MakeNeon, blocked_in: str) -> None:
     """pg_cancel_backend ends a request in any wait, and the session goes on."""
-    server = make_neon(pageservers=blocked_in)
+    server = make_neon(PATIENT, pageservers=blocked_in)
     with Blocked(server, READ) as query:
         query.wait_blocked()
         begin = time.monotonic()
         query.cancel()
         with pytest.raises(errors.QueryCanceled):
             query.join()
-        assert time.monotonic() - begin < 1
+        assert time.monotonic() - begin < AT_ONCE_S
         assert (1,) == query.connection.execute("SELECT 1").fetchone()
 
 
 def test_statement_timeout_ends_the_wait(make_neon: MakeNeon, blocked_in: str) -> None:
     """statement_timeout works in any wait."""
-    server = make_neon(pageservers=blocked_in)
+    server = make_neon(PATIENT, pageservers=blocked_in)
     with Blocked(server, READ, options="-c statement_timeout=300ms") as query:
         with pytest.raises(errors.QueryCanceled):
             query.join()
-        assert query.seconds < 2
+        assert query.seconds < AT_ONCE_S
 
 
 def test_fast_stop_is_not_held_up(make_neon: MakeNeon, daemon: DaemonStub, blocked_in: str) -> None:
-    """With a request in any wait and the daemon hung, a fast stop takes less than 2 s."""
+    """With a request in any wait and the daemon hung, a fast stop waits for neither."""
     daemon.hang()
-    server = make_neon(daemon=daemon, pageservers=blocked_in)
+    server = make_neon(PATIENT, daemon=daemon, pageservers=blocked_in)
     with Blocked(server, READ) as query:
         query.wait_blocked()
-        assert server.stop("fast") < 2
+        assert server.stop("fast") < AT_ONCE_S
         assert query.error is not None or not query.done
 
 
@@ -81,14 +90,34 @@ def test_a_new_map_rescues_the_wait(
 ) -> None:
     """A reload with a good endpoint ends any wait at once, without an error to the client."""
     good = make_pageserver()
-    server = make_neon(pageservers=blocked_in)
+    server = make_neon(PATIENT, pageservers=blocked_in)
     with Blocked(server, READ) as query:
         query.wait_blocked()
         server.configure({"neon.pageserver_connstring": good.url})
         begin = time.monotonic()
         server.reload()
         assert PAGE == query.join()
-        assert time.monotonic() - begin < 1
+        assert time.monotonic() - begin < AT_ONCE_S
+
+
+def detail_at_limit(server: Postgres, limit: str, met: str) -> str:
+    """Return the detail of the error of a request that ends at its limit, after it has *met* this.
+
+    *met* is a condition on the view of the worker.
+    """
+    server.configure({"neon_refresh.query_cancel_after": 0})
+    server.reload()
+    shown = "SELECT current_setting('neon_refresh.query_cancel_after')"
+    wait_until("no limit", lambda: server.value(shown) == "0")
+    events = server.value("SELECT events_total FROM neon_refresh.stat")
+    seen = f"SELECT events_total > {events} AND {met} FROM neon_refresh.stat"
+    with Blocked(server, READ) as query:
+        wait_until("failures, and what is told of the daemon", lambda: server.value(seen))
+        end_at_limit(server, limit)
+        with pytest.raises(errors.ConnectionFailure) as caught:
+            query.join()
+    assert caught.value.diag.message_hint
+    return caught.value.diag.message_detail or ""
 
 
 def test_the_limit_ends_the_wait(make_neon: MakeNeon, daemon: DaemonStub, blocked_in: str) -> None:
@@ -103,13 +132,12 @@ def test_the_limit_ends_the_wait(make_neon: MakeNeon, daemon: DaemonStub, blocke
         pageservers=blocked_in,
     )
     with Blocked(server, READ) as query:
-        with pytest.raises(errors.ConnectionFailure, match="shard 0 within 700 ms") as caught:
+        with pytest.raises(errors.ConnectionFailure, match="shard 0 within 700 ms"):
             query.join()
-        assert 0.7 <= query.seconds < 2
-    detail = caught.value.diag.message_detail or ""
+        assert 0.7 <= query.seconds < AT_ONCE_S
+    detail = detail_at_limit(server, "700ms", "last_result = 'HTTP 200'")
     assert "Failures of this request: 0" not in detail
     assert "The daemon answered the last request with status 200." in detail
-    assert caught.value.diag.message_hint
     assert daemon.of(REFRESH)
 
 
@@ -132,10 +160,13 @@ def test_the_limit_needs_no_daemon(
     settings = {"neon_refresh.query_cancel_after": "500ms", "neon_refresh.request_timeout": "50ms"}
     server = make_neon(settings, daemon=daemon, pageservers=pageserver.url)
     with Blocked(server, READ) as query:
-        with pytest.raises(errors.ConnectionFailure, match="shard 0 within 500 ms") as caught:
+        with pytest.raises(errors.ConnectionFailure, match="shard 0 within 500 ms"):
             query.join()
-        assert 0.5 <= query.seconds < 1.5
-    detail = caught.value.diag.message_detail or ""
+        assert 0.5 <= query.seconds < AT_ONCE_S
+    if trouble == "503":  # its answer takes no longer than this, or it would be a timeout
+        server.configure({"neon_refresh.request_timeout": "20s"})
+    reason = {"hang": "%timeout%", "refuse": "%refused%", "503": "%503%"}[trouble]
+    detail = detail_at_limit(server, "500ms", f"last_result LIKE '{reason}'")
     assert "the last in phase response: reconnect, SQLSTATE 08006." in detail
     assert said[trouble] in detail
 
@@ -185,15 +216,15 @@ def test_long_silence_is_logged_and_ends_the_connection(
     server = make_neon(
         {
             "neon.pageserver_response_log_timeout": "100ms",
-            "neon.pageserver_response_disconnect_timeout": "300ms",
+            "neon.pageserver_response_disconnect_timeout": "1s",
         },
         pageservers=pageserver.url,
     )
     pageserver.admin.set_fault("silent", phase="response", count=1)
     with Blocked(server, READ) as query:
         assert PAGE == query.join()
-        assert query.seconds >= 0.3
-    assert server.log_contains(r"no response received from pageserver of shard 0 for 0\.\d+ s")
+        assert query.seconds >= 1
+    assert server.log_contains(r"no response received from pageserver of shard 0 for [0-9.]+ s")
     assert 2 == pageserver.admin.stats()["connections"]["total"]
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from devstack.wait import wait_until
+from devstack.wait import TIMEOUT_S, wait_until
 
 REFRESH = "/refresh_configuration"
 ACK = "/configuration_ack"
@@ -156,7 +156,7 @@ class DaemonStub:
         with self._lock:
             return [post for post in self.posts if post.path == path]
 
-    def wait_for(self, path: str, count: int = 1, timeout: float = 10.0) -> list[Post]:
+    def wait_for(self, path: str, count: int = 1, timeout: float = TIMEOUT_S) -> list[Post]:
         """Wait until *path* was requested *count* times."""
         wait_until(f"{count} x POST {path}", lambda: len(self.of(path)) >= count, timeout)
         return self.of(path)

@@ -27,14 +27,14 @@ class Query:
         """Whether it has not ended."""
         return not self._future.done()
 
-    def value(self, timeout: float = 20.0) -> Any:
+    def value(self, timeout: float = 60.0) -> Any:
         """Return the first column of its first row.
 
         Raises TimeoutError, or the statement's error.
         """
         return self._future.result(timeout)
 
-    def error(self, timeout: float = 20.0) -> psycopg.Error:
+    def error(self, timeout: float = 60.0) -> psycopg.Error:
         """Return the error it must end with."""
         found = self._future.exception(timeout)
         assert isinstance(found, psycopg.Error), f"expected an error, got {found!r}"
@@ -57,6 +57,6 @@ def running_queries(connect: Connect) -> Iterator[Callable[[str], Query]]:
         finally:
             for query in queries:
                 if query.running:
-                    query.connection.cancel_safe(timeout=5)
+                    query.connection.cancel_safe(timeout=30)
             for query in queries:
                 query.connection.close()

@@ -146,7 +146,7 @@ async def test_silence_has_an_end(answer: bytes | None) -> None:
         for call, least in ((asked.locate(TENANT), 0.2), (asked.nodes(), 0.6)):
             begun = time.monotonic()
             assert "no answer in time" in str(await failure(call))
-            assert least <= time.monotonic() - begun < least + 2
+            assert least <= time.monotonic() - begun < least + 15
 
 
 @pytest.mark.parametrize("first", ["refused", "reset", "503"])

@@ -15,7 +15,7 @@ from devstack.launch import start_pageserver
 from tests.unit.control_plane.controller.raw_server import http, raw_server
 
 TENANT = "9f3c1d5e7a804b26a1c4e85d02f7b369"
-MARGIN_S = 1.5
+MARGIN_S = 10.0
 """What a busy machine may take longer."""
 
 
@@ -116,16 +116,18 @@ async def test_the_status_is_enough(prober: PageserverProber, status: int, lives
     assert web.headers.startswith("GET /v1/status HTTP/1.1\r\n")
 
 
-async def test_one_answer_does_not_wait_for_the_other(prober: PageserverProber) -> None:
+async def test_one_answer_does_not_wait_for_the_other() -> None:
     """The silent port costs nothing, and its connection is closed."""
+    patient = PageserverProber(probe_s=MARGIN_S)
     async with (
         raw_server(None, then="hold") as silent,
         raw_server(message(b"R", bytes(4))) as server,
     ):
         begun = time.monotonic()
         for _ in range(5):
-            assert "" == await prober.probe(node(server.port, silent.port))
-        assert time.monotonic() - begun < 5 * PROBE_S
+            assert "" == await patient.probe(node(server.port, silent.port))
+        assert time.monotonic() - begun < MARGIN_S
+    await patient.close()
 
 
 @pytest.mark.parametrize("host", ["no-such-host.invalid", "a" * 70, "bad\0name", "::1"])
