@@ -85,6 +85,9 @@ class Server:
     def blocked_on(self) -> None:
         """Wait for no file."""
 
+    def unblock(self, file: str) -> None:
+        """Wait for no file."""
+
     def started_after(self, at: datetime) -> bool:
         """Whether it was started later than *at*."""
         return self._postgres.up and self._postgres.started_after(at)

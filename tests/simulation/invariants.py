@@ -308,7 +308,8 @@ class Invariants:
         """Return what is missing to the upstream of a refused document being in force.
 
         With it the rest of the newest generation proven in full, which may be that of a push in
-        flight; whether a server starts with that is not always known.
+        flight. Whether a server starts with that is not always known: where it is refused in turn
+        the compute is "failed", with the servers in force.
         """
         return self._at_rest()
 
@@ -324,7 +325,8 @@ class Invariants:
         node, postgres = daemon.node, world.postgres
         live = LiveFile.parse(world.disk.files.get(CONF) or "")
         missing = {
-            f"status {node.status}": node.status is not Status.RUNNING,
+            f"status {node.status}": node.status is not Status.RUNNING
+            and not self._fallback_refused(node, live),
             "postgres is down": not postgres.ready,
             "suspicion": node.requests.suspected(world.loop.now),
             "a request waits": node.requests.pending,
@@ -334,6 +336,11 @@ class Invariants:
             "something bad in the file": self._is_bad(live),
         }
         return ", ".join(what for what, is_so in missing.items() if is_so)
+
+    def _fallback_refused(self, node: Node, live: LiveFile) -> bool:
+        written, text = node.config.written, self.texts.get(str(live.marker), "")
+        falls_back = written is not None and written.is_fallback
+        return falls_back and node.status is Status.FAILED and not rules.startable(text)
 
     def _is_bad(self, live: LiveFile) -> bool:
         text = self.texts.get(str(live.marker), "nonsense")
