@@ -122,6 +122,9 @@ class Compute:
     def read_log(self) -> None:
         """Have none."""
 
+    def unblock(self, file: str) -> None:
+        """Wait for no file."""
+
     def blocked_on(self) -> None:
         """Wait for no file."""
 

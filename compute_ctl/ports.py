@@ -216,6 +216,9 @@ class Postgres(Protocol):
     def blocked_on(self) -> str | None:
         """Return the file that blocks the postmaster, None if none does or it is unknown."""
 
+    def unblock(self, file: str) -> None:
+        """Let the postmaster, which waits for the pipe *file*, go on as if it were empty."""
+
     def started_after(self, at: datetime) -> bool:
         """Whether the postmaster was certainly started later than *at*; False if in doubt."""
 

@@ -208,6 +208,8 @@ class Written:
     """Settings of the rest that differ from the last rest proven before."""
     servers: Mapping[str, str] = field(default_factory=dict)
     """Those that name other servers and are not empty."""
+    included: frozenset[str] = frozenset()
+    """The files and folders that its rest includes."""
     map_sha256: str = ""
     """The shard map that the worker's acknowledgement must name; '' accepts any."""
     is_fallback: bool = False

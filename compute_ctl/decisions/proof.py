@@ -90,6 +90,23 @@ class Verdict:
         return replace(self, **{name: getattr(seen, name) for name in kept})
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Included:
+    """The files and folders that a generation includes, as absolute paths."""
+
+    paths: frozenset[str] = frozenset()
+    new: bool = False
+    """None before it included the same: errors in them are its own, later ones are drift."""
+
+    def __contains__(self, file: str) -> bool:
+        """Return whether *file* is one of them, or in such a folder."""
+        path = posixpath.normpath(file)
+        return path in self.paths or posixpath.dirname(path) in self.paths
+
+
+NOTHING: Final = Included()
+
+
 def judge(
     report: SqlReport | None,
     ack: Ack | None,
@@ -98,20 +115,20 @@ def judge(
     marker: str,
     swapped_at: datetime,
     names: frozenset[str],
+    included: Included = NOTHING,
     lockout: str = "",
 ) -> Verdict:
     """Return what is proven of the generation whose file ends with *marker*.
 
     *report*: None if SQL did not answer. *ack*: None if the worker has not acknowledged *marker*.
     *our_file*: its path as Postgres knows it. *swapped_at*: just before it was replaced, by
-    Postgres's clock. *names*: its settings, in lower case. *lockout*: why new sessions are refused
-    since then; '' if they are not.
+    Postgres's clock. *names*: its settings, in lower case. *lockout*: why sessions are refused.
     """
     map_matches = ack is not None and ack.map_matches
     if report is None:
         refused = (Complaint(name=None, reason=lockout),) if lockout else ()
         return Verdict(proof=Proof.UPSTREAM if map_matches else Proof.NONE, bad=refused, blind=True)
-    files = _Files(report, our_file=our_file, marker=marker)
+    files = _Files(report, our_file=our_file, marker=marker, included=included)
     bad = tuple(files.complaints(ours=True))
     blocked = () if files.read else tuple(files.complaints(ours=False))
     drift = files.drift()
@@ -151,12 +168,15 @@ class _Drift:
 class _Files:
     """The rows of pg_file_settings: what a reload would do."""
 
-    def __init__(self, report: SqlReport, *, our_file: str, marker: str) -> None:
+    def __init__(
+        self, report: SqlReport, *, our_file: str, marker: str, included: Included
+    ) -> None:
         self._report, self._marker = report, marker
         # The server may name our file by another path (a link); the marker line gives it away.
         marked = {row.file for row in report.settings if _is_marker(row, marker)}
         self._our_file = our_file
         self._our_files = {posixpath.normpath(our_file), *map(posixpath.normpath, marked)}
+        self._included = included
         self.marker_found = bool(marked)
         self.read = any(row.applied for row in report.settings)
         """Some line is applied. An error in a file or an unknown name anywhere prevents all."""
@@ -183,14 +203,19 @@ class _Files:
         return item.name.lower() in names or item.file is None or self.ours(item.file)
 
     def complaints(self, *, ours: bool) -> Iterable[Complaint]:
-        """Yield errors in our file, or in all others; to need a restart is none."""
+        """Yield errors for which our file is to blame, or others; to need a restart is none."""
         for row in self._report.settings:
-            if row.applied or row.error is None or self.ours(row.file) != ours:
+            blamed = self.ours(row.file) or (self._included.new and row.file in self._included)
+            if row.applied or row.error is None or blamed != ours:
                 continue
             if not self._waits(row):
-                yield Complaint(
-                    name=row.name, reason=self._reason(row), file=row.file, line=row.line
-                )
+                yield self._error(row)
+
+    def _error(self, row: FileSetting) -> Complaint:
+        reason = self._reason(row)
+        if row.file in self._included:
+            reason = f'{reason} in included file "{row.file}", line {row.line}'
+        return Complaint(name=row.name, reason=reason, file=row.file, line=row.line)
 
     def drift(self) -> _Drift:
         """Return our settings that a new session does not run with."""
@@ -203,6 +228,8 @@ class _Files:
             return found
         for row in self._report.settings:
             name = (row.name or "").lower()
+            if row.error and row.file in self._included and not self._waits(row):
+                found.add(self._error(row), lost=False)
             if row.name is None or row.error or not self.ours(row.file):
                 continue
             winner = self._winner[name]

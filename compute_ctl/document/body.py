@@ -66,6 +66,8 @@ class Body:
     names: frozenset[str]
     servers: Mapping[str, str]
     """The settings that name other servers and are not empty."""
+    included: frozenset[str] = frozenset()
+    """The files and folders that its rest includes."""
     tenant_id: str | None = None
     timeline_id: str | None = None
     preload: tuple[str, ...] = ()
@@ -81,8 +83,12 @@ class Body:
         """Read *body*, which need not be intact: what is unreadable counts as not there."""
         rest, upstream = split_body(body)
         found: dict[str, str] = {}
+        included = set()
         with suppress(SpecError):
-            found.update((line.name.lower(), line.value) for line in settings_in(rest, "rest"))
+            for line in settings_in(rest, "rest"):
+                found[line.name.lower()] = line.value
+                if line.name.lower() in DIRECTIVES:
+                    included.add(line.value)
         names = found.keys() - DIRECTIVES
         servers: dict[str, str] = {}
         with suppress(SpecError):
@@ -95,6 +101,7 @@ class Body:
             stripe_size=int(stripe_size) if stripe_size.isdecimal() else DEFAULT_STRIPE_SIZE,
             names=frozenset(names | servers.keys()),
             servers=upstream_of({**found, **servers}),
+            included=frozenset(included),
             tenant_id=found.get("neon.tenant_id"),
             timeline_id=found.get("neon.timeline_id"),
             mode=found.get("neon.compute_mode", "primary"),

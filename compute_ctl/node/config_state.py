@@ -114,6 +114,7 @@ class ConfigState:
             version=document.version if document else None,
             names=found.names,
             servers=found.servers,
+            included=found.included,
             map_sha256=published if found.shards else "",
             is_fallback=is_fallback,
             changed=changed,

@@ -11,6 +11,7 @@ import asyncio
 import os
 import platform
 import signal
+import stat
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
@@ -123,6 +124,15 @@ class Server:
         """Return the file that the postmaster waits for; None if there is none or it is unknown."""
         with self._postmaster() as process:
             return blocked_on(process.pid) if process else None
+
+    def unblock(self, file: str) -> None:
+        """Let the postmaster, which waits for the pipe *file*, go on as if it were empty.
+
+        Best effort; anything but a pipe is left alone.
+        """
+        with suppress(OSError):
+            if stat.S_ISFIFO(Path(file).stat().st_mode):
+                os.close(os.open(file, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC))
 
     def started_after(self, at: datetime) -> bool:
         """Whether the postmaster was certainly started later than *at*; False if in doubt.

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import posixpath
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from compute_common.system import failpoint
 from compute_ctl.decisions.logins import SLOW_LOGIN_MS, Logins, is_evidence
 from compute_ctl.decisions.model import Written
-from compute_ctl.decisions.proof import Proof, Verdict, judge
+from compute_ctl.decisions.proof import NOTHING, Complaint, Included, Proof, Verdict, judge
 from compute_ctl.decisions.reload_errors import judged
 from compute_ctl.decisions.sql_report import SqlReport
+from compute_ctl.document.quoting import DIRECTIVES
 from compute_ctl.errors import LoginError, PostgresError, ProbeError
 from compute_ctl.node import Node
 from compute_ctl.ports import Clock, Postgres, SqlProbe
@@ -59,6 +61,8 @@ class Verifier:
         self._loaded_before_signal: datetime | None = None
         self._one_look = asyncio.Lock()
         self._logins = Logins()
+        self._blocked_on: str | None = None
+        """The included file that Postgres waits for, for which its generation is refused."""
         self._lockout = ""
         """Why new sessions are refused since the generation in the file is in force."""
 
@@ -85,8 +89,11 @@ class Verifier:
     def signal(self) -> None:
         """Have Postgres read its files; `verify` is to follow."""
         self._signalled_at, self._loaded_before_signal = self._clock.wall(), self._loaded_at
+        blocked, self._blocked_on = self._blocked_on, None
         try:
             self._signalled = self._postgres.reload()
+            if blocked is not None:
+                self._postgres.unblock(blocked)
         except PostgresError as error:
             logger.error("%s (%s)", error, error.hint)
             self._signalled = False
@@ -113,13 +120,32 @@ class Verifier:
             left = end - self._clock.monotonic()
             if verdict.proof is not Proof.NONE or verdict.bad or verdict.blocked:
                 return verdict
-            if left <= 0:
-                return seen or verdict  # the last look may have had no time left
+            if left <= 0:  # the last look may have had none
+                return seen or self._refuse_if_blocked(verdict)
             await (
                 acks.wait(min(BETWEEN_LOOKS_S, left))
                 if acks.latest is None
                 else asyncio.sleep(min(BETWEEN_LOOKS_S, left))
             )
+
+    def _refuse_if_blocked(self, verdict: Verdict) -> Verdict:
+        """Return *verdict*; it is a refusal where Postgres waits for a file newly included."""
+        file = self.blocked_on
+        if file is None or not self._included.new or file not in self._included:
+            return verdict
+        self._blocked_on = file
+        reason = f'postgres waits for included file "{file}"'
+        return replace(verdict, bad=(Complaint(name=None, reason=reason, file=file),))
+
+    @property
+    def _included(self) -> Included:
+        """What is included by what is written."""
+        written, folder = self._node.config.written, posixpath.dirname(self._conf_path)
+        if written is None:
+            return NOTHING
+        paths = (posixpath.normpath(posixpath.join(folder, one)) for one in written.included)
+        new = not written.in_full and bool(written.changed & DIRECTIVES)
+        return Included(paths=frozenset(paths), new=new)
 
     async def inspect(self) -> Verdict | None:
         """Return what SQL says of what runs, without a signal to Postgres.
@@ -229,6 +255,7 @@ class Verifier:
             marker=str(written.marker),
             swapped_at=self._signalled_at or written.at,
             names=written.names,
+            included=self._included,
             lockout=self._lockout,
         )
         errors = self._node.reload_errors

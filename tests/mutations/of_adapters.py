@@ -171,6 +171,13 @@ ADAPTERS: Final = (
         tests=("tests/e2e/test_failed_start.py",),
     ),
     Mutation(
+        name="the postmaster hangs on a pipe for good",
+        file="compute_ctl/reconciler/verifier.py",
+        old="                self._postgres.unblock(blocked)\n",
+        new="                pass\n",
+        tests=("tests/e2e/test_changed_includes.py", "-k", "pipe"),
+    ),
+    Mutation(
         name="a fetch starts a failed server with the same file",
         file="compute_ctl/reconciler/applier.py",
         old="                may_start=False,  # Postgres",

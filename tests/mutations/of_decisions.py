@@ -127,6 +127,13 @@ DECISIONS: Final = (
         tests=("tests/unit/decisions/test_proof.py",),
     ),
     Mutation(
+        name="errors in an included file are nobody's",
+        file="compute_ctl/decisions/proof.py",
+        old="(self._included.new and row.file in self._included)",
+        new="(not self._included and row.file in self._included)",
+        tests=("tests/unit/decisions/test_proof.py",),
+    ),
+    Mutation(
         name="nobody logs in, nobody is blamed",
         file="compute_ctl/decisions/logins.py",
         old="        return self.before != sqlstate\n",

@@ -16,6 +16,9 @@ class AbsentPostgres:
     def blocked_on(self) -> None:
         """Wait for no file."""
 
+    def unblock(self, file: str) -> None:
+        """Wait for no file."""
+
     def started_after(self, at: datetime) -> bool:
         """Never: there is none."""
         return False

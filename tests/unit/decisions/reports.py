@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from compute_ctl.decisions.proof import Ack, Verdict, judge
+from compute_ctl.decisions.proof import NOTHING, Ack, Included, Verdict, judge
 from compute_ctl.decisions.sql_report import FileSetting, PendingRestart, SqlReport
 from compute_ctl.document.generation import MARKER_SETTING
 
@@ -66,6 +66,19 @@ def unread(*rows: FileSetting) -> SqlReport:
     )
 
 
-def judged(found: SqlReport | None, ack: Ack | None = None, our_file: str = OURS) -> Verdict:
+def judged(
+    found: SqlReport | None,
+    ack: Ack | None = None,
+    our_file: str = OURS,
+    included: Included = NOTHING,
+) -> Verdict:
     """Judge with this module's file, marker and names."""
-    return judge(found, ack, our_file=our_file, marker=MARKER, swapped_at=SWAPPED, names=NAMES)
+    return judge(
+        found,
+        ack,
+        our_file=our_file,
+        marker=MARKER,
+        swapped_at=SWAPPED,
+        names=NAMES,
+        included=included,
+    )

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from compute_ctl.decisions.proof import Ack, Complaint, Proof, Verdict, judge
+from compute_ctl.decisions.proof import Ack, Complaint, Included, Proof, Verdict, judge
 from compute_ctl.decisions.sql_report import FileSetting, PendingRestart, SqlReport
 from tests.unit.decisions.reports import (
     ACK,
@@ -193,3 +193,17 @@ def test_refused_sessions_are_evidence() -> None:
 
     assert (Proof.UPSTREAM, True) == (found.proof, found.rejected)
     assert (Complaint(name=None, reason="no"),) == found.bad
+
+
+@pytest.mark.parametrize("included", ["/etc/mine.conf", "/etc"])
+@pytest.mark.parametrize("new", [True, False])
+def test_an_included_file_in_error(included: str, new: bool) -> None:
+    """It is evidence against the generation that includes it first, and drift once that ran."""
+    found = report(row("Work_Mem", "x", file="/etc/mine.conf", line=3, error=NOT_APPLIED))
+    verdict = judged(found, ACK, included=Included(paths=frozenset({included}), new=new))
+
+    reason = f'{NOTICE} in included file "/etc/mine.conf", line 3'
+    complaint = Complaint(name="Work_Mem", reason=reason, file="/etc/mine.conf", line=3)
+    assert (complaint,) == (verdict.bad if new else verdict.shadowed)
+    assert (Proof.UPSTREAM if new else Proof.FULL) == verdict.proof
+    assert judged(found, ACK) == Verdict(proof=Proof.FULL)  # a file of the operator
