@@ -125,6 +125,7 @@ def test_pageserver_moves_during_the_backup(fresh: FreshCompute, dead: bool) -> 
     found = fresh.wait_running()
 
     assert b.address == found["cluster"]["pageserver"]
+    assert dead or f"pageserver {a.address}: given up" in fresh.daemon.log_text()
     assert 0 == b.admin.stats()["errors_sent"]
     assert ROWS == fresh.query(fresh.stored.scan)
 

@@ -5,6 +5,7 @@ from typing import Final
 
 from tests.mutations.mutation import Mutation
 from tests.mutations.of_adapters import ADAPTERS
+from tests.mutations.of_bootstrap import BOOTSTRAP
 from tests.mutations.of_control_plane_adapters import CONTROL_PLANE_ADAPTERS
 from tests.mutations.of_control_plane_decisions import CONTROL_PLANE_DECISIONS
 from tests.mutations.of_decisions import DECISIONS
@@ -12,6 +13,7 @@ from tests.mutations.of_decisions import DECISIONS
 MUTATIONS: Final = (
     *DECISIONS,
     *ADAPTERS,
+    *BOOTSTRAP,
     *CONTROL_PLANE_DECISIONS,
     *CONTROL_PLANE_ADAPTERS,
 )
