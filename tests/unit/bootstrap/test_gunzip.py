@@ -9,6 +9,7 @@ from compute_ctl.errors import BackupError
 from tests.unit.bootstrap.test_archive import Pieces
 
 DATA = bytes(range(256)) * 1000
+PACKED = gzip.compress(DATA, mtime=0)
 
 
 def read(packed: bytes) -> bytes:
@@ -22,20 +23,21 @@ def read(packed: bytes) -> bytes:
 
 def test_whole_stream() -> None:
     """The pieces make up the whole; zeros may follow."""
-    assert DATA == read(gzip.compress(DATA))
-    assert DATA == read(gzip.compress(DATA) + bytes(600))
+    assert DATA == read(PACKED)
+    assert DATA == read(PACKED + bytes(600))
 
 
 @pytest.mark.parametrize(
     ("packed", "reason"),
     [
         (b"", "not complete"),
-        (gzip.compress(DATA)[:-1], "not complete"),
-        (gzip.compress(DATA)[:100], "not complete"),
+        (PACKED[:-1], "not complete"),
+        (PACKED[:20], "not complete"),
         (b"tar" * 100, "damaged"),
-        (gzip.compress(DATA)[:-8] + bytes(8), "damaged"),
-        (gzip.compress(b"") + bytes(MAX_TRAILING_BYTES + 1), "follow"),
+        (PACKED[:-8] + bytes(8), "damaged"),
+        (gzip.compress(b"", mtime=0) + bytes(MAX_TRAILING_BYTES + 1), "follow"),
     ],
+    ids=["empty", "cut at the end", "cut", "no gzip", "wrong checksum", "followed"],
 )
 def test_bad_streams(packed: bytes, reason: str) -> None:
     """A stream that is cut, damaged, or followed by too much is refused."""
