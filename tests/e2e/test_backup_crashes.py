@@ -12,6 +12,8 @@ from devstack.process import ChildError
 from devstack.wait import wait_until
 from tests.e2e.fresh import wait_phase
 
+pytestmark = pytest.mark.timeout(180)  # several starts each, on a machine that is busy
+
 OURS = ("compute_ctl", "postgresql.conf", ".postgresql.conf")
 
 

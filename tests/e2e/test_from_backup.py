@@ -16,6 +16,8 @@ from devstack.wait import wait_until
 from tests.e2e.fresh import FreshComputeFactory, wait_phase
 from tests.support.small_disk import small_disk
 
+pytestmark = pytest.mark.timeout(180)  # several starts each, on a machine that is busy
+
 
 def test_from_nothing_to_a_heal(fresh: FreshCompute) -> None:
     """An empty directory becomes a server that reads pages, and heals when they move."""

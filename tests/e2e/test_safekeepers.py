@@ -12,6 +12,8 @@ from devstack.installation import binary, make_folder, pg_config
 from devstack.wait import wait_until
 from tests.e2e.fresh import FreshComputeFactory
 
+pytestmark = pytest.mark.timeout(180)  # several starts each, on a machine that is busy
+
 SAFEKEEPERS = ["127.0.0.1:1", "127.0.0.1:2"]
 LIBRARY = '#include "postgres.h"\n#include "fmgr.h"\nPG_MODULE_MAGIC;\n'
 PROGRAM = """#!/bin/sh
