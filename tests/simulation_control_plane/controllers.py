@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
+from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import msgspec
@@ -158,6 +160,15 @@ class SimController(Process):
         return tuple(shard.attached for shard in tenant.shards)
 
 
+@dataclass(kw_only=True)
+class ListTrouble:
+    """What becomes of answers with the list of nodes."""
+
+    fails: bool = False
+    late_s: float = 0.0
+    """They come up to so much later, each by another time."""
+
+
 class StorageClient:
     """The control plane's client of whichever controller answers; see `ports.StorageController`."""
 
@@ -168,12 +179,18 @@ class StorageClient:
         current: Callable[[], SimController],
         *,
         on_offline: Callable[[Process, int], None],
+        on_nodes: Callable[[Process, tuple[StorageNode, ...]], None],
+        trouble: ListTrouble,
+        rng: Random,
         ports: Mapping[int, int],
     ) -> None:
         self._owner = owner
         self._network = network
         self._current = current
         self._on_offline = on_offline
+        self._on_nodes = on_nodes
+        self._trouble = trouble
+        self._rng = rng
         self._safekeeper_ports = ports
 
     async def _ask(self, work: Callable[[SimController], Any], timeout_s: float = 2.0) -> Any:
@@ -194,10 +211,19 @@ class StorageClient:
 
     async def nodes(self) -> tuple[StorageNode, ...]:
         """See `ports.StorageController`."""
-        found = await self._ask(
-            lambda it: [node.describe() for _, node in sorted(it.state.nodes.items())]
-        )
-        return msgspec.convert(found, tuple[StorageNode, ...])
+
+        async def read(it: SimController) -> tuple[StorageNode, ...]:
+            listed = [node.describe() for _, node in sorted(it.state.nodes.items())]
+            nodes = msgspec.convert(listed, tuple[StorageNode, ...])
+            self._on_nodes(self._owner, nodes)
+            if self._trouble.late_s:
+                await asyncio.sleep(self._rng.uniform(0.0, self._trouble.late_s))
+            return nodes
+
+        if self._trouble.fails:
+            raise ControllerError("the list of nodes cannot be read")
+        found: tuple[StorageNode, ...] = await self._ask(read)
+        return found
 
     async def safekeepers(self) -> tuple[StorageSafekeeper, ...]:
         """See `ports.StorageController`."""

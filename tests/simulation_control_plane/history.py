@@ -15,6 +15,7 @@ from devstack.storage_controller.model import Availability
 if TYPE_CHECKING:
     from compute_common.document.document import Document
     from compute_common.http.api import ApiResponse
+    from control_plane.decisions.model import NodeList, StorageNode
     from tests.simulation_control_plane.computes import SimCompute
     from tests.simulation_control_plane.controllers import SimController
     from tests.simulation_control_plane.processes import Process
@@ -45,6 +46,9 @@ class History:
         """By life of the control plane and node: when each compute last reported it."""
         self._meant: defaultdict[str, list[tuple[float, SimController, Places]]] = defaultdict(list)
         """By tenant: since when which controller means it to be where."""
+        self._lists: defaultdict[Process, list[tuple[StorageNode, ...]]] = defaultdict(list)
+        """By life of the control plane: as the controller has read them."""
+        self._list_taken: defaultdict[Process, int] = defaultdict(int)
         self._acts: list[tuple[float, int]] = []
         self._offline_since: dict[int, float] = {}
         self.answers: defaultdict[int, int] = defaultdict(int)
@@ -97,6 +101,22 @@ class History:
         self._world.note(f"{compute.name} refuses {document.version}: {reason}")
         if not self._refusals_are_right:
             self._fail(f"{compute.name} refuses {document.version}: {reason}")
+
+    # The list of nodes
+
+    def nodes_read(self, control: Process, nodes: tuple[StorageNode, ...]) -> None:
+        """A controller answers a control plane with its nodes; the answer may come late."""
+        self._lists[control].append(nodes)
+
+    def takes_nodes(self, control: Process, listed: NodeList) -> None:
+        """A control plane takes a list: none that is older than one it has taken."""
+        self.checked += 1
+        first = self._list_taken[control]
+        for number, nodes in enumerate(self._lists[control][first:], first):
+            if nodes == listed.nodes:
+                self._list_taken[control] = number
+                return
+        self._fail("an older list of nodes is taken after a newer one")
 
     # What is heard
 

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from tests.simulation_control_plane.world import World
 
 
+MOST_NODES: Final = 8
+
+
 async def play(world: World) -> None:
     """Let things happen for a minute or two."""
     rng = world.rng
@@ -39,20 +42,39 @@ def _for_a_while(world: World, undo: Callable[[], object], most: float = 40.0) -
     )
 
 
-def migrate(world: World) -> None:
+def migrate(world: World, node_id: int | None = None) -> None:
     """An operator moves a shard."""
     controller, tenant_id = world.leader, world.rng.choice(world.tenants)
     tenant = controller.state.tenants[tenant_id]
     number = world.rng.randrange(len(tenant.shards))
-    node_id = world.rng.choice(list(world.nodes))
+    target = node_id or world.rng.choice(list(world.nodes))
 
     async def order() -> None:
         try:
-            _ = controller.controller.migrate(tenant_id, number, node_id)
+            _ = controller.controller.migrate(tenant_id, number, target)
         except RefusedError:
             return
 
     _ = controller.spawn(order(), "order")
+
+
+def add_node(world: World) -> None:
+    """A new pageserver takes a shard at once, while the list of nodes is late or cannot be read."""
+    if len(world.nodes) < MOST_NODES:
+        number = max(world.nodes) + 1
+        world.start_node(number, world.new_host(number))
+        world.later(world.rng.uniform(0.05, 1.0), partial(_move_to, world, number))
+    if world.rng.random() < 0.5:
+        world.lists.fails = True
+        _for_a_while(world, lambda: setattr(world.lists, "fails", False), most=15.0)
+    else:
+        world.lists.late_s = world.rng.choice([0.1, 1.0])
+        _for_a_while(world, lambda: setattr(world.lists, "late_s", 0.0))
+
+
+def _move_to(world: World, node_id: int) -> None:
+    if node_id in world.leader.state.nodes:
+        migrate(world, node_id)
 
 
 def drain(world: World) -> None:
@@ -214,8 +236,8 @@ def operate(world: World) -> None:
 
 
 MOVES: Final = (
-    migrate, migrate, drain, activate, change_safekeepers, hook_fault, partition, partition,
-    kill_node, kill_machine, stop_node, kill_compute, lag, kill_control_plane,
+    migrate, migrate, add_node, drain, activate, change_safekeepers, hook_fault, partition,
+    partition, kill_node, kill_machine, stop_node, kill_compute, lag, kill_control_plane,
     restore_backup, stop_control_plane, store_fails, restart_controller, second_controller, operate,
 )  # fmt: skip
 """What the story is made of."""

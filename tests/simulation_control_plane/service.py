@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
@@ -12,6 +13,7 @@ import msgspec
 
 from compute_common.errors import ComputeError, RequestError
 from compute_common.http.api import ApiResponse
+from control_plane.decisions.model import NodeList
 from control_plane.decisions.report_limits import ReportRate
 from control_plane.errors import StoreError
 from control_plane.fleet.judge import Judge
@@ -32,6 +34,17 @@ HOOKS = {"notify-attach": hooks.notify_attach, "notify-safekeepers": hooks.notif
 Handler = Callable[[ApiCall], Awaitable[ApiResponse]]
 
 
+class WatchedRegistry(Registry):
+    """Tells which list of nodes it takes."""
+
+    on_nodes: Callable[[NodeList], None] = staticmethod(lambda _listed: None)
+
+    async def set_nodes(self, listed: NodeList) -> None:
+        """Take it."""
+        self.on_nodes(listed)
+        await super().set_nodes(listed)
+
+
 class ControlPlane(Process):
     """One process; `ready` once the store was read."""
 
@@ -39,16 +52,11 @@ class ControlPlane(Process):
         super().__init__("control plane")
         self.ready = False
         self.store = store = SimStore(world.disk, self)
-        self.registry = Registry(store=store, clock=world, managed=True)
+        self.registry = WatchedRegistry(store=store, clock=world, managed=True)
+        self.registry.on_nodes = partial(world.history.takes_nodes, self)
         rng = random.Random(world.rng.random())
         self.prober = SimProber(self, world.network, world.nodes)
-        client = StorageClient(
-            self,
-            world.network,
-            lambda: world.leader,
-            on_offline=world.history.declared_offline,
-            ports=world.safekeeper_ports,
-        )
+        client = self._client(world, rng)
         self.reconciler = Reconciler(
             registry=self.registry, controller=client, clock=world, jitter=rng.random
         )
@@ -74,6 +82,18 @@ class ControlPlane(Process):
                 hooks=Holds(limit=1000),
                 report_rate=ReportRate(),
             ),
+        )
+
+    def _client(self, world: Topology, rng: random.Random) -> StorageClient:
+        return StorageClient(
+            self,
+            world.network,
+            lambda: world.leader,
+            on_offline=world.history.declared_offline,
+            on_nodes=world.history.nodes_read,
+            trouble=world.lists,
+            rng=rng,
+            ports=world.safekeeper_ports,
         )
 
     async def run(self) -> None:

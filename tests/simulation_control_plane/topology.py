@@ -14,7 +14,7 @@ from compute_common.errors import RequestError
 from devstack.storage_controller.faults import FaultBook
 from devstack.virtual_loop import START, VirtualLoop
 from tests.simulation_control_plane.computes import SimCompute
-from tests.simulation_control_plane.controllers import Database, SimController
+from tests.simulation_control_plane.controllers import Database, ListTrouble, SimController
 from tests.simulation_control_plane.history import History, InvariantError
 from tests.simulation_control_plane.pageservers import SimNode
 from tests.simulation_control_plane.processes import Network, NetworkError, Process
@@ -39,6 +39,7 @@ class Topology:
         self.disk: Disk
         self.database = Database()
         self.faults = FaultBook()
+        self.lists = ListTrouble()
         self.nodes: dict[int, SimNode] = {}
         self.node_of: dict[str, int] = {}
         """By endpoint, past ones too."""

@@ -145,6 +145,7 @@ class World(Topology):
         self.kill_at_step = None
         self.network.mend_all()
         self.faults.clear()
+        self.lists.fails, self.lists.late_s = False, 0.0
         self.disk.fails = self.disk.slow_s = 0.0
         self.end_old_leader()
         for node in self.nodes.values():
