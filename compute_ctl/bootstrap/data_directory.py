@@ -72,18 +72,22 @@ class DataDirectory:
             SettingsError: *init* does not go with what is in it; nothing was changed.
         """
         try:
-            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            foreign = self.foreign(_names(self.path))
             if self.holds_cluster:
                 self._accept_cluster(init)
                 return
+            self._accept_without_cluster(init)
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.path.chmod(0o700)
-            origin = self.origin()
         except OSError as error:
             raise SettingsError(
                 f'could not use data directory "{self.path}": {error.strerror or error}'
             ) from error
-        if init is Init.NONE and (origin is None or not self._can_resume):
+
+    def _accept_without_cluster(self, init: Init) -> None:
+        exists = self.path.exists()
+        foreign = self.foreign(_names(self.path)) if exists else []
+        will_resume = exists and self.origin() is not None and self._can_resume
+        if init is Init.NONE and not will_resume:
             raise SettingsError(
                 f'data directory "{self.path}" holds no cluster',
                 hint="With --init none somebody else makes it; --init auto makes one.",

@@ -121,6 +121,7 @@ def test_foreign_files_are_refused(tmp_path: Path) -> None:
     folder = tmp_path / "data"
     folder.mkdir()
     (folder / "letters.txt").write_text("dear")
+    folder.chmod(0o755)
     directory = DataDirectory(folder, folder / "compute_ctl")
 
     for init in Init:
@@ -128,6 +129,22 @@ def test_foreign_files_are_refused(tmp_path: Path) -> None:
             directory.accept(init)
 
     assert ["letters.txt"] == [path.name for path in folder.iterdir()]
+    assert 0o40755 == folder.stat().st_mode
+
+
+def test_missing_directory(tmp_path: Path) -> None:
+    """It is made where a cluster is to be made; an empty one gets the mode that Postgres wants."""
+    folder = tmp_path / "a" / "data"
+    directory = DataDirectory(folder, folder / "compute_ctl")
+    with pytest.raises(SettingsError, match="holds no cluster"):
+        directory.accept(Init.NONE)
+    assert not folder.exists()
+
+    directory.accept(Init.AUTO)
+    assert 0o40700 == folder.stat().st_mode
+    folder.chmod(0o755)
+    directory.accept(Init.BASEBACKUP)
+    assert 0o40700 == folder.stat().st_mode
 
 
 def test_a_new_cluster_is_never_replaced(directory: DataDirectory) -> None:
