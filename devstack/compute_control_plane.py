@@ -9,13 +9,12 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import quote
 
 from devstack.daemon import UnixConnection
 from devstack.installation import free_port
-from devstack.process import Child
+from devstack.process import Program
 from devstack.wait import wait_until
 
 START_TIMEOUT = 60.0
@@ -37,12 +36,15 @@ class Answer:
             self.body = text
 
 
-class ComputeControlPlane:
+class ComputeControlPlane(Program):
     """One control plane with its store in *folder*; its port stays the same when it is restarted.
 
-    Use it as a context manager (it is started on entry), or call `start` and `stop`. `tls`: PEM
-    files of certificate and key.
+    `tls`: PEM files of certificate and key.
     """
+
+    name = "compute_control_plane"
+    start_timeout = START_TIMEOUT
+    stop_timeout = 10.0
 
     def __init__(
         self,
@@ -54,16 +56,16 @@ class ComputeControlPlane:
         tokens: bool = True,
         extra: Sequence[str | Path] = (),
     ) -> None:
+        super().__init__(log=folder / "compute_control_plane.log")
         self.folder = folder
         self.port = free_port() if port is None else port
-        self.log = folder / "compute_control_plane.log"
         self.socket = folder / "admin.sock"
         self.tls = tls
         scheme = "http" if tls is None else "https"
         self.base_url = f"{scheme}://127.0.0.1:{self.port}"
         self.token = COMPUTE_TOKEN if tokens else None
         self.hook_token = HOOK_TOKEN if tokens else None
-        self.argv: list[str | Path] = [sys.executable, "-m", "control_plane", "run"]
+        self.argv += [sys.executable, "-m", "control_plane", "run"]
         self.argv += ["--listen", f"127.0.0.1:{self.port}", "--store", folder / "state.db"]
         self.argv += ["--storage-controller", storage_controller] if storage_controller else []
         self.argv += ["--tls-cert", tls[0], "--tls-key", tls[1]] if tls else []
@@ -71,41 +73,10 @@ class ComputeControlPlane:
             self.argv += ["--hook-token-file", _secret(folder / "hook.token", HOOK_TOKEN)]
             self.argv += ["--compute-token-file", _secret(folder / "compute.token", COMPUTE_TOKEN)]
         self.argv += extra
-        self.child: Child | None = None
 
-    def start(self) -> Self:
-        """Start it, and wait until it is ready. Raises AssertionError."""
-        self.spawn()
-        wait_until("compute_control_plane to answer", self._answers, START_TIMEOUT)
-        return self
-
-    def spawn(self) -> None:
-        """Start it and wait for nothing."""
-        self.child = Child(self.argv, stderr=self.log, ready=False)
-
-    def _answers(self) -> bool:
-        if self.child is not None and self.child.poll() is not None:
-            raise AssertionError(f"compute_control_plane ended:\n{self.child.stderr_text()}")
-        try:
-            return self.call("GET", "/readyz", timeout=1.0).code == 200
-        except OSError:
-            return False
-
-    @property
-    def pid(self) -> int:
-        """Process id."""
-        assert self.child is not None, "compute_control_plane was not started"
-        return self.child.pid
-
-    def stop(self) -> int:
-        """End it in order; the exit status."""
-        assert self.child is not None, "compute_control_plane was not started"
-        return self.child.stop(timeout=10.0)
-
-    def kill(self) -> None:
-        """Crash it."""
-        if self.child is not None:
-            self.child.kill()
+    def answers(self) -> bool:
+        """Whether it is ready. Raises OSError."""
+        return self.call("GET", "/readyz", timeout=1.0).code == 200
 
     def restart(self) -> None:
         """Crash it, and start it again."""
@@ -193,22 +164,6 @@ class ComputeControlPlane:
             (one for one in events if datetime.fromisoformat(one["at"]) >= since),
             key=lambda one: datetime.fromisoformat(one["at"]),
         )
-
-    def log_text(self) -> str:
-        """All it has logged."""
-        return self.log.read_text(errors="replace") if self.log.exists() else ""
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self.child is not None and self.child.poll() is None:
-            self.stop()
 
 
 def _exchange(

@@ -6,10 +6,9 @@ import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-from devstack.process import Child
+from devstack.process import Program
 from devstack.wait import wait_until
 
 START_TIMEOUT = 60.0
@@ -31,11 +30,12 @@ class UnixConnection(http.client.HTTPConnection):
         self.sock.connect(str(self._path))
 
 
-class Daemon:
-    """One compute_ctl for one data directory; `port` is its loopback listener.
+class Daemon(Program):
+    """One compute_ctl for one data directory; `port` is its loopback listener."""
 
-    Use it as a context manager (it is started on entry), or call `start` and `stop`.
-    """
+    name = "compute_ctl"
+    start_timeout = START_TIMEOUT
+    stop_timeout = 40.0
 
     def __init__(
         self,
@@ -52,54 +52,23 @@ class Daemon:
         attach: bool = True,
         extra: Sequence[str] = (),
     ) -> None:
+        super().__init__(log=log)
         self.pgdata = pgdata
         self.port = port
-        self.log = log
         self.socket = pgdata / "compute_ctl" / "ctl.sock"
         self.env = {"NEON_CONTROL_PLANE_TOKEN": token} if token else {}
-        self._argv: list[str | Path] = [sys.executable, "-m", "compute_ctl"]
-        self._argv += ["--pgdata", pgdata, "--connstr", connstr, "--compute-id", compute_id]
-        self._argv += ["--internal-http-port", str(port), "--pgbin", pgbin]
-        self._argv += ["--external-http-port", "0"]  # many run side by side
-        self._argv += ["--attach"] if attach else []
-        self._argv += ["--config", config] if config else []
-        self._argv += ["--control-plane-uri", control_plane] if control_plane else []
-        self._argv += extra
-        self.child: Child | None = None
+        self.argv += [sys.executable, "-m", "compute_ctl"]
+        self.argv += ["--pgdata", pgdata, "--connstr", connstr, "--compute-id", compute_id]
+        self.argv += ["--internal-http-port", str(port), "--pgbin", pgbin]
+        self.argv += ["--external-http-port", "0"]  # many run side by side
+        self.argv += ["--attach"] if attach else []
+        self.argv += ["--config", config] if config else []
+        self.argv += ["--control-plane-uri", control_plane] if control_plane else []
+        self.argv += extra
 
-    def start(self) -> Self:
-        """Start it, and wait until its API answers. Raises ChildError or AssertionError."""
-        self.spawn()
-        wait_until("compute_ctl to answer", self._answers, START_TIMEOUT)
-        return self
-
-    def spawn(self) -> None:
-        """Start it and wait for nothing."""
-        self.child = Child(self._argv, stderr=self.log, ready=False, env=self.env)
-
-    def _answers(self) -> bool:
-        if self.child is not None and self.child.poll() is not None:
-            raise AssertionError(f"compute_ctl ended:\n{self.child.stderr_text()}")
-        try:
-            return self.call("GET", "/livez", timeout=1.0)[0] == 200
-        except OSError:
-            return False
-
-    @property
-    def pid(self) -> int:
-        """Process id."""
-        assert self.child is not None, "compute_ctl was not started"
-        return self.child.pid
-
-    def kill(self) -> None:
-        """Crash it."""
-        if self.child is not None:
-            self.child.kill()
-
-    def stop(self) -> int:
-        """End it in order; the exit status."""
-        assert self.child is not None, "compute_ctl was not started"
-        return self.child.stop(timeout=40.0)
+    def answers(self) -> bool:
+        """Whether its event loop runs. Raises OSError."""
+        return self.call("GET", "/livez", timeout=1.0)[0] == 200
 
     def call(
         self,
@@ -153,25 +122,9 @@ class Daemon:
         """Wait until *condition* of the status is true; *what* names it."""
         return wait_until(what, lambda: condition(self.status()), timeout)
 
-    def log_text(self) -> str:
-        """All it has logged."""
-        return self.log.read_text(errors="replace") if self.log.exists() else ""
-
     def metric(self, name: str) -> float:
         """Sum of the samples of one metric."""
         code, text = self.call("GET", "/metrics")
         assert code == 200, text
         samples = [line for line in text.splitlines() if line.split("{")[0].split(" ")[0] == name]
         return sum(float(line.rsplit(" ", 1)[1]) for line in samples)
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self.child is not None and self.child.poll() is None:
-            self.stop()

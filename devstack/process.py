@@ -12,13 +12,15 @@ import pwd
 import select
 import subprocess
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from signal import SIGCONT, SIGKILL, SIGTERM
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from devstack.fork_server import DieWithParent, Popen
+from devstack.wait import wait_until
 
 TAIL_BYTES = 4000
 READY_LIMIT = 64 * 1024
@@ -62,24 +64,18 @@ class Child:
                     stderr=log,
                     env={**os.environ, **(env or {})},
                     cwd=cwd,
-                    user=user,
-                    group=None if user is None else pwd.getpwnam(user).pw_gid,
-                    extra_groups=None if user is None else [],
                     preexec_fn=DieWithParent(death_signal, os.getpid()),
+                    **_account(user),
                 )
         except BaseException:
             self._output.close()
             raise
         finally:
             os.close(child_output)
-        try:
-            if ready:
-                self.ready = self._read_ready(time.monotonic() + ready_timeout)
-            else:
-                self._output.close()
-        except BaseException:
-            self.kill()
-            raise
+        if ready:
+            self.ready = self._await_ready(ready_timeout)
+        else:
+            self._output.close()
 
     @property
     def pid(self) -> int:
@@ -136,6 +132,13 @@ class Child:
     ) -> None:
         self.stop()
 
+    def _await_ready(self, timeout: float) -> dict[str, Any]:
+        try:
+            return self._read_ready(time.monotonic() + timeout)
+        except BaseException:
+            self.kill()
+            raise
+
     def _read_ready(self, deadline: float) -> dict[str, Any]:
         line = b""
         while b"\n" not in line:
@@ -154,3 +157,82 @@ class Child:
 
     def _failure(self, what: str) -> ChildError:
         return ChildError(f"{self.name} {what}\n{self.stderr_text()}".rstrip())
+
+
+def _account(user: str | None) -> dict[str, Any]:
+    """Return the options of `Popen` that run a program as *user*."""
+    if user is None:
+        return {}
+    return {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []}
+
+
+class Program(ABC):
+    """A daemon run as a child process, which may be started again and again.
+
+    Use it as a context manager (it is started on entry), or call `start` and `stop`.
+    """
+
+    name: ClassVar[str]
+    start_timeout: ClassVar[float]
+    """Seconds until it answers."""
+    stop_timeout: ClassVar[float]
+
+    def __init__(self, *, log: Path) -> None:
+        self.log = log
+        self.argv: list[str | Path] = []
+        self.env: dict[str, str] = {}
+        self.child: Child | None = None
+
+    @abstractmethod
+    def answers(self) -> bool:
+        """Whether its API answers. Raises OSError."""
+
+    def start(self) -> Self:
+        """Start it, and wait until its API answers. Raises ChildError or AssertionError."""
+        self.spawn()
+        wait_until(f"{self.name} to answer", self._answers, self.start_timeout)
+        return self
+
+    def spawn(self) -> None:
+        """Start it and wait for nothing."""
+        self.child = Child(self.argv, stderr=self.log, ready=False, env=self.env)
+
+    def _answers(self) -> bool:
+        if self.child is not None and self.child.poll() is not None:
+            raise AssertionError(f"{self.name} ended:\n{self.child.stderr_text()}")
+        try:
+            return self.answers()
+        except OSError:
+            return False
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        assert self.child is not None, f"{self.name} was not started"
+        return self.child.pid
+
+    def kill(self) -> None:
+        """Crash it."""
+        if self.child is not None:
+            self.child.kill()
+
+    def stop(self) -> int:
+        """End it in order; the exit status."""
+        assert self.child is not None, f"{self.name} was not started"
+        return self.child.stop(timeout=self.stop_timeout)
+
+    def log_text(self) -> str:
+        """All it has logged."""
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.child is not None and self.child.poll() is None:
+            self.stop()

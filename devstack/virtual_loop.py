@@ -109,6 +109,19 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self.steps += 1
         self.after_step()
 
+    def end(self) -> None:
+        """Cancel all tasks, let them end, and close the loop."""
+        for _ in range(100):
+            tasks = asyncio.all_tasks(self)
+            if not tasks:
+                break
+            for task in tasks:
+                task.cancel()
+            self.call_later(0.001, self.stop)
+            self.run_forever()
+        self.set_exception_handler(lambda _loop, _context: None)
+        self.close()
+
     def run_first(self, call: Callable[[], object]) -> None:
         """Make a call; what it schedules runs before everything that is ready already."""
         count = len(self._ready)

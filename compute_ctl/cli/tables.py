@@ -16,8 +16,8 @@ from compute_common.cli import tables
 from compute_common.cli.output import duration, lasting, time_since, time_until
 from compute_common.cli.tables import cell
 from compute_ctl.cli import hints
-from compute_ctl.cli.explain import Explanation
 from compute_ctl.cli.local import Invocation
+from compute_ctl.cli.setting import Explanation
 from compute_ctl.decisions.lsn_lease import LeaseStatus
 from compute_ctl.decisions.model import GOOD_OUTCOMES, Attempt, Suspicion
 from compute_ctl.decisions.proof import Proof

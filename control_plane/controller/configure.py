@@ -50,9 +50,7 @@ class ConfigurePusher:
         self._free = asyncio.Semaphore(MAX_PUSHES)
         self._client = HttpClient(
             peer="compute",
-            token="",
             tls=True,
-            ca=None,
             ca_flag="the system's list of authorities",
             connect_timeout_s=CONNECT_TIMEOUT_S,
             max_bytes=MAX_BYTES,

@@ -44,15 +44,7 @@ class PageserverProber:
     def __init__(self, *, probe_s: float = PROBE_S) -> None:
         self._probe_s = probe_s
         self._free = asyncio.Semaphore(MAX_PROBES)
-        self._client = HttpClient(
-            peer="pageserver",
-            token="",
-            tls=False,
-            ca=None,
-            ca_flag="",
-            connect_timeout_s=probe_s,
-            max_bytes=MAX_BYTES,
-        )
+        self._client = HttpClient(peer="pageserver", connect_timeout_s=probe_s, max_bytes=MAX_BYTES)
 
     async def probe(self, node: StorageNode) -> str:
         """Return '' if one of its ports answered, else what both met; see `ports.Prober`.

@@ -48,14 +48,7 @@ def run(
             figures.skipped.append(f"disk_full: {disk}")
         topology = cast_of(seed, disk=True)
         with Cluster(template, topology, usable) as cluster:
-            wanted = Expected(pages=cluster.fill(), cancel_after=CANCEL_AFTER_S)
-            load = Load(
-                cluster.postgres,
-                wanted,
-                count=SESSIONS,
-                seed=seed,
-                last_crash=lambda: cluster.last_crash,
-            )
+            load = _load(cluster, seed)
             load.start()
             player = Player(cluster, load, figures, note)
             try:
@@ -66,13 +59,27 @@ def run(
                     if seconds is not None and time.monotonic() - begun > seconds:
                         break
             finally:
-                for what in (*(f"{name} did not end" for name in load.end()), *load.take_trouble()):
-                    figures.violation(what)
-                figures.tally = load.total()
+                _end(load, figures)
                 figures.seconds = time.monotonic() - begun
                 if figures.failed and keep:
                     note(f"logs: {_keep_logs(cluster.folder, seed)}")
     return figures
+
+
+def _load(cluster: Cluster, seed: int) -> Load:
+    return Load(
+        cluster.postgres,
+        Expected(pages=cluster.fill(), cancel_after=CANCEL_AFTER_S),
+        count=SESSIONS,
+        seed=seed,
+        last_crash=lambda: cluster.last_crash,
+    )
+
+
+def _end(load: Load, figures: Figures) -> None:
+    for what in (*(f"{name} did not end" for name in load.end()), *load.take_trouble()):
+        figures.violation(what)
+    figures.tally = load.total()
 
 
 def _keep_logs(folder: Path, seed: int) -> Path:

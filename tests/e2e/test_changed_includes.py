@@ -58,7 +58,7 @@ def include(make_compute: ComputeFactory) -> tuple[Compute, Path, Path]:
     good, other = compute.folder / "include.conf", compute.folder / "other.conf"
     good.write_text("work_mem = '5MB'\n")
     give_away(good)
-    compute.daemon._argv += ["--pgbin", swapping(compute.folder, good, other)]
+    compute.daemon.argv += ["--pgbin", swapping(compute.folder, good, other)]
     return compute, good, other
 
 

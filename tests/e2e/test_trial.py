@@ -25,7 +25,7 @@ class Watched:
         self._calls = self.compute.folder / "asked"
         self._calls.touch()
         give_away(self._calls)
-        self.compute.daemon._argv += ["--pgbin", str(self._binary())]
+        self.compute.daemon.argv += ["--pgbin", str(self._binary())]
         self._pageserver: Pageserver = self.compute.pageserver("a")
         self.publish(work_mem="5MB")
         self.daemon = self.compute.start_daemon()

@@ -65,7 +65,7 @@ exec {binary("postgres")} "$@"
 def test_a_check_without_end_refuses_the_rest(make_compute: ComputeFactory) -> None:
     """The settings stay out, the newest servers go in, and a document in time is taken again."""
     compute = make_compute()
-    compute.daemon._argv += ["--pgbin", hanging(compute.folder)]
+    compute.daemon.argv += ["--pgbin", hanging(compute.folder)]
     a, b = compute.pageserver("a"), compute.pageserver("b")
     compute.publish(a, settings={"work_mem": "5MB"})
     daemon = compute.start_daemon()

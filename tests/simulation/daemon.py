@@ -30,10 +30,11 @@ from compute_ctl.node.node import EXIT_EMPTY
 from compute_ctl.postgres import Events
 from compute_ctl.reconciler.generations import GenerationStore
 from compute_ctl.settings import Settings
-from tests.simulation.disk import Fence, SimConfStore, SimStateStore
-from tests.simulation.postgres import SimPostgres, SimProbe
+from tests.simulation.postgres import SimPostgres
+from tests.simulation.probe import SimProbe
 from tests.simulation.source import SimSource
 from tests.simulation.starts import watch_applier
+from tests.simulation.stores import Fence, SimConfStore, SimStateStore
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Mapping

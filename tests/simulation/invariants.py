@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from compute_common.document.document import decode_document
 from compute_common.document.versions import Version, is_older
 from compute_ctl.decisions.model import Attempt
 from compute_ctl.decisions.persistent_state import GenerationRef, Quarantined
@@ -16,8 +14,7 @@ from compute_ctl.document.generation import LiveFile
 from compute_ctl.node import Node
 from compute_ctl.settings import Deadlines
 from tests.simulation import rules
-from tests.simulation.disk import CONF, GENERATIONS
-from tests.simulation.documents import url
+from tests.simulation.disk import CONF
 from tests.simulation.starts import Starts
 from tests.simulation.worker import LATE_S
 
@@ -180,7 +177,7 @@ class Invariants:
             self._world.fail(f"generation {fact.generation} is called good, but is in error")
         if rules.locks_out(rules.values(text)):
             self._world.fail(f"generation {fact.generation} is called good, but lets nobody in")
-        if self._waits(text):
+        if self._world.postgres.waits_for_restart(text):
             self._world.fail(
                 f"generation {fact.generation} is called good, but waits for a restart"
             )
@@ -272,82 +269,14 @@ class Invariants:
         if not self.empties or self.empties[-1] - self.empties[0] < GRACE_S - 0.1:
             self._world.fail(f"terminated without a confirmed detach: {self.empties}")
 
-    # At the end
-
-    def converged(self, document: bytes) -> str:
-        """Return what is missing to *document* being in force; '' if all is well."""
-        world, daemon = self._world, self._world.daemon
-        if daemon is None:
-            return "there is no daemon"
-        node, wanted = daemon.node, _content(document)
-        applied, good = node.config.shown.applied, node.config.shown.fallback
-        live = LiveFile.parse(world.disk.files.get(CONF) or "")
-        not_good = good is None or good.content_sha256 != wanted
-        missing = {
-            "applied is another document": applied is None or applied.content_sha256 != wanted,
-            "applied is not in the file": applied is None or str(live.marker) != applied.marker,
-            "proven in full is another": not_good
-            and not self._waits(world.disk.files.get(CONF, "")),
-            f"error: {node.attempts.error}": node.attempts.error is not None,
-            "drift": node.config.verdict is not None and bool(node.config.verdict.shadowed),
-            "not in sync": not node.snapshot().config.in_sync,
-        }
-        return self._at_rest() or ", ".join(what for what, is_so in missing.items() if is_so)
-
-    @property
-    def can_fall_back(self) -> bool:
-        """Whether there is something to go back to."""
-        daemon = self._world.daemon
-        good = daemon.node.config.state.fallback if daemon is not None else None
-        if good is None or not self._world.postgres.ready:
-            return False
-        kept = self._world.disk.files.get(f"{GENERATIONS}{good.generation}.conf", "")
-        return LiveFile.parse(kept).intact
-
-    def salvaged(self) -> str:
-        """Return what is missing to the upstream of a refused document being in force.
-
-        With it the rest of the newest generation proven in full, which may be that of a push in
-        flight. Whether a server starts with that is not always known: where it is refused in turn
-        the compute is "failed", with the servers in force.
-        """
-        return self._at_rest()
-
-    def _waits(self, text: str) -> bool:
-        """Whether the server would have to be restarted to run all of *text*."""
-        values, started = rules.values(text), self._world.postgres.started_with
-        return any(values.get(name, rules.DEFAULTS[name]) != old for name, old in started.items())
-
-    def _at_rest(self) -> str:
-        world, daemon = self._world, self._world.daemon
-        if daemon is None:
-            return "there is no daemon"
-        node, postgres = daemon.node, world.postgres
-        live = LiveFile.parse(world.disk.files.get(CONF) or "")
-        missing = {
-            f"status {node.status}": node.status is not Status.RUNNING
-            and not self._fallback_refused(node, live),
-            "postgres is down": not postgres.ready,
-            "suspicion": node.requests.suspected(world.loop.now),
-            "a request waits": node.requests.pending,
-            f"upstream {postgres.pageserver}": postgres.pageserver != url(f"ps{world.place}"),
-            "the file is torn": not live.intact,
-            "the file is not in force": str(live.marker) != postgres.marker,
-            "something bad in the file": self._is_bad(live),
-        }
-        return ", ".join(what for what, is_so in missing.items() if is_so)
-
-    def _fallback_refused(self, node: Node, live: LiveFile) -> bool:
+    def fallback_refused(self, node: Node, live: LiveFile) -> bool:
+        """Whether the fallback in the file is refused in turn: then the compute is failed."""
         written, text = node.config.written, self.texts.get(str(live.marker), "")
         falls_back = written is not None and written.is_fallback
         return falls_back and node.status is Status.FAILED and not rules.startable(text)
 
-    def _is_bad(self, live: LiveFile) -> bool:
+    def is_bad(self, live: LiveFile) -> bool:
+        """Whether the file has something that no server should be left with."""
         text = self.texts.get(str(live.marker), "nonsense")
         proven = split_body(live.body)[0] in self._proven_rests
         return bool(rules.complaints(text)) or not (proven or rules.startable(text))
-
-
-@lru_cache(maxsize=4)
-def _content(document: bytes) -> str:
-    return decode_document(document).content_sha256

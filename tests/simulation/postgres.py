@@ -8,20 +8,18 @@ from datetime import datetime, timedelta
 from math import inf
 from typing import TYPE_CHECKING
 
-from compute_ctl.decisions.logins import LOST
 from compute_ctl.decisions.reload_errors import SAID, Part, ReloadError
 from compute_ctl.decisions.sql_report import FileSetting, PendingRestart, Running, SqlReport
-from compute_ctl.errors import LoginError, ProbeError
 from compute_ctl.postgres import Events
 from tests.simulation import rules
 from tests.simulation.disk import CONF
-from tests.simulation.interruptions import What
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
 AUTO_CONF = "/pgdata/postgresql.auto.conf"
 MAIN_CONF = "/pgdata/postgresql.conf"
+PATH = f"/pgdata/{CONF}"
 
 
 class SimPostgres:
@@ -191,11 +189,36 @@ class SimPostgres:
 
     # SQL
 
+    def waits_for_restart(self, text: str) -> bool:
+        """Return whether the server would have to be restarted to run all of *text*."""
+        values = rules.values(text)
+        started = self.started_with.items()
+        return any(values.get(name, rules.DEFAULTS[name]) != old for name, old in started)
+
     def report(self) -> SqlReport:
         """Return what a session sees now; like the real view it reads the files as they are."""
         text = self._world.disk.files.get(CONF) or ""
-        path = f"/pgdata/{CONF}"
-        found = [(path, row) for row in rules.rows(text)]
+        settings, pending = self._file_settings(text)
+        wanted = rules.values(text) | self.overrides
+        library = self._world.has_library
+        return SqlReport(
+            conf_load_time=self.load_time,
+            marker=self.marker if library else None,
+            library_loaded=library,
+            settings=tuple(settings),
+            running=self._running(PATH),
+            pending_restart=tuple(
+                PendingRestart(
+                    name=name, old=self.started_with[name], new=wanted.get(name, ""),
+                    file=PATH if name in wanted else None, line=None,
+                )
+                for name in sorted(pending)
+            ),
+        )  # fmt: skip
+
+    def _file_settings(self, text: str) -> tuple[list[FileSetting], set[str]]:
+        """Return pg_file_settings with *text* in our file, and what waits for a restart."""
+        found = [(PATH, row) for row in rules.rows(text)]
         if self.typo_elsewhere:
             found.insert(0, (MAIN_CONF, rules.Row(1, None, "", "syntax error")))
         for line, (name, value) in enumerate(self.overrides.items(), 1):
@@ -217,31 +240,21 @@ class SimPostgres:
                     applied=wins and error is None, error=error,
                 )
             )  # fmt: skip
-        wanted = rules.values(text) | self.overrides
-        for name, value in self.started_with.items():
-            if name not in wanted and value != rules.DEFAULTS[name] and not refused:
-                pending.add(name)
-                message = f'parameter "{name}" cannot be changed without restarting the server'
-                settings.append(
-                    FileSetting(
-                        file=path, line=0, name=None, value=None, applied=False, error=message
-                    )
-                )
-        library = self._world.has_library
-        return SqlReport(
-            conf_load_time=self.load_time,
-            marker=self.marker if library else None,
-            library_loaded=library,
-            settings=tuple(settings),
-            running=self._running(path),
-            pending_restart=tuple(
-                PendingRestart(
-                    name=name, old=self.started_with[name], new=wanted.get(name, ""),
-                    file=path if name in wanted else None, line=None,
-                )
-                for name in sorted(pending)
-            ),
-        )  # fmt: skip
+        for name in () if refused else self._removed(rules.values(text) | self.overrides):
+            pending.add(name)
+            message = f'parameter "{name}" cannot be changed without restarting the server'
+            settings.append(
+                FileSetting(file=PATH, line=0, name=None, value=None, applied=False, error=message)
+            )
+        return settings, pending
+
+    def _removed(self, wanted: dict[str, str]) -> list[str]:
+        """Return the restart-only settings that no file sets any more."""
+        return [
+            name
+            for name, value in self.started_with.items()
+            if name not in wanted and value != rules.DEFAULTS[name]
+        ]
 
     def _running(self, path: str) -> dict[str, Running]:
         """Return what a new session has, and from which file."""
@@ -260,35 +273,3 @@ class SimPostgres:
         """Whether nobody can log in, because of what the daemon has written."""
         elsewhere = rules.SESSION_LIBRARIES in self._loaded_overrides
         return self.ready and not elsewhere and rules.locks_out(self.conf)
-
-
-class SimProbe:
-    """One look over SQL, which may take longer than anybody waits."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-
-    async def look(self, *, deadline_s: float) -> SqlReport:
-        """Return the report, or raise ProbeError at the deadline."""
-        try:
-            return await self._look(deadline_s)
-        finally:
-            self._world.interruptions.await_ends(What.LOOK)
-
-    async def _look(self, deadline_s: float) -> SqlReport:
-        world = self._world
-        if not world.postgres.ready:
-            await asyncio.sleep(0.001)
-            raise ProbeError("connection refused")
-        if world.faults.sql_hangs or (world.troubled and world.rng.random() < 0.3):
-            await asyncio.sleep(deadline_s)
-            raise ProbeError(f"no answer within {deadline_s:g} s")
-        await asyncio.sleep(world.rng.uniform(0.001, 0.03))
-        if not world.postgres.ready:
-            raise ProbeError("server closed the connection")
-        if rules.crashes(world.postgres.conf):
-            world.postgres.crash()
-            raise LoginError("server closed the connection unexpectedly", sqlstate=LOST)
-        if rules.locks_out(world.postgres.conf):
-            raise LoginError('could not access file "nolib"', sqlstate="58P01")
-        return world.postgres.report()

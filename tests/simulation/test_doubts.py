@@ -16,8 +16,9 @@ from compute_ctl.node import Node
 from compute_ctl.reconciler.generations import GenerationStore
 from compute_ctl.reconciler.verifier import Verifier
 from compute_ctl.settings import Deadlines
-from tests.simulation.disk import Disk, Fence, SimConfStore, SimStateStore
+from tests.simulation.disk import Disk
 from tests.simulation.documents import Ordering, Writer
+from tests.simulation.stores import Fence, SimConfStore, SimStateStore
 from tests.support.clock import FakeClock
 from tests.support.fakes import IdlePostgres
 

@@ -1,11 +1,10 @@
 """Some stories of the simulation; `python -m tests.simulation` tells as many as you like."""
 
-import logging
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,13 +19,7 @@ FAILED_ONCE = (502860, 504741)
 BLOCK = 10
 """How many are one test."""
 
-
-@pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    """Keep the daemon's log out of it: it would be longer than the suite's."""
-    logging.disable(logging.CRITICAL)
-    yield
-    logging.disable(logging.NOTSET)
+pytestmark = pytest.mark.usefixtures("quiet_log")
 
 
 @pytest.mark.parametrize("first", SEEDS[::BLOCK])

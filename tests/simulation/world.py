@@ -1,4 +1,4 @@
-"""The world of one seed: puts the parts together, tells the story, and wants a happy end."""
+"""The world of one seed: puts the parts together and tells the story."""
 
 from __future__ import annotations
 
@@ -9,27 +9,20 @@ from contextvars import Context, copy_context
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from compute_ctl.decisions.pacing import SUSPICION_LASTS_S
 from devstack.virtual_loop import START, Crash, VirtualLoop
 from tests.simulation import moves
 from tests.simulation.daemon import CURRENT, SimDaemon, settings
-from tests.simulation.disk import CONF, Disk
+from tests.simulation.disk import Disk
 from tests.simulation.documents import Kind, Ordering, Writer, url
+from tests.simulation.ending import Ending
 from tests.simulation.faults import Faults
 from tests.simulation.interruptions import Interruptions, What
 from tests.simulation.invariants import InvariantError, Invariants
 from tests.simulation.postgres import SimPostgres
 from tests.simulation.source import ControlPlane
-from tests.simulation.worker import LATE_S, SimWorker
+from tests.simulation.worker import SimWorker
 
 EPOCH = datetime(2030, 1, 1, tzinfo=UTC)
-CONVERGE_S = 180.0
-"""After quiet: a minute until the periodic look, 90 s of Retry-After, 30 s of suspicion."""
-URGENT_S = 25.0
-"""For the servers alone: Postgres complains, and the way to the source has always been well."""
-STABLE_S = 130.0
-LOOK_S = 5.0
-"""What a periodic look may take."""
 MAX_STEPS = 400_000
 PATIENCE = 10
 """After so many looks a server that does not get on with its start is ended."""
@@ -75,7 +68,6 @@ class World:
         self.crashes = 0
         self.crash_at_step: int | None = None
         self.interruptions = Interruptions(self)
-        self.goal: Callable[[], str] = lambda: ""
         """Returns what is missing to the happy end."""
         self.quiet = False
         self.forces = True
@@ -127,7 +119,8 @@ class World:
             self._failure = InvariantError(reason)
 
     @property
-    def _daemon_answers(self) -> bool:
+    def daemon_answers(self) -> bool:
+        """Whether a daemon runs that takes requests."""
         return self.daemon is not None and self.daemon.serving
 
     def choose_kind(self) -> Kind:
@@ -153,19 +146,7 @@ class World:
         finally:
             loop.after_step = loop.on_result = lambda: None
             self.interruptions.cancel()
-            self._end(loop)
-
-    def _end(self, loop: VirtualLoop) -> None:
-        for _ in range(100):
-            tasks = asyncio.all_tasks(loop)
-            if not tasks:
-                break
-            for task in tasks:
-                task.cancel()
-            loop.call_later(0.001, loop.stop)
-            loop.run_forever()
-        loop.set_exception_handler(lambda _loop, _context: None)
-        loop.close()
+            loop.end()
 
     def _unhandled(self, _loop: object, context: dict[str, Any]) -> None:
         if self.crashes == 0:  # what a killed process leaves behind is nobody's business
@@ -210,9 +191,10 @@ class World:
             self.spawn(worker.complain(), "worker complains")
         await self.play(self)
         self.note("--- quiet ---")
-        await self._happy_end()
+        ending = Ending(self)
+        await ending.converges()
         if not self.brief:
-            await self._lasts()
+            await ending.lasts()
 
     async def _keep_postgres(self) -> None:
         """Start the server again whenever it is down or hangs, as systemd would."""
@@ -256,58 +238,6 @@ class World:
         self.crashes += 1
         self.loop.kill_threads(finish_call=finish_call)
         self.daemon.kill()
-
-    # The end
-
-    async def _happy_end(self) -> None:
-        """All faults end, a good document is published: it must come into force, and stay."""
-        self.quiet = True
-        self.faults = Faults()
-        self.disk.full, self.postgres_wanted = False, True
-        self.crash_at_step = self.disk.crash_in = None
-        self.interruptions.cancel()
-        self.postgres.overrides.clear()
-        self.postgres.typo_elsewhere = False
-        self.postgres.reload()
-        self.place += 1
-        self.worker_looks.set()
-        salvage = self.rng.random() < 0.2 and self.invariants.can_fall_back
-        last = self.writer.write(self.place, Kind.BAD_VALUE if salvage else Kind.GOOD)
-        self.control.publish(last)
-        self.goal = goal = (
-            self.invariants.salvaged if salvage else lambda: self.invariants.converged(last)
-        )
-        end = self.loop.now + CONVERGE_S
-        complains = self.postgres.ready and self.troubled and self._daemon_answers
-        urgent = self.loop.now + (URGENT_S if complains and self.calm else CONVERGE_S)
-        while missing := goal():
-            if self.loop.now >= urgent and self.troubled:
-                raise InvariantError("postgres complains, and nobody listens")
-            if self.loop.now >= end:
-                raise InvariantError(f"not within {CONVERGE_S:g} s after quiet: {missing}")
-            await asyncio.sleep(0.25)
-        self.note("converged")
-
-    async def _lasts(self) -> None:
-        """All stays well, and is left alone."""
-        goal = self.goal
-        await asyncio.sleep(LATE_S)  # a complaint under way still arrives, and is looked into
-        await self._until(goal, SUSPICION_LASTS_S + LOOK_S)
-        before, text = self.invariants.fetches, self.disk.files.get(CONF)
-        await asyncio.sleep(STABLE_S)
-        await self._until(goal, LOOK_S)
-        if self.disk.files.get(CONF) != text:
-            raise InvariantError("the file was written again without need")
-        if self.invariants.fetches - before > STABLE_S / 60 + 3:
-            raise InvariantError(f"{self.invariants.fetches - before} fetches while all is well")
-
-    async def _until(self, goal: Callable[[], str], seconds: float) -> None:
-        """Wait for a goal that was reached before, and may be missed while somebody looks."""
-        end = self.loop.now + seconds
-        while missing := goal():
-            if self.loop.now >= end:
-                raise InvariantError(f"it did not last: {missing}")
-            await asyncio.sleep(0.25)
 
 
 def _task_factory(

@@ -10,7 +10,6 @@ import msgspec
 
 from compute_common.errors import ComputeError
 from devstack.storage_controller.model import new_tenant
-from devstack.virtual_loop import VirtualLoop
 from tests.simulation_control_plane import moves
 from tests.simulation_control_plane.computes import Disk as ComputeDisk
 from tests.simulation_control_plane.computes import SimCompute
@@ -40,19 +39,7 @@ class World(Topology):
             loop.run_until_complete(self._story())
         finally:
             loop.after_step = lambda: None
-            self._end(loop)
-
-    def _end(self, loop: VirtualLoop) -> None:
-        for _ in range(100):
-            tasks = asyncio.all_tasks(loop)
-            if not tasks:
-                break
-            for task in tasks:
-                task.cancel()
-            loop.call_later(0.001, loop.stop)
-            loop.run_forever()
-        loop.set_exception_handler(lambda _loop, _context: None)
-        loop.close()
+            loop.end()
 
     def _unhandled(self, _loop: object, context: dict[str, Any]) -> None:
         text = f"unhandled: {context.get('message')}: {context.get('exception')!r}"

@@ -5,6 +5,7 @@ every server of a failed test is printed.  ``shared_postgres`` is one plain serv
 session; ``postgresql`` (pytest-postgresql) gives a fresh database on it.
 """
 
+import logging
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -82,3 +83,11 @@ def pytest_runtest_makereport(
         for server in item.stash.get(_servers, []):
             report.sections.append((f"log of server {server.name}", server.log_tail()))
     return report
+
+
+@pytest.fixture
+def quiet_log() -> Iterator[None]:
+    """Keep the log of a simulated daemon out of it: it would be longer than the suite's."""
+    logging.disable(logging.CRITICAL)
+    yield
+    logging.disable(logging.NOTSET)

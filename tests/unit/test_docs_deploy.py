@@ -6,6 +6,7 @@ import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,6 +40,7 @@ NAME = re.compile(r"\b((?:compute_ctl|compute_pg|compute_installed|compute_audit
 ALERTS = alert_expressions(RULES)
 PANELS = panel_expressions(DASHBOARD)
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
+TIMES: dict[str, Any] = {"started_at": NOW, "finished_at": NOW, "duration_ms": 1.0}
 
 
 def exposed() -> Exposed:
@@ -51,30 +53,12 @@ def exposed() -> Exposed:
     for answer in AckAnswer:
         metrics.on_ack(answer)
     for outcome in Outcome:
-        metrics.on_attempt(
-            Attempt(
-                number=1,
-                who="test",
-                started_at=NOW,
-                finished_at=NOW,
-                duration_ms=1.0,
-                outcome=outcome,
-            )
-        )
+        metrics.on_attempt(Attempt(number=1, who="test", outcome=outcome, **TIMES))
     metrics.neon.on_fetch("GetConfig", "200 OK")
     metrics.neon.on_extensions({("plpgsql", "1.0", True): 1})
     for kind in CatalogKind:
         for end in ("done", "failed", "skipped"):
-            metrics.on_catalog(
-                CatalogRun(
-                    kind=kind,
-                    started_at=NOW,
-                    finished_at=NOW,
-                    duration_ms=1.0,
-                    outcome=end,
-                    failed_migration=1,
-                )
-            )
+            metrics.on_catalog(CatalogRun(kind=kind, outcome=end, failed_migration=1, **TIMES))
     metrics.on_http("loopback", 200)
     for reason in ("slow", "full"):
         metrics.on_dropped("loopback", reason)

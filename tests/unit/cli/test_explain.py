@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from compute_ctl.cli.explain import SettingRows, explain_setting
+from compute_ctl.cli.setting import SettingRows, explain_setting
 from compute_ctl.document.generation import MARKER_SETTING
 
 OURS = "/d/compute_ctl.conf"
