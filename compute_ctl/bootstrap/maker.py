@@ -194,8 +194,9 @@ class ClusterMaker:
             )
         )
         logger.info(
-            "took a base backup of %d bytes from pageserver %s: connect %.3f s, transfer %.3f s",
-            *(done.bytes, source.node, done.connect_s, done.transfer_s),
+            "took a base backup of %d bytes (%d unpacked) from pageserver %s: "
+            "connect %.3f s, transfer %.3f s",
+            *(done.bytes, done.unpacked_bytes, source.node, done.connect_s, done.transfer_s),
         )
         return origin
 
