@@ -17,7 +17,7 @@ from devstack.postgres import Postgres
 from devstack.wait import wait_until
 from tests.chaos.verdict import SLACK_S, Ended, Tally, expected, hung
 
-CONNECT_S = 5.0
+CONNECT_S = 15.0
 BATCH = 8
 TIMEOUT_S = 1.5
 VERIFY_S = 20.0

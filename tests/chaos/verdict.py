@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field
 
-SLACK_S = 2.0
+SLACK_S = 8.0
 """What a machine under load may add to a bound."""
-CRASH_S = 10.0
+CRASH_S = 20.0
 """How long after a crash of the server's children it may still be starting up."""
 CRASH_STATES = frozenset({"57P01", "57P02", "57P03", ""})
 """What a session sees of it; without a state: the connection was lost."""

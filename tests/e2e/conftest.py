@@ -13,8 +13,6 @@ from devstack.postgres import Template
 
 ComputeFactory = Callable[..., Compute]
 
-pytest_plugins = ["tests.e2e.fresh"]
-
 
 class HasLogs(Protocol):
     """A compute of some kind."""

@@ -3,6 +3,7 @@
 import json
 import os
 import pwd
+import shutil
 import signal
 import socket
 import stat
@@ -86,6 +87,7 @@ def supervised() -> Iterator[Supervised]:
     yield made
     if made.daemon.child is not None and made.daemon.child.poll() is None:
         made.daemon.stop()
+    shutil.rmtree(made.folder, ignore_errors=True)
 
 
 def running(supervised: Supervised) -> None:
