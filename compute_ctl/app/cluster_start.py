@@ -17,8 +17,8 @@ from compute_ctl.decisions.persistent_state import ClusterIdentity
 from compute_ctl.decisions.transitions import Event, Status
 from compute_ctl.document.generation import Marker
 from compute_ctl.errors import PostgresError
-from compute_ctl.monitoring.observers import SilentObserver
 from compute_ctl.node import Node
+from compute_ctl.node.observer import SilentObserver
 from compute_ctl.ports import Clock
 from compute_ctl.reconciler.generations import GenerationStore
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 
-from compute_ctl.decisions.model import AckAnswer, Attempt, CatalogRun, Outcome, RequestOrigin
+from compute_ctl.decisions.model import Attempt, Outcome
 from compute_ctl.decisions.status import ClusterView
-from compute_ctl.decisions.transitions import Event, Status
+from compute_ctl.decisions.transitions import Status
 from compute_ctl.http.responses import ComputeMetricsBody
+from compute_ctl.node.observer import SilentObserver
 
 
-class Startup:
+class Startup(SilentObserver):
     """Measures the time from construction to the first `running` status."""
 
     def __init__(self) -> None:
@@ -47,9 +48,6 @@ class Startup:
             if self._waits_for_postgres_since is not None:
                 self._start_postgres_s = now - self._waits_for_postgres_since
 
-    def on_illegal_event(self, status: Status, event: Event) -> None:
-        """Ignore it."""
-
     def on_attempt(self, attempt: Attempt) -> None:
         """Note the duration of the first document."""
         if attempt.outcome in (Outcome.FETCH_FAILED, Outcome.EMPTY, Outcome.TERMINATED):
@@ -59,15 +57,6 @@ class Startup:
             self._wait_for_spec_s = max(0.0, waited)
         if self._config_ms is None and attempt.outcome is Outcome.APPLIED:
             self._config_ms = attempt.duration_ms
-
-    def on_refresh_request(self, source: RequestOrigin) -> None:
-        """Ignore it."""
-
-    def on_ack(self, answer: AckAnswer) -> None:
-        """Ignore it."""
-
-    def on_catalog(self, run: CatalogRun) -> None:
-        """Ignore it."""
 
 
 def _ms(seconds: float | None) -> int:

@@ -17,7 +17,7 @@ from compute_common.system.blocking_worker import BlockingWorker
 from compute_ctl.decisions.lsn_lease import LeaseRequest, LeaseStatus, renew_at, wanted
 from compute_ctl.decisions.model import Attempt
 from compute_ctl.errors import LeaseRefusedError, ProbeError
-from compute_ctl.monitoring.observers import SilentObserver
+from compute_ctl.node.observer import SilentObserver
 from compute_ctl.ports import Clock
 
 logger = logging.getLogger(__name__)

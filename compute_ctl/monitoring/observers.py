@@ -10,32 +10,11 @@ from msgspec import structs
 
 from compute_common.redact import redact
 from compute_common.system.sd_notify import READY, Notifier
-from compute_ctl.decisions.model import AckAnswer, Attempt, CatalogRun, RequestOrigin
-from compute_ctl.decisions.transitions import Event, Status
+from compute_ctl.decisions.model import Attempt, CatalogRun
+from compute_ctl.decisions.transitions import Status
+from compute_ctl.node.observer import SilentObserver
 
 _CHANGING: Final = frozenset({Status.CONFIGURATION, Status.REFRESH_CONFIGURATION})
-
-
-class SilentObserver:
-    """Base class that ignores all events."""
-
-    def on_move(self, old: Status, new: Status, why: str) -> None:
-        """Ignore a change of status."""
-
-    def on_illegal_event(self, status: Status, event: Event) -> None:
-        """Ignore a dropped event."""
-
-    def on_refresh_request(self, source: RequestOrigin) -> None:
-        """Ignore a request."""
-
-    def on_ack(self, answer: AckAnswer) -> None:
-        """Ignore an acknowledgement."""
-
-    def on_attempt(self, attempt: Attempt) -> None:
-        """Ignore an attempt."""
-
-    def on_catalog(self, run: CatalogRun) -> None:
-        """Ignore work on the catalog."""
 
 
 class History(SilentObserver):

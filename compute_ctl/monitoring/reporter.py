@@ -16,8 +16,8 @@ from compute_ctl.decisions.model import AckAnswer, Attempt, ReportStatus, Reques
 from compute_ctl.decisions.report import Report, report_of
 from compute_ctl.decisions.transitions import Status
 from compute_ctl.errors import FetchError
-from compute_ctl.monitoring.observers import SilentObserver
 from compute_ctl.node import Node
+from compute_ctl.node.observer import SilentObserver
 from compute_ctl.ports import Clock, ReportReceiver
 
 logger = logging.getLogger(__name__)

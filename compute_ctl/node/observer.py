@@ -69,3 +69,25 @@ class Observers:
         """Work on the catalog ended."""
         for observer in self._observers:
             observer.on_catalog(run)
+
+
+class SilentObserver:
+    """Base class that ignores all events."""
+
+    def on_move(self, old: Status, new: Status, why: str) -> None:
+        """Ignore a change of status."""
+
+    def on_illegal_event(self, status: Status, event: Event) -> None:
+        """Ignore a dropped event."""
+
+    def on_refresh_request(self, source: RequestOrigin) -> None:
+        """Ignore a request."""
+
+    def on_ack(self, answer: AckAnswer) -> None:
+        """Ignore an acknowledgement."""
+
+    def on_attempt(self, attempt: Attempt) -> None:
+        """Ignore an attempt."""
+
+    def on_catalog(self, run: CatalogRun) -> None:
+        """Ignore work on the catalog."""

@@ -27,8 +27,7 @@ from compute_common.document.document import MAX_DOCUMENT_BYTES
 from compute_common.document.json_text import malformed
 from compute_common.errors import SettingsError
 from compute_common.http.addresses import base_urls
-from compute_common.http.answer import reason_in, status_text
-from compute_common.http.client import HttpAnswer, HttpClient, RefusedError
+from compute_common.http.client import HttpAnswer, HttpClient, RefusedError, reason_in, status_text
 from compute_common.system.blocking_worker import beside_loop
 from compute_ctl.decisions.pacing import RETRY_AFTER_MAX_S
 from compute_ctl.errors import FetchError

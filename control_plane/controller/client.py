@@ -16,8 +16,7 @@ from urllib.parse import quote
 import msgspec
 
 from compute_common.http.addresses import base_urls
-from compute_common.http.answer import reason_in, status_text
-from compute_common.http.client import HttpAnswer, HttpClient, RefusedError
+from compute_common.http.client import HttpAnswer, HttpClient, RefusedError, reason_in, status_text
 from control_plane.controller.answers import decode_nodes, decode_placement, decode_safekeepers
 from control_plane.decisions.model import Placement, StorageNode, StorageSafekeeper
 from control_plane.errors import BusyError, ControllerError

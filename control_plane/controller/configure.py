@@ -11,8 +11,7 @@ from typing import Final
 import msgspec
 from msgspec import Raw, Struct
 
-from compute_common.http.answer import reason_in, status_text
-from compute_common.http.client import HttpClient, RefusedError
+from compute_common.http.client import HttpClient, RefusedError, reason_in, status_text
 from control_plane.controller.signing_key import SigningKey
 from control_plane.errors import PushError
 

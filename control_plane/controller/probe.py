@@ -12,8 +12,7 @@ import struct
 from contextlib import suppress
 from typing import Final
 
-from compute_common.http.answer import status_text
-from compute_common.http.client import HttpClient, RefusedError
+from compute_common.http.client import HttpClient, RefusedError, status_text
 from compute_common.http.connections import system_words
 from control_plane.decisions.model import StorageNode
 

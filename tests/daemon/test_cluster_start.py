@@ -11,8 +11,8 @@ from compute_ctl.decisions.model import Attempt, Outcome, RequestOrigin
 from compute_ctl.decisions.persistent_state import ClusterIdentity
 from compute_ctl.decisions.transitions import Event, Status
 from compute_ctl.errors import PostgresError
-from compute_ctl.monitoring.observers import SilentObserver
 from compute_ctl.node import Node
+from compute_ctl.node.observer import SilentObserver
 from tests.support.clock import DATE, FakeClock
 from tests.support.fakes import AbsentPostgres
 

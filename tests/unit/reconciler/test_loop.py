@@ -16,8 +16,8 @@ from compute_common.errors import RequestError
 from compute_ctl.decisions.model import PUSH, Attempt, Outcome, RequestOrigin
 from compute_ctl.decisions.transitions import Event, Status
 from compute_ctl.errors import FetchError
-from compute_ctl.monitoring.observers import SilentObserver
 from compute_ctl.node import Node
+from compute_ctl.node.observer import SilentObserver
 from compute_ctl.ports import Fetched, FetchStatus
 from compute_ctl.reconciler import Reconciler
 from compute_ctl.reconciler.attempts import Attempts
