@@ -13,11 +13,17 @@ class GoodApplier:
 
     def __init__(self) -> None:
         self.sources: list[str] = []
+        self.verified = 0
 
     async def apply(self, document: Document, *, source: str, force: bool = False) -> ApplyResult:
         """Take *document*."""
         self.sources.append(source)
         return ApplyResult(outcome=Outcome.APPLIED if source == PUSH else Outcome.UNCHANGED)
+
+    async def verify_again(self) -> ApplyResult:
+        """Count it."""
+        self.verified += 1
+        return ApplyResult(outcome=Outcome.APPLIED)
 
     async def roll_back(self, *, old_upstream: bool) -> ApplyResult:
         """Go back."""

@@ -118,3 +118,17 @@ async def test_a_heal_does_not_wait_for_a_check(tmp_path: Path) -> None:
         assert UNCHANGED == await one.drift.after_fetch(UNCHANGED, asked=True)
         assert one.drift.next_at < inf
         assert [BAD] == one.verifier.looks
+
+
+async def test_a_file_mended_after_a_start_may_not_have_been_read(tmp_path: Path) -> None:
+    """The server may have been started with what somebody else had put there."""
+    async with road(tmp_path) as one:
+        await one.apply(1, "1MB")
+        before = one.live
+        one.conf.path.write_text(before.replace("1MB", "9MB"))
+        one.node.start.begin(one.node.config.written)
+
+        await one.drift.after_fetch(UNCHANGED, asked=True)
+        await one.recovery.note_start()
+
+        assert (before, None) == (one.live, one.node.config.state.started)
