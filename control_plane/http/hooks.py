@@ -122,11 +122,14 @@ async def _answer(
             reason = str(error) or f"no answer within {ANSWER_S:g} s"
             logger.error("%s of tenant %s was not stored: %s", kind, tenant_id, reason)
             raise unavailable(f"not stored: {reason}") from error
-        answer = await _applied(api, number, tenant_id, computes, until)
-    body = _body(answer, computes())
-    text = f"{kind} answered {answer.code}"
-    await _record(api, f"{text}: {body.error}" if body.error else text, tenant_id)
-    return json_response(body, answer.code)
+        while True:
+            answer = await _applied(api, number, tenant_id, computes, until)
+            body = _body(answer, computes())
+            text = f"{kind} answered {answer.code}"
+            await _record(api, f"{text}: {body.error}" if body.error else text, tenant_id)
+            # That took its time: a compute may have come, or come alive, meanwhile.
+            if answer.code == _look(api, computes, until).code:
+                return json_response(body, answer.code)
 
 
 async def _applied(
@@ -136,11 +139,7 @@ async def _applied(
     clock, registry, presence = api.clock.monotonic, api.registry, api.registry.presence
     while True:
         now = clock()
-        found = [(record, presence.of(record.id)) for record in computes()]
-        incomplete = _incomplete(api, found, last=now >= until)
-        answer = hooks.answer(
-            found, now=now, blind_until=registry.blind_until, incomplete=incomplete
-        )
+        answer = _look(api, computes, until)
         if answer.final or now >= until:
             return answer
         names = tuple(one.compute_id for one in answer.laggards)
@@ -148,6 +147,14 @@ async def _applied(
         took = clock() - now
         await presence.tenant_heard(tenant_id, within_s=min(LOOK_S, until - now))
         await asyncio.sleep(min(REST * took, REST_S))
+
+
+def _look(api: Api, computes: Computes, until: float) -> hooks.HookAnswer:
+    """Return what may be answered now."""
+    now, registry = api.clock.monotonic(), api.registry
+    found = [(record, registry.presence.of(record.id)) for record in computes()]
+    incomplete = _incomplete(api, found, last=now >= until)
+    return hooks.answer(found, now=now, blind_until=registry.blind_until, incomplete=incomplete)
 
 
 def _incomplete(

@@ -18,8 +18,8 @@ CONTROL_PLANE_DECISIONS: Final = (
     Mutation(
         name="a 200 for a move to an unknown node",
         file="control_plane/http/hooks.py",
-        old="blind_until=registry.blind_until, incomplete=incomplete\n",
-        new="blind_until=registry.blind_until\n",
+        old="blind_until=registry.blind_until, incomplete=incomplete)\n",
+        new="blind_until=registry.blind_until)\n",
         tests=(f"{UNIT}/http/test_hooks.py", "-k", "unknown_node"),
     ),
     Mutation(

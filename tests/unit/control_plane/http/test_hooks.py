@@ -97,16 +97,26 @@ async def test_a_refusal_ends_the_wait(door: Door, monkeypatch: pytest.MonkeyPat
     answer = asyncio.create_task(door.attach(2))
     await pending(door)
     record = door.parts.registry.computes["one"]
-    for generation in (record.generation - 1, record.generation):
+    for number in (record.generation - 1, record.generation):
         assert not answer.done()
-        desired = {"generation": generation, "hash": record.content_sha256}
-        await door.report("one", outcome="rejected", reason="no such setting", desired=desired)
-    async with asyncio.timeout(30):
-        found = await answer
-    assert (423, "refuses generation 2: no such setting") == (
-        found.code,
-        found.body["laggards"][0]["reason"],
-    )
+        wanted = {"generation": number, "hash": record.content_sha256}
+        await door.report("one", outcome="rejected", reason="no such setting", desired=wanted)
+    await asyncio.wait({answer}, timeout=30)
+    assert "refuses generation 2: no such setting" in answer.result().body["error"]
+
+
+@pytest.mark.usefixtures("patience")
+async def test_true_when_it_is_sent(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What becomes false while the history is written is not answered."""
+    written: list[str] = []
+
+    async def record(_api: object, text: str, _tenant: str) -> None:
+        written.append(text)
+        await door.report("one", applied={"generation": 0, "hash": "", "proof": "full"})
+
+    monkeypatch.setattr(hooks, "_record", record)
+    assert 423 == (await door.attach(1)).code
+    assert "notify-attach answered 200" == written[0]
 
 
 async def test_dead_compute(door: Door) -> None:
@@ -153,10 +163,8 @@ async def test_unknown_node(door: Door) -> None:
     """Nobody runs with a move for which there is no document yet."""
     door.locate(9)
     found = await door.attach(9)
-    assert (423, ["one", "two"]) == (
-        found.code,
-        [one["compute_id"] for one in found.body["laggards"]],
-    )
+    names = [one["compute_id"] for one in found.body["laggards"]]
+    assert (423, ["one", "two"]) == (found.code, names)
     assert "node 9 is not in the storage controller's list" in found.body["error"]
     assert [1, 1] == generations(door)
 
@@ -227,13 +235,9 @@ async def test_unknown_tenant(door: Door) -> None:
 
 def safekeepers(generation: int, *ids: int, **changed: Any) -> dict[str, Any]:
     """The body of notify-safekeepers."""
-    return {
-        "tenant_id": TENANT,
-        "timeline_id": TIMELINE,
-        "generation": generation,
-        "safekeepers": [{"id": one, "hostname": f"sk{one}"} for one in ids],
-        **changed,
-    }
+    keepers = [{"id": one, "hostname": f"sk{one}"} for one in ids]
+    ids_of = {"tenant_id": TENANT, "timeline_id": TIMELINE}
+    return {**ids_of, "generation": generation, "safekeepers": keepers, **changed}
 
 
 async def test_safekeepers(door: Door) -> None:
