@@ -1,0 +1,82 @@
+"""The process under more callers than it has room for, and under callers that never finish."""
+
+import asyncio
+import json
+from collections import Counter
+from contextlib import suppress
+
+import pytest
+
+from devstack.compute_control_plane import HOOK_TOKEN, ComputeControlPlane
+from devstack.stack import operator_text
+from tests.control_plane.conftest import ControlPlaneFactory
+from tests.control_plane.test_hooks import attached
+
+HOOKS = 1100
+"""100 more than are held at the same time."""
+IDLE = 300
+ANSWERED_S = 100.0
+
+
+async def _hook(port: int) -> int:
+    """Send a hook on a connection of its own; return the status of the answer."""
+    body = json.dumps(attached(1))
+    head = (
+        "PUT /notify-attach HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+        f"Authorization: Bearer {HOOK_TOKEN}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write((head + body).encode())
+    line = await reader.readline()
+    await _close(writer)
+    return int(line.split()[1])
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with suppress(ConnectionError):
+        await writer.wait_closed()
+
+
+async def _hooks(plane: ComputeControlPlane) -> tuple[Counter[int], int]:
+    """Send all hooks at once; return their answers by status, and that of a compute meanwhile."""
+    async with asyncio.timeout(ANSWERED_S):
+        sent = [asyncio.create_task(_hook(plane.port)) for _ in range(HOOKS)]
+        beside = (await asyncio.to_thread(plane.spec, "one")).code
+        return Counter(await asyncio.gather(*sent)), beside
+
+
+@pytest.mark.timeout(150)
+def test_more_hooks_than_are_held(make_control_plane: ControlPlaneFactory) -> None:
+    """Each is answered truthfully, or told to come again; computes are served meanwhile."""
+    plane = make_control_plane().start()
+    plane.put("one", operator_text())
+    assert 200 == plane.spec("one").code  # it is alive, and says not what it runs with
+    codes, beside = asyncio.run(_hooks(plane))
+    assert (HOOKS, True) == (codes.total(), set(codes) <= {423, 503}), codes
+    assert codes[423] > 0
+    assert beside in (200, 503)
+    assert 200 == plane.call("GET", "/readyz").code
+
+
+async def _idle(port: int) -> int:
+    """Open connections and begin a request on each; return how many are closed in the end."""
+    head = b"GET /livez HTTP/1.1\r\nHost: "
+    opened = [await asyncio.open_connection("127.0.0.1", port) for _ in range(IDLE)]
+    for _, writer in opened:
+        writer.write(head)
+    async with asyncio.timeout(ANSWERED_S):
+        _, beside = await asyncio.open_connection("127.0.0.1", port)
+        beside.write(head + b"localhost\r\n\r\n")
+        ended = await asyncio.gather(*(reader.read() for reader, _ in opened))
+    await asyncio.gather(*map(_close, (beside, *(writer for _, writer in opened))))
+    return len(ended)
+
+
+@pytest.mark.timeout(150)
+def test_callers_that_never_finish(make_control_plane: ControlPlaneFactory) -> None:
+    """They are closed after a while, and keep nobody else out."""
+    plane = make_control_plane().start()
+    assert IDLE == asyncio.run(_idle(plane.port))
+    assert 200 == plane.call("GET", "/livez").code
