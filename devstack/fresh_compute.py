@@ -4,6 +4,7 @@ The pageservers serve the base backup and the pages of a stored cluster, whose s
 """
 
 import json
+import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -49,7 +50,7 @@ class StoredCluster:
 
 
 class FreshCompute:
-    """One such compute; use it as a context manager."""
+    """One such compute; use it as a context manager, which removes it at its end."""
 
     def __init__(
         self,
@@ -168,3 +169,4 @@ class FreshCompute:
         if child is not None and child.poll() is None:
             self.daemon.stop()
         self._stack.close()
+        shutil.rmtree(self.folder, ignore_errors=True)  # in memory, where there is room
