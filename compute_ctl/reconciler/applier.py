@@ -184,6 +184,13 @@ class Applier:
     async def _refused_late(self, result: ApplyResult) -> ApplyResult:
         """Refuse what is in the file, if Postgres does so now, as a new document would be."""
         written = self.node.config.written
+        if result.refused and written is not None:
+            try:  # Postgres may have refused what somebody else has put there
+                mended = await self.store.mend(written, self.node.config.state.floor)
+            except StoreError as error:
+                return ApplyResult(outcome=Outcome.WRITE_FAILED, reason=str(error))
+            if mended:
+                result = await self.activation.verify_again()
         if not result.refused or written is None or written.is_fallback:
             return result
         document = await self.activation.document(written)

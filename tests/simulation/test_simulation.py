@@ -14,7 +14,7 @@ from tests.simulation.__main__ import run
 from tests.simulation.world import World
 
 SEEDS = range(1, 201)
-FAILED_ONCE = (502860, 504741)
+FAILED_ONCE = (502860, 504741, 722941)
 """A start with the same file that had failed; one that was said to have read a removed file."""
 BLOCK = 10
 """How many are one test."""

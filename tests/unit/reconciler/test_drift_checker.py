@@ -132,3 +132,16 @@ async def test_a_file_mended_after_a_start_may_not_have_been_read(tmp_path: Path
         await one.recovery.note_start()
 
         assert (before, None) == (one.live, one.node.config.state.started)
+
+
+async def test_what_another_wrote_is_no_fault_of_the_document(tmp_path: Path) -> None:
+    """Postgres has refused an edited file: ours is back, and judged by itself."""
+    async with road(tmp_path) as one:
+        await one.apply(1, "1MB")
+        before = one.live
+        one.conf.path.write_text(before[: len(before) // 2])
+
+        await checked(one, BAD)
+
+        assert (before, ()) == (one.live, one.node.config.state.quarantine)
+        assert one.node.config.state.fallback is not None
