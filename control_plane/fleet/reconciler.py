@@ -61,6 +61,7 @@ class Reconciler:
         """Why the controller did not answer last; '' where it did."""
         self.controller_failures = 0
         registry.presence.on_report.append(self._on_report)
+        registry.on_published.append(self._on_published)
 
     async def run(self) -> None:
         """Compare until cancelled."""
@@ -219,11 +220,16 @@ class Reconciler:
         report = self._registry.presence.of(compute_id).report
         if record is None or report is None:
             return
-        if ahead(record, report):
-            self._ahead.add(compute_id)
-            self._wake.set()
+        self._on_published(compute_id)
         if record.tenant_id and any(one.trouble == TURNED_AWAY for one in report.suspicions):
             self.request(record.tenant_id)
+
+    def _on_published(self, compute_id: str) -> None:
+        """Publish anew where the compute has reported a generation above this one, even before."""
+        record = self._registry.computes.get(compute_id)
+        if record and ahead(record, self._registry.presence.of(compute_id).report):
+            self._ahead.add(compute_id)
+            self._wake.set()
 
     def _failed(self, error: Exception) -> None:
         text = str(error) or "the storage controller did not answer in time"

@@ -5,9 +5,9 @@ from contextlib import suppress
 
 import pytest
 
-from control_plane.decisions.model import Placement, ReportedDocument
+from control_plane.decisions.model import Placement, PlacementSource, ReportedDocument
 from devstack.wait import until
-from tests.unit.control_plane.fleet.parts import Fleet, suspicion
+from tests.unit.control_plane.fleet.parts import Fleet, document, suspicion
 from tests.unit.control_plane.records import TENANT, node
 
 ON_2 = Placement(nodes=(2,))
@@ -83,6 +83,19 @@ async def test_a_compute_that_is_ahead_is_published_to() -> None:
     fleet = await Fleet().with_compute("a")
     running = asyncio.create_task(fleet.reconciler.run())
     fleet.report("a", applied=ReportedDocument(generation=7, hash="x", proof="full"))
+    await until("generation 8", lambda: fleet.published()["generation"] == 8)
+    running.cancel()
+
+
+async def test_a_compute_that_was_ahead_before_there_was_a_document_is_published_to() -> None:
+    """It reported while its tenant's place was not known, and says nothing new since."""
+    fleet = Fleet()
+    await fleet.reconciler.refresh_nodes()
+    await fleet.registry.put("a", document())
+    fleet.report("a", applied=ReportedDocument(generation=7, hash="x", proof="full"))
+    assert fleet.registry.computes["a"].published is None
+    await fleet.registry.place(TENANT, ON_2, PlacementSource.LOCATE)
+    running = asyncio.create_task(fleet.reconciler.run())
     await until("generation 8", lambda: fleet.published()["generation"] == 8)
     running.cancel()
 
