@@ -211,8 +211,9 @@ class Postgres:
             return cursor.fetchall() if cursor.description else []
 
     def value(self, sql: str, *arguments: Any) -> Any:
-        """First column of the first row of *sql*."""
-        return self.query(sql, *arguments)[0][0]
+        """First column of the first row of *sql*; None for no row."""
+        rows = self.query(sql, *arguments)
+        return rows[0][0] if rows else None
 
     def dsn(self, dbname: str | None = None) -> str:
         """Connection string over TCP."""
