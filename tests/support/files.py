@@ -1,7 +1,13 @@
 """Small questions about files."""
 
-from contextlib import suppress
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import pytest
+
+from compute_common.system.file_limit import raise_file_limit
 
 
 def names(folder: Path) -> list[str]:
@@ -16,3 +22,15 @@ def descriptors(pid: int) -> list[str]:
         with suppress(FileNotFoundError):
             found.append(str(descriptor.readlink()))
     return found
+
+
+@contextmanager
+def open_files(needed: int) -> Iterator[None]:
+    """Let this process open so many files; the test is skipped where it may not."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if raise_file_limit(needed) < needed:
+        pytest.skip(f"needs {needed} open files, {before[1]} are allowed")
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)

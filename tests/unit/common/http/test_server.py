@@ -1,7 +1,6 @@
 """The server by real sockets: parameters, held requests, and what stands in the way."""
 
 import asyncio
-import resource
 import socket
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
@@ -20,8 +19,8 @@ from compute_common.http.request_log import LogLimit
 from compute_common.http.router import Router
 from compute_common.http.server import HttpServer
 from compute_common.http.sockets import PortTakenError, TcpAddress, UnixAddress
-from compute_common.system.file_limit import raise_file_limit
 from devstack.wait import until
+from tests.support.files import open_files
 from tests.unit.common.http.serving import (
     HELD,
     OK,
@@ -86,12 +85,8 @@ async def test_a_handler_ends_when_the_caller_hangs_up() -> None:
 @pytest.fixture
 def _many_files() -> Iterator[None]:
     """Let this process have both ends of `MANY` connections."""
-    needed = 2 * MANY + 200
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if raise_file_limit(needed) < needed:
-        pytest.skip(f"needs {needed} open files, {before[1]} are allowed")
-    yield
-    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    with open_files(2 * MANY + 200):
+        yield
 
 
 @pytest.mark.usefixtures("_many_files")
