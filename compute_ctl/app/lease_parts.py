@@ -24,7 +24,7 @@ def build_leases(node: Node, state: StateDir, clock: Clock) -> LsnLeases:
 
     return LsnLeases(
         body=body,
-        show=node.server.leased,
+        on_status=node.server.leased,
         grant=ask,
         clock=clock,
         jitter=random.SystemRandom().random,

@@ -64,8 +64,7 @@ class CopyOut:
     @property
     def node(self) -> str:
         """The pageserver as ``host:port``."""
-        found = parse(self.request.server)
-        return f"{found.host}:{found.port or 5432}"
+        return parse(self.request.server).address or "without a host"
 
     def connect(self) -> None:
         """Log in. Raises BackupError."""

@@ -114,7 +114,7 @@ class DataDirectory:
                 )
 
     def resume(self) -> None:
-        """Finish a move that a kill has interrupted, and remove what was not finished before it."""
+        """Finish the move of a cluster that a kill interrupted; remove one that was not whole."""
         origin = self.origin() if self.path.exists() else None
         if origin is not None and not origin.complete:
             self._move(origin)

@@ -179,7 +179,7 @@ class PostgresView(Shown, frozen=True, kw_only=True):
     drift_since: datetime | None = None
     """When `drift` was first seen; null while there is none."""
     lease: LeaseStatus | None = None
-    """Of the LSN that a static compute is pinned to; null for any other compute."""
+    """The lease of the LSN that a static compute is pinned to; null for any other compute."""
 
 
 class ClusterPhase(StrEnum):

@@ -17,6 +17,8 @@ from urllib.parse import unquote_to_bytes
 from compute_common.errors import SpecError
 from compute_common.text import has_control
 
+DEFAULT_PORT: Final = 5432
+"""Of libpq."""
 SCHEMES: Final = ("postgresql://", "postgres://")
 KEYWORDS: Final = frozenset(
     [
@@ -104,6 +106,11 @@ class Conninfo:
     port: str | None
     params: Mapping[str, str] = field(repr=False)
     """Everything it sets, by keyword; may hold a password."""
+
+    @property
+    def address(self) -> str | None:
+        """Host and port as ``host:port``, with libpq's default port; None without a host."""
+        return f"{self.host}:{self.port or DEFAULT_PORT}" if self.host else None
 
     @property
     def password(self) -> str | None:

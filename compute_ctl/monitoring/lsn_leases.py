@@ -16,6 +16,7 @@ from compute_common.redact import redact
 from compute_common.system.blocking_worker import BlockingWorker
 from compute_ctl.decisions.lsn_lease import LeaseRequest, LeaseStatus, renew_at, wanted
 from compute_ctl.decisions.model import Attempt
+from compute_ctl.decisions.transitions import Status
 from compute_ctl.errors import LeaseRefusedError, ProbeError
 from compute_ctl.node.observer import SilentObserver
 from compute_ctl.ports import Clock
@@ -55,14 +56,14 @@ class LsnLeases(SilentObserver):
         self,
         *,
         body: Callable[[], str],
-        show: Callable[[LeaseStatus | None], None],
+        on_status: Callable[[LeaseStatus | None], None],
         grant: Grant,
         clock: Clock,
         jitter: Callable[[], float],
     ) -> None:
         """*body* returns that of the live file; *jitter* a random number from 0 to 1."""
         self._body = body
-        self._show_status = show
+        self._on_status = on_status
         self._grant = grant
         self._clock = clock
         self._jitter = jitter
@@ -73,6 +74,10 @@ class LsnLeases(SilentObserver):
 
     def on_attempt(self, attempt: Attempt) -> None:
         """Look at the live file: another may have been written."""
+        self._changed.set()
+
+    def on_move(self, old: Status, new: Status, why: str) -> None:
+        """Look at the live file: a server that did not start is tried with another."""
         self._changed.set()
 
     async def run(self) -> None:
@@ -128,12 +133,12 @@ class LsnLeases(SilentObserver):
         """Show the lease that ends first, and the first error."""
         lsn = next((request.lsn for request in self._leases), None)
         if lsn is None:
-            self._show_status(None)
+            self._on_status(None)
             return
         ends = [lease.until for lease in self._leases.values()]
         known = [end for end in ends if end is not None]
         errors = (lease.error for lease in self._leases.values())
-        self._show_status(
+        self._on_status(
             LeaseStatus(
                 lsn=lsn,
                 valid_until=min(known) if len(known) == len(ends) else None,

@@ -49,7 +49,7 @@ _NO_VERDICT: Final = frozenset(
         Outcome.TERMINATED,
     }
 )
-"""Outcomes of attempts that say nothing of whether a document can be applied."""
+"""Outcomes that do not show whether a document can be applied."""
 
 
 class _Families(Collector):

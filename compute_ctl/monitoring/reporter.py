@@ -23,7 +23,7 @@ from compute_ctl.ports import Clock, ReportReceiver
 logger = logging.getLogger(__name__)
 
 INTERVAL_S: Final = 60.0
-"""Between two reports where nothing has changed."""
+"""From one report to the next while nothing changes."""
 PAUSE_S: Final = 0.1
 """Between two reports at least."""
 SETTLE_S: Final = 0.005

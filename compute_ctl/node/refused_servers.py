@@ -1,4 +1,4 @@
-"""Which refused document names the servers that are in force all the same.
+"""Remembers the refused document whose servers are in force, though its settings were refused.
 
 A bad setting costs itself and never the heal, so its document's servers may be in force without it.
 Whoever asks whether a compute has moved wants to know that.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from msgspec import structs
 
@@ -34,10 +34,6 @@ from compute_ctl.ports import Clock, Postgres
 
 if TYPE_CHECKING:
     from compute_ctl.node.node import Node
-
-
-DEFAULT_PORT: Final = 5432
-"""Of libpq."""
 
 
 def build_snapshot(node: Node, *, postgres: Postgres, clock: Clock) -> StatusBody:
@@ -152,10 +148,9 @@ def _endpoint(node: Node, suspicion: Suspicion) -> str | None:
     if not entry:
         return None
     try:
-        conninfo = parse(entry)
+        return parse(entry).address
     except SpecError:
         return None
-    return f"{conninfo.host}:{conninfo.port or DEFAULT_PORT}" if conninfo.host else None
 
 
 def in_sync(node: Node) -> bool:

@@ -18,8 +18,7 @@ def grant(request: LeaseRequest, *, token: str | None, within_s: float) -> datet
         LeaseRefusedError: it has removed that already.
         ProbeError: it has not answered, or not with a lease.
     """
-    found = parse(request.server)
-    server = f"pageserver {found.host}:{found.port or 5432}"
+    server = f"pageserver {parse(request.server).address or 'without a host'}"
     session = PgSession(
         request.server,
         time.monotonic() + within_s,

@@ -26,7 +26,7 @@ class Run:
         self.shown: list[LeaseStatus | None] = []
         self.leases = LsnLeases(
             body=lambda: self.body,
-            show=self.shown.append,
+            on_status=self.shown.append,
             grant=self._grant,
             clock=self,
             jitter=lambda: 1.0,
