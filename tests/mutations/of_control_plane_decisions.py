@@ -179,6 +179,13 @@ CONTROL_PLANE_DECISIONS: Final = (
         tests=(f"{UNIT}/fleet/test_registry.py", "-k", "deleted_and_put_again"),
     ),
     Mutation(
+        name="a generation reported before the first document is forgotten",
+        file="control_plane/fleet/reconciler.py",
+        old="        registry.on_published.append(self._on_published)\n",
+        new="",
+        tests=(f"{UNIT}/fleet/test_reconciler.py", "-k", "ahead_before"),
+    ),
+    Mutation(
         name="a compute that is ahead is left alone",
         file="control_plane/decisions/floor.py",
         old="    return floor if floor < MAX_FLOOR else 0\n",
