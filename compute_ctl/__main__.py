@@ -12,9 +12,9 @@ import sys
 from collections.abc import Sequence
 
 from compute_common import log
-from compute_common.cli.exit_codes import EXIT_FAILED, EXIT_USAGE
-from compute_common.errors import ComputeError, SettingsError
-from compute_ctl.cli.exit_codes import COMPLETION_VARIABLE, PROGRAM, print_error
+from compute_common.cli.exit_codes import fail
+from compute_common.errors import ComputeError
+from compute_ctl.cli.exit_codes import COMPLETION_VARIABLE, PROGRAM
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,12 +48,8 @@ def _run(words: list[str]) -> int:
         from compute_ctl import app  # slow to import, so after the flags were checked
 
         return app.run(options.settings)
-    except SettingsError as error:
-        print_error(str(error), error.hint)
-        return EXIT_USAGE
     except ComputeError as error:
-        print_error(str(error), error.hint)
-        return EXIT_FAILED
+        return fail(PROGRAM, error)
 
 
 if __name__ == "__main__":

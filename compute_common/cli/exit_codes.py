@@ -6,7 +6,7 @@ import sys
 from typing import Final
 
 from compute_common import log
-from compute_common.errors import ComputeError
+from compute_common.errors import ComputeError, SettingsError
 
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
@@ -27,6 +27,14 @@ def print_error(program: str, message: str, hint: str | None = None) -> None:
     sys.stderr.write(f"{program}: error: {log.escape(message)}\n")
     if hint:
         sys.stderr.write(f"hint: {log.escape(hint)}\n")
+
+
+def fail(program: str, error: ComputeError) -> int:
+    """Print why a command of *program* failed; return its exit status."""
+    print_error(program, str(error), error.hint)
+    if isinstance(error, CommandError):
+        return error.exit_code
+    return EXIT_USAGE if isinstance(error, SettingsError) else EXIT_FAILED
 
 
 def print_warning(program: str, message: str) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import sys
 import time
 from collections.abc import Sequence
 from typing import Any, Final, TypeVar
@@ -14,13 +13,13 @@ import click
 import msgspec
 from click.shell_completion import CompletionItem
 
-from compute_common.cli.exit_codes import EXIT_FAILED, EXIT_NOT_PERMITTED, EXIT_USAGE, CommandError
+from compute_common.cli.exit_codes import EXIT_FAILED, EXIT_NOT_PERMITTED, CommandError
 from compute_common.cli.output import WATCH_S, as_json, print_json
-from compute_common.errors import ComputeError
+from compute_common.cli.run_group import run_group
 from compute_ctl import __version__
 from compute_ctl.cli import diff, explain, files, hints
 from compute_ctl.cli.client import DaemonResponse, Target, ask, not_compute_ctl
-from compute_ctl.cli.exit_codes import COMPLETION_VARIABLE, EPILOG, PROGRAM, print_error
+from compute_ctl.cli.exit_codes import COMPLETION_VARIABLE, EPILOG, PROGRAM
 from compute_ctl.cli.local import Invocation
 from compute_ctl.cli.run_flags import flags
 from compute_ctl.decisions.model import GOOD_OUTCOMES, Outcome
@@ -37,26 +36,7 @@ Shape = TypeVar("Shape", StatusBody, RefreshBody)
 
 def run_command(words: Sequence[str]) -> int:
     """Run one of the commands; return its exit status."""
-    if not words and COMPLETION_VARIABLE not in os.environ:
-        click.echo(cli.get_help(click.Context(cli, info_name=PROGRAM)))
-        return EXIT_USAGE
-    try:
-        result = cli.main(args=list(words), prog_name=PROGRAM, standalone_mode=False)
-    except click.ClickException as error:
-        message = error.format_message().rstrip(".")
-        place = getattr(error, "ctx", None)
-        path = place.command_path if place is not None else PROGRAM
-        print_error(message[:1].lower() + message[1:], f"See {path} --help.")
-        return EXIT_USAGE
-    except (click.Abort, KeyboardInterrupt):
-        return EXIT_FAILED
-    except ComputeError as error:
-        print_error(str(error), error.hint)
-        return error.exit_code if isinstance(error, CommandError) else EXIT_FAILED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the pipe is closed
-        return EXIT_FAILED
-    return result if isinstance(result, int) else 0
+    return run_group(cli, words, program=PROGRAM, completion_variable=COMPLETION_VARIABLE)
 
 
 def _target_options(command: Any) -> Any:
