@@ -15,7 +15,7 @@ SOCKET_NAME: Final = "admin.sock"
 """The admin API's unix socket, in the state folder."""
 JWT_KEY_NAME: Final = "jwt.key"
 MOST_HELD: Final = 20_000
-"""Long polls held at the same time, where no other number is given."""
+"""Long polls held at the same time at most, unless `max_held` says otherwise."""
 
 
 class EvidenceMode(StrEnum):

@@ -28,6 +28,7 @@ from compute_common.redact import HIDDEN, redact
 MAX_CONNECTIONS: Final = 4
 """To each address. A request waits for a free one at most as long as for a connection."""
 NO_ANSWER: Final = "no answer in time"
+"""The reason of a `RefusedError` after a timeout."""
 MAX_REASON: Final = 200
 """Longest reason taken from an answer, in characters."""
 REASON_FIELDS: Final = ("error", "msg")
@@ -177,7 +178,9 @@ class HttpClient:
         if isinstance(error, aiohttp.ClientOSError):
             return RefusedError(f"the connection broke: {system_words(error)}", unavailable=True)
         if type(error) is aiohttp.ClientConnectionError:
-            return RefusedError(NO_ANSWER)  # closed by us, after another request had waited in vain
+            return RefusedError(
+                NO_ANSWER
+            )  # we closed it, since another request on it has timed out
         return RefusedError(str(error) or type(error).__name__)
 
     async def _read(self, response: aiohttp.ClientResponse) -> HttpAnswer:

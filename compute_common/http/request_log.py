@@ -11,6 +11,7 @@ from aiohttp import web
 
 from compute_common.http.api import A, ApiResponse, Route
 from compute_common.http.listener import ListenerSpec
+from compute_common.token_bucket import TokenBucket
 
 PATH_SHOWN: Final = 200
 """Characters of a path that are logged."""
@@ -25,28 +26,19 @@ def is_quiet(request: web.BaseRequest, route: Route[Any], listener: str) -> bool
 
 
 @dataclass(kw_only=True)
-class LogLimit:
-    """A token bucket for log lines, so that a flood of requests cannot fill the disk."""
+class LogLimit(TokenBucket):
+    """Limits the log lines of requests, so that a flood of them cannot fill the disk."""
 
     burst: int = 50
     per_second: float = 5.0
     left_out: int = 0
     """Requests not logged since the last `told`."""
-    _filled: float = 0.0
-    _at: float | None = None
 
     def take(self, now: float) -> bool:
         """Whether a request at *now* (monotonic seconds) may be logged; count it if not."""
-        if self._at is None:
-            self._filled = self.burst
-        else:
-            self._filled = min(self.burst, self._filled + (now - self._at) * self.per_second)
-        self._at = now
-        if self._filled < 1.0:
-            self.left_out += 1
-            return False
-        self._filled -= 1.0
-        return True
+        allowed = super().take(now)
+        self.left_out += not allowed
+        return allowed
 
     def told(self) -> int:
         """Return how many requests were not logged since the last call."""
@@ -75,7 +67,7 @@ class RequestLog:
     def begin(
         self, request: web.BaseRequest, found: Route[A] | ApiResponse, *, request_id: str, at: float
     ) -> LoggedRequest:
-        """Log that *request*, for which the router *found* this, came *at* (monotonic seconds)."""
+        """Log a request that came *at* monotonic seconds; *found*: what the router returned."""
         route = found if isinstance(found, Route) else None
         quiet = route is not None and self._is_quiet(request, route, self._listener.name)
         logged = LoggedRequest(
@@ -111,7 +103,7 @@ class LoggedRequest:
     """Monotonic seconds."""
     level: int
     failure_counts: bool
-    """Logged at DEBUG if it succeeds, and at INFO if it fails."""
+    """Whether its end is logged at INFO if it fails, though its beginning was logged at DEBUG."""
 
     def end(self, code: int, *, at: float) -> None:
         """Log that it was answered with *code*."""

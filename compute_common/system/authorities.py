@@ -1,4 +1,4 @@
-"""Keeps OpenSSL from reading the system's authorities. A leaf."""
+"""Makes the import of aiohttp faster. A leaf."""
 
 from __future__ import annotations
 
@@ -8,15 +8,16 @@ from contextlib import contextmanager
 from typing import Final
 
 VARIABLES: Final = ("SSL_CERT_FILE", "SSL_CERT_DIR")
-"""By which OpenSSL finds them."""
+"""Name the file and the folder from which OpenSSL reads the system's authorities."""
 
 
 @contextmanager
 def without_authorities() -> Iterator[None]:
-    """Let TLS contexts that are made meanwhile trust nobody; enter it while one thread runs.
+    """Keep TLS contexts that are made in this block from loading the system's authorities.
 
-    aiohttp makes two for clients when it is imported, and reads all authorities for each, which is
-    half of the import. `compute_common.http.client` never uses them.
+    For the import of aiohttp, which makes two contexts for clients; to load the authorities into
+    them takes half of its time. `compute_common.http.client` never uses them. No other thread may
+    read or change the environment meanwhile.
     """
     known = {name: os.environ.get(name) for name in VARIABLES}
     os.environ.update(dict.fromkeys(VARIABLES, os.devnull))

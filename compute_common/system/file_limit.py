@@ -18,7 +18,7 @@ LEAST: Final = 64
 def raise_file_limit(wanted: int = WANTED, *, warns: bool = True) -> int:
     """Raise the soft limit to *wanted* as far as allowed; return the number of open files allowed.
 
-    *warns*: a lower limit is worth a warning.
+    *warns*: log a warning where it stays lower.
 
     Raises:
         SettingsError: the daemon cannot work with so few.

@@ -27,7 +27,7 @@ from control_plane.http.holds import Holds
 from control_plane.http.metrics import Metrics
 from control_plane.http.overviews import Overviews
 from control_plane.ports import Store
-from control_plane.settings import MOST_HELD, EvidenceMode, Settings
+from control_plane.settings import EvidenceMode, Settings
 from control_plane.store.measured import MeasuredStore
 
 PROGRAM: Final = "compute_control_plane"
@@ -59,8 +59,8 @@ class Parts:
             yield "pushes", self.pushes.run()
 
 
-def build(settings: Settings, store: Store, adapters: Adapters, *, held: int = MOST_HELD) -> Parts:
-    """Make everything; nothing runs yet. *held*: long polls at the same time."""
+def build(settings: Settings, store: Store, adapters: Adapters, *, held: int) -> Parts:
+    """Make everything; nothing runs yet. *held*: long polls at the same time, at most."""
     clock, delay, jitter = SystemClock(), LoopDelay(), random.SystemRandom().random
     metrics = Metrics(started_at=clock.wall())
     store = MeasuredStore(store, on_commit=metrics.on_commit)

@@ -10,7 +10,7 @@ from control_plane.settings import Settings
 
 
 def tls_context(settings: Settings) -> ssl.SSLContext | None:
-    """Return the TLS of the public port, None where it has none. Raises SettingsError."""
+    """Return the TLS context of the public port, None without TLS. Raises SettingsError."""
     if settings.tls_cert is None or settings.tls_key is None:
         return None
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -19,7 +19,7 @@ def tls_context(settings: Settings) -> ssl.SSLContext | None:
 
 
 def load_certificate(context: ssl.SSLContext, cert: Path, key: Path) -> None:
-    """Load them into *context*, for connections from now on. Raises SettingsError."""
+    """Load certificate and key into *context*, for new connections. Raises SettingsError."""
     for path in (cert, key):
         try:
             path.open("rb").close()

@@ -17,7 +17,7 @@ from control_plane.settings import ListenAddress, Settings
 def listeners(
     settings: Settings, *, registry: Registry, connections: int, tls: ssl.SSLContext | None
 ) -> list[ListenerSpec]:
-    """Return them; *connections*, *tls*: of the public port."""
+    """Return all listeners; *connections* (at most) and *tls* are those of the public port."""
     found = [
         _public(settings, registry=registry, connections=connections, tls=tls),
         ListenerSpec(

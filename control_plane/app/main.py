@@ -1,8 +1,9 @@
 """The control plane from start to end: it owns every object and task, and stops them in order.
 
-Order of the start: store, and meanwhile what is slow to import ▸ its content ▸ listeners ▸ loops.
-Order of the end: held requests are answered ▸ listeners ▸ loops ▸ store. A task that dies is an
-error that ends the process: systemd starts it again, and nothing that was answered is lost.
+Order of the start: the store is opened, and slow modules are imported meanwhile ▸ its content is
+read ▸ listeners ▸ loops. Order of the end: held requests are answered ▸ listeners ▸ loops ▸ store.
+A task that dies is an error that ends the process: systemd starts it again, and nothing that was
+answered is lost.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def run(settings: Settings) -> int:
         SettingsError: it cannot start like this.
         StoreError: the store cannot be read.
     """
-    gc.disable()  # all that the start makes stays
+    gc.disable()  # until the end of the start, which makes next to no garbage
     log.configure(settings.log_format, level=settings.log_level)
     _make_folder(settings.state_folder)
     return asyncio.run(_ControlPlane(settings, make_room(settings)).main())
@@ -66,7 +67,9 @@ class _ControlPlane:
         asyncio.get_running_loop().set_default_executor(BlockingWorker("worker", threads=THREADS))
         with without_authorities():
             opening = asyncio.create_task(open_store(self._settings.store))
-            await asyncio.sleep(0)  # its thread reads while this one imports
+            await asyncio.sleep(
+                0
+            )  # lets it begin: its thread opens the store while this one imports
             from control_plane.app.service import make_service
 
             store = await opening

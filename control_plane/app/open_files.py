@@ -20,19 +20,19 @@ FILES_KEPT: Final = 400
 
 @dataclass(frozen=True, kw_only=True)
 class Room:
-    """What there is room for at the same time."""
+    """How many may be open at the same time."""
 
     connections: int
-    """Of the public port."""
+    """To the public port."""
     held: int
     """Long polls."""
 
 
 def make_room(settings: Settings) -> Room:
-    """Raise the limit of open files as far as is wanted and allowed; return what fits.
+    """Raise the limit of open files, and return how many connections and long polls it allows.
 
     Raises:
-        SettingsError: the limit is far too low.
+        SettingsError: the limit cannot be raised to what the process needs at least.
     """
     wanted = settings.max_held or MOST_HELD
     needed = wanted + SPARE_CONNECTIONS + FILES_KEPT
@@ -44,7 +44,7 @@ def make_room(settings: Settings) -> Room:
 
 
 def room_in(files: int, wanted: int) -> Room:
-    """Return what *files* open files leave room for; *wanted*: polls at most. Pure."""
+    """Return what a limit of *files* open files allows; *wanted*: long polls at most. Pure."""
     connections = max(files - FILES_KEPT, LEAST_CONNECTIONS)
     held = max(connections - SPARE_CONNECTIONS, connections // 2)
     return Room(connections=connections, held=min(held, wanted))

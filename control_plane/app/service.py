@@ -1,4 +1,4 @@
-"""What serves; kept apart from `main`, which reads the store while this is imported."""
+"""Makes all parts of the control plane. Slow to import: `main` opens the store meanwhile."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ class Service:
     parts: Parts
     server: HttpServer[Api]
 
-    async def stop(self, within_s: float) -> None:
-        """Answer what is held, and close the listeners."""
+    async def stop(self, deadline_s: float) -> None:
+        """Answer the held requests, and close the listeners; see `HttpServer.stop`."""
         self.parts.api.polls.close()
         self.parts.api.hooks.close()
-        await self.server.stop(within_s)
+        await self.server.stop(deadline_s)
 
 
 def make_service(
     settings: Settings, store: Store, *, room: Room, tls: ssl.SSLContext | None
 ) -> Service:
-    """Make everything; nothing runs yet.
+    """Make all parts; none of them runs yet.
 
     Raises:
         SettingsError: an address or a token cannot be used.

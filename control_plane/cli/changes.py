@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from urllib.parse import quote
 
 import click
@@ -26,8 +27,6 @@ from control_plane.cli.exit_codes import EPILOG
 from control_plane.cli.run import read_token
 from control_plane.http.bodies import TOKEN_HEADER, ChangeBody, ReconcileBody
 
-Command = TypeVar("Command", bound=Callable[..., Any])
-
 RECONCILE_S = 120.0
 
 dry_run_option = click.option(
@@ -35,8 +34,37 @@ dry_run_option = click.option(
 )
 
 
-def given_options(command: Command) -> Command:
-    """Add the options for what is given along with a document, as `GivenAlong.of` takes them."""
+@dataclass(frozen=True, kw_only=True)
+class GivenAlong:
+    """What is given along with a document."""
+
+    query: dict[str, str | None]
+    headers: dict[str, str] = field(repr=False)
+
+    def __bool__(self) -> bool:
+        return any((*self.query.values(), *self.headers.values()))
+
+
+def given_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add options for what is given along with a document; *command* gets them as *given*.
+
+    The command raises SettingsError: the token's file cannot be read.
+    """
+
+    @wraps(command)
+    def with_given(
+        *,
+        push_url: str | None,
+        no_push_url: bool,
+        token_file: Path | None,
+        no_token: bool,
+        **others: Any,
+    ) -> Any:
+        removed = [name for name, yes in (("push_url", no_push_url), ("token", no_token)) if yes]
+        headers = {} if token_file is None else {TOKEN_HEADER: read_token(token_file, "", "")}
+        query = {"push_url": push_url, "remove": ",".join(removed)}
+        return command(given=GivenAlong(query=query, headers=headers), **others)
+
     for option in (
         click.option("--no-token", is_flag=True, help="The shared token opens it again."),
         click.option(
@@ -52,30 +80,8 @@ def given_options(command: Command) -> Command:
             "POST /configure.",
         ),
     ):
-        command = option(command)
-    return command
-
-
-@dataclass(frozen=True, kw_only=True)
-class GivenAlong:
-    """What is given along with a document."""
-
-    query: dict[str, str | None]
-    headers: dict[str, str] = field(repr=False)
-
-    @classmethod
-    def of(
-        cls, *, push_url: str | None, no_push_url: bool, token_file: Path | None, no_token: bool
-    ) -> GivenAlong:
-        """Return what the options say. Raises SettingsError: the file cannot be read."""
-        removed = [name for name, yes in (("push_url", no_push_url), ("token", no_token)) if yes]
-        headers = {}
-        if token_file is not None:
-            headers[TOKEN_HEADER] = read_token(token_file, "", "")
-        return cls(query={"push_url": push_url, "remove": ",".join(removed)}, headers=headers)
-
-    def __bool__(self) -> bool:
-        return any((*self.query.values(), *self.headers.values()))
+        with_given = option(with_given)
+    return with_given
 
 
 @click.command(epilog=EPILOG, short_help="Publish a document to a compute.")
@@ -89,18 +95,12 @@ def put(
     *,
     compute_id: str,
     file: str,
-    push_url: str | None,
-    no_push_url: bool,
-    token_file: Path | None,
-    no_token: bool,
+    given: GivenAlong,
     dry_run: bool,
     as_json: bool,
     **where: Any,
 ) -> None:
     """Publish the document in FILE (- for standard input) to a compute, known or new."""
-    given = GivenAlong.of(
-        push_url=push_url, no_push_url=no_push_url, token_file=token_file, no_token=no_token
-    )
     change, body = ask(
         Target.of(**where), ChangeBody, "PUT", _path(compute_id), body=_read(file),
         query={**given.query, "dry_run": _true(dry_run)}, headers=given.headers,
@@ -123,10 +123,7 @@ def set_settings(
     settings: tuple[str, ...],
     remove: tuple[str, ...],
     create: bool,
-    push_url: str | None,
-    no_push_url: bool,
-    token_file: Path | None,
-    no_token: bool,
+    given: GivenAlong,
     dry_run: bool,
     as_json: bool,
     **where: Any,
@@ -138,9 +135,6 @@ def set_settings(
         if not equals or not name:
             raise click.UsageError(f'"{setting}" is not NAME=VALUE')
         values[name] = value
-    given = GivenAlong.of(
-        push_url=push_url, no_push_url=no_push_url, token_file=token_file, no_token=no_token
-    )
     if not values and not given:
         raise click.UsageError("name at least one setting, as NAME=VALUE or --remove NAME")
     change, body = ask(

@@ -1,4 +1,4 @@
-"""What all commands share: the name of the program, and what their exit status means.
+"""The name of the program, and the meaning of the exit status of its commands.
 
 0 done, 1 failed or a negative outcome, 2 usage, or settings with which it cannot start, 3 no
 control plane there, 4 not permitted.

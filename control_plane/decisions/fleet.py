@@ -43,7 +43,7 @@ class Laggard(Struct, frozen=True, kw_only=True):
     compute_id: str
     reason: str
     final: bool = False
-    """It has refused this very generation: nothing changes until there is another one."""
+    """It has refused this generation, so it stays one until the next generation is published."""
 
 
 def heard_at(heard: Heard, now: float) -> float | None:
@@ -84,21 +84,23 @@ def runs_with(record: ComputeRecord, heard: Heard) -> bool:
 def has_moved(record: ComputeRecord, heard: Heard) -> bool:
     """Whether the compute has said that it uses the servers of what is published.
 
-    It may have refused the settings beside them, which are nothing that a hook is about.
+    It may have refused the settings beside them: hooks are about servers only.
     """
     if runs_with(record, heard):
         return True
-    published = record.published is not None and heard.report is not None
-    return published and _proves(heard.report.servers if heard.report else None, record)
+    if record.published is None or heard.report is None:
+        return False
+    return _proves(heard.report.servers, record)
 
 
-def _proves(applied: ReportedDocument | None, record: ComputeRecord) -> bool:
+def _proves(said: ReportedDocument | None, record: ComputeRecord) -> bool:
+    """Whether *said* names what is published, with a proof that Postgres uses its servers."""
     return (
-        applied is not None
-        and applied.proof in PROOFS
-        and applied.generation is not None
-        and applied.generation >= record.generation
-        and applied.hash == record.content_sha256
+        said is not None
+        and said.proof in PROOFS
+        and said.generation is not None
+        and said.generation >= record.generation
+        and said.hash == record.content_sha256
     )
 
 
@@ -116,7 +118,7 @@ def refuses(record: ComputeRecord, heard: Heard) -> str:
 def _has_refused(record: ComputeRecord, heard: Heard) -> bool:
     """Whether the compute has said that it refuses this generation, not an earlier one.
 
-    A daemon that is pushed to is told again, so its refusal is not the last word.
+    A daemon that is pushed to gets the document again, so it may still take it.
     """
     report = heard.report
     if record.push_url is not None or report is None or report.desired is None:

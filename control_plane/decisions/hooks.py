@@ -64,7 +64,7 @@ class HookAnswer(Struct, frozen=True, kw_only=True):
 
     @property
     def final(self) -> bool:
-        """Whether waiting can change nothing."""
+        """Whether to answer at once: waiting longer would not change the answer."""
         return self.code == APPLIED or any(one.final for one in self.laggards)
 
 

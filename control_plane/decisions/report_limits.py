@@ -9,6 +9,7 @@ from typing import Final
 
 from msgspec.structs import replace
 
+from compute_common.token_bucket import TokenBucket
 from control_plane.decisions.model import Report, ReportedDocument, Suspicion
 
 MAX_TEXT: Final = 2000
@@ -20,26 +21,27 @@ MAX_SUSPICIONS: Final = 128
 MAX_SETTINGS: Final = 200
 REPORTS_A_SECOND: Final = 10.0
 """Of one compute; `compute_ctl` sends no more."""
-REPORTS_AT_ONCE: Final = 20.0
+REPORTS_AT_ONCE: Final = 20
 RATES_KEPT: Final = 100_000
+"""Computes whose rate is kept."""
 
 
 class ReportRate:
     """Allows each compute so many reports a second, and some more after a pause."""
 
     def __init__(self) -> None:
-        self._left: dict[str, tuple[float, float]] = {}
-        """By compute: reports that were left, and when."""
+        self._buckets: dict[str, TokenBucket] = {}
+        """By compute."""
 
     def allows(self, compute_id: str, now: float) -> bool:
         """Count a report at monotonic time *now*; return whether it is not one too many."""
-        if compute_id not in self._left and len(self._left) >= RATES_KEPT:
-            self._left.clear()  # most were deleted
-        left, at = self._left.get(compute_id, (REPORTS_AT_ONCE, now))
-        left = min(REPORTS_AT_ONCE, left + (now - at) * REPORTS_A_SECOND)
-        allowed = left >= 1.0
-        self._left[compute_id] = (left - allowed, now)
-        return allowed
+        bucket = self._buckets.get(compute_id)
+        if bucket is None:
+            if len(self._buckets) >= RATES_KEPT:
+                self._buckets.clear()  # most of these computes are deleted by now
+            bucket = TokenBucket(burst=REPORTS_AT_ONCE, per_second=REPORTS_A_SECOND)
+            self._buckets[compute_id] = bucket
+        return bucket.take(now)
 
 
 def bounded(report: Report) -> Report:

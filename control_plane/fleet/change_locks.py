@@ -10,20 +10,20 @@ from dataclasses import dataclass, field
 class _Scope:
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     users: int = 0
-    """Who has the lock or waits for it."""
+    """Tasks that hold the lock or wait for it."""
 
 
 class ChangeLocks:
-    """A lock for each scope, such as a tenant, and None for all of them together.
+    """A lock for each scope, such as a tenant, and one for everything: the scope None.
 
-    Changes of different scopes run side by side. Who wants all waits for those that run, and those
-    who come later wait for it.
+    Changes of different scopes run side by side. A change of everything runs alone: it waits until
+    those under way have ended, and later ones wait until it has.
     """
 
     def __init__(self) -> None:
         self._scopes: dict[str, _Scope] = {}
         self._gate = asyncio.Lock()
-        """Held while all are wanted; the others pass through it."""
+        """Held by a change of everything; any other takes it for a moment before it begins."""
         self._running = 0
         self._idle = asyncio.Event()
         self._idle.set()

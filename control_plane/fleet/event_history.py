@@ -1,4 +1,4 @@
-"""The newest events of the store, and their keys, which count up."""
+"""The newest events of the store, and the keys of new ones."""
 
 from __future__ import annotations
 
@@ -20,30 +20,31 @@ PRUNE_EVERY: Final = 100
 
 
 class EventHistory:
-    """What the store holds of them, oldest first.
+    """The newest events that the store holds, oldest first.
 
-    An event's key has a number, not its time: a clock may be set back, and what came last stays
-    last. Keys of earlier versions have microseconds there, after which the numbers go on.
+    Keys contain a number that counts up, not the time: the order stays right when the clock is set
+    back. Keys of earlier versions contain microseconds instead; new numbers go on above them.
     """
 
     def __init__(self) -> None:
         self.events: deque[HistoryEvent] = deque(maxlen=HISTORY_KEPT)
         self.verdicts: deque[Verdict] = deque(maxlen=VERDICTS_KEPT)
-        """Those of the events."""
+        """Those that `events` has, and some older ones."""
         self._keys: dict[str, None] = {}
         self._number = 0
-        """The highest that was used."""
+        """The highest number in a key."""
         self._pruning = False
+        """Whether what `prune` returned is being committed."""
 
     def write(self, event: HistoryEvent) -> Write:
         """Return the write of a new event."""
         self._number += 1
-        # The rest tells apart what replicas write at the same time.
+        # The random part: replicas may use the same number at the same time.
         key = f"{HISTORY}{self._number:020d}-{secrets.token_hex(4)}"
         return Write(key=key, value=msgspec.json.encode(event))
 
     def take(self, key: str, event: HistoryEvent | None) -> None:
-        """Take what the store holds now; None: it was deleted."""
+        """Add the event that the store holds under *key*; None: it was deleted there."""
         if event is None:
             self._keys.pop(key, None)
         elif key not in self._keys:
@@ -54,7 +55,10 @@ class EventHistory:
                 self.verdicts.append(event.verdict)
 
     def prune(self) -> list[Write]:
-        """Return the writes that delete what is too much; call `pruned` when they are done."""
+        """Return the writes that delete the events above `HISTORY_KEPT`; then call `pruned`.
+
+        Nothing is returned again before `pruned`: changes are committed side by side.
+        """
         excess = len(self._keys) - HISTORY_KEPT
         if excess < PRUNE_EVERY or self._pruning:
             return []
@@ -62,7 +66,7 @@ class EventHistory:
         return [Write(key=key, value=None) for key in islice(self._keys, excess)]
 
     def pruned(self) -> None:
-        """Allow the next `prune`."""
+        """Note that what `prune` returned was committed, or was not and is returned again."""
         self._pruning = False
 
 

@@ -11,19 +11,19 @@ from control_plane.fleet.mirror import Mirror
 from control_plane.ports import Write
 
 EVENTS: Final = "events"
-"""The scope of what writes an event alone; no tenant is called so."""
+"""The scope (see `Mirror.change`) of events about no tenant; no tenant id is equal to it."""
 RECENT: Final = 200
-"""Events among which an equal one is looked for."""
+"""The newest events, among which an equal one is looked for."""
 
 
 class Events:
-    """The writer of what is no part of another change."""
+    """Writes events that are not committed together with another change."""
 
     def __init__(self, mirror: Mirror) -> None:
         self._mirror = mirror
 
     async def record(self, kind: str, text: str, **about: Any) -> None:
-        """Write an event; a verdict is shown, too. Raises StoreError."""
+        """Write an event; *about*: other fields of `HistoryEvent`. Raises StoreError."""
         event = self._mirror.event
         await self._mirror.change(lambda: [event(kind, text, **about)], scope=EVENTS)
 
@@ -39,6 +39,6 @@ class Events:
 
 
 def _newest_of(tenant_id: str, history: Sequence[HistoryEvent]) -> str:
-    """Return the newest text about a tenant, '' for none lately."""
+    """Return the newest text about a tenant, '' where no recent event is about it."""
     newest = islice(reversed(history), RECENT)
     return next((event.text for event in newest if event.tenant_id == tenant_id), "")

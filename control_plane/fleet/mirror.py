@@ -65,9 +65,9 @@ class Mirror:
         self._changing: set[asyncio.Task[None]] = set()
         self._reading = asyncio.Lock()
         self._doubts = 0
-        """Commits that failed, and may be in the store all the same."""
+        """How many commits have failed: it is not known what the store holds since."""
         self._settled = 0
-        """Those after which all was read anew."""
+        """How many of them had failed when all was read anew last."""
         self._history = EventHistory()
         self.computes: dict[str, ComputeRecord] = {}
         self.tenants: dict[str, TenantRecord] = {}

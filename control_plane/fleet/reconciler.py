@@ -61,7 +61,7 @@ class Reconciler:
         """Why the controller did not answer last; '' where it did."""
         self.controller_failures = 0
         registry.presence.on_report.append(self._on_report)
-        registry.on_published.append(self._on_published)
+        registry.on_published.append(self._note_if_ahead)
 
     async def run(self) -> None:
         """Compare until cancelled."""
@@ -191,7 +191,11 @@ class Reconciler:
         self.failures_in_a_row = self.failures_in_a_row + 1 if self._requested or self._ahead else 0
 
     async def _reconcile_requested(self, tenants: set[str]) -> None:
-        """Compare *tenants*; after a failure only where one question is answered again."""
+        """Compare *tenants*.
+
+        After a failure the controller is asked for its nodes first: while it is down, that is one
+        question a round, not one for each tenant.
+        """
         if self.failures_in_a_row:
             try:
                 answered = await self.refresh_nodes()
@@ -216,16 +220,19 @@ class Reconciler:
         self._wake.clear()
 
     def _on_report(self, compute_id: str) -> None:
+        self._note_if_ahead(compute_id)
         record = self._registry.computes.get(compute_id)
         report = self._registry.presence.of(compute_id).report
         if record is None or report is None:
             return
-        self._on_published(compute_id)
         if record.tenant_id and any(one.trouble == TURNED_AWAY for one in report.suspicions):
             self.request(record.tenant_id)
 
-    def _on_published(self, compute_id: str) -> None:
-        """Publish anew where the compute has reported a generation above this one, even before."""
+    def _note_if_ahead(self, compute_id: str) -> None:
+        """Publish to a compute again soon if it has reported a generation above ours.
+
+        Called after each publication, too: the compute may have reported before its first document.
+        """
         record = self._registry.computes.get(compute_id)
         if record and ahead(record, self._registry.presence.of(compute_id).report):
             self._ahead.add(compute_id)

@@ -74,7 +74,7 @@ class Registry:
 
     async def load(self) -> None:
         """Read the store, before anybody else runs. Raises StoreError."""
-        self._loading = True  # nobody waits for what comes
+        self._loading = True  # no request waits for a change yet
         await self.mirror.load()
         self._loading = False
 

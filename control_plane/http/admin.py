@@ -27,7 +27,7 @@ NO_LOGIN: Final = "The control plane logs in with a token that it signs."
 LOCATE_S: Final = 2.0
 """For the storage controller to say where the tenant of a new document is."""
 REMOVABLE: Final = frozenset({"push_url", "token"})
-"""What an operator may take from a compute without deleting it."""
+"""Values of the parameter `remove`."""
 DEFAULT_LIMIT: Final = 100
 MAX_LIMIT: Final = 10_000
 

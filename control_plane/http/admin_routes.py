@@ -122,11 +122,7 @@ ADMIN_ROUTES: Final[tuple[ApiRoute, ...]] = (
         "`Compute-Token` sets a token that opens this document only.",
         answers=CHANGED,
         body=RequestBody(limit=MAX_DOCUMENT_BYTES, required=True),
-        query=(
-            DRY_RUN,
-            PUSH_URL,
-            REMOVE,
-        ),
+        query=(DRY_RUN, PUSH_URL, REMOVE),
     ),
     Route(
         method="DELETE",

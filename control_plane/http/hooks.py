@@ -2,7 +2,7 @@
 
 A notification is a hint: the storage controller is asked where the tenant is, and its answer counts
 more. The hook is answered 200 only when every compute of the tenant that is alive runs with what
-was published; until then it is held, for less time than the caller has patience, or until one of
+was published; until then it is held, but not as long as the caller waits, and only until one of
 them has refused it.
 """
 
@@ -127,7 +127,7 @@ async def _answer(
             body = _body(answer, computes())
             text = f"{kind} answered {answer.code}"
             await _record(api, f"{text}: {body.error}" if body.error else text, tenant_id)
-            # That took its time: a compute may have come, or come alive, meanwhile.
+            # To write the history takes time, in which a compute may have been added or woken up.
             if answer.code == _look(api, computes, until).code:
                 return json_response(body, answer.code)
 
@@ -135,7 +135,7 @@ async def _answer(
 async def _applied(
     api: Api, number: int, tenant_id: str, computes: Computes, until: float
 ) -> hooks.HookAnswer:
-    """Return the answer as soon as nothing changes it, else at the time *until*."""
+    """Wait until the answer is final, or until the time *until*; return it."""
     clock, registry, presence = api.clock.monotonic, api.registry, api.registry.presence
     while True:
         now = clock()
@@ -150,7 +150,7 @@ async def _applied(
 
 
 def _look(api: Api, computes: Computes, until: float) -> hooks.HookAnswer:
-    """Return what may be answered now."""
+    """Return the answer as of now."""
     now, registry = api.clock.monotonic(), api.registry
     found = [(record, registry.presence.of(record.id)) for record in computes()]
     incomplete = _incomplete(api, found, last=now >= until)
@@ -195,7 +195,7 @@ def _body(answer: hooks.HookAnswer, computes: list[ComputeRecord]) -> HookBody:
 
 
 async def _record(api: Api, text: str, tenant_id: str) -> None:
-    """Write to the history, unless it stands there; the answer does not depend on it."""
+    """Write *text* to the history, unless it is there; a failure does not change the answer."""
     text = printable(text, MAX_RECORD)
     try:
         async with asyncio.timeout(LOCATE_S):

@@ -25,7 +25,7 @@ ANSWER_S: Final = 10.0
 """A disk that takes longer counts as failed; what it was told to do may still happen."""
 CLOSE_S: Final = 5.0
 ANSWERS: Final = 64
-"""Given in a row."""
+"""Commits that are answered before other tasks run again."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -121,7 +121,7 @@ class SqliteStore:
             for number, (request, outcome) in enumerate(zip(group, outcomes, strict=True), 1):
                 self._answer(request, outcome)
                 if not number % ANSWERS:
-                    await asyncio.sleep(0)  # for those who watch: the log keeps so much only
+                    await asyncio.sleep(0)  # watchers read them before the log drops them
 
     def _answer(self, request: _Request, outcome: Outcome) -> None:
         if isinstance(outcome, Commit):

@@ -50,10 +50,12 @@ async def _hooks(plane: ComputeControlPlane) -> tuple[Counter[int], int]:
 
 @pytest.mark.timeout(150)
 def test_more_hooks_than_are_held(make_control_plane: ControlPlaneFactory) -> None:
-    """Each is answered truthfully, or told to come again; computes are served meanwhile."""
+    """Each gets 423, or 503 when too many are held; the request of a compute is answered, too."""
     plane = make_control_plane().start()
     plane.put("one", operator_text())
-    assert 200 == plane.spec("one").code  # it is alive, and says not what it runs with
+    assert (
+        200 == plane.spec("one").code
+    )  # so it counts as alive, but it never reports what it runs with
     with open_files(HOOKS + 400):
         codes, beside = asyncio.run(_hooks(plane))
     assert (HOOKS, True) == (codes.total(), set(codes) <= {423, 503}), codes
@@ -63,14 +65,18 @@ def test_more_hooks_than_are_held(make_control_plane: ControlPlaneFactory) -> No
 
 
 async def _idle(port: int) -> int:
-    """Open connections and begin a request on each; return how many are closed in the end."""
+    """Open connections, begin a request on each, and return how many are closed in the end.
+
+    Meanwhile a whole request is answered.
+    """
     head = b"GET /livez HTTP/1.1\r\nHost: "
     opened = [await asyncio.open_connection("127.0.0.1", port) for _ in range(IDLE)]
     for _, writer in opened:
         writer.write(head)
     async with asyncio.timeout(ANSWERED_S):
-        _, beside = await asyncio.open_connection("127.0.0.1", port)
+        answers, beside = await asyncio.open_connection("127.0.0.1", port)
         beside.write(head + b"localhost\r\n\r\n")
+        assert b"HTTP/1.1 200 OK\r\n" == await answers.readline()
         ended = await asyncio.gather(*(reader.read() for reader, _ in opened))
     await asyncio.gather(*map(_close, (beside, *(writer for _, writer in opened))))
     return len(ended)
@@ -78,7 +84,7 @@ async def _idle(port: int) -> int:
 
 @pytest.mark.timeout(150)
 def test_callers_that_never_finish(make_control_plane: ControlPlaneFactory) -> None:
-    """They are closed after a while, and keep nobody else out."""
+    """Their connections are closed after a while; requests of others are answered meanwhile."""
     plane = make_control_plane().start()
     assert IDLE == asyncio.run(_idle(plane.port))
     assert 200 == plane.call("GET", "/livez").code

@@ -53,7 +53,7 @@ CONTROL_PLANE_DECISIONS: Final = (
     Mutation(
         name="an older report of the same content will do",
         file="control_plane/decisions/fleet.py",
-        old="        and applied.generation >= record.generation\n",
+        old="        and said.generation >= record.generation\n",
         new="",
         tests=(f"{UNIT}/test_fleet.py",),
     ),
@@ -181,7 +181,7 @@ CONTROL_PLANE_DECISIONS: Final = (
     Mutation(
         name="a generation reported before the first document is forgotten",
         file="control_plane/fleet/reconciler.py",
-        old="        registry.on_published.append(self._on_published)\n",
+        old="        registry.on_published.append(self._note_if_ahead)\n",
         new="",
         tests=(f"{UNIT}/fleet/test_reconciler.py", "-k", "ahead_before"),
     ),

@@ -162,11 +162,11 @@ class SimController(Process):
 
 @dataclass(kw_only=True)
 class ListTrouble:
-    """What becomes of answers with the list of nodes."""
+    """Faults in the storage controller's answers with its list of nodes."""
 
     fails: bool = False
     late_s: float = 0.0
-    """They come up to so much later, each by another time."""
+    """Each answer is late by a random time up to this."""
 
 
 class StorageClient:

@@ -47,7 +47,7 @@ class History:
         self._meant: defaultdict[str, list[tuple[float, SimController, Places]]] = defaultdict(list)
         """By tenant: since when which controller means it to be where."""
         self._lists: defaultdict[Process, list[tuple[StorageNode, ...]]] = defaultdict(list)
-        """By life of the control plane: as the controller has read them."""
+        """By life of the control plane: the lists of nodes that the controller has read for it."""
         self._list_taken: defaultdict[Process, int] = defaultdict(int)
         self._acts: list[tuple[float, int]] = []
         self._offline_since: dict[int, float] = {}
@@ -105,11 +105,11 @@ class History:
     # The list of nodes
 
     def nodes_read(self, control: Process, nodes: tuple[StorageNode, ...]) -> None:
-        """A controller answers a control plane with its nodes; the answer may come late."""
+        """Note the nodes that a controller answers a control plane; the answer may come late."""
         self._lists[control].append(nodes)
 
     def takes_nodes(self, control: Process, listed: NodeList) -> None:
-        """A control plane takes a list: none that is older than one it has taken."""
+        """Fail if a control plane takes a list that is older than one it has taken."""
         self.checked += 1
         first = self._list_taken[control]
         for number, nodes in enumerate(self._lists[control][first:], first):

@@ -35,12 +35,12 @@ Handler = Callable[[ApiCall], Awaitable[ApiResponse]]
 
 
 class WatchedRegistry(Registry):
-    """Tells which list of nodes it takes."""
+    """Calls `on_nodes` with each list of nodes that it takes."""
 
     on_nodes: Callable[[NodeList], None] = staticmethod(lambda _listed: None)
 
     async def set_nodes(self, listed: NodeList) -> None:
-        """Take it."""
+        """Call `on_nodes`, then take the list."""
         self.on_nodes(listed)
         await super().set_nodes(listed)
 

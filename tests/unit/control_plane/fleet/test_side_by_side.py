@@ -46,7 +46,7 @@ class CountingDatabase(Database):
 
 
 async def test_changes_of_many_tenants_share_transactions(tmp_path: Path) -> None:
-    """Each has an outcome of its own; the disk is waited for a few times only."""
+    """Each is committed, in far fewer transactions than there are changes."""
     worker = BlockingWorker("store", idle_s=None)
     make = partial(CountingDatabase, tmp_path / "state.db")
     database = await worker.run(make, within_s=10)
@@ -68,7 +68,7 @@ async def test_changes_of_many_tenants_share_transactions(tmp_path: Path) -> Non
 
 
 async def test_changes_of_one_tenant_follow_each_other() -> None:
-    """The second is decided when the first is known, and counts on from it."""
+    """Each is decided when the one before is committed, so that each raises the generation."""
     fleet = Fleet()
     await fill(fleet.registry, TENANTS[:1])
     fleet.store.ready.clear()
@@ -82,7 +82,7 @@ async def test_changes_of_one_tenant_follow_each_other() -> None:
 
 
 async def test_a_failed_change_is_read_anew_before_the_next() -> None:
-    """Whoever decides after a failure knows what the store holds, also where several failed."""
+    """After several failures the store is read once, before the next change is decided."""
     fleet = Fleet()
     await fill(fleet.registry, TENANTS[:3])
     fleet.store.failure = "disk full"
@@ -99,7 +99,7 @@ async def test_a_failed_change_is_read_anew_before_the_next() -> None:
 
 @pytest.mark.parametrize("first", ["a", None])
 async def test_all_exclude_each(first: str | None) -> None:
-    """Who wants all waits for those that run, has them alone, and those who come later wait."""
+    """A change of everything waits for those under way, runs alone, and lets later ones wait."""
     locks = ChangeLocks()
     order: list[str] = []
     running: set[str | None] = set()
@@ -125,7 +125,7 @@ async def test_all_exclude_each(first: str | None) -> None:
 
 
 async def test_a_lock_that_is_not_waited_for_any_more() -> None:
-    """It is free for others, whoever gave up."""
+    """Others can take it after a waiting task was cancelled."""
     locks = ChangeLocks()
     await locks.acquire("a")
     waiting = [asyncio.create_task(locks.acquire(scope)) for scope in ("a", None, "b")]

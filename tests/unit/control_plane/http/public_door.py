@@ -18,7 +18,7 @@ from control_plane.decisions.model import Placement, StorageNode, StorageSafekee
 from control_plane.errors import ControllerError
 from control_plane.fleet.publisher import Given
 from control_plane.http.api import Api, Listener
-from control_plane.settings import ListenAddress, Settings
+from control_plane.settings import MOST_HELD, ListenAddress, Settings
 from tests.support.memory_store import MemoryStore
 
 TENANT = "9f3c1d5e7a804b26a1c4e85d02f7b369"
@@ -174,9 +174,8 @@ async def public_door(folder: Path, **options: Any) -> AsyncIterator[Door]:
     }
     settings = Settings(**given)
     store, controller = MemoryStore(), FakeController()
-    parts = build(
-        settings, store, Adapters(controller=controller), held=settings.max_held or 20_000
-    )
+    held = settings.max_held or MOST_HELD
+    parts = build(settings, store, Adapters(controller=controller), held=held)
     await parts.registry.load()
     server = HttpServer(
         program="compute_control_plane",
