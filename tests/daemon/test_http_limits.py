@@ -26,8 +26,9 @@ def dropped(text: bytes, reason: str) -> bool:
 
 
 async def test_200_slow_clients_do_not_delay_a_probe(tmp_path: Path) -> None:
-    """With 200 silent or dribbling connections open, /livez answers, ten times."""
-    async with serve(tmp_path) as served, AsyncExitStack() as stack:
+    """With 200 silent or dribbling connections open, /livez answers long before their deadline."""
+    patient = ConnectionLimits(header=60.0, idle=60.0)
+    async with serve(tmp_path, limits=patient) as served, AsyncExitStack() as stack:
         wires = [
             await stack.enter_async_context(Wire.tcp(served.port)) for _ in range(SLOW_CLIENTS)
         ]
@@ -39,7 +40,7 @@ async def test_200_slow_clients_do_not_delay_a_probe(tmp_path: Path) -> None:
                     wire.writer.write(b"y")
             begin = time.monotonic()
             reply = await served.loopback("GET", "/livez")
-            assert (200, True) == (reply.code, time.monotonic() - begin < 5)
+            assert (200, True) == (reply.code, time.monotonic() - begin < 20)
 
 
 async def test_probe_gets_in_past_slow_bodies(tmp_path: Path) -> None:
@@ -49,7 +50,7 @@ async def test_probe_gets_in_past_slow_bodies(tmp_path: Path) -> None:
         b"Content-Type: application/json\r\nContent-Length: 10\r\n\r\n"
     )
     async with (
-        serve(tmp_path, limits=ConnectionLimits(connections=8)) as served,
+        serve(tmp_path, limits=ConnectionLimits(connections=8, body=60.0)) as served,
         AsyncExitStack() as stack,
     ):
         for _ in range(8):
@@ -72,7 +73,7 @@ async def test_no_room_for_long_is_told(tmp_path: Path) -> None:
     """Where all are at work for as long as a header may take, the newcomer is closed."""
     limits = ConnectionLimits(connections=1, header=0.2)
     async with serve(tmp_path, limits=limits) as served:
-        waiting = asyncio.create_task(served.loopback("POST", "/refresh_configuration?wait=3"))
+        waiting = asyncio.create_task(served.loopback("POST", "/refresh_configuration?wait=30"))
         await served.requested()
         async with Wire.tcp(served.port) as wire:
             assert await wire.closed(20)

@@ -9,6 +9,7 @@ import pytest
 from compute_ctl.errors import BackupError
 from compute_ctl.postgres.safekeeper_sync import sync_safekeepers
 from devstack.installation import binary, os_user
+from devstack.wait import until
 
 
 def program(folder: Path, text: str) -> str:
@@ -31,7 +32,7 @@ async def test_position(tmp_path: Path) -> None:
 
 
 async def test_binary_of_postgresql(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """PostgreSQL's own binary does not know the option: told apart at once, and said."""
+    """PostgreSQL's own binary does not know the option: that is noticed at once, and logged."""
     user = os_user()
     become = f"setpriv --reuid={user} --regid={user} --clear-groups" if user else ""
     pgbin = program(tmp_path, f'exec {become} {binary("postgres")} "$@"')
@@ -66,16 +67,14 @@ async def test_missing_binary(tmp_path: Path) -> None:
 
 async def test_cancelled(tmp_path: Path) -> None:
     """Cancelling ends the program."""
-    fifo = tmp_path / "pid"
-    pgbin = program(tmp_path, f"echo $$ > {fifo}.tmp; mv {fifo}.tmp {fifo}; exec sleep 60")
+    file = tmp_path / "pid"
+    pgbin = program(tmp_path, f"echo $$ > {file}.tmp; mv {file}.tmp {file}; exec sleep 60")
     syncing = asyncio.create_task(sync_safekeepers(tmp_path, pgbin=pgbin, environment={}))
-    async with asyncio.timeout(30):
-        while not fifo.exists():  # noqa: ASYNC110 (another process makes it)
-            await asyncio.sleep(0.01)
+    await until("the program to run", file.exists)
     syncing.cancel()
 
     with pytest.raises(asyncio.CancelledError):
         await syncing
 
     with pytest.raises(ProcessLookupError):
-        os.kill(int(fifo.read_text()), 0)
+        os.kill(int(file.read_text()), 0)

@@ -108,11 +108,14 @@ async def test_no_session(server: Postgres) -> None:
 
 async def test_a_session_in_use(server: Postgres) -> None:
     """A trial does not wait for another question."""
+    lock = "SELECT pg_advisory_lock(1)"
     async with kept(server) as session:
-        other = asyncio.create_task(session.ask("SELECT pg_sleep(3)", within_s=WITHIN_S))
-        await asyncio.sleep(0)
-        assert not await SqlTrial(session).accepts({"work_mem": "5MB"}, within_s=WITHIN_S)
-        assert not other.done()
+        with server.connect() as locker:
+            locker.execute(lock)
+            other = asyncio.create_task(session.ask(lock, within_s=WITHIN_S))
+            await asyncio.sleep(0)
+            assert not await SqlTrial(session).accepts({"work_mem": "5MB"}, within_s=WITHIN_S)
+            assert not other.done()
         assert 1 == len(await other)
 
 
