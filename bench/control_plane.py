@@ -28,12 +28,11 @@ from functools import partial
 from pathlib import Path
 
 from bench.control_plane_fleet import StorageStandin, hook, seed
-from bench.daemon import memory_mb
 from bench.figures import Goal, median, quantile
 from bench.held_polls import Answers, Fleet, request
 from bench.outcome import Outcome, add_json_argument
 from devstack.installation import free_port
-from devstack.process import Child
+from devstack.process import Child, memory_mb
 from devstack.wait import wait_until
 
 TENANTS = 3

@@ -33,7 +33,7 @@ from devstack.compute import Compute
 from devstack.daemon import Daemon
 from devstack.installation import free_port
 from devstack.postgres import Template
-from devstack.process import Child
+from devstack.process import Child, memory_mb
 from devstack.wait import wait_until
 
 START_TIMEOUT_S = 20.0
@@ -45,14 +45,6 @@ FLOOR = "floor: a file and SIGHUP by hand, seen"
 SEEN = "compute_ctl, seen"
 IMPORTS = "its imports alone"
 NO_PATRONI = "not asked for: --patroni, or make bench PATRONI=1"
-
-
-def memory_mb(pid: int) -> float:
-    """Resident memory of a process."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) / 1024
-    raise RuntimeError(f"no VmRSS of process {pid}")
 
 
 def start_to_ready_ms(daemon: Daemon) -> float:

@@ -201,7 +201,7 @@ def _wait_for_all(sessions: Sequence[psycopg.Connection[tuple[object, ...]]]) ->
 
 @contextmanager
 def running_herd(backends: int) -> Iterator[Herd]:
-    """Start a herd behind a control plane of which it learns no move before it asks."""
+    """Start a herd whose control plane tells of a move only when it is asked."""
     with ExitStack() as stack:
         template = Template()
         stack.callback(template.remove)

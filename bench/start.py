@@ -23,7 +23,8 @@ from bench.figures import Goal, median, summary
 from bench.outcome import Outcome, add_json_argument
 from devstack.fresh_compute import FreshCompute, StoredCluster
 from devstack.installation import binary, give_away, run_as
-from devstack.postgres import Template
+from devstack.postgres import Template, ready_pid
+from devstack.process import memory_mb
 from devstack.wait import wait_until
 
 WITHIN_S = 120.0
@@ -49,20 +50,11 @@ class Start:
         return self.total - self.transfer - self.postgres
 
 
-def ready(data: Path) -> bool:
-    """Whether the server of a data directory accepts connections."""
-    try:
-        lines = (data / "postmaster.pid").read_text().splitlines()
-    except OSError:
-        return False
-    return len(lines) >= 8 and lines[7].strip() in ("ready", "standby")
-
-
 def timed_ms(what: str, begin: Callable[[], object], data: Path) -> float:
     """Begin, and wait until the server accepts connections."""
     began = time.perf_counter()
     begin()
-    wait_until(what, lambda: ready(data), WITHIN_S)
+    wait_until(what, lambda: ready_pid(data) is not None, WITHIN_S)
     return (time.perf_counter() - began) * 1000
 
 
@@ -81,21 +73,13 @@ def postgres_ms(compute: FreshCompute) -> float:
     return took
 
 
-def peak_mb(pid: int) -> float:
-    """Largest resident memory that a process has had."""
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) / 1024
-    raise RuntimeError(f"no VmHWM of process {pid}")
-
-
 def start(stored: StoredCluster) -> Start:
     """Start one compute from nothing."""
     with FreshCompute(stored) as compute:
         compute.publish(compute.pageserver("a"))
         total = timed_ms("the compute", compute.daemon.spawn, compute.data)
         cluster = compute.wait_running()["cluster"]
-        peak = peak_mb(compute.daemon.pid)
+        peak = memory_mb(compute.daemon.pid, peak=True)
         compute.daemon.stop()
         return Start(
             total=total,

@@ -17,7 +17,7 @@ import psycopg
 from devstack.daemon import Daemon
 from devstack.document import attached
 from devstack.fault_proxy.client import Faults, FaultyControlPlane
-from devstack.installation import binary, free_port, give_away
+from devstack.installation import binary, free_port, replace_file
 from devstack.launch import Pageserver, start_pageserver
 from devstack.postgres import Postgres, Setting, Template
 
@@ -169,15 +169,13 @@ class Compute:
     def publish_document(self, document: Mapping[str, Any] | str) -> None:
         """Publish any document; a string is written into the file as it is.
 
-        A control plane counts generations itself.
+        A control plane sets `spec.generation` itself.
         """
         if self._control_plane is not None:
             self._control_plane.real.put(self.compute_id, document)
             return
-        temporary = self.config.with_suffix(".tmp")
-        temporary.write_text(document if isinstance(document, str) else json.dumps(document))
-        give_away(temporary)
-        temporary.replace(self.config)
+        text = document if isinstance(document, str) else json.dumps(document)
+        replace_file(self.config, text)
 
     @property
     def control_plane(self) -> FaultyControlPlane:
@@ -188,7 +186,10 @@ class Compute:
 
     @property
     def faults(self) -> Faults:
-        """What the control plane answers this compute. Raises TypeError as `control_plane`."""
+        """Faults of the control plane that this compute meets, and no other.
+
+        Raises TypeError where the document comes from a file.
+        """
         return self.control_plane.proxy.of(self.compute_id)
 
     def fill(self, rows: int, table: str = "story") -> str:

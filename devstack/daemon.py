@@ -67,7 +67,7 @@ class Daemon(Program):
         self.argv += extra
 
     def answers(self) -> bool:
-        """Whether its event loop runs. Raises OSError."""
+        """Whether compute_ctl answers `/livez`, as its event loop does. Raises OSError."""
         return self.call("GET", "/livez", timeout=1.0)[0] == 200
 
     def call(

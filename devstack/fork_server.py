@@ -54,7 +54,7 @@ class DieWithParent:
 class ForkServer:
     """The server and its process, which is started by the first request and ends with us.
 
-    *libraries*: what the programs import only when they need it.
+    *libraries*: modules that the programs import late; here they are imported before the fork.
     """
 
     def __init__(self, *programs: str, libraries: Sequence[str] = ()) -> None:

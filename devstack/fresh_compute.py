@@ -16,7 +16,7 @@ import psycopg
 from devstack.compute import SCAN, TENANT, TIMELINE, make_page_functions
 from devstack.daemon import Daemon
 from devstack.document import attached
-from devstack.installation import binary, free_port, give_away, make_folder
+from devstack.installation import binary, free_port, give_away, make_folder, replace_file
 from devstack.launch import Pageserver, start_pageserver
 from devstack.postgres import Postgres, Template
 
@@ -104,10 +104,8 @@ class FreshCompute:
         **spec: Any,
     ) -> None:
         """Write the document; *spec* is for fields of the spec."""
-        temporary = self.config.with_suffix(".tmp")
-        temporary.write_text(json.dumps(self.document(*pageservers, settings=settings, **spec)))
-        give_away(temporary)
-        temporary.replace(self.config)
+        document = self.document(*pageservers, settings=settings, **spec)
+        replace_file(self.config, json.dumps(document))
 
     def document(
         self,
@@ -146,9 +144,10 @@ class FreshCompute:
         return found
 
     def query(self, sql: str) -> Any:
-        """First column of the first row."""
-        with psycopg.connect(self.connstr, connect_timeout=10) as session:
-            row = session.execute(sql.encode()).fetchone()
+        """First column of the first row; None for no row, and for a command that has none."""
+        with psycopg.connect(self.connstr, connect_timeout=60) as session:
+            cursor = session.execute(sql.encode())
+            row = cursor.fetchone() if cursor.description else None
         return row[0] if row else None
 
     @property

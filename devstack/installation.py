@@ -71,6 +71,14 @@ def give_away(path: Path) -> None:
         os.chown(path, record.pw_uid, record.pw_gid)
 
 
+def replace_file(path: Path, text: str) -> None:
+    """Put *text* in the place of the file *path* at once; it belongs to :func:`os_user`."""
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(text)
+    give_away(temporary)
+    temporary.replace(path)
+
+
 @cache
 def _own_ports() -> tuple[socket.socket, Iterator[int]]:
     """Claim a block of ports for this process, by a name that the kernel frees when it ends.

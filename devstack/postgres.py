@@ -57,6 +57,15 @@ def quote(value: Setting) -> str:
     return "'" + str(value).replace("\\", "\\\\").replace("'", "''") + "'"
 
 
+def ready_pid(data: Path) -> int | None:
+    """Return the process of the server of a data directory, None unless it takes connections."""
+    try:
+        lines = (data / "postmaster.pid").read_text().splitlines()
+    except FileNotFoundError:
+        return None
+    return int(lines[0]) if len(lines) >= 8 and lines[7].strip() in ("ready", "standby") else None
+
+
 class Template:
     """A data directory made by initdb once, to be copied."""
 
@@ -153,15 +162,7 @@ class Postgres:
     def _ready(self) -> bool:
         if not self.running:
             raise AssertionError(f"server {self.name} did not start:\n{self.log_tail()}")
-        try:
-            lines = (self.data / "postmaster.pid").read_text().splitlines()
-        except FileNotFoundError:
-            return False
-        return (
-            len(lines) >= 8
-            and lines[0] == str(self.pid)
-            and lines[7].strip() in ("ready", "standby")
-        )
+        return ready_pid(self.data) == self.pid
 
     def stop(self, mode: StopMode = "fast", timeout: float = STOP_TIMEOUT) -> float:
         """Stop the server; return how many seconds it took."""

@@ -9,6 +9,7 @@ import io
 import json
 import os
 import pwd
+import re
 import select
 import subprocess
 import time
@@ -157,6 +158,24 @@ class Child:
 
     def _failure(self, what: str) -> ChildError:
         return ChildError(f"{self.name} {what}\n{self.stderr_text()}".rstrip())
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and was not waited for (a zombie) does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return state not in "ZX"
+
+
+def memory_mb(pid: int, *, peak: bool = False) -> float:
+    """Resident memory of a process in MB: what it has now, or the most that it has had."""
+    name, status = "VmHWM" if peak else "VmRSS", Path(f"/proc/{pid}/status").read_text()
+    found = re.search(rf"(?m)^{name}:\s+(\d+) kB$", status)
+    if found is None:
+        raise RuntimeError(f"the kernel tells no memory of process {pid}")
+    return int(found[1]) / 1024
 
 
 def _account(user: str | None) -> dict[str, Any]:

@@ -12,7 +12,7 @@ TIMEOUT_S = 30.0
 POLL_SECONDS = 0.005
 LONGEST_POLL_SECONDS = 0.05
 POLLS_PER_WAIT = 10
-"""A question costs CPU time, often a new session of a server: the longer it lasts, the rarer."""
+"""A pause grows with the wait: each question costs CPU time, often a new session of a server."""
 
 
 def pause(waited: float) -> float:
@@ -37,7 +37,7 @@ def wait_until(what: str, predicate: Callable[[], T], timeout: float = TIMEOUT_S
 
 
 async def until(what: str, predicate: Callable[[], T], timeout: float = TIMEOUT_S) -> T:  # noqa: ASYNC109 -- a bound with a text
-    """Do the same while the loop, which what is awaited runs on, goes on."""
+    """Do the same as a coroutine: the event loop goes on between two questions."""
     begun = time.monotonic()
     while not (value := predicate()):
         waited = time.monotonic() - begun

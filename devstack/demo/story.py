@@ -71,7 +71,7 @@ def _outage(installation: Installation, name: str, tell: Tell) -> Result:
     ]
     for session in sessions:
         session.start()
-    wait_until("both sessions to read", lambda: all(it.answers or it.failures for it in sessions))
+    wait_until("both sessions to read", lambda: all(it.answered or it.failures for it in sessions))
     tell(f"pageserver {node_id} is killed under running queries")
     phases = installation.outage.meet(lambda: os.kill(victim.child.pid, signal.SIGKILL))
     victim.kill()  # it is dead: this only reaps it
@@ -83,7 +83,7 @@ def _outage(installation: Installation, name: str, tell: Tell) -> Result:
     return Result(
         name=name,
         phases=phases,
-        queries=1 + sum(len(session.answers) for session in sessions),
+        queries=1 + sum(session.answered for session in sessions),
         failures=failures,
     )
 

@@ -18,7 +18,7 @@ class FaultProxy(Standin):
         self.base_url = f"http://{self.address}"
 
     def of(self, compute_id: str) -> "Faults":
-        """What can be ordered for one compute; others are not touched."""
+        """Faults of the requests of one compute."""
         return Faults(self.child.ready["admin"], f"/compute/api/v2/computes/{compute_id}/")
 
 
@@ -30,13 +30,13 @@ class Faults:
         self._path = path
 
     def strike(self, kind: str, *, route: str = "", count: int | None = None) -> None:
-        """Order a fault, see `faults.Fault`; *route*: of `spec` or `report` alone."""
+        """Order a fault of a *kind* that `faults.Fault` lists; for every *route*, or one."""
         self._order(kind=kind, path=self._path + route, count=count)
 
     def answer(
         self, body: Any = None, code: int = 200, *, route: str = "spec", count: int | None = None
     ) -> None:
-        """Have requests answered so; *body* is JSON, or a text as it stands."""
+        """Have requests answered with *code* and *body*: a string as it is, else as JSON."""
         text = body if isinstance(body, str) else json.dumps(body or {"error": "ordered"})
         self._order(kind="answer", path=self._path + route, count=count, code=code, body=text)
 
@@ -55,7 +55,7 @@ class Faults:
 
 
 class FaultyControlPlane:
-    """A control plane, and the proxy that computes ask instead; use it as a context manager."""
+    """A control plane behind a proxy, which computes ask; use it as a context manager."""
 
     proxy: FaultProxy
 

@@ -11,12 +11,12 @@ LASTING: Final = ("no_hold", "no_reports")
 
 @dataclasses.dataclass(kw_only=True)
 class Fault(Order):
-    """What requests meet whose path begins with `path`.
+    """What happens to requests whose path begins with `path`.
 
     `answer`: status `code` with `body`. `half`: the true answer, its body cut in
     half. `drop`: the connection ends. `silent`: nothing, until this is withdrawn; then the
     connection ends. `older`: the document before the one answered last. A request that is held
-    when one of these is ordered meets it when it would have been answered.
+    when one of these is ordered gets it in place of the answer it was held for.
 
     Beside these: `no_hold`: nothing is held (`Prefer` is not passed on). `no_reports`: no answer
     asks for reports. With both it is a control plane that knows nothing of our additions.
@@ -46,7 +46,7 @@ class FaultBook(OrderBook[Fault]):
     """The orders in force."""
 
     def take(self, path: str) -> Fault | None:
-        """What strikes a request to *path* now; a count goes down."""
+        """Return the fault of a request to *path*, None if there is none; its count goes down."""
         for order in self._orders:
             if order.kind in ANSWERS and path.startswith(order.path):
                 self._strike(order)

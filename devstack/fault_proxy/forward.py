@@ -21,7 +21,7 @@ class Reply:
     body: bytes
 
     def response(self) -> web.Response:
-        """It, to be sent once."""
+        """Return a response of aiohttp, which can be sent once."""
         return web.Response(status=self.status, headers=self.headers, body=self.body)
 
 

@@ -10,7 +10,7 @@ from devstack.faults import Order, OrderBook
 from devstack.pageserver.messages import RESPONSE_TAGS
 
 BACKUP = ("basebackup", "basebackup_middle", "basebackup_end")
-"""Before the archive, in its middle, after its last byte."""
+"""Phases of a base backup: before the archive, in its middle, and after its last byte."""
 PHASES = ("accept", "startup", "auth", "pagestream", "response", *BACKUP)
 HTTP = "http"
 """The phase of the port beside libpq, which has faults of its own."""

@@ -87,7 +87,7 @@ def _file(path: Path, name: str) -> Iterator[bytes]:
         file.seek(0)
         yield _header(name, left)
         padding = -left % tarfile.BLOCKSIZE
-        while left > 0:  # a file that is cut meanwhile keeps the size that was said
+        while left > 0:  # one that is cut meanwhile is filled up to the size in its header
             part = file.read(min(CHUNK, left)) or bytes(min(CHUNK, left))
             left -= len(part)
             yield part

@@ -19,7 +19,7 @@ from devstack.pageserver.wire import ADMIN_SHUTDOWN, CONNECTION_FAILURE, INTERNA
 NOT_FOUND = "not found"
 _SLRU_KINDS = (0, 1, 2)
 _OF_TIMELINE = Request(kind="dbsize", version=3, reqid=0, request_lsn=MAX_LSN, not_modified_since=0)
-"""What a query about the whole timeline is refused like."""
+"""Queries about a whole timeline are refused as this request would be."""
 
 
 class EndStream(Exception):  # noqa: N818 - an outcome of the protocol, not a defect
@@ -69,7 +69,7 @@ class Limits:
     idle: float = 600.0  # silence of a client
     activation: float = 50.9  # a tenant that is attaching
     lsn: float = 300.0  # WAL that has not arrived
-    lease: float = 600.0  # an LSN that a compute reads at
+    lease: float = 600.0  # for which the pages of an LSN are kept
 
 
 @dataclass(kw_only=True)
@@ -106,7 +106,7 @@ class Service:
             raise InBand("Read error") from error
 
     async def find_backup(self, tenant: str, timeline: str, lsn: int | None) -> Path:
-        """The data directory to send, once the log has come to *lsn*. Raises EndStream."""
+        """Return the data directory to send, once the WAL has reached *lsn*. Raises EndStream."""
         self.served.requests["basebackup"] += 1
         await self._find_timeline(_OF_TIMELINE, tenant, timeline)
         held = self._tenant
@@ -117,7 +117,10 @@ class Service:
         return self._store.pgdata
 
     async def lease(self, tenant: str, timeline: str, lsn: int) -> float | None:
-        """Seconds for which *lsn* is kept; None where it is gone already. Raises EndStream."""
+        """Grant a lease of *lsn*; return for how many seconds its pages are kept.
+
+        None if garbage collection has removed them already. Raises EndStream.
+        """
         self.served.requests["lease"] += 1
         await self._find_timeline(_OF_TIMELINE, tenant, timeline)
         return None if lsn < self._tenant.gc_cutoff else self._limits.lease

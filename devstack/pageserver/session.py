@@ -53,9 +53,9 @@ class StreamQuery:
 
 @dataclass(frozen=True, kw_only=True)
 class BackupQuery:
-    """`basebackup TENANT TIMELINE [LSN] [--gzip] [--replica]`; answered outside, then `complete`.
+    """`basebackup TENANT TIMELINE [LSN] [--gzip] [--replica]`.
 
-    `lsn` is None for the newest.
+    Whoever takes it sends the archive, and then `complete`. `lsn` is None for the newest.
     """
 
     tenant: str
@@ -67,7 +67,7 @@ class BackupQuery:
 
 @dataclass(frozen=True, kw_only=True)
 class LeaseQuery:
-    """`lease lsn TENANT[-NNCC] TIMELINE LSN`; answered outside, then `complete`."""
+    """`lease lsn TENANT[-NNCC] TIMELINE LSN`; whoever takes it sends a row, and then `complete`."""
 
     tenant: str
     timeline: str

@@ -47,11 +47,6 @@ class StateFile:
             rows["tenants"][tenant.id] = tenant.row()
             _put_shards(rows, tenant.shards)
 
-    def save_shards(self, shards: list[Shard]) -> None:
-        """Write the intent of shards; a generation that another controller has raised stays."""
-        with self._changing() as rows:
-            _put_shards(rows, shards)
-
     def next_generation(self, shard: Shard) -> int:
         """Raise the generation of a shard by one, and return it."""
         with self._changing() as rows:

@@ -67,7 +67,7 @@ class Failed(SilentObserver):
 
 
 def cluster_start(node: Node, maker: Maker, *, patience_s: float = LONG_S) -> ClusterStart:
-    """Return one with a maker of the test's."""
+    """Return a ClusterStart that has the cluster made by *maker*."""
     store: Any = None  # nothing is kept without a cluster
     made: Any = maker
     return ClusterStart(
@@ -91,7 +91,7 @@ def node() -> Node:
 
 
 async def test_nobody_helps(node: Node) -> None:
-    """The reason is shown, and after a while there is nothing to start."""
+    """While nobody asks for another try the reason is shown; after a while it gives up."""
     maker = Maker()
 
     assert await cluster_start(node, maker, patience_s=0.05).make() is False
@@ -101,7 +101,7 @@ async def test_nobody_helps(node: Node) -> None:
 
 
 async def test_an_operator_helps(node: Node) -> None:
-    """A request of an operator has it tried again, with the same document too."""
+    """An operator's request has the cluster made again, even from the same document."""
     maker = Maker()
     start = cluster_start(node, maker)
     failed = Failed()

@@ -19,7 +19,7 @@ LONG_S = 60.0
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pageserver]:
-    """One pageserver over some bytes."""
+    """One pageserver, whose data directory holds one file."""
     folder = tmp_path_factory.mktemp("stored")
     (folder / "data" / "base").mkdir(parents=True)
     (folder / "data" / "base" / "1").write_bytes(b"x" * 500_000)
@@ -31,7 +31,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pageserver]:
 
 @pytest.fixture
 def pageserver(shared: Pageserver) -> Pageserver:
-    """The same, as after its start."""
+    """The same pageserver, without faults and with new counters."""
     shared.admin.reset()
     return shared
 
@@ -73,7 +73,7 @@ def refused(source: CopyOut, command: str = "") -> str:
 
 
 def test_whole(pageserver: Pageserver) -> None:
-    """The archive comes whole, in the mode and under the name that Neon's client gives."""
+    """The whole archive arrives, and arrives compressed."""
     source = copy_out(pageserver.port)
 
     assert b"x" * 500_000 in read(source)

@@ -15,7 +15,7 @@ FreshComputeFactory = Callable[..., FreshCompute]
 
 @pytest.fixture(scope="module")
 def stored(template: Template) -> Iterator[StoredCluster]:
-    """Return what the pageservers have."""
+    """Return the cluster that the pageservers serve."""
     made = StoredCluster(template)
     yield made
     made.remove()
@@ -38,12 +38,12 @@ def make_fresh(
 
 @pytest.fixture
 def fresh(make_fresh: FreshComputeFactory) -> FreshCompute:
-    """Return one with the defaults."""
+    """Return a compute with default options."""
     return make_fresh()
 
 
 def wait_phase(compute: FreshCompute, phase: str) -> None:
-    """Wait until the cluster is so far."""
+    """Wait until the making of the cluster has come to *phase*."""
     compute.daemon.wait_status(
         phase, lambda found: found["cluster"] and found["cluster"]["phase"] == phase, 60
     )

@@ -9,9 +9,9 @@ import pytest
 from compute_common.system.failpoint import STEPS, VARIABLE
 from compute_ctl.document.generation import LiveFile
 from devstack.compute import Compute
-from devstack.process import ChildError
 from devstack.wait import wait_until
 from tests.e2e.conftest import ComputeFactory
+from tests.e2e.crashing import crash_at
 from tests.support.small_disk import Disk
 
 ROWS = 5_000
@@ -52,18 +52,6 @@ def wait_for_proof(compute: Compute, generation: int) -> dict[str, Any]:
     return found
 
 
-def crash_at(compute: Compute, step: str) -> None:
-    """Start the daemon with this failpoint, and wait until it has killed itself there."""
-    daemon = compute.daemon
-    daemon.env[VARIABLE] = step
-    with suppress(AssertionError, ChildError):  # it may be gone before it has answered
-        daemon.start()
-    child = daemon.child
-    assert child is not None
-    assert -9 == wait_until(f"the crash {step}", child.poll, 60)
-    del daemon.env[VARIABLE]
-
-
 @pytest.mark.parametrize("step", STEPS)
 def test_a_crash_at_any_step_is_made_good(compute: Compute, step: str) -> None:
     """The file is whole at once; the next daemon adopts Postgres, and proves what it finds.
@@ -78,7 +66,7 @@ def test_a_crash_at_any_step_is_made_good(compute: Compute, step: str) -> None:
     compute.daemon.stop()
 
     compute.publish(b, settings={"work_mem": "6MB"})
-    crash_at(compute, step)
+    crash_at(compute.daemon, step)
     left = live_file(compute)
     assert left.intact
     assert left.marker is not None

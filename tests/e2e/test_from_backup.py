@@ -164,14 +164,14 @@ def test_a_cluster_of_others_is_never_replaced(make_fresh: FreshComputeFactory, 
     a = fresh.pageserver("a")
     fresh.publish(a)
 
-    fresh.daemon.spawn()
     if init == "basebackup":
+        fresh.daemon.spawn()
         child = fresh.daemon.child
         assert child is not None
         assert 2 == child.wait(60)
         assert "did not take from a base backup" in child.stderr_text()
     else:
-        wait_until("an answer", fresh.daemon._answers, 60)
+        fresh.daemon.start()
         fresh.wait_running()
 
     assert control == (fresh.data / "global" / "pg_control").read_bytes()[:8]

@@ -27,7 +27,7 @@ exec {postgres} "$@"
 
 
 class NeonServer:
-    """A server binary that knows --sync-safekeepers, and a library of that name, as here is none.
+    """Stands in for Neon's server: a binary that knows --sync-safekeepers, a library `neon`.
 
     Everything else is PostgreSQL's own.
     """
@@ -121,7 +121,7 @@ def test_hurry_ends_the_wait(make_fresh: FreshComputeFactory, neon: NeonServer) 
 
 
 def test_server_of_postgresql(make_fresh: FreshComputeFactory) -> None:
-    """PostgreSQL's own binary is told apart at once; the newest backup is taken, and that said."""
+    """With PostgreSQL's own binary the newest backup is taken, and the log says so."""
     fresh = make_fresh()
     fresh.publish(fresh.pageserver("a"), safekeeper_connstrings=SAFEKEEPERS)
 

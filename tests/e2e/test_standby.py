@@ -10,7 +10,7 @@ import pytest
 
 from devstack import fork_server
 from devstack.daemon import Daemon
-from devstack.installation import binary, free_port, give_away, make_folder, run_as
+from devstack.installation import binary, free_port, give_away, make_folder, replace_file, run_as
 from devstack.postgres import Postgres, Template
 from devstack.wait import wait_until
 
@@ -64,10 +64,7 @@ class Cluster:
         """Make the document name this primary."""
         option = {"name": "primary_conninfo", "value": primary_conninfo, "vartype": "string"}
         spec = {"mode": "Replica", "cluster": {"settings": [option]}}
-        temporary = self.config.with_suffix(".tmp")
-        temporary.write_text(json.dumps({"spec": spec}))
-        give_away(temporary)
-        temporary.replace(self.config)
+        replace_file(self.config, json.dumps({"spec": spec}))
 
     def follows(self, primary: Postgres, value: int) -> None:
         """Write a row on *primary* and wait until the standby has it."""

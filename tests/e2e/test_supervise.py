@@ -20,6 +20,7 @@ from devstack.compute import TENANT, TIMELINE
 from devstack.daemon import Daemon
 from devstack.document import attached
 from devstack.installation import binary, free_port, give_away, make_folder, os_user
+from devstack.process import alive
 from devstack.wait import wait_until
 
 
@@ -95,14 +96,6 @@ def running(supervised: Supervised) -> None:
     supervised.daemon.start()
     supervised.daemon.wait_status("running", lambda found: found["status"] == "running")
     supervised.daemon.wait_status("in sync", lambda found: found["config"]["in_sync"])
-
-
-def alive(pid: int) -> bool:
-    """Whether a process runs; one that nobody has reaped yet does not."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 def test_from_nothing_to_running_and_back(supervised: Supervised) -> None:

@@ -2,9 +2,9 @@
 
 import asyncio
 
-from bench.daemon import memory_mb
 from bench.load import load
 from devstack.compute import Compute
+from devstack.process import memory_mb
 
 MORE_MB = 2.0
 """What the allocator may take in the meantime; a leak of 1 kB a request is 8 MB."""

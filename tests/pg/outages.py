@@ -27,7 +27,7 @@ EVENTS = """
 """
 PATIENCE = ("neon_refresh.connect_timeout", "neon_refresh.response_suspect_after")
 LONG, SHORT = "10s", "300ms"
-"""What a busy machine never takes for an answer, and what a test waits for silence."""
+"""Patience with a pageserver: more than an answer takes on a busy machine, and for a silent one."""
 IN_FLIGHT = "SELECT request_in_flight FROM neon_refresh.stat"
 
 

@@ -84,9 +84,9 @@ class Blocked:
 
 
 def end_at_limit(server: Postgres, limit: str = "10ms") -> None:
-    """Give the queries that wait a limit, which they have passed or soon will.
+    """Have the queries that wait fail now: set a limit that they have passed, or soon will.
 
-    To be called once they have met what their error is to tell of, however long that takes.
+    Call it once they have met the trouble that their error is to tell of.
     """
     server.configure({"neon_refresh.query_cancel_after": limit})
     server.reload()

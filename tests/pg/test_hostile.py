@@ -3,13 +3,13 @@
 import os
 import struct
 import subprocess
-from pathlib import Path
 
 import pytest
 from psycopg import errors
 
 from devstack.installation import binary, give_away, major, run_as
 from devstack.postgres import Postgres
+from devstack.process import memory_mb
 from devstack.wait import wait_until
 from tests.pg.conftest import MakeNeon, MakePageserver
 from tests.pg.queries import Blocked, end_at_limit
@@ -154,20 +154,6 @@ def test_a_password_is_hidden_before_the_text_is_cut(make_neon: MakeNeon) -> Non
     assert 0 == server.log_contains("s3s3")
 
 
-def peak_mb(pid: int) -> float:
-    """Return the most memory that a process has had at once, in MB."""
-    status = Path(f"/proc/{pid}/status").read_text("ascii")
-    (line,) = [line for line in status.splitlines() if line.startswith("VmHWM")]
-    return int(line.split()[1]) / 1024
-
-
-def megabytes(pid: int) -> float:
-    """Return the most memory that a process has had at once."""
-    status = Path(f"/proc/{pid}/status").read_text("ascii")
-    (line,) = [line for line in status.splitlines() if line.startswith("VmHWM")]
-    return int(line.split()[1]) / 1024
-
-
 @pytest.mark.parametrize("kind", [b"d", b"E", b"N"])
 @pytest.mark.parametrize("phase", [b"Q", b"d"])
 def test_an_endless_message_takes_no_memory(make_neon: MakeNeon, phase: bytes, kind: bytes) -> None:
@@ -179,10 +165,10 @@ def test_an_endless_message_takes_no_memory(make_neon: MakeNeon, phase: bytes, k
         with server.connect() as connection:
             connection.execute("SELECT * FROM neon_refresh.stat, pg_class")
             pid = connection.info.backend_pid
-            before = megabytes(pid)
+            before = memory_mb(pid, peak=True)
             with pytest.raises(errors.ProtocolViolation, match="a message is too long"):
                 connection.execute(READ)
-            assert megabytes(pid) - before < 10
+            assert memory_mb(pid, peak=True) - before < 10
     assert [("nonsense",)] == server.query("SELECT DISTINCT last_class FROM neon_refresh.shards")
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from devstack.installation import binary, run_as
 from devstack.postgres import INITDB_OPTIONS, Postgres
+from devstack.process import alive
 from devstack.wait import wait_until
 from tests.pg.conftest import MakeNeon
 from tests.pg.queries import Blocked, end_at_limit
@@ -17,15 +18,6 @@ from tests.support.daemon_stub import ACK, REFRESH, DaemonStub
 
 WORKER = "SELECT worker_pid FROM neon_refresh.stat"
 DEAD = "host=127.0.0.1 port=1"
-
-
-def ended(pid: int) -> bool:
-    """Whether a process is gone, or only waits for a parent that reaps orphans."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return True
-    return stat.rpartition(") ")[2].startswith("Z")
 
 
 def test_a_crash_of_the_worker_is_survived(make_neon: MakeNeon, daemon: DaemonStub) -> None:
@@ -56,7 +48,7 @@ def test_death_of_the_postmaster_ends_the_worker(make_neon: MakeNeon, daemon: Da
     assert server.process is not None
     server.process.kill()
     server.process.wait(5)
-    wait_until("the worker's end", lambda: ended(pid))
+    wait_until("the worker's end", lambda: not alive(pid))
 
 
 def standby_of(primary: Postgres, server: Postgres, primary_conninfo: str) -> None:

@@ -101,9 +101,9 @@ def test_a_new_map_rescues_the_wait(
 
 
 def detail_at_limit(server: Postgres, limit: str, met: str) -> str:
-    """Return the detail of the error of a request that ends at its limit, after it has *met* this.
+    """Return the detail of the error of a request that ends at its limit.
 
-    *met* is a condition on the view of the worker.
+    *met* is a condition on `neon_refresh.stat`; once it is true the request gets its limit.
     """
     server.configure({"neon_refresh.query_cancel_after": 0})
     server.reload()

@@ -68,7 +68,7 @@ def test_the_story_waits_for_everything() -> None:
     assert set(What) == set(_ends())
 
 
-@pytest.mark.timeout(300)  # it computes all the time, and does not get a processor all the time
+@pytest.mark.timeout(300)  # it only computes, and a busy machine gives it little time for that
 @pytest.mark.parametrize("action", [moves.push_once, moves.terminate, moves.ask])
 def test_no_moment_is_a_bad_one(action: Action) -> None:
     """At the end of every await of the story: no task of the daemon dies, and all ends well."""

@@ -68,7 +68,6 @@ class World:
         self.crashes = 0
         self.crash_at_step: int | None = None
         self.interruptions = Interruptions(self)
-        """Returns what is missing to the happy end."""
         self.quiet = False
         self.forces = True
         """Whether operators ask by force: then a document may take servers away."""
@@ -120,7 +119,7 @@ class World:
 
     @property
     def daemon_answers(self) -> bool:
-        """Whether a daemon runs that takes requests."""
+        """Whether there is a daemon process and its HTTP server takes requests."""
         return self.daemon is not None and self.daemon.serving
 
     def choose_kind(self) -> Kind:

@@ -87,7 +87,7 @@ def pytest_runtest_makereport(
 
 @pytest.fixture
 def quiet_log() -> Iterator[None]:
-    """Keep the log of a simulated daemon out of it: it would be longer than the suite's."""
+    """Switch logging off: simulated daemons log more than all other tests together."""
     logging.disable(logging.CRITICAL)
     yield
     logging.disable(logging.NOTSET)

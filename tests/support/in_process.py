@@ -14,7 +14,7 @@ import pytest
 
 
 def run_main(module: str, *arguments: str) -> str:
-    """Call `main` of *module* with these arguments; what it printed. It must end well."""
+    """Call `main` of *module* with these arguments, check that it succeeds; what it printed."""
     main = import_module(module).main
     with (
         pytest.MonkeyPatch.context() as patch,

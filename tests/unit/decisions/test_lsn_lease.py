@@ -23,7 +23,7 @@ neon.pageserver_connstring = '{servers}'
 
 
 def test_one_lease_of_an_unsharded_tenant() -> None:
-    """Its name is the tenant's."""
+    """It is asked for by the tenant's ID alone."""
     (only,) = wanted(body("host=a"))
     assert (f"lease lsn {TENANT} {TIMELINE} 0/1F00", "host=a") == (only.command, only.server)
 

@@ -70,7 +70,7 @@ def client(plane: FaultyControlPlane, tmp_path: Path) -> Client:
 
 
 def test_all_passes(client: Client) -> None:
-    """Without an order the proxy changes nothing."""
+    """While no fault is ordered, requests and answers pass through the proxy unchanged."""
     direct, proxied = client.real.spec(client.compute_id), client.ask()
 
     assert (200, direct.body) == (proxied.code, proxied.body)
@@ -138,7 +138,7 @@ def test_silent(client: Client) -> None:
 
 
 def test_older(client: Client) -> None:
-    """What was answered before the document that was answered last, with its own tag."""
+    """The document before the one answered last is answered again, with its own tag."""
     client.faults.strike("older")
     assert 500 == client.ask().code
     client.faults.clear()
@@ -159,7 +159,7 @@ def test_older(client: Client) -> None:
 def test_a_held_request_is_struck(
     client: Client, order: Callable[[Faults], None], code: int
 ) -> None:
-    """What is ordered while a request is held, it meets when it would be answered."""
+    """A request that is held when a fault is ordered gets it in place of its answer."""
     with ThreadPoolExecutor(1) as pool:
         held = client.hold(pool)
         order(client.faults)
@@ -187,7 +187,7 @@ def test_a_control_plane_without_our_additions(client: Client) -> None:
 
 
 def test_only_the_compute_that_was_named(client: Client, plane: FaultyControlPlane) -> None:
-    """The others of the same control plane notice nothing, and keep their orders."""
+    """A fault of one compute is not another's, and is not cleared with another's."""
     another = plane.proxy.of(f"{client.compute_id}0")
     another.strike("drop")
     assert 200 == client.ask().code

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from devstack.process import Child, ChildError
+from devstack.process import Child, ChildError, alive
 from devstack.wait import wait_until
 
 READY = "import sys,time; print('{\"port\": 5}', flush=True); "
@@ -18,15 +18,6 @@ FOREVER = "time.sleep(60)"
 def python(code: str) -> list[str]:
     """A command that runs `code`."""
     return [sys.executable, "-c", code]
-
-
-def alive(pid: int) -> bool:
-    """Whether the process runs (a zombie does not)."""
-    try:
-        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return False
-    return state not in "ZX"
 
 
 def test_ready_line(tmp_path: Path) -> None:

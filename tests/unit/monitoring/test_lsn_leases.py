@@ -120,7 +120,7 @@ def test_a_refused_lease_is_shown_and_asked_for_every_minute() -> None:
 
 
 def test_nothing_is_asked_for_a_compute_that_is_not_static() -> None:
-    """And nothing shown."""
+    """Such a compute shows no lease, either."""
     run = Run(lasting(600))
     run.body = body("host=a", mode="primary")
     run.for_seconds(100)
