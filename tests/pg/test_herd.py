@@ -185,8 +185,8 @@ def test_new_trouble_does_not_wait_behind_old(make_neon: MakeNeon, daemon: Daemo
             asked = len(daemon.of(REFRESH))
             begin = time.monotonic()
             session.pgconn.send_query(read.encode())
-            assert daemon.wait_for(REFRESH, asked + 1)[asked].at - begin < 1
-            if shard == 0:  # from now on a pause takes 0.1 to 3.2 s, and then up to 6.4 s
+            assert daemon.wait_for(REFRESH, asked + 1)[asked].at - begin < 3
+            if shard == 0:  # from now on a pause takes up to 6.4 s, and twice that after each
                 daemon.wait_for(REFRESH, 6)
 
 
@@ -196,7 +196,7 @@ def test_an_outage_right_after_a_heal_is_asked_about_at_once(
     """A new endpoint that is dead too does not wait for the pace of the outage before it."""
     good = make_pageserver()
     server = make_neon(
-        {"neon_refresh.retry_min": "2s", "neon_refresh.retry_max": "20s"},
+        {"neon_refresh.retry_min": "15s", "neon_refresh.retry_max": "20s"},
         daemon=daemon,
         pageservers=DEAD,
     )
@@ -207,7 +207,7 @@ def test_an_outage_right_after_a_heal_is_asked_about_at_once(
             server.configure({"neon.pageserver_connstring": f"host=127.0.0.1 port={port}"})
             begin = time.monotonic()
             server.reload()
-            assert daemon.wait_for(REFRESH, number)[-1].at - begin < 1.5
+            assert daemon.wait_for(REFRESH, number)[-1].at - begin < 10
         server.configure({"neon.pageserver_connstring": good.url})
         server.reload()
         result = session.pgconn.get_result()
