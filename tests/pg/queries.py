@@ -92,6 +92,12 @@ def end_at_limit(server: Postgres, limit: str = "10ms") -> None:
     server.reload()
 
 
+def wait_no_suspicion(server: Postgres) -> None:
+    """Wait until nothing is suspected, for less than the 30 s after which that ends by itself."""
+    since = "SELECT suspected_since FROM neon_refresh.stat"
+    wait_until("the end of suspicion", lambda: server.value(since) is None, 20)
+
+
 def suspected(server: Postgres) -> tuple[str, str]:
     """Class and text of the last error of shard 0."""
     row = server.query("SELECT last_class, last_error FROM neon_refresh.shards")[0]

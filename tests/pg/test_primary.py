@@ -12,6 +12,7 @@ from devstack.installation import major
 from devstack.postgres import Postgres, Template
 from devstack.wait import wait_until
 from tests.pg.conftest import MakeNeon
+from tests.pg.queries import wait_no_suspicion
 from tests.support.daemon_stub import REFRESH, DaemonStub
 
 FAST = {
@@ -61,8 +62,7 @@ def test_a_primary_that_dies_is_suspected_until_the_next_is_found(
     standby.configure({"primary_conninfo": second.dsn()})
     standby.reload()
     wait_until("streaming", lambda: standby.value(STREAMING) == 1)
-    since = "SELECT suspected_since FROM neon_refresh.stat"
-    wait_until("the end of suspicion", lambda: standby.value(since) is None)
+    wait_no_suspicion(standby)
     shown = "SELECT source, state, shard FROM neon_refresh.shards WHERE source = 'primary'"
     assert [("primary", "healthy", None)] == standby.query(shown)
 
@@ -76,7 +76,7 @@ def test_a_promotion_ends_the_suspicion_of_the_old_primary(
     since = "SELECT suspected_since FROM neon_refresh.stat"
     wait_until("suspicion", lambda: standby.value(since))
     assert standby.value("SELECT pg_promote()") is True
-    wait_until("the end of suspicion", lambda: standby.value(since) is None)
+    wait_no_suspicion(standby)
     daemon.wait_for(REFRESH)
 
 

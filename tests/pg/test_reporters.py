@@ -10,6 +10,7 @@ from devstack.postgres import Postgres
 from devstack.wait import wait_until
 from tests.pg.conftest import MakeNeon, MakePageserver
 from tests.pg.neon_reports import REFUSED, tell
+from tests.pg.queries import wait_no_suspicion
 from tests.support.daemon_stub import REFRESH, DaemonStub
 
 
@@ -79,8 +80,7 @@ def test_other_code_may_report_and_look(
     assert {key: body[key] for key in expected} == expected
 
     assert server.value("SELECT probe_useful('primary', -1)") is True
-    since = "SELECT suspected_since FROM neon_refresh.stat"
-    wait_until("the end of it", lambda: server.value(since) is None)
+    wait_no_suspicion(server)
 
 
 def test_a_process_that_ignores_reloads_is_rescued(

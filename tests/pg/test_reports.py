@@ -22,7 +22,7 @@ from tests.pg.neon_reports import (
     state,
     tell,
 )
-from tests.pg.queries import Blocked
+from tests.pg.queries import Blocked, wait_no_suspicion
 from tests.pg.test_ack import map_hash, markers
 from tests.support.daemon_stub import ACK, REFRESH, DaemonStub
 
@@ -166,11 +166,11 @@ def test_success_of_neons_client_ends_suspicion(beside: Postgres, daemon: Daemon
         tell(session, "silence", 1)
         daemon.wait_for(REFRESH)
         tell(session, "response", 1)
-        wait_until("the end", lambda: beside.value(since) is None)
+        wait_no_suspicion(beside)
         tell(session, "refused", 1, REFUSED.format(2, 2))
         wait_until("suspicion", lambda: beside.value(since) is not None)
         tell(session, "connected", 1, TWO)
-        wait_until("the end", lambda: beside.value(since) is None)
+        wait_no_suspicion(beside)
 
 
 def test_a_server_without_a_port_says_so_and_takes_an_endpoint(
