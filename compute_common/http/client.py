@@ -178,9 +178,8 @@ class HttpClient:
         if isinstance(error, aiohttp.ClientOSError):
             return RefusedError(f"the connection broke: {system_words(error)}", unavailable=True)
         if type(error) is aiohttp.ClientConnectionError:
-            return RefusedError(
-                NO_ANSWER
-            )  # we closed it, since another request on it has timed out
+            # We closed the connection, since another request on it has timed out.
+            return RefusedError(NO_ANSWER)
         return RefusedError(str(error) or type(error).__name__)
 
     async def _read(self, response: aiohttp.ClientResponse) -> HttpAnswer:

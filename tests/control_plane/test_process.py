@@ -152,3 +152,4 @@ def test_few_open_files(make_control_plane: ControlPlaneFactory) -> None:
     made.argv = ["prlimit", "--nofile=3000", *made.argv]
     made.start()
     assert "up to 1600 polls are held: the limit of open files is 3000" in made.log_text()
+    assert "are wanted" not in made.log_text()

@@ -157,6 +157,21 @@ def test_the_answer_is_truthful(
     assert expected == (found.code, [(one.compute_id, one.reason) for one in found.laggards])
 
 
+@pytest.mark.parametrize(
+    ("record", "heard", "final"),
+    [
+        (published(), applied(), True),
+        (published(), applied(6), False),
+        (published(), REFUSED, True),
+        (published(8), REFUSED, False),
+        (published(push_url="http://one"), REFUSED, False),
+    ],
+)
+def test_what_is_answered_at_once(record: ComputeRecord, heard: Heard, final: bool) -> None:
+    """200, and a refusal of this generation; but a daemon that is pushed to is told again."""
+    assert final == hooks.answer([(record, heard)], now=NOW, blind_until=0.0).final
+
+
 def test_without_computes_nobody_has_to_apply() -> None:
     """Of a tenant."""
     assert 200 == hooks.answer([], now=NOW, blind_until=NOW + 60).code

@@ -11,11 +11,12 @@ from pathlib import Path
 import pytest
 
 from compute_common.system.blocking_worker import BlockingWorker
-from control_plane.decisions.model import Placement, PlacementSource
+from control_plane.decisions.model import HistoryEvent, Placement, PlacementSource
 from control_plane.errors import StoreError
 from control_plane.fleet.change_locks import ChangeLocks
+from control_plane.fleet.event_history import HISTORY, HISTORY_KEPT, PRUNE_EVERY, EventHistory
 from control_plane.fleet.registry import Registry
-from control_plane.ports import Write
+from control_plane.ports import Entry, Write
 from control_plane.store.database import Database, Outcome
 from control_plane.store.sqlite import SqliteStore
 from tests.support.clock import DATE, FakeClock
@@ -97,6 +98,39 @@ async def test_a_failed_change_is_read_anew_before_the_next() -> None:
     assert [2] * 3 == [fleet.registry.computes[f"c{number}"].generation for number in range(3)]
 
 
+async def test_a_change_that_fails_while_all_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was read may be older than it, so all is read once more before the next change."""
+    fleet = Fleet()
+    await fill(fleet.registry, TENANTS[:1])
+    load = fleet.store.load
+
+    async def slow() -> tuple[int, list[Entry]]:
+        found = await load()
+        fleet.store.failure = "disk full"
+        with pytest.raises(StoreError):
+            await fleet.registry.place(TENANTS[0], TO, PlacementSource.LOCATE)
+        fleet.store.failure = ""
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fleet.store, "load", slow)
+        await fleet.registry.mirror.load()
+    loads = fleet.store.loads
+    await fleet.registry.place(TENANTS[0], TO, PlacementSource.LOCATE)
+    assert 1 == fleet.store.loads - loads
+
+
+def test_events_are_deleted_by_one_change_at_a_time() -> None:
+    """Others that are committed beside it do not delete the same ones."""
+    history = EventHistory()
+    event = HistoryEvent(at=DATE, kind="test", text="")
+    for number in range(HISTORY_KEPT + PRUNE_EVERY):
+        history.take(f"{HISTORY}{number:020d}-x", event)
+    assert (PRUNE_EVERY, 0) == (len(history.prune()), len(history.prune()))
+    history.pruned()
+    assert PRUNE_EVERY == len(history.prune())
+
+
 @pytest.mark.parametrize("first", ["a", None])
 async def test_all_exclude_each(first: str | None) -> None:
     """A change of everything waits for those under way, runs alone, and lets later ones wait."""
@@ -138,6 +172,7 @@ async def test_a_lock_that_is_not_waited_for_any_more() -> None:
         for scope in ("a", None, "b"):
             await locks.acquire(scope)
             locks.release(scope)
+    assert {} == locks._scopes  # nothing is kept of tenants that were changed once
 
 
 async def test_what_comes_last_stays_last_though_the_clock_is_set_back() -> None:

@@ -97,6 +97,14 @@ async def test_too_many(door: Door) -> None:
     assert [200] * 10 + [429] == [(await door.report("one")).code for _ in range(11)]
 
 
+def test_not_all_rates_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of computes that were deleted would fill the memory."""
+    monkeypatch.setattr(report_limits, "RATES_KEPT", 10)
+    rate = report_limits.ReportRate()
+    assert all(rate.allows(str(number), 0.0) for number in range(25))
+    assert 5 == len(rate._buckets)
+
+
 async def test_servers_that_are_made_up_are_not_all_shown(door: Door) -> None:
     """Those that most computes suspect are."""
     await door.put("two")

@@ -15,8 +15,10 @@ import pytest
 
 from control_plane.errors import CompactedError, ConflictError, StoreError
 from control_plane.ports import Commit, Store, Write
+from control_plane.store.commit_log import CommitLog
 from control_plane.store.database import Database
 from control_plane.store.opening import open_store
+from control_plane.store.sqlite import SqliteStore
 from tests.support.files import names
 from tests.support.small_disk import Disk
 from tests.unit.control_plane.store.committer import committer, write
@@ -236,3 +238,21 @@ async def test_a_large_commit_takes_few_statements(tmp_path: Path) -> None:
         assert (expected, 3333) == (outcome.revision, len(outcome.entries))
     database.close()
     assert len(statements) < 2 * 3333 / 100
+
+
+async def test_a_watcher_keeps_up_with_commits_of_one_transaction(tmp_path: Path) -> None:
+    """It gets each of them, though the log keeps fewer."""
+    store = await SqliteStore.open(tmp_path / "state.db")
+    store._log = CommitLog(store._log.newest, max_commits=100)
+
+    async def watch() -> None:
+        for revision in range(1, 501):
+            assert revision == (await anext(commits)).revision
+
+    commits = store.watch(0)
+    watcher = asyncio.create_task(watch())
+    await asyncio.gather(*(store.commit([write(str(number), b"{}")]) for number in range(500)))
+    async with asyncio.timeout(30):
+        await watcher
+    await commits.aclose()
+    await store.close()
