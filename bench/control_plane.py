@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import http.client
+import itertools
 import os
 import resource
 import sys
@@ -31,6 +32,7 @@ from bench.control_plane_fleet import StorageStandin, hook, seed
 from bench.figures import Goal, median, quantile
 from bench.held_polls import Answers, Fleet, request
 from bench.outcome import Outcome, add_json_argument
+from control_plane.decisions.report_limits import REPORTS_AT_ONCE
 from devstack.installation import free_port
 from devstack.process import Child, memory_mb
 from devstack.wait import wait_until
@@ -40,6 +42,8 @@ START_TIMEOUT_S = 30.0
 CONNECT_S = 120.0
 MOVE_S = 30.0
 CONNECTIONS = 64
+REPORTS_EACH = REPORTS_AT_ONCE // 2
+"""Of one compute, at most: the control plane refuses more in a second, and it has just reported."""
 MOVES = (
     "move", "p50 ms", "p99 ms", "CPU to p99 ms", "last ms", "hook", "answered ms", "CPU s",
     "turned away",
@@ -138,12 +142,16 @@ async def move_often(
 async def ask_often(
     name: str, plane: ControlPlane, requests: list[bytes], number: int
 ) -> tuple[object, ...]:
-    """Send *number* requests over 64 connections, each after an answer; return a row."""
+    """Send *number* requests over 64 connections, each after an answer; return a row.
+
+    Each of *requests* is sent in turn, so that none comes much more often than another.
+    """
     each = number // CONNECTIONS
+    turn = itertools.cycle(requests)
     loop = asyncio.get_running_loop()
     before, begun = cpu_s(plane.pid), time.perf_counter()
 
-    async def one(first: int) -> None:
+    async def one() -> None:
         _, connection = await loop.create_connection(Answers, "127.0.0.1", plane.port)
         sent, done = 0, loop.create_future()
 
@@ -156,14 +164,14 @@ async def ask_often(
                 done.set_result(None)
             else:
                 sent += 1
-                connection.transport.write(requests[(first + sent) % len(requests)])
+                connection.transport.write(next(turn))
 
         connection.on_answer = answered
         answered(200, b"", b"")
         await done
         connection.transport.abort()
 
-    await asyncio.gather(*(one(first) for first in range(CONNECTIONS)))
+    await asyncio.gather(*(one() for _ in range(CONNECTIONS)))
     took, used, count = time.perf_counter() - begun, cpu_s(plane.pid) - before, each * CONNECTIONS
     return (name, count, count / took, used / count * 1000, count / used)
 
@@ -185,12 +193,12 @@ async def measure_fleet(
     rows = await move_often(fleet, plane, storage, sizes.moves)
     outcome.table("moves", "a tenant moves: from the hook to the new document", MOVES, rows)
     moved = memory_mb(plane.pid)
-    some = fleet.computes[: CONNECTIONS * 10]
-    gets = [request("GET", f"{one.path}/spec", If_None_Match=one.etag) for one in some]
-    reports = [one.last_report for one in some]
+    gets = [request("GET", f"{it.path}/spec", If_None_Match=it.etag) for it in fleet.computes]
+    reports = [it.last_report for it in fleet.computes]
+    allowed = REPORTS_EACH * len(reports)
     rates = [
         await ask_often("conditional GET, 304", plane, gets, sizes.requests),
-        await ask_often("report", plane, reports, sizes.requests),
+        await ask_often("report", plane, reports, min(sizes.requests, allowed)),
     ]
     outcome.table("rates", f"beside {len(ids):,} held polls", RATES, rates)
     fleet.close()

@@ -97,15 +97,17 @@ def test_start(folder: Path) -> None:
 
 
 def test_control_plane(folder: Path) -> None:
-    """A third of the computes gets its new document, and the hook is answered when all have."""
+    """A third of the computes gets its new document, and the hook is answered when all have.
+
+    There are so many requests that the reports of a compute would be refused if they came at once.
+    """
     file = folder / "control_plane.json"
-    # of which a compute may send 20 reports at once
-    sizes = ("--computes=30", "--moves=2", "--starts=1", "--requests=256")
+    sizes = ("--computes=252", "--moves=2", "--starts=1", "--requests=2496")
     run("control_plane", *sizes, f"--json={file}")
     found = results(file)
 
-    assert [("10 computes", 200)] * 2 == [(row["move"], row["hook"]) for row in found["moves"]]
-    assert [256, 256] == [row["number"] for row in found["rates"]]
+    assert [("84 computes", 200)] * 2 == [(row["move"], row["hook"]) for row in found["moves"]]
+    assert [2496, 2496] == [row["number"] for row in found["rates"]]
     assert 7 == len(found["goals"])
 
 
