@@ -115,7 +115,7 @@ def refuses(record: ComputeRecord, heard: Heard) -> str:
     return (report.reason or "rejected") if is_it else ""
 
 
-def _has_refused(record: ComputeRecord, heard: Heard) -> bool:
+def has_refused(record: ComputeRecord, heard: Heard) -> bool:
     """Whether the compute has said that it refuses this generation, not an earlier one.
 
     A daemon that is pushed to gets the document again, so it may still take it.
@@ -154,11 +154,12 @@ def laggards(
 
     See `hooks.answer` for the parameters.
     """
-    found = []
+    found, missing = [], incomplete or {}
     for record, heard in computes:
-        why = _lags(record, heard, now, blind_until, (incomplete or {}).get(record.id, ""))
+        why = _lags(record, heard, now, blind_until, missing.get(record.id, ""))
         if why:
-            final = alive(heard, now) and _has_refused(record, heard)
+            # Where there is no document of the present state, the next one is still to come.
+            final = record.id not in missing and alive(heard, now) and has_refused(record, heard)
             found.append(Laggard(compute_id=record.id, reason=why, final=final))
     return tuple(found)
 

@@ -22,7 +22,7 @@ from compute_common.errors import RequestError
 from compute_common.http.api import ApiResponse, json_response
 from compute_common.text import printable
 from control_plane.decisions import hooks
-from control_plane.decisions.fleet import has_moved
+from control_plane.decisions.fleet import has_moved, has_refused
 from control_plane.decisions.model import (
     ComputeRecord,
     Heard,
@@ -162,10 +162,14 @@ def _incomplete(
 ) -> dict[str, str]:
     """Return why there is no document of the present state, by compute.
 
-    To compose one costs, so only those are looked at that would not hold up the answer otherwise;
-    at the *last* look all, for the reason.
+    To compose one costs, so only those are looked at that would not hold up the answer otherwise,
+    or end it by their refusal; at the *last* look all, for the reason.
     """
-    asked = [record.id for record, heard in found if last or has_moved(record, heard)]
+    asked = [
+        record.id
+        for record, heard in found
+        if last or has_moved(record, heard) or has_refused(record, heard)
+    ]
     reasons = {compute_id: api.registry.incomplete(compute_id) for compute_id in asked}
     return {compute_id: why for compute_id, why in reasons.items() if why}
 

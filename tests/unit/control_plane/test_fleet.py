@@ -158,18 +158,25 @@ def test_the_answer_is_truthful(
 
 
 @pytest.mark.parametrize(
-    ("record", "heard", "final"),
+    ("record", "heard", "incomplete", "final"),
     [
-        (published(), applied(), True),
-        (published(), applied(6), False),
-        (published(), REFUSED, True),
-        (published(8), REFUSED, False),
-        (published(push_url="http://one"), REFUSED, False),
+        (published(), applied(), {}, True),
+        (published(), applied(6), {}, False),
+        (published(), REFUSED, {}, True),
+        (published(8), REFUSED, {}, False),
+        (published(), REFUSED, {"one": "node 9 is unknown"}, False),
+        (published(push_url="http://one"), REFUSED, {}, False),
     ],
 )
-def test_what_is_answered_at_once(record: ComputeRecord, heard: Heard, final: bool) -> None:
-    """200, and a refusal of this generation; but a daemon that is pushed to is told again."""
-    assert final == hooks.answer([(record, heard)], now=NOW, blind_until=0.0).final
+def test_what_is_answered_at_once(
+    record: ComputeRecord, heard: Heard, incomplete: dict[str, str], final: bool
+) -> None:
+    """200, and a refusal of this generation, unless another is to come.
+
+    But a daemon that is pushed to is told again.
+    """
+    found = hooks.answer([(record, heard)], now=NOW, blind_until=0.0, incomplete=incomplete)
+    assert final == found.final
 
 
 def test_without_computes_nobody_has_to_apply() -> None:

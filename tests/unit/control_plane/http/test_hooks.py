@@ -169,6 +169,22 @@ async def test_unknown_node(door: Door) -> None:
     assert [1, 1] == generations(door)
 
 
+@pytest.mark.usefixtures("patience")
+async def test_refusal_of_what_is_not_the_present_state(door: Door) -> None:
+    """It does not end the wait: the document of the present state is still to come."""
+    record = door.parts.registry.computes["one"]
+    wanted = {"generation": record.generation, "hash": record.content_sha256}
+    await door.report("one", outcome="rejected", reason="no such setting", desired=wanted)
+    door.locate(9)
+    answer = asyncio.create_task(door.attach(9))
+    await pending(door)
+    found = await answer
+    assert [423, "one: has no document", "two: has no document"] == [
+        found.code,
+        *(f"{it['compute_id']}: {it['reason'][:15]}" for it in found.body["laggards"]),
+    ]
+
+
 async def test_store_fails(door: Door) -> None:
     """What could not be stored is 503 with a time to come again, and follows by itself."""
     door.locate(3)
