@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timedelta
 from typing import Final
 
 from control_plane.decisions.model import HistoryEvent, StorageNode, VerdictState
+from control_plane.decisions.view_state import Moment
 
 NODES_FRESH_S: Final = 5.0
 """A node list older than this is not acted on."""
@@ -76,24 +76,34 @@ def _cut_off(others_answer: tuple[int, int]) -> str:
     return f"only {answered} of {asked} other nodes answer: perhaps it is we who are cut off"
 
 
-def acts_age_s(history: Iterable[HistoryEvent], now: datetime, *, node_id: int) -> list[float]:
+def acts_age_s(
+    history: Iterable[tuple[HistoryEvent, Moment]], now: float, *, node_id: int
+) -> list[float]:
     """Return how long ago nodes were declared offline, or may have been, in the last minute.
 
-    *history*: the oldest first. An intent is recorded before the storage controller is told, and
-    the verdict after it. Without one it is not known what became of it, nor when: the process died.
-    An act of which perhaps nothing came does not keep *node_id* itself from another one.
+    *history*: the oldest first, with the moment at which this process has learned of each. From
+    then on only the monotonic clock counts, of which *now* is the time: the wall clock may be set.
+    An intent is recorded before the storage controller is told, and the verdict after it. Without
+    one it is not known what became of it, nor when: the process died. An act of which perhaps
+    nothing came does not keep *node_id* itself from another one.
     """
-    acts: list[tuple[int | None, datetime, bool]] = []
-    for event in history:
+    acts: list[tuple[int | None, float, bool]] = []
+    for event, learned in history:
         last = acts[-1][0] if acts else None
         if event.kind == INTENT:
-            at = event.at + timedelta(seconds=TELLING_S)
+            at = _happened_at(event, learned) + TELLING_S
             acts.append((event.node_id, at, event.node_id != node_id))
         elif event.kind == WITHDRAWN and last == event.node_id:
             acts.pop()
         elif event.verdict is not None and last == event.node_id:
             state = event.verdict.state
             if state in (VerdictState.ACTED, VerdictState.FAILED):
-                acts[-1] = (last, event.at, acts[-1][2] or state is VerdictState.ACTED)
-    ages = (max(0.0, (now - at).total_seconds()) for _, at, counts in acts if counts)
+                at = _happened_at(event, learned)
+                acts[-1] = (last, at, acts[-1][2] or state is VerdictState.ACTED)
+    ages = (max(0.0, now - at) for _, at, counts in acts if counts)
     return [age for age in ages if age < ACT_EVERY_S]
+
+
+def _happened_at(event: HistoryEvent, learned: Moment) -> float:
+    """Return the monotonic time of an event; one of the future has happened just now."""
+    return learned.monotonic - max(0.0, (learned.wall - event.at).total_seconds())

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import secrets
 from collections import deque
+from collections.abc import Iterator
 from itertools import islice
 from typing import Final
 
 import msgspec
 
 from control_plane.decisions.model import HistoryEvent, Verdict
+from control_plane.decisions.view_state import Moment
 from control_plane.ports import Write
 
 HISTORY: Final = "history/"
@@ -30,6 +32,8 @@ class EventHistory:
         self.events: deque[HistoryEvent] = deque(maxlen=HISTORY_KEPT)
         self.verdicts: deque[Verdict] = deque(maxlen=VERDICTS_KEPT)
         """Those that `events` has, and some older ones."""
+        self._learned: deque[Moment] = deque(maxlen=HISTORY_KEPT)
+        """When each of `events` came in here."""
         self._keys: dict[str, None] = {}
         self._number = 0
         """The highest number in a key."""
@@ -43,7 +47,11 @@ class EventHistory:
         key = f"{HISTORY}{self._number:020d}-{secrets.token_hex(4)}"
         return Write(key=key, value=msgspec.json.encode(event))
 
-    def take(self, key: str, event: HistoryEvent | None) -> None:
+    def dated(self) -> Iterator[tuple[HistoryEvent, Moment]]:
+        """Return `events`, each with the moment at which it came in here."""
+        return zip(self.events, self._learned, strict=True)
+
+    def take(self, key: str, event: HistoryEvent | None, now: Moment) -> None:
         """Add the event that the store holds under *key*; None: it was deleted there."""
         if event is None:
             self._keys.pop(key, None)
@@ -51,6 +59,7 @@ class EventHistory:
             self._number = max(self._number, _number(key))
             self._keys[key] = None
             self.events.append(event)
+            self._learned.append(now)
             if event.verdict is not None:
                 self.verdicts.append(event.verdict)
 

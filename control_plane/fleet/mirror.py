@@ -18,6 +18,7 @@ from control_plane.decisions.model import (
     TenantRecord,
     Verdict,
 )
+from control_plane.decisions.view_state import Moment
 from control_plane.errors import CompactedError, ConflictError, StoreError
 from control_plane.fleet.change_locks import ChangeLocks
 from control_plane.fleet.event_history import HISTORY, EventHistory
@@ -76,6 +77,8 @@ class Mirror:
         self.history: Sequence[HistoryEvent] = self._history.events
         self.verdicts: Sequence[Verdict] = self._history.verdicts
         """Those of the history."""
+        self.dated_history = self._history.dated
+        """Returns the history, with the moment at which this process has learned of each event."""
         self._failing = asyncio.Event()
         self.failure = ""
         """Why the store did not take what was written last; '' where it did."""
@@ -91,8 +94,8 @@ class Mirror:
             raise
         present = {entry.key for entry in entries}
         gone = [key for key in self._revisions if key not in present]
-        for entry in (*entries, *(Entry(key=key, value=None, revision=revision) for key in gone)):
-            self._take(entry)
+        self._take_all(entries)
+        self._take_all(Entry(key=key, value=None, revision=revision) for key in gone)
         self._revision = max(self._revision, revision)
         self._settled = max(self._settled, doubts)
 
@@ -226,15 +229,16 @@ class Mirror:
             await self.load()
 
     def _take_all(self, entries: Iterable[Entry]) -> None:
+        now = Moment(monotonic=self._clock.monotonic(), wall=self._clock.wall())
         for entry in entries:
-            self._take(entry)
+            self._take(entry, now)
 
-    def _take(self, entry: Entry) -> None:
+    def _take(self, entry: Entry, now: Moment) -> None:
         """Take *entry*, unless what is here is as new."""
         if self._revisions.get(entry.key, 0) >= entry.revision:
             return
         if entry.key.startswith(HISTORY):
-            self._history.take(entry.key, _decoded(entry, HistoryEvent))
+            self._history.take(entry.key, _decoded(entry, HistoryEvent), now)
             return
         self._revisions[entry.key] = entry.revision
         if entry.key.startswith(COMPUTES):

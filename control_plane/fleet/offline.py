@@ -45,9 +45,8 @@ class OfflineDeclaration:
         Raises:
             StoreError: the intent could not be recorded; nothing was done.
         """
-        acts_age_s = verdicts.acts_age_s(
-            self._registry.history, self._clock.wall(), node_id=node.id
-        )
+        history, now = self._registry.mirror.dated_history(), self._clock.monotonic()
+        acts_age_s = verdicts.acts_age_s(history, now, node_id=node.id)
         if refusal := self._refusal(node, acts_age_s, others_answer):
             return VerdictState.REFUSED, refusal
         # Before it is done: what comes of it may never be known.

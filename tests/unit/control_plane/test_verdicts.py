@@ -20,6 +20,7 @@ from control_plane.decisions.model import (
     Verdict,
     VerdictState,
 )
+from control_plane.decisions.view_state import Moment
 from tests.unit.control_plane.records import NOW, node, nodes
 
 NODES = nodes(1, 2, 3)
@@ -190,10 +191,42 @@ def test_what_was_done_is_read_from_the_history() -> None:
         event(verdicts.INTENT, 6, 18),
         event(verdicts.INTENT, 5, -3600),
     ]
-    assert [41, 19, 0, 0] == verdicts.acts_age_s(history, NOW, node_id=2)
-    assert [41, 19, 0, 0] == verdicts.acts_age_s(history, NOW, node_id=3)
-    assert [41, 0, 0] == verdicts.acts_age_s(history, NOW, node_id=4)
-    assert [41, 19, 0] == verdicts.acts_age_s(history, NOW, node_id=5)
+    dated = [(one, Moment(monotonic=1000.0, wall=NOW)) for one in history]
+    assert [41, 19, 0, 0] == verdicts.acts_age_s(dated, 1000.0, node_id=2)
+    assert [41, 19, 0, 0] == verdicts.acts_age_s(dated, 1000.0, node_id=3)
+    assert [41, 0, 0] == verdicts.acts_age_s(dated, 1000.0, node_id=4)
+    assert [41, 19, 0] == verdicts.acts_age_s(dated, 1000.0, node_id=5)
+
+
+@pytest.mark.parametrize("set_by_s", [-86_400, -30, 0, 30, 86_400])
+def test_a_clock_that_is_set_changes_no_age(set_by_s: float) -> None:
+    """An act counts for a minute after it, not less, and not until the clock is there again."""
+    acted = Verdict(
+        node_id=1, at=NOW, suspected_by=(), users=1, probes=(), state=VerdictState.ACTED
+    )
+    learned = Moment(monotonic=1000.0, wall=NOW)
+    later = Moment(monotonic=1010.0, wall=NOW + timedelta(seconds=10 + set_by_s))
+    history = [
+        (HistoryEvent(at=NOW, kind=verdicts.INTENT, text="", node_id=1), learned),
+        (HistoryEvent(at=NOW, kind="verdict", text="", node_id=1, verdict=acted), learned),
+        (HistoryEvent(at=later.wall, kind=verdicts.INTENT, text="", node_id=2), later),
+    ]
+    assert [59, 29] == verdicts.acts_age_s(history, 1059.0, node_id=1)
+    assert [30] == verdicts.acts_age_s(history, 1060.0, node_id=1)
+
+
+def test_an_act_of_the_future_is_one_of_the_start() -> None:
+    """The clock was set back while the control plane was down: it acts again after a minute."""
+    acted = Verdict(
+        node_id=1, at=NOW, suspected_by=(), users=1, probes=(), state=VerdictState.ACTED
+    )
+    started = Moment(monotonic=1000.0, wall=NOW - timedelta(days=1))
+    history = [
+        (HistoryEvent(at=NOW, kind=verdicts.INTENT, text="", node_id=1), started),
+        (HistoryEvent(at=NOW, kind="verdict", text="", node_id=1, verdict=acted), started),
+    ]
+    assert [5] == verdicts.acts_age_s(history, 1005.0, node_id=2)
+    assert [] == verdicts.acts_age_s(history, 1060.0, node_id=2)
 
 
 @settings(deadline=None)

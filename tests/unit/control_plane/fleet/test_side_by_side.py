@@ -12,6 +12,7 @@ import pytest
 
 from compute_common.system.blocking_worker import BlockingWorker
 from control_plane.decisions.model import HistoryEvent, Placement, PlacementSource
+from control_plane.decisions.view_state import Moment
 from control_plane.errors import StoreError
 from control_plane.fleet.change_locks import ChangeLocks
 from control_plane.fleet.event_history import HISTORY, HISTORY_KEPT, PRUNE_EVERY, EventHistory
@@ -124,8 +125,9 @@ def test_events_are_deleted_by_one_change_at_a_time() -> None:
     """Others that are committed beside it do not delete the same ones."""
     history = EventHistory()
     event = HistoryEvent(at=DATE, kind="test", text="")
+    now = Moment(monotonic=0.0, wall=DATE)
     for number in range(HISTORY_KEPT + PRUNE_EVERY):
-        history.take(f"{HISTORY}{number:020d}-x", event)
+        history.take(f"{HISTORY}{number:020d}-x", event, now)
     assert (PRUNE_EVERY, 0) == (len(history.prune()), len(history.prune()))
     history.pruned()
     assert PRUNE_EVERY == len(history.prune())
