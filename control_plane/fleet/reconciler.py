@@ -27,6 +27,8 @@ LOCATE_S: Final = 2.0
 RETRY_MAX_S: Final = 5.0
 CONCURRENT: Final = 16
 """Tenants asked for at the same time."""
+REPUBLISHED: Final = 100
+"""Computes whose documents are raised in one commit; nobody else is served while that is made."""
 TURNED_AWAY: Final = "wrong"
 """The class of suspicion of a compute whose map is stale."""
 
@@ -180,12 +182,13 @@ class Reconciler:
 
     async def _serve_requests(self) -> None:
         requested, self._requested = self._requested, set()
-        ahead_of_us, self._ahead = self._ahead, set()
-        for compute_id in sorted(ahead_of_us):
+        ahead_of_us, self._ahead = sorted(self._ahead), set()
+        for begin in range(0, len(ahead_of_us), REPUBLISHED):
+            group = ahead_of_us[begin : begin + REPUBLISHED]
             try:
-                await self._registry.republish(compute_id)
+                await self._registry.republish(group)
             except StoreError:
-                self._ahead.add(compute_id)
+                self._ahead.update(group)
         if self._controller is not None:
             await self._reconcile_requested(requested)
         self.failures_in_a_row = self.failures_in_a_row + 1 if self._requested or self._ahead else 0

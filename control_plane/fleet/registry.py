@@ -6,7 +6,7 @@ it changes. What computes say is kept in memory only: they repeat it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from msgspec.structs import replace
@@ -199,17 +199,19 @@ class Registry:
 
         await self.mirror.change(decide)
 
-    async def republish(self, compute_id: str) -> None:
-        """Publish above the generation that a compute reports, where it is ahead of ours.
+    async def republish(self, compute_ids: Collection[str]) -> None:
+        """Publish above the generations that these computes report, where they are ahead of ours.
 
-        It is after the store was restored from a backup. Raises StoreError.
+        They are after the store was restored from a backup. Raises StoreError.
         """
 
         def decide() -> list[Write]:
-            record = self.computes.get(compute_id)
-            if record is None or not (floor := ahead(record, self.presence.of(compute_id).report)):
-                return []
-            return self._publisher.writes(record, self.nodes, floor=floor)
+            writes: list[Write] = []
+            for compute_id in compute_ids:
+                record = self.computes.get(compute_id)
+                if record and (floor := ahead(record, self.presence.of(compute_id).report)):
+                    writes += self._publisher.writes(record, self.nodes, floor=floor)
+            return writes
 
         await self.mirror.change(decide)
 

@@ -118,11 +118,27 @@ async def test_a_compute_that_is_ahead_gets_a_higher_generation() -> None:
     """As after the store was restored from a backup: what is older it would refuse."""
     fleet = await Fleet().with_compute("a")
     fleet.report(applied=ReportedDocument(generation=7, hash="x", proof="full"))
-    await fleet.registry.republish("a")
+    await fleet.registry.republish(["a"])
     assert 8 == fleet.published()["generation"]
     fleet.report(applied=ReportedDocument(generation=8, hash="other", proof="full"))
-    await fleet.registry.republish("a")
+    await fleet.registry.republish(["a"])
     assert 8 < fleet.published()["generation"]
+
+
+async def test_many_computes_that_are_ahead_cost_few_commits() -> None:
+    """They are published to in groups; one whose generation is the present one stays as it is."""
+    fleet = Fleet()
+    names = [f"compute-{number:03}" for number in range(250)]
+    for name in names:
+        await fleet.with_compute(name)
+    for name in names[1:]:
+        fleet.report(name, applied=ReportedDocument(generation=7, hash="x", proof="full"))
+    before = fleet.store.revision
+    running = asyncio.create_task(fleet.reconciler.run())
+    await until("the last", lambda: fleet.published(names[-1])["generation"] == 8)
+    running.cancel()
+    assert [1, *[8] * 249] == [fleet.published(name)["generation"] for name in names]
+    assert 3 == fleet.store.revision - before
 
 
 async def test_what_the_store_refuses_is_not_published() -> None:
