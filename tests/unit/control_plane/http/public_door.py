@@ -161,6 +161,13 @@ def document(**spec: Any) -> bytes:
     return json.dumps({"spec": parts, "compute_ctl_config": {"jwks": {"keys": []}}}).encode()
 
 
+def safekeepers(generation: int, *ids: int, **changed: Any) -> dict[str, Any]:
+    """The body of notify-safekeepers."""
+    keepers = [{"id": one, "hostname": f"sk{one}"} for one in ids]
+    ids_of = {"tenant_id": TENANT, "timeline_id": TIMELINE}
+    return {**ids_of, "generation": generation, "safekeepers": keepers, **changed}
+
+
 @asynccontextmanager
 async def public_door(folder: Path, **options: Any) -> AsyncIterator[Door]:
     """Serve; the storage controller knows the tenant on node 1."""
