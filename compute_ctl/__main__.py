@@ -6,6 +6,7 @@ Exit status: 0 done, 1 failed or a negative outcome, 2 usage, 3 no daemon there,
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
@@ -36,6 +37,7 @@ def _is_run(words: list[str]) -> bool:
 
 
 def _run(words: list[str]) -> int:
+    gc.disable()  # until the end of the start, which makes next to no garbage
     from compute_ctl.cli.checks import check
     from compute_ctl.cli.run import parse
 

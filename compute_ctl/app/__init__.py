@@ -4,6 +4,9 @@
 the daemon's business.
 """
 
-from compute_ctl.app.main import run
+from compute_common.system.authorities import without_authorities
+
+with without_authorities():
+    from compute_ctl.app.main import run
 
 __all__ = ["run"]

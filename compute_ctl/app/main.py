@@ -9,6 +9,7 @@ runs on.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import random
 import signal
@@ -146,6 +147,7 @@ class _App:
         self._tasks.spawn("leases", leases.run())
         self._tasks.spawn("audit log", self._make.audit_log(node, metrics).run())
         self._watch(node, postgres, store, catalog, generations)
+        gc.enable()
         notifier.send(READY)
         node.subscribe(SystemdStatus(notifier))
         try:
