@@ -107,7 +107,11 @@ class Supervisor:
         self._hung = ""
         """Why it was stopped before it was ready."""
         self._started_with: Marker | None = None
-        """What was in the file when Postgres was started; it may be another by the end."""
+        """What was in the file when Postgres was started; it may be another by the end.
+
+        None where an earlier daemon has started it, perhaps with another file: if it does not come
+        up, that is no evidence against what is in the file now, which it is started with next.
+        """
 
     @property
     def events(self) -> Events:
@@ -188,6 +192,7 @@ class Supervisor:
         try:
             if self._postgres.start(self._environment()):
                 logger.info("adopted the running postgres (pid %s)", self._postgres.pid)
+                self._started_with = None
         except PostgresError as error:
             logger.error("%s", error)
             self._exit(1)

@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -14,6 +15,7 @@ from compute_ctl.node import Node
 from compute_ctl.postgres import Attached
 from compute_ctl.settings import Deadlines
 from devstack.postgres import Template
+from devstack.wait import until
 from tests.daemon.test_supervised import Home, clone
 from tests.support.clock import FakeClock
 
@@ -50,7 +52,15 @@ def supervisor(place: Home) -> tuple[Node, Supervisor]:
 
 async def run(place: Home, made: Supervisor) -> None:
     """Run it with its watcher until it gives up."""
-    watch = asyncio.create_task(place.made[-1].watch(made.events))
+
+    def on_exit(status: int | None) -> None:
+        for earlier in place.made[:-1]:  # whose server is our child, and no child of init
+            if earlier._child is not None:
+                earlier._child.wait(10)
+        events.on_exit(status)
+
+    events = made.events
+    watch = asyncio.create_task(place.made[-1].watch(replace(events, on_exit=on_exit)))
     try:
         await asyncio.wait_for(made.run(), 30)
     finally:
@@ -71,3 +81,32 @@ async def test_a_server_that_hangs_before_recovery_is_stopped(place: Home) -> No
     said = f'it hung for {LIMIT_S:g} s before it began to recover; it waits for file "{pipe}"'
     assert f"postgres did not start: {said}" == node.start.failure.reason
     assert not place.made[-1].running
+
+
+async def test_a_hung_server_of_an_earlier_daemon_is_no_evidence(
+    place: Home, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It may have been started with another file: the one that is there now gets its own start."""
+    library = place.data / "library.so"
+    os.mkfifo(library)
+    library.chmod(0o666)
+    place.configure(f"shared_preload_libraries = '{library}'")
+    earlier = place.supervised()
+    earlier.start()
+    await until("postmaster.pid", lambda: Attached(place.data).pid)
+    earlier.close()
+    place.configure()
+    node, made = supervisor(place)
+
+    running = asyncio.create_task(run(place, made))
+    try:
+        await until("a server that is ready", lambda: Attached(place.data).ready)
+    finally:
+        node.terminate("immediate", who="a test")
+        await place.made[-1].stop(immediate=True)
+        await running
+
+    assert node.start.failure is None
+    assert [f'it waits for file "{library}"'] == [
+        text.partition("; ")[2] for text in caplog.messages if text.startswith("stopping postgres")
+    ]

@@ -104,6 +104,13 @@ RECONCILER: Final = (
         tests=("tests/daemon/test_hung_start.py",),
     ),
     Mutation(
+        name="a document is blamed for the server of an earlier daemon",
+        file="compute_ctl/app/supervisor.py",
+        old="                self._started_with = None\n",
+        new="",
+        tests=("tests/daemon/test_hung_start.py", "-k", "earlier_daemon"),
+    ),
+    Mutation(
         name="a library that crashes sessions is never blamed",
         file="compute_ctl/decisions/logins.py",
         old="        return self.lost >= LOST_LOGINS\n",

@@ -14,8 +14,9 @@ from tests.simulation.__main__ import run
 from tests.simulation.world import World
 
 SEEDS = range(1, 201)
-FAILED_ONCE = (502860, 504741, 722941)
-"""A start with the same file that had failed; one that was said to have read a removed file."""
+FAILED_ONCE = (502860, 504741, 722941, 803897)
+"""A start with the same file that had failed; one that was said to have read a removed file; a
+document blamed for the server of an earlier daemon, which hung with another file."""
 BLOCK = 10
 """How many are one test."""
 
