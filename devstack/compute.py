@@ -148,17 +148,20 @@ class Compute:
 
     def publish(
         self,
-        *pageservers: Pageserver,
+        *pageservers: Pageserver | Sequence[Pageserver],
         stripe_size: int | None = None,
         settings: Mapping[str, str] | None = None,
         generation: int | None = None,
     ) -> dict[str, Any]:
-        """Make the source name these pageservers, one a shard, in a document of its own."""
+        """Make the source name these pageservers, one or several a shard, in its own document."""
         self._generation = generation if generation is not None else self._generation + 1
         document = attached(
             tenant=TENANT,
             timeline=TIMELINE,
-            pageservers=[pageserver.url for pageserver in pageservers],
+            pageservers=[
+                [one.url for one in ([shard] if isinstance(shard, Pageserver) else shard)]
+                for shard in pageservers
+            ],
             stripe_size=stripe_size,
             generation=self._generation,
             settings=settings,

@@ -9,14 +9,14 @@ def attached(
     tenant: str,
     timeline: str,
     connstring: str | None = None,
-    pageservers: Sequence[str] | None = None,
+    pageservers: Sequence[str | Sequence[str]] | None = None,
     stripe_size: int | None = None,
     generation: int | None = None,
     settings: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """An `attached` document without catalog work.
 
-    `connstring` fills the legacy string; `pageservers`, one URL a shard, fills
+    `connstring` fills the legacy string; `pageservers`, one URL a shard or several, fills
     `pageserver_connection_info`, with `stripe_size` in blocks where there are several.
     """
     spec: dict[str, Any] = {
@@ -45,14 +45,21 @@ def attached(
     return {"status": "attached", "spec": spec, "compute_ctl_config": {"jwks": {"keys": []}}}
 
 
-def _connection_info(urls: Sequence[str], stripe_size: int | None) -> dict[str, Any]:
-    count = 0 if len(urls) == 1 and stripe_size is None else len(urls)
+def _connection_info(
+    shards: Sequence[str | Sequence[str]], stripe_size: int | None
+) -> dict[str, Any]:
+    count = 0 if len(shards) == 1 and stripe_size is None else len(shards)
     return {
         "shard_count": count,
         "stripe_size": stripe_size,
         "prefer_protocol": "libpq",
         "shards": {
-            f"{number:02x}{count:02x}": {"pageservers": [{"id": number + 1, "libpq_url": url}]}
-            for number, url in enumerate(urls)
+            f"{number:02x}{count:02x}": {
+                "pageservers": [
+                    {"id": number + 1, "libpq_url": url}
+                    for url in ([urls] if isinstance(urls, str) else urls)
+                ]
+            }
+            for number, urls in enumerate(shards)
         },
     }

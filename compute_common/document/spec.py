@@ -71,7 +71,7 @@ class Pageserver(Struct, frozen=True):
 
 
 class ShardPageservers(Struct, frozen=True):
-    """The pageservers of one shard; only the first is used."""
+    """The pageservers of one shard, the preferred one first."""
 
     pageservers: tuple[Pageserver, ...]
 

@@ -19,6 +19,7 @@ from compute_ctl.reconciler import Reconciler
 from compute_ctl.reconciler.activation import Activation
 from compute_ctl.reconciler.applier import Applier
 from compute_ctl.reconciler.attempts import Attempts
+from compute_ctl.reconciler.candidate_switch import CandidateSwitch
 from compute_ctl.reconciler.drift_checker import DriftChecker
 from compute_ctl.reconciler.fallback import Fallback
 from compute_ctl.reconciler.fetcher import Fetcher
@@ -92,6 +93,7 @@ def build_reconciler(
         node=node,
         fetcher=Fetcher(source),
         applier=applier,
+        candidates=CandidateSwitch(node=node, store=store, activation=activation, clock=clock),
         drift=DriftChecker(node=node, store=store, verifier=verifier, applier=applier, clock=clock),
         recovery=recovery,
         start_fallback=start_fallback,

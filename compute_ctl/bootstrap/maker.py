@@ -141,25 +141,29 @@ class ClusterMaker:
         return origin
 
     async def _back_up(self, *, replaces: bool) -> Origin:
-        tries = 0
+        tries = asked = 0
         while True:
             self._news.clear()
             tries += 1
             request = self._means.request()
             try:
-                return await self._try(tries, request, replaces=replaces)
+                return await self._try(tries, request and request.at(asked), replaces=replaces)
             except BackupError as error:
                 limit = self._policy.tries
                 logger.warning("base backup: try %d of %d failed: %s", tries, limit, error)
                 self._show(phase=ClusterPhase.WAITING, error=str(error))
                 if tries == limit:
                     raise
+            asked += 1
+            others = request is not None and asked % request.servers != 0
+            if not others:
                 self._means.failed()
             if self._means.request() != request:
-                continue  # another document has come meanwhile
-            with suppress(TimeoutError):
-                async with asyncio.timeout(delay_s(tries, self._rng.random())):
-                    await self._news.wait()
+                asked = 0  # another document has come meanwhile
+            elif not others:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(delay_s(tries, self._rng.random())):
+                        await self._news.wait()
 
     async def _try(self, number: int, request: BackupRequest | None, *, replaces: bool) -> Origin:
         if request is None:
@@ -248,7 +252,7 @@ class ClusterMaker:
             await self._news.wait()
             self._news.clear()
             request = self._means.request()
-            while request is not None and request.server != source.request.server:
+            while request is not None and not request.names(source.request.server):
                 received = source.received
                 await asyncio.sleep(self._policy.stall_after_move)
                 if source.received == received:

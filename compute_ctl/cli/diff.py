@@ -35,6 +35,7 @@ from compute_ctl.cli.local import (
 from compute_ctl.decisions.persistent_state import PersistentState
 from compute_ctl.decisions.proof import Complaint, judge
 from compute_ctl.decisions.sql_report import SqlReport
+from compute_ctl.document.body import Body
 from compute_ctl.document.generation import LiveFile
 from compute_ctl.document.limits import Limits
 from compute_ctl.document.render import RenderContext, render
@@ -115,10 +116,10 @@ def diff(
     pairs = session_pair(written, live, pgdata=pgdata, state_dir=state_dir, connstr=connstr)
     context = _context_of(sides[-1].body, attached, internal_http_port, state)
     if file is not None:
-        sides.append(_desired(*file, context))
+        sides.append(_desired(*file, context, sides[-1]))
     elif control_plane_uri and compute_id:
         raw = asyncio.run(_ask(control_plane_uri, compute_id, control_plane_ca))
-        sides.append(_desired(control_plane_uri, raw, context))
+        sides.append(_desired(control_plane_uri, raw, context, sides[-1]))
     return _show([*pairs, *pairwise(sides)], as_json=as_json)
 
 
@@ -159,9 +160,9 @@ def _running(state: Path) -> list[Side]:
     return [Side(name=f"{RUNNING} (generation {applied.generation})", body=body)]
 
 
-def _desired(name: str, raw: bytes, context: RenderContext) -> Side:
+def _desired(name: str, raw: bytes, context: RenderContext, live: Side) -> Side:
     try:
-        rendered = render(decode_document(raw), context)
+        rendered = render(decode_document(raw), context, Body.read(live.body).candidates)
     except SpecError as error:
         raise CommandError(EXIT_FAILED, f"{redact(name)}: {error}", hint=error.hint) from error
     for warning in rendered.warnings:

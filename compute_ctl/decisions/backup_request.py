@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from compute_ctl.document.body import Body
 from compute_ctl.document.spec_sources import SAFEKEEPERS
@@ -14,6 +14,8 @@ class BackupRequest:
 
     server: str
     """Connection string of the pageserver of shard 0, without a password."""
+    others: tuple[str, ...] = ()
+    """Further pageservers of that shard, tried in this order where it gives none."""
     tenant: str
     timeline: str
     mode: str
@@ -31,6 +33,7 @@ class BackupRequest:
             return None
         return cls(
             server=found.shards[0],
+            others=found.candidates.others(0),
             tenant=found.tenant_id,
             timeline=found.timeline_id,
             mode=found.mode,
@@ -38,6 +41,19 @@ class BackupRequest:
             token=token,
             safekeepers=found.servers.get(SAFEKEEPERS, ""),
         )
+
+    @property
+    def servers(self) -> int:
+        """How many pageservers may be asked."""
+        return 1 + len(self.others)
+
+    def names(self, server: str) -> bool:
+        """Whether *server* is one of them."""
+        return server in (self.server, *self.others)
+
+    def at(self, number: int) -> BackupRequest:
+        """Return the request to the pageserver of that *number*, from 0; it wraps around."""
+        return replace(self, server=(self.server, *self.others)[number % self.servers])
 
     @property
     def is_primary(self) -> bool:

@@ -28,6 +28,8 @@ class LeaseRequest:
     """The tenant, followed by ``-NNCC`` (number and count, in hex) where it has several shards."""
     timeline: str
     lsn: str
+    in_use: bool = True
+    """Postgres reads from that pageserver; else it may at any moment."""
 
     @property
     def command(self) -> str:
@@ -36,7 +38,10 @@ class LeaseRequest:
 
 
 def wanted(body: str) -> tuple[LeaseRequest, ...]:
-    """Return the leases that a server needs which runs with *body*; () unless it is static."""
+    """Return the leases that a server needs which runs with *body*; () unless it is static.
+
+    Of all pageservers of all shards: Postgres is sent to another one without warning.
+    """
     found = Body.read(body)
     if found.mode != "static" or not (found.target_lsn and found.tenant_id and found.timeline_id):
         return ()
@@ -49,8 +54,10 @@ def wanted(body: str) -> tuple[LeaseRequest, ...]:
             else found.tenant_id,
             timeline=found.timeline_id,
             lsn=found.target_lsn,
+            in_use=server == found.shards[number],
         )
-        for number, server in enumerate(found.shards)
+        for number, shard in enumerate(found.candidates.named)
+        for server in shard
     )
 
 
@@ -64,6 +71,6 @@ class LeaseStatus(Struct, frozen=True, kw_only=True):
 
     lsn: str
     valid_until: datetime | None = None
-    """The end of the lease that ends first; None while a shard has none."""
+    """Of those with the pageservers in use, the end that comes first; None while one is missing."""
     error: str | None = None
-    """Why a lease was not granted, None where all are."""
+    """Why a lease was not granted, None where all are; those in use come first."""

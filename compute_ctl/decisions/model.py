@@ -16,6 +16,7 @@ from msgspec import Struct
 
 from compute_common.document.versions import Version
 from compute_ctl.decisions.persistent_state import GenerationRef
+from compute_ctl.document.candidates import Candidates
 from compute_ctl.document.generation import LiveFile, Marker, sha256_hex
 
 
@@ -210,6 +211,8 @@ class Written:
     """Those that name other servers and are not empty."""
     included: frozenset[str] = frozenset()
     """The files and folders that its rest includes."""
+    candidates: Candidates = field(default_factory=Candidates)
+    """The pageservers in it."""
     map_sha256: str = ""
     """The shard map that the worker's acknowledgement must name; '' accepts any."""
     is_fallback: bool = False

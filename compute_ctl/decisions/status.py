@@ -14,6 +14,7 @@ from msgspec import UNSET, Struct, UnsetType, structs
 
 from compute_common.document.versions import Version
 from compute_common.redact import redact
+from compute_ctl.decisions.candidates import ShardCandidates
 from compute_ctl.decisions.lsn_lease import LeaseStatus
 from compute_ctl.decisions.model import (
     GOOD_OUTCOMES,
@@ -126,6 +127,8 @@ class ConfigView(Shown, frozen=True, kw_only=True):
     last_known_good: GenerationView | None
     """The newest generation that is both proven in full and started."""
     quarantined: tuple[QuarantinedView, ...]
+    candidates: tuple[ShardCandidates, ...] = ()
+    """Of the shards for which the document names several pageservers."""
     warnings: tuple[str, ...] = ()
     """What is odd in the newest document: misspelt names, secrets in plain sight."""
 
@@ -202,16 +205,13 @@ class ClusterView(Shown, frozen=True, kw_only=True):
     """``initdb`` or ``basebackup``."""
     phase: ClusterPhase
     tries: int = 0
-    pageserver: str | None = None
-    """The one of the last try, ``host:port``."""
-    lsn: str | None = None
-    """What was asked for; null for the newest."""
+    pageserver: str | None = None  # of the last try, ``host:port``
+    lsn: str | None = None  # what was asked for; null for the newest
     bytes: int = 0  # over the wire
     sync_safekeepers_ms: float = 0.0
     pageserver_connect_micros: int = 0
     basebackup_ms: float = 0.0
-    install_ms: float = 0.0
-    """Until it was on disk and in its place."""
+    install_ms: float = 0.0  # until it was on disk and in its place
     error: str | None = None  # of the last try
     at: datetime | None = None
     """When it was complete."""

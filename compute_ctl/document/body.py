@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import Final
 
 from compute_common.errors import SpecError
+from compute_ctl.document.candidates import Candidates
 from compute_ctl.document.quoting import DIRECTIVES, settings_in
 from compute_ctl.document.spec_sources import CONNSTRING, SAFEKEEPERS, STRIPE_SIZE, upstream_of
 from compute_ctl.document.upstream import DEFAULT_STRIPE_SIZE
@@ -61,7 +62,7 @@ class Body:
 
     rest: str
     upstream: str
-    shards: tuple[str, ...]
+    candidates: Candidates
     stripe_size: int
     names: frozenset[str]
     servers: Mapping[str, str]
@@ -76,6 +77,11 @@ class Body:
     """``primary``, ``replica`` or ``static``."""
     target_lsn: str | None = None
     """The point of the log that a static compute is pinned to."""
+
+    @property
+    def shards(self) -> tuple[str, ...]:
+        """Connection string of the pageserver in use of each shard; () for none."""
+        return self.candidates.in_use
 
     @classmethod
     @lru_cache(maxsize=2)
@@ -97,7 +103,7 @@ class Body:
         return cls(
             rest=rest,
             upstream=upstream,
-            shards=tuple(shards.split(",")) if shards else (),
+            candidates=Candidates.read(tuple(shards.split(",")) if shards else (), upstream),
             stripe_size=int(stripe_size) if stripe_size.isdecimal() else DEFAULT_STRIPE_SIZE,
             names=frozenset(names | servers.keys()),
             servers=upstream_of({**found, **servers}),

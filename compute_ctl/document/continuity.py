@@ -18,6 +18,7 @@ from typing import Final
 from compute_common.document.document import Document
 from compute_common.document.spec import ComputeSpec
 from compute_common.errors import SpecError
+from compute_ctl.document.candidates import Candidates
 from compute_ctl.document.spec_sources import (
     CONNSTRING,
     PRIMARY,
@@ -43,6 +44,8 @@ class Live:
     timeline: str | None = None
     servers: Mapping[str, str]
     """The settings that name other servers and are not empty, by lower-case name."""
+    candidates: Candidates | None = None
+    """The pageservers among them."""
     mode: str | None = None
     """What the document in force says of its mode; None where it says nothing."""
 

@@ -21,6 +21,7 @@ from compute_common.document.spec import ComputeSpec, Static
 from compute_common.errors import SpecError
 from compute_ctl.document import spec_sources
 from compute_ctl.document.body import UPSTREAM_BEGIN
+from compute_ctl.document.candidates import Candidates
 from compute_ctl.document.generation import MARKER_SETTING
 from compute_ctl.document.limits import Limits
 from compute_ctl.document.quoting import (
@@ -80,10 +81,6 @@ class Rendered:
 
     rest: str
     upstream: str
-    shards: tuple[str, ...]
-    """Connection strings of the pageservers as written, without passwords; () for none."""
-    stripe_size: int
-    """In pages."""
     names: frozenset[str]
     """All settings in it, lower case."""
     servers: Mapping[str, str]
@@ -98,15 +95,15 @@ class Rendered:
         return self.rest + self.upstream
 
 
-def render(document: Document, context: RenderContext) -> Rendered:
-    """Return the configuration that *document* asks for.
+def render(document: Document, context: RenderContext, live: Candidates | None = None) -> Rendered:
+    """Return the configuration that *document* asks for; *live*: see `Candidates.choose`.
 
     Raises:
         SpecError: it cannot be written so that Postgres reads what was meant.
     """
     spec = document.spec
     context.limits.check(spec)
-    upstream = Upstream.of(spec)
+    upstream = Upstream.of(spec, live)
     text = _Text.of(spec, context)
     context.limits.check_settings(len(spec.cluster.settings or ()), len(text.lines))
     settings, warnings = _settings(document, text, context)
@@ -122,9 +119,7 @@ def render(document: Document, context: RenderContext) -> Rendered:
         rest.append(setting_line("include_if_exists", SUBSCRIBERS_HOLD))
     return Rendered(
         rest="".join(rest),
-        upstream=_upstream_text(servers),
-        shards=upstream.shards,
-        stripe_size=upstream.stripe_size,
+        upstream=_upstream_text(servers, upstream.candidates),
         names=frozenset(names - DIRECTIVES),
         servers=spec_sources.upstream_of({**text.settings, **servers}),
         warnings=(*upstream.warnings, *text.warnings, *warnings),
@@ -132,7 +127,9 @@ def render(document: Document, context: RenderContext) -> Rendered:
     )
 
 
-def render_upstream(document: Document, context: RenderContext) -> tuple[str, str | None]:
+def render_upstream(
+    document: Document, context: RenderContext, live: Candidates | None = None
+) -> tuple[str, str | None]:
     """Return the upstream part alone, and the storage token that goes with it.
 
     For a document of which the rest cannot be written: that must not cost a good new server list.
@@ -140,8 +137,8 @@ def render_upstream(document: Document, context: RenderContext) -> tuple[str, st
     Raises:
         SpecError: this part cannot be written either.
     """
-    upstream = Upstream.of(document.spec)
-    return _upstream_text(_servers(upstream, context)), upstream.storage_token
+    upstream = Upstream.of(document.spec, live)
+    return _upstream_text(_servers(upstream, context), upstream.candidates), upstream.storage_token
 
 
 def _servers(upstream: Upstream, context: RenderContext) -> dict[str, str]:
@@ -151,8 +148,9 @@ def _servers(upstream: Upstream, context: RenderContext) -> dict[str, str]:
     return {_LOGIN_FILE: context.token_file, **upstream.settings}
 
 
-def _upstream_text(servers: dict[str, str]) -> str:
-    return UPSTREAM_BEGIN + "".join(setting_line(name, value) for name, value in servers.items())
+def _upstream_text(servers: dict[str, str], candidates: Candidates) -> str:
+    lines = (setting_line(name, value) for name, value in servers.items())
+    return UPSTREAM_BEGIN + candidates.comments + "".join(lines)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

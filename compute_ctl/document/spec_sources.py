@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from compute_common.document.spec import ComputeSpec, PageserverConnectionInfo
+from compute_common.document.spec import ComputeSpec, Pageserver, PageserverConnectionInfo
 from compute_common.errors import SpecError
 from compute_common.text import printable
 from compute_ctl.document.conninfo import check_entry
@@ -25,6 +25,8 @@ UPSTREAM_SETTINGS: Final = frozenset({CONNSTRING, STRIPE_SIZE, SAFEKEEPERS, PRIM
 
 MAX_SHARDS: Final = 128
 MAX_ENTRY_BYTES: Final = 255
+MAX_CANDIDATES: Final = 16
+"""Pageservers of one shard."""
 _ID = re.compile(r"[0-9a-f]{32}")
 _SHARD_INDEX = re.compile(r"[0-9a-fA-F]{4}")
 _GENERATION_PREFIX = re.compile(r"g#[0-9]+:")
@@ -38,6 +40,14 @@ class Pageservers:
     """A connection string for each shard, in the order of their numbers."""
     stripe_size: int | None
     """In pages; None where the spec does not say, which it may only for one shard."""
+    others: tuple[tuple[str, ...], ...] = ()
+    """Further pageservers of each shard, the preferred one first; () where none has any."""
+
+    @property
+    def candidates(self) -> tuple[tuple[str, ...], ...]:
+        """All pageservers of each shard."""
+        others = self.others or ((),) * len(self.shards)
+        return tuple((one, *more) for one, more in zip(self.shards, others, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,14 +174,26 @@ def _from_connection_info(info: PageserverConnectionInfo) -> Pageservers:
         shard_path = f"{path}.shards.{index}"
         if index not in by_index:
             raise SpecError(f"{path}.shards", f'shard "{index}" is missing')
-        servers = by_index[index].pageservers
-        if not servers:
-            raise SpecError(f"{shard_path}.pageservers", "expected at least one pageserver")
-        url = servers[0].libpq_url
-        if not url:
-            raise SpecError(f"{shard_path}.pageservers[0].libpq_url", "missing")
-        urls.append(_entry(url, f"{shard_path}.pageservers[0].libpq_url"))
-    return Pageservers(tuple(urls), _check_stripe(info.stripe_size, count, f"{path}.stripe_size"))
+        urls.append(_of_shard(by_index[index].pageservers, f"{shard_path}.pageservers"))
+    stripe_size = _check_stripe(info.stripe_size, count, f"{path}.stripe_size")
+    several = any(len(shard) > 1 for shard in urls)
+    others = tuple(shard[1:] for shard in urls) if several else ()
+    return Pageservers(tuple(shard[0] for shard in urls), stripe_size, others)
+
+
+def _of_shard(servers: tuple[Pageserver, ...], path: str) -> tuple[str, ...]:
+    if not servers:
+        raise SpecError(path, "expected at least one pageserver")
+    if len(servers) > MAX_CANDIDATES:
+        raise SpecError(path, f"{len(servers)} pageservers are more than {MAX_CANDIDATES}")
+    urls = [
+        _entry(server.libpq_url, f"{path}[{index}].libpq_url")
+        for index, server in enumerate(servers)
+        if server.libpq_url
+    ]
+    if not urls:
+        raise SpecError(f"{path}[0].libpq_url", "missing")
+    return tuple(urls)
 
 
 def _from_list(text: str, path: str, stripe_size: int | None, stripe_path: str) -> Pageservers:

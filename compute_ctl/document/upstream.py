@@ -12,6 +12,7 @@ from typing import Final
 
 from compute_common.document.spec import ComputeSpec
 from compute_ctl.document import spec_sources
+from compute_ctl.document.candidates import Candidates
 from compute_ctl.document.conninfo import parse, without_password
 from compute_ctl.document.quoting import check_value
 from compute_ctl.document.spec_sources import CONNSTRING, PRIMARY, SAFEKEEPERS, STRIPE_SIZE
@@ -26,30 +27,28 @@ class Upstream:
 
     settings: dict[str, str]
     """In the order in which they must stand."""
-    shards: tuple[str, ...]
-    """Connection strings without passwords; () for none."""
-    stripe_size: int
-    """In pages."""
+    candidates: Candidates
     storage_token: str | None
     """Token with which Postgres logs in to its pageservers; a secret."""
     warnings: tuple[str, ...]
 
     @classmethod
-    def of(cls, spec: ComputeSpec) -> Upstream:
-        """Return the upstream part of *spec*. Raises SpecError."""
+    def of(cls, spec: ComputeSpec, live: Candidates | None = None) -> Upstream:
+        """Return the upstream part of *spec*; *live*: see `Candidates.choose`. Raises SpecError."""
         settings: dict[str, str] = {}
         warnings: list[str] = []
-        shards: tuple[str, ...] = ()
+        candidates = Candidates()
         passwords: dict[str, None] = {}
         stripe_size = DEFAULT_STRIPE_SIZE
         found = spec_sources.pageservers(spec)
         if found is not None:
-            stripped = [without_password(shard) for shard in found.shards]
-            shards = tuple(shard for shard, _ in stripped)
-            passwords = {password: None for _, password in stripped if password}
+            stripped = [[without_password(one) for one in shard] for shard in found.candidates]
+            named = tuple(tuple(dict.fromkeys(one for one, _ in shard)) for shard in stripped)
+            candidates = Candidates.choose(named, live)
+            passwords = {word: None for shard in stripped for _, word in shard if word}
             stripe_size = found.stripe_size or DEFAULT_STRIPE_SIZE
             settings[STRIPE_SIZE] = str(stripe_size)
-            settings[CONNSTRING] = ",".join(shards)
+            settings[CONNSTRING] = ",".join(candidates.in_use)
             _warn_contradiction(spec, CONNSTRING, (",".join(found.shards),), warnings)
             _warn_contradiction(spec, STRIPE_SIZE, (str(stripe_size),), warnings)
         safekeepers = spec_sources.safekeepers(spec)
@@ -57,7 +56,7 @@ class Upstream:
             settings[SAFEKEEPERS] = safekeepers
             bare = ",".join(spec.safekeeper_connstrings)
             _warn_contradiction(spec, SAFEKEEPERS, (safekeepers, bare), warnings)
-        elif spec.mode == "Primary" and _has_neon(spec, shards):
+        elif spec.mode == "Primary" and _has_neon(spec, candidates):
             warnings.append("a primary without safekeepers")
         primary = spec_sources.setting(spec, PRIMARY)
         if primary is not None:
@@ -65,16 +64,15 @@ class Upstream:
             settings[PRIMARY] = primary.value
         return cls(
             settings=settings,
-            shards=shards,
-            stripe_size=stripe_size,
+            candidates=candidates,
             storage_token=_token(spec, list(passwords), warnings),
             warnings=tuple(warnings),
         )
 
 
-def _has_neon(spec: ComputeSpec, shards: tuple[str, ...]) -> bool:
+def _has_neon(spec: ComputeSpec, candidates: Candidates) -> bool:
     """Return whether *spec* is for a server of Neon's storage, not for a stock one."""
-    return bool(shards) or spec_sources.tenant_id(spec) is not None
+    return bool(candidates.in_use) or spec_sources.tenant_id(spec) is not None
 
 
 def _token(spec: ComputeSpec, passwords: list[str], warnings: list[str]) -> str | None:

@@ -86,6 +86,7 @@ async def refresh(call: Call) -> ApiResponse:
             source=source,
             suspicion=report.suspicion(),
             force=force,
+            marker=report.running,
         )
         if wait_s is None:
             answer = json_response(RefreshBody.receipt(node.status, ticket))

@@ -1,4 +1,4 @@
-"""Keeps the leases of a static compute, on the pageservers of all shards in the live file.
+"""Keeps the leases of a static compute, on all pageservers of all shards in the live file.
 
 After a move the new pageservers are asked at once, and the old ones no more.
 """
@@ -130,14 +130,15 @@ class LsnLeases(SilentObserver):
         lease.error, lease.failures = reason, min(lease.failures + 1, 16)
 
     def _show(self) -> None:
-        """Show the lease that ends first, and the first error."""
+        """Show the lease in use that ends first, and the first error."""
         lsn = next((request.lsn for request in self._leases), None)
         if lsn is None:
             self._on_status(None)
             return
-        ends = [lease.until for lease in self._leases.values()]
+        ends = [lease.until for request, lease in self._leases.items() if request.in_use]
         known = [end for end in ends if end is not None]
-        errors = (lease.error for lease in self._leases.values())
+        in_use_first = sorted(self._leases, key=lambda request: not request.in_use)
+        errors = (self._leases[request].error for request in in_use_first)
         self._on_status(
             LeaseStatus(
                 lsn=lsn,

@@ -80,6 +80,7 @@ class ConfigState:
             tenant=self.tenant,
             timeline=self.timeline,
             servers=self._servers,
+            candidates=self.written.candidates if self.written is not None else None,
             mode=self.desired.mode if self.desired is not None else None,
         )
 
@@ -115,6 +116,7 @@ class ConfigState:
             names=found.names,
             servers=found.servers,
             included=found.included,
+            candidates=found.candidates,
             map_sha256=published if found.shards else "",
             is_fallback=is_fallback,
             changed=changed,
@@ -233,14 +235,12 @@ class ConfigState:
             self._accepted = None
         elif self._accepted is None or self._accepted[0] != document.content_sha256:
             self._accepted = document.content_sha256, self.state.floor
-        config = self.state.ctl_config if source == DISK else None
-        refused = (
-            source == DISK and self.state.quarantine_entry(document.content_sha256) is not None
-        )
+        known = self.state if source == DISK else PersistentState()
+        refused = known.quarantine_entry(document.content_sha256) is not None
         self.state = msgspec.structs.replace(
             self.state,
             floor=self.state.floor if refused else raise_floor(self.state.floor, document.version),
-            ctl_config=config or document.compute_ctl_config,
+            ctl_config=known.ctl_config or document.compute_ctl_config,
         )
 
     def go_back(self, document: Document, *, instead_of: Document) -> None:

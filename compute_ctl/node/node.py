@@ -66,8 +66,7 @@ class Node:
         self.terminating_event = self._machine.terminating_event
         self.immediate_stop = self._machine.immediate_stop
         self.stopped = self._machine.stopped
-        self.server = ServerStatus(version=server_version)
-        self.start = ServerStart(postgres)
+        self.server, self.start = ServerStatus(version=server_version), ServerStart(postgres)
         self.requests = RefreshRequests()
         self.acks, self.reload_errors = Acks(), ReloadErrors()
         self.drift_checks = DriftChecks()
@@ -121,15 +120,16 @@ class Node:
         source: RequestOrigin,
         suspicion: Suspicion | None = None,
         force: bool = False,
+        marker: str = "",
     ) -> Ticket:
-        """Record a request to fetch the configuration.
+        """Record a request to fetch the configuration; *marker*: see `ServerComplaint`.
 
         Raises:
             RequestError: 412, the compute is terminating.
         """
         self._machine.refuse_terminating()
         ticket = self.requests.add(
-            self._clock.monotonic(), source=source, suspicion=suspicion, force=force
+            self._clock.monotonic(), source=source, suspicion=suspicion, force=force, marker=marker
         )
         self._observers.on_refresh_request(source)
         if source is RequestOrigin.OPERATOR and self.config.written is not None:

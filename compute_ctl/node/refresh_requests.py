@@ -11,7 +11,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Final
 
-from compute_ctl.decisions.model import Outcome, RequestOrigin, Suspicion, Ticket
+from compute_ctl.decisions.model import Outcome, RequestOrigin, Suspicion, Ticket, Written
 from compute_ctl.decisions.pacing import SUSPICION_LASTS_S
 
 MAX_COMPLAINTS: Final = 256
@@ -26,6 +26,8 @@ class ServerComplaint:
     since: float
     at: float
     """When it was last repeated."""
+    marker: str = ""
+    """Of the generation that Postgres ran with then; '' where it did not say."""
 
 
 class RefreshRequests:
@@ -57,7 +59,13 @@ class RefreshRequests:
         return self.requested > self.taken
 
     def add(
-        self, now: float, *, source: RequestOrigin, suspicion: Suspicion | None, force: bool
+        self,
+        now: float,
+        *,
+        source: RequestOrigin,
+        suspicion: Suspicion | None,
+        force: bool,
+        marker: str = "",
     ) -> Ticket:
         """Record a request; one by the clock is no complaint."""
         coalesced = self.pending
@@ -73,7 +81,7 @@ class RefreshRequests:
             self.last_signal = now
             self.suspicion = suspicion or self.suspicion
             if suspicion is not None and source is RequestOrigin.WORKER:
-                self._complain(now, suspicion)
+                self._complain(now, suspicion, marker)
             self.worker_complains = self.worker_complains or source is RequestOrigin.WORKER
         return Ticket(refresh_id=self.requested, coalesced=coalesced)
 
@@ -114,17 +122,35 @@ class RefreshRequests:
         """Whether somebody has complained within the last 30 s and nothing has helped since."""
         return self.last_signal is not None and now - self.last_signal < SUSPICION_LASTS_S
 
-    def _complain(self, now: float, suspicion: Suspicion) -> None:
+    def _complain(self, now: float, suspicion: Suspicion, marker: str) -> None:
         server = suspicion.source, suspicion.shard
         earlier = self.complaints.get(server)
         lasts = earlier is not None and now - earlier.at < SUSPICION_LASTS_S
         since = earlier.since if earlier is not None and lasts else now
         if earlier is not None or len(self.complaints) < MAX_COMPLAINTS:
-            self.complaints[server] = ServerComplaint(suspicion=suspicion, since=since, at=now)
+            self.complaints[server] = ServerComplaint(
+                suspicion=suspicion, since=since, at=now, marker=marker
+            )
 
     def lasting_complaints(self, now: float) -> list[ServerComplaint]:
         """Return one complaint for each server of which Postgres complained within 30 s."""
         return [it for it in self.complaints.values() if now - it.at < SUSPICION_LASTS_S]
+
+    def suspected_shards(self, written: Written, now: float) -> frozenset[int]:
+        """Return the shards of whose pageserver in *written* Postgres itself complains.
+
+        Where a pageserver is dead, all shards that it serves. A complaint must name the marker,
+        which no stranger knows.
+        """
+        in_use, suspected, dead = written.candidates.in_use, set(), set()
+        for complaint in self.lasting_complaints(now):
+            it, number = complaint.suspicion, complaint.suspicion.shard or 0
+            current = complaint.marker == str(written.marker)
+            if it.source == "pageserver" and current and number < len(in_use):
+                suspected.add(number)
+                if it.trouble == "dead":
+                    dead.add(in_use[number])
+        return frozenset(suspected | {at for at, one in enumerate(in_use) if one in dead})
 
     def clear_suspicion(self) -> None:
         """Forget the complaints: their cause was removed, or they have ended."""

@@ -10,6 +10,7 @@ from msgspec import structs
 
 from compute_common.errors import SpecError
 from compute_common.redact import redact
+from compute_ctl.decisions.candidates import ShardCandidates
 from compute_ctl.decisions.model import (
     Suspected,
     Suspicion,
@@ -80,7 +81,24 @@ def _config(node: Node) -> ConfigView:
         proven_in_full=GenerationView.of(state.fallback),
         last_known_good=GenerationView.of(state.last_known_good),
         quarantined=tuple(map(QuarantinedView.of, state.quarantine)),
+        candidates=_candidates(node),
         warnings=tuple(map(redact, node.config.document_warnings)),
+    )
+
+
+def _candidates(node: Node) -> tuple[ShardCandidates, ...]:
+    written = node.config.written
+    if written is None:
+        return ()
+    found = written.candidates
+    return tuple(
+        ShardCandidates(
+            shard=number,
+            in_use=_address(found.in_use[number]) or "",
+            others=tuple(_address(one) or "" for one in found.others(number)),
+        )
+        for number, shard in enumerate(found.named)
+        if len(shard) > 1
     )
 
 
@@ -145,11 +163,13 @@ def _endpoint(node: Node, suspicion: Suspicion) -> str | None:
         entries = servers.get(CONNSTRING, "").split(",")
         number = suspicion.shard or 0
         entry = entries[number] if number < len(entries) else None
-    if not entry:
-        return None
+    return _address(entry) if entry else None
+
+
+def _address(entry: str) -> str | None:
     try:
         return parse(entry).address
-    except SpecError:
+    except SpecError:  # somebody has edited the file
         return None
 
 

@@ -59,8 +59,9 @@ class Applier:
         except SpecError as error:
             return ApplyResult(outcome=Outcome.REJECTED, reason=str(error), invalid=True)
         try:
+            live = self.node.config.live.candidates
             rendered = await beside_loop(
-                lambda: render(document, self.context), size=len(document.json), name="render"
+                lambda: render(document, self.context, live), size=len(document.json), name="render"
             )
         except SpecError as error:
             return await self._apply_upstream_only(document, error)
@@ -197,7 +198,7 @@ class Applier:
         if document is None:
             return result
         try:
-            rendered = render(document, self.context)
+            rendered = render(document, self.context, written.candidates)
         except SpecError:
             return result
         return await self._refuse(document, rendered, result.refused)

@@ -88,7 +88,8 @@ class Fallback:
         """
         refusal = Refusal(reason=str(error), invalid=True)
         try:
-            upstream, token = render_upstream(document, self.context)
+            live = self.node.config.live.candidates
+            upstream, token = render_upstream(document, self.context, live)
         except SpecError:
             return refusal
         self.node.config.refused_servers.note(document, upstream)

@@ -92,6 +92,10 @@ class GenerationStore:
         """The files are of this cluster, which was made meanwhile."""
         self._identity = identity
 
+    async def token(self) -> str | None:
+        """Return the storage token that Postgres uses now. Raises StoreError."""
+        return await self._call(self._state.token)
+
     async def load(self) -> PersistentState:
         """Return what an earlier daemon knew of this cluster; another's is set aside."""
         return await self._call(self._load)
@@ -243,9 +247,8 @@ class GenerationStore:
     ) -> None:
         """Record that another document renders to the live file; the next `save` stores it."""
         conf = file_text(body, marker, state.floor)
-        self._copies.adopt(
-            Copy(number=marker.generation, document=document, conf=conf, token=token)
-        )
+        number = marker.generation
+        self._copies.adopt(Copy(number=number, document=document, conf=conf, token=token))
 
     def adopt_live(self, generation: int) -> None:
         """Take over the live file of an earlier daemon, which may have died before `sync`."""

@@ -28,6 +28,7 @@ from compute_ctl.ports import Clock, Postgres
 from compute_ctl.reconciler.applier import Applier
 from compute_ctl.reconciler.attempts import Attempts
 from compute_ctl.reconciler.budget import bounded
+from compute_ctl.reconciler.candidate_switch import CANDIDATE, FIRST, CandidateSwitch
 from compute_ctl.reconciler.drift_checker import DriftChecker
 from compute_ctl.reconciler.fetcher import Fetcher, FetchInterruptedError, News
 from compute_ctl.reconciler.pushes import Pushes
@@ -59,6 +60,7 @@ class Reconciler:
     node: Node
     fetcher: Fetcher
     applier: Applier
+    candidates: CandidateSwitch
     drift: DriftChecker
     recovery: Recovery
     start_fallback: StartFallback
@@ -94,9 +96,9 @@ class Reconciler:
         if node.pushes.current is not None:
             await self._configure(node.pushes.current)
             return
-        if await self._take_long_poll():  # it may say when to ask again
+        if await self._take_long_poll():  # it may say when to ask again, or name other servers
             return
-        if await self._finish_drift_check():
+        if await self._switch_candidate() or await self._finish_drift_check():
             return
         now = self.clock.monotonic()
         due = self.schedule.due(now, held=self.fetcher.held)
@@ -125,6 +127,19 @@ class Reconciler:
         if ended is not None:
             await self._refresh(ended, who="long_poll")
         return ended is not None
+
+    async def _switch_candidate(self) -> bool:
+        """Use another pageserver of the document, if need be; the source is asked all the same."""
+        if not self.candidates.due:
+            return False
+        begun, node = self.attempts.begin(), self.node
+        with bounded(self.settings.deadlines.apply_total):
+            result = await self.candidates.switch()
+        self.attempts.end(begun, result, who=CANDIDATE, served=node.requests.served)
+        self._leave(result)
+        if not node.requests.pending and not node.terminating:
+            node.request_refresh(who=CANDIDATE, source=RequestOrigin.CLOCK)
+        return True
 
     async def _finish_drift_check(self) -> bool:
         """Handle a drift check that has ended; return whether one had.
@@ -176,11 +191,15 @@ class Reconciler:
         news: News | FetchError | SpecError | None
         try:
             news = await self.fetcher.first_news(
-                fetch, wake=node.wake, interrupted=self._interrupted
+                fetch,
+                wake=node.wake,
+                interrupted=lambda: self._interrupted() or self.candidates.due,
             )
         except FetchInterruptedError:
             outcome = Outcome.TERMINATED if node.terminating else Outcome.SUPERSEDED
-            self.attempts.end(begun, ApplyResult(outcome=outcome), who=who, served=served)
+            served = served if self._interrupted() else node.requests.served  # it is made again
+            result = ApplyResult(outcome=outcome, reason="" if self._interrupted() else FIRST)
+            self.attempts.end(begun, result, who=who, served=served)
             return
         except (FetchError, SpecError) as error:
             news = error

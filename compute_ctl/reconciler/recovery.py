@@ -9,7 +9,7 @@ from compute_common.document.document import Document
 from compute_common.document.versions import is_older
 from compute_common.errors import SpecError
 from compute_ctl.decisions.persistent_state import PersistentState, StartAction, decide_start
-from compute_ctl.document.body import UPSTREAM_BEGIN, changed_names, split_body
+from compute_ctl.document.body import UPSTREAM_BEGIN, Body, changed_names, split_body
 from compute_ctl.document.generation import LiveFile, Marker, sha256_hex
 from compute_ctl.document.render import RenderContext, render
 from compute_ctl.errors import StoreError
@@ -108,7 +108,7 @@ class Recovery:
         start.
         """
         try:
-            rendered = render(document, self.context)
+            rendered = render(document, self.context, Body.read(body).candidates)
         except SpecError:
             return True
         return rendered.body != body or is_older(document.version, self.node.config.state.floor)

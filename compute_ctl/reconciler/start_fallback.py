@@ -17,7 +17,7 @@ from compute_common.errors import SpecError
 from compute_ctl.decisions.model import StartFailure, Written
 from compute_ctl.decisions.start_candidates import Candidate, KeptRest, candidates
 from compute_ctl.decisions.transitions import Event, Status
-from compute_ctl.document.body import split_body
+from compute_ctl.document.body import Body, split_body
 from compute_ctl.document.generation import Marker
 from compute_ctl.document.render import RenderContext, render, render_upstream
 from compute_ctl.errors import StoreError
@@ -136,7 +136,7 @@ class StartFallback:
         if document is None or state.quarantine_entry(document.content_sha256) is None:
             return False
         try:
-            return render(document, self.context).body == body
+            return render(document, self.context, Body.read(body).candidates).body == body
         except SpecError:
             return False
 

@@ -6,6 +6,34 @@ from tests.mutations.mutation import Mutation
 
 RECONCILER: Final = (
     Mutation(
+        name="a pageserver is left for a complaint about the one before it",
+        file="compute_ctl/node/refresh_requests.py",
+        old="            current = complaint.marker == str(written.marker)\n",
+        new="            current = True\n",
+        tests=("tests/unit/reconciler/test_candidate_switch.py", "-k", "each_complaint"),
+    ),
+    Mutation(
+        name="two dead pageservers are written in turns",
+        file="compute_ctl/decisions/candidates.py",
+        old="                if now - left_at.get((number, one), -REST_S) >= REST_S\n",
+        new="",
+        tests=("tests/unit/reconciler/test_candidate_switch.py", "-k", "turns"),
+    ),
+    Mutation(
+        name="the same document goes back to the dead pageserver",
+        file="compute_ctl/reconciler/applier.py",
+        old="            live = self.node.config.live.candidates\n",
+        new="            live = None\n",
+        tests=("tests/unit/reconciler/test_candidate_switch.py", "-k", "same_document"),
+    ),
+    Mutation(
+        name="the source is waited for before the other pageserver is tried",
+        file="compute_ctl/reconciler/loop.py",
+        old="interrupted=lambda: self._interrupted() or self.candidates.due,\n",
+        new="interrupted=self._interrupted,\n",
+        tests=("tests/unit/reconciler/test_candidate_switch.py", "-k", "fetch"),
+    ),
+    Mutation(
         name="in sync while another generation is in the file",
         file="compute_ctl/node/snapshot.py",
         old="        and applied.marker == str(written.marker)\n",

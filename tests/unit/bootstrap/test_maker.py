@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,9 +24,9 @@ from tests.unit.bootstrap.test_data_directory import fill, origin
 AT = datetime(2026, 11, 27, tzinfo=UTC)
 
 
-def request(port: int = 1, **fields: str) -> BackupRequest:
+def request(port: int = 1, **fields: Any) -> BackupRequest:
     """A request that goes to a port of this machine."""
-    values = {"tenant": "a" * 32, "timeline": "b" * 32, "mode": "primary", **fields}
+    values: dict[str, Any] = {"tenant": "a" * 32, "timeline": "b" * 32, "mode": "primary", **fields}
     return BackupRequest(server=f"host=127.0.0.1 port={port} user=no_user", **values)
 
 
@@ -123,6 +124,20 @@ async def test_tries_end(tmp_path: Path) -> None:
     assert 2 == one.failures
     assert (ClusterPhase.FAILED, 3) == (one.views[-1].phase, one.views[-1].tries)
     assert not one.directory.staging.exists()
+
+
+async def test_all_pageservers_of_the_document_are_tried_first(tmp_path: Path) -> None:
+    """One after the other, before anybody is asked for a newer document."""
+    one = Maker(tmp_path)
+    ports = [free_port(), free_port()]
+    one.wanted = request(ports[0], others=(request(ports[1]).server,))
+
+    with pytest.raises(PostgresError):
+        await one.maker.make()
+
+    tried = [view.pageserver for view in one.views if view.phase is ClusterPhase.CONNECT]
+    assert [f"127.0.0.1:{port}" for port in (*ports, ports[0])] == tried
+    assert 1 == one.failures
 
 
 async def test_another_document_is_tried_at_once(tmp_path: Path) -> None:

@@ -10,15 +10,16 @@ from tests.support.clock import DATE
 TENANT, TIMELINE = "9" * 32, "0" * 32
 
 
-def body(servers: str, *, mode: str = "static") -> str:
-    """Return the body of a file that names these pageservers."""
+def body(servers: str, *, mode: str = "static", named: str = "") -> str:
+    """Return the body of a file that names these pageservers, *named* all those of shard 0."""
+    comment = f"# pageservers of shard 0: {named}\n" if named else ""
     return f"""\
 neon.tenant_id = '{TENANT}'
 neon.timeline_id = '{TIMELINE}'
 neon.compute_mode = '{mode}'
 recovery_target_lsn = '0/1F00'
 # upstream: the servers that this one depends on
-neon.pageserver_connstring = '{servers}'
+{comment}neon.pageserver_connstring = '{servers}'
 """
 
 

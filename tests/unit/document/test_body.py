@@ -3,6 +3,7 @@
 import pytest
 
 from compute_ctl.document.body import Body, log_is_elsewhere, split_body
+from compute_ctl.document.candidates import Candidates
 from tests.unit.document.rendering import A, B, made
 
 
@@ -41,7 +42,7 @@ def test_body_tells_what_it_says() -> None:
     assert body == Body(
         rest=rendered.rest,
         upstream=rendered.upstream,
-        shards=(A, B),
+        candidates=Candidates((A, B), ((A,), (B,))),
         stripe_size=7,
         names=rendered.names,
         servers=rendered.servers,

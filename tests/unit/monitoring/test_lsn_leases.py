@@ -119,6 +119,25 @@ def test_a_refused_lease_is_shown_and_asked_for_every_minute() -> None:
     assert run.shown[-1] == LeaseStatus(lsn="0/1F00", error="pageserver a refuses")
 
 
+def test_all_pageservers_of_a_shard_keep_the_pages() -> None:
+    """The end shown is of the one in use; one that gives no lease is said all the same."""
+
+    def answer(server: str, now: float) -> datetime:
+        if server == "host=b":
+            raise ProbeError("pageserver b did not answer in time")
+        return lasting(600 if server == "host=a" else 60)(server, now)
+
+    run = Run(answer)
+    run.body = body("host=a", named="host=a,host=b,host=c")
+    run.for_seconds(0.5)
+    assert [("host=a", 0), ("host=b", 0), ("host=c", 0)] == sorted(run.asked)
+    assert run.shown[-1] == LeaseStatus(
+        lsn="0/1F00",
+        valid_until=DATE + timedelta(seconds=600),
+        error="pageserver b did not answer in time",
+    )
+
+
 def test_nothing_is_asked_for_a_compute_that_is_not_static() -> None:
     """Such a compute shows no lease, either."""
     run = Run(lasting(600))

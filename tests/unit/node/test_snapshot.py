@@ -43,6 +43,7 @@ EMPTY: dict[str, Any] = {
         "proven_in_full": None,
         "last_known_good": None,
         "quarantined": [],
+        "candidates": [],
         "warnings": [],
     },
     "refresh": {

@@ -41,6 +41,21 @@ class NoRecovery:
         self.noted.set()
 
 
+class NoCandidates:
+    """The document names one pageserver for each shard, until `due` says otherwise."""
+
+    due = False
+
+    def __init__(self) -> None:
+        self.switched = 0
+
+    async def switch(self) -> ApplyResult:
+        """Use another one."""
+        self.due = False
+        self.switched += 1
+        return ApplyResult(outcome=Outcome.APPLIED)
+
+
 class NoDrift:
     """A drift checker that finds nothing."""
 

@@ -27,7 +27,13 @@ from compute_ctl.reconciler.schedule import Schedule
 from compute_ctl.settings import Settings
 from tests.support.clock import FakeClock
 from tests.support.fakes import AbsentPostgres, IdlePostgres
-from tests.unit.reconciler.fakes import GoodApplier, NoDrift, NoRecovery, StartFallbackStub
+from tests.unit.reconciler.fakes import (
+    GoodApplier,
+    NoCandidates,
+    NoDrift,
+    NoRecovery,
+    StartFallbackStub,
+)
 from tests.unit.reconciler.test_fetcher import DOCUMENT
 
 TURNS = range(-3, 4)
@@ -78,7 +84,7 @@ class Running:
     def __init__(self, postgres: AbsentPostgres) -> None:
         self.source, self.applier, self.observed = HeldSource(), GoodApplier(), Observed()
         self.recovery, self.start_fallback = NoRecovery(), StartFallbackStub()
-        self.drift = NoDrift()
+        self.drift, self.candidates = NoDrift(), NoCandidates()
         self.clock = FakeClock()
         self.node = Node(clock=self.clock, postgres=postgres)
         self.node.subscribe(self.observed)
@@ -89,6 +95,7 @@ class Running:
         self.reconciler = Reconciler(
             fetcher=Fetcher(self.source),
             applier=self.applier,  # type: ignore[arg-type]  # of it what the loop calls
+            candidates=self.candidates,  # type: ignore[arg-type]  # of it what the loop calls
             drift=self.drift,  # type: ignore[arg-type]  # of it what the loop calls
             recovery=self.recovery,  # type: ignore[arg-type]  # of it what the loop calls
             start_fallback=self.start_fallback,  # type: ignore[arg-type]  # of it what the loop calls
