@@ -49,15 +49,15 @@ class Fetched:
     long_polled: bool = False
     """The server honoured `Prefer: wait` (it answered `Preference-Applied`)."""
     invites: bool = False
-    """The server wants a request of ours held at all times (it answered `Compute-Reports`)."""
+    """The source wants a request of ours held at all times, and tells what is new by itself."""
 
 
 class DocumentSource(Protocol):
-    """Where documents come from: a file or the control plane."""
+    """Where documents come from: a file, a control plane, or a template and Patroni's leader."""
 
     @property
     def name(self) -> str:
-        """``file`` or ``control_plane``."""
+        """``file``, ``control_plane`` or ``patroni``."""
 
     async def fetch(self, *, etag: str | None = None, wait_s: int | None = None) -> Fetched:
         """Fetch the document.

@@ -102,6 +102,8 @@ class Settings:
     """NEON_CONTROL_PLANE_TOKEN; sent as a bearer token, never logged."""
     control_plane_ca: Path | None = None
     """PEM file of the authorities trusted for the control plane instead of the system's."""
+    patroni: str | None = None
+    """`--patroni`: the primary is the leader of this cluster, the document a template."""
     init: Init = Init.AUTO
     """How the cluster of an empty data directory is made."""
     pgbin: str = "postgres"

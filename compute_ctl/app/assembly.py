@@ -9,7 +9,6 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from compute_common.errors import SettingsError
 from compute_common.http.limits import ConnectionLimits
 from compute_ctl.app.cluster_parts import cluster_identity
 from compute_ctl.app.reconciler_parts import ReconcilerParts, build_reconciler
@@ -29,12 +28,11 @@ from compute_ctl.monitoring.extensions import ExtensionCount
 from compute_ctl.monitoring.metrics import Metrics
 from compute_ctl.monitoring.monitor import APPLICATION, Monitor
 from compute_ctl.node import Node
+from compute_ctl.ports import DocumentSource
 from compute_ctl.postgres import Attached, Supervised
 from compute_ctl.postgres.programs import beside
 from compute_ctl.reconciler.generations import GenerationStore
 from compute_ctl.settings import SOCKET_NAME, Settings, worker_endpoint
-from compute_ctl.sources.control_plane import ControlPlane
-from compute_ctl.sources.file import FileSource
 from compute_ctl.sql.kept_session import KeptSession
 from compute_ctl.sql.probe import PgSqlProbe
 from compute_ctl.sql.trial import SqlTrial
@@ -78,27 +76,6 @@ class Assembly:
             log_pipe=settings.state_path / "postgres.log.fifo",
         )
 
-    def source(self, metrics: Metrics) -> FileSource | ControlPlane:
-        """Return where documents come from.
-
-        Raises:
-            SettingsError: neither a file nor a control plane is given.
-        """
-        settings = self._settings
-        if settings.config_path is not None:
-            return FileSource(settings.config_path)
-        if settings.control_plane_uri is None:
-            raise SettingsError("no source of configuration: neither a file nor a control plane")
-        return ControlPlane(
-            settings.control_plane_uri,
-            compute_id=settings.compute_id,
-            token=settings.control_plane_token,
-            ca=settings.control_plane_ca,
-            connect_timeout_s=settings.deadlines.fetch_connect,
-            total_timeout_s=settings.deadlines.fetch_total,
-            on_request=metrics.neon.on_fetch,
-        )
-
     def generations(self, store: StateDir, node: Node) -> GenerationStore:
         """Return the files of *node*; Postgres reads ours from now on.
 
@@ -131,7 +108,7 @@ class Assembly:
         node: Node,
         store: GenerationStore,
         postgres: Attached | Supervised,
-        source: FileSource | ControlPlane,
+        source: DocumentSource,
         catalog: CatalogReconciler,
         clock: SystemClock,
         internal_port: int,

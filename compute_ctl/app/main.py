@@ -32,6 +32,7 @@ from compute_ctl.app.cluster_parts import (
 )
 from compute_ctl.app.folder_watch import FolderWatch
 from compute_ctl.app.lease_parts import build_leases
+from compute_ctl.app.source_parts import build_source
 from compute_ctl.app.supervisor import Supervisor, shutdown_lsn
 from compute_ctl.bootstrap.data_directory import DataDirectory
 from compute_ctl.catalog import CatalogReconciler
@@ -45,6 +46,7 @@ from compute_ctl.privileges import become_owner, hide_memory
 from compute_ctl.reconciler.generations import GenerationStore
 from compute_ctl.settings import Settings
 from compute_ctl.sources.control_plane import ControlPlane
+from compute_ctl.sources.file import FileSource
 from compute_ctl.store.pgdata_lock import lock_pgdata
 from compute_ctl.store.state_dir import StateDir
 
@@ -106,7 +108,7 @@ class _App:
         metrics = Metrics(instance_id=settings.instance_id, compute_id=settings.compute_id)
         node = Node(clock=clock, postgres=postgres, server_version=major_version(settings.pgdata))
         node.subscribe(metrics)
-        source = self._make.source(metrics)
+        source = build_source(settings, metrics)
         http_server = self._make.http_server(node, metrics, self._limits)
         await http_server.start()
         generations = self._make.generations(store, node)
@@ -158,7 +160,7 @@ class _App:
             left = self._end(node)
             await self._tasks.stop(left(0.4))
             await http_server.stop(left(0.5))
-            if isinstance(source, ControlPlane):
+            if not isinstance(source, FileSource):
                 await source.close()
             await generations.close(left(0.8))
             watchdog.close()

@@ -34,6 +34,7 @@ def check(options: RunOptions) -> None:
     _check_binary(settings, given=options.pgbin_given)
     _check_connstr(settings.connstr)
     _check_control_plane(settings)
+    _check_patroni(settings.patroni)
     _check_state_directory(settings)
     _check_group(settings.socket_group)
     _check_port(LOOPBACK, settings.internal_http_port, "--internal-http-port")
@@ -93,6 +94,13 @@ def _check_control_plane(settings: Settings) -> None:
         addresses(settings.control_plane_uri)
     if settings.control_plane_ca is not None and not settings.control_plane_ca.is_file():
         raise SettingsError(f'certificate file "{settings.control_plane_ca}" does not exist')
+
+
+def _check_patroni(uri: str | None) -> None:
+    if uri is not None:
+        from compute_ctl.sources.patroni_api import api_addresses
+
+        api_addresses(uri)
 
 
 def _check_state_directory(settings: Settings) -> None:

@@ -74,6 +74,7 @@ def _settings(
         config_path=_optional(given.config),
         control_plane_uri=given.control_plane_uri,
         control_plane_token=environment.get("NEON_CONTROL_PLANE_TOKEN", ""),
+        patroni=given.patroni,
         control_plane_ca=_optional(given.control_plane_ca),
         pgbin=pgbin,
         config_file=_optional(given.config_file),
@@ -105,6 +106,8 @@ def _check_source(given: argparse.Namespace) -> None:
             "no source of configuration",
             hint="Name a file (-c FILE) or a control plane (-p URI -i COMPUTE_ID).",
         )
+    if given.patroni and not given.config:
+        raise SettingsError("option --patroni needs -c (a template)", hint=USAGE_HINT)
     if given.control_plane_uri and not given.compute_id:
         raise SettingsError("option -p needs -i (compute id)", hint=USAGE_HINT)
 

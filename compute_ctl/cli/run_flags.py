@@ -127,8 +127,19 @@ def _add_source(parser: _Parser) -> None:
         metavar="URI",
         help="pull the document from a control plane; several addresses are separated by commas",
     )
+    add(
+        "--patroni",
+        metavar="URI",
+        help="with -c: the file is a template whose primary is the leader of a Patroni cluster; "
+        "URLs of its REST API, separated by commas",
+    )
     add("-i", "--compute-id", metavar="ID", help="which compute this is")
     add("--control-plane-ca", metavar="FILE", help="PEM file of the authorities to trust for -p")
+    _add_bounds(group)
+
+
+def _add_bounds(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
     for what, limit in (
         ("settings", Settings.max_settings),
         ("roles", Settings.max_roles),

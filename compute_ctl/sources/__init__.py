@@ -1,1 +1,1 @@
-"""Where documents come from: a file or the control plane."""
+"""Where documents come from: a file, the control plane, or a file and Patroni's leader."""

@@ -95,6 +95,15 @@ def test_control_plane_that_is_no_uri(tmp_path: Path, uri: str) -> None:
         check(parse(words, {}))
 
 
+@pytest.mark.parametrize("uri", ["patroni:8008", "etcd2://h:1/service/s", "http://h,http://h"])
+def test_patroni_that_is_no_uri(tmp_path: Path, uri: str) -> None:
+    """Patroni is reached by http or https."""
+    (tmp_path / "PG_VERSION").write_text("15\n")
+    said = checked(tmp_path, "--attach", "--patroni", uri)
+    assert said is not None
+    assert said.startswith("patroni URI ")
+
+
 def test_mistakes_end_with_status_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """One line `error`, one line `hint`, and the folder is as it was."""
     words = ["-D", str(tmp_path), "-C", "host=/tmp", "-c", "f", "--attach"]

@@ -142,6 +142,11 @@ def test_environment() -> None:
         (["-D", "d", "-C", "host=a"], "no source of configuration"),
         ([*BASE, "-p", "http://x", "-i", "i"], "options -c and -p exclude each other"),
         (["-D", "d", "-C", "host=a", "-p", "http://x"], "option -p needs -i (compute id)"),
+        (["-D", "d", "-C", "h=a", "--patroni", "http://x"], "no source of configuration"),
+        (
+            ["-D", "d", "-C", "host=a", "-p", "http://x", "-i", "i", "--patroni", "http://x"],
+            "option --patroni needs -c (a template)",
+        ),
         ([*BASE, "--internal-http-port", "65536"], "is not between 0 and 65535"),
         ([*BASE, "--internal-http-port", "-1"], "is not between 0 and 65535"),
         ([*BASE, "--internal-http-port", "x"], "is not between 0 and 65535"),
