@@ -45,11 +45,11 @@ class ListenAddress:
         """
         host, colon, port = text.rpartition(":")
         if not colon or not (port.isascii() and port.isdigit() and int(port) <= 65535):
-            raise SettingsError(f'"{text}" is no address', hint="Write HOST:PORT or :PORT.")
+            raise SettingsError(f'"{text}" is not an address', hint="Write HOST:PORT or :PORT.")
         if host.startswith("[") and host.endswith("]"):
             host = host[1:-1]
         elif ":" in host:
-            raise SettingsError(f'"{text}" is no address', hint="Write [IPV6]:PORT.")
+            raise SettingsError(f'"{text}" is not an address', hint="Write [IPV6]:PORT.")
         return cls(host, int(port))
 
     @property

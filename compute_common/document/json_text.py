@@ -73,6 +73,6 @@ def refuse_duplicates(raw: bytes) -> None:
     def check(pairs: list[tuple[str, object]]) -> None:
         if len({key for key, _ in pairs}) != len(pairs):
             twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
-            raise SpecError("", f'key "{printable(twice)}" stands twice in one object')
+            raise SpecError("", f'key "{printable(twice)}" appears twice in one object')
 
     json.loads(raw, object_pairs_hook=check, parse_int=str, parse_float=str, parse_constant=str)

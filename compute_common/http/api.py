@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from compute_common.errors import RequestError
 from compute_common.http.bodies import encode
+from compute_common.text import printable
 
 JSON: Final = "application/json"
 KIB: Final = 1024
@@ -130,7 +131,9 @@ def flag(call: Call[A], name: str) -> bool:
         return True
     if value in ("0", "false", "no", "off"):
         return False
-    raise RequestError(400, f'parameter "{name}" must be true or false')
+    raise RequestError(
+        400, f'parameter "{name}" must be true or false, not "{printable(value, 40)}"'
+    )
 
 
 def decode(body: bytes, model: type[T]) -> T:

@@ -176,7 +176,7 @@ class HttpClient:
         if isinstance(error, aiohttp.ServerDisconnectedError):
             return RefusedError("it closed the connection without an answer", unavailable=True)
         if isinstance(error, aiohttp.ClientOSError):
-            return RefusedError(f"the connection broke: {system_words(error)}", unavailable=True)
+            return RefusedError(f"the connection was lost: {system_words(error)}", unavailable=True)
         if type(error) is aiohttp.ClientConnectionError:
             # We closed the connection, since another request on it has timed out.
             return RefusedError(NO_ANSWER)

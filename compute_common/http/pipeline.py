@@ -165,7 +165,7 @@ async def _read_body(request: web.BaseRequest, body: RequestBody, *, timeout_s: 
     """
     coding = request.headers.get("Content-Encoding", "identity")
     if coding.strip().lower() not in ("", "identity"):
-        raise RequestError(415, "a Content-Encoding is not accepted")
+        raise RequestError(415, f'content encoding "{coding[:40]}" is not accepted')
     length = request.content_length
     chunked = "chunked" in request.headers.get("Transfer-Encoding", "").lower()
     if length is None and not chunked:
@@ -180,7 +180,7 @@ async def _read_body(request: web.BaseRequest, body: RequestBody, *, timeout_s: 
     except TimeoutError:
         raise RequestError(408, f"the body did not arrive within {timeout_s:g} s") from None
     except (web.RequestPayloadError, ConnectionError) as error:
-        raise RequestError(400, "the body was broken off") from error
+        raise RequestError(400, "the body ended early") from error
     if data and request.content_type not in _JSON_TYPES:
         raise RequestError(415, f"expected request with content-type: {JSON}")
     return data

@@ -170,7 +170,9 @@ async def beside_loop(work: Callable[[], T], *, size: int, name: str) -> T:
         except TimeoutError:
             raise SpecError("", f"not read within {BESIDE_LOOP_S:g} s") from None
         except RuntimeError:
-            logger.warning("no thread to read a document in")
+            logger.warning(
+                "could not start a thread to read a document, reading it in the event loop"
+            )
     return work()
 
 

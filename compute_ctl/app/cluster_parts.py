@@ -64,7 +64,7 @@ async def ask_safekeepers(settings: Settings, *, node: Node, state: StateDir) ->
             within_s=settings.deadlines.stop_safekeepers,
         )
     except BackupError as error:
-        logger.warning("where the log ends is not known: %s", error)
+        logger.warning("could not find out where the write-ahead log ends: %s", error)
         return None
 
 

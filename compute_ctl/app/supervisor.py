@@ -179,7 +179,8 @@ class Supervisor:
                 await self._unless_ending(node.attempts.first_ended, self._deadlines.first_fetch)
             except TimeoutError:
                 logger.warning(
-                    "no answer yet, starting postgres with the last known good generation"
+                    "the source has not answered yet, starting postgres with the last known "
+                    "good generation"
                 )
         await self._unless_ending(node.start.configured)
 

@@ -102,7 +102,7 @@ def _option(option: GenericOption, what: str) -> str:
     if option.vartype == "string":
         return f"{name} {literal(value)}"
     if _RAW.fullmatch(value) is None:
-        raise CatalogError(f'{what}: the value of option "{name}" is no {option.vartype}')
+        raise CatalogError(f'{what}: the value of option "{name}" is not a valid {option.vartype}')
     return f"{name} {value}"
 
 

@@ -93,7 +93,10 @@ def _check_control_plane(settings: Settings) -> None:
 
         addresses(settings.control_plane_uri)
     if settings.control_plane_ca is not None and not settings.control_plane_ca.is_file():
-        raise SettingsError(f'certificate file "{settings.control_plane_ca}" does not exist')
+        raise SettingsError(
+            f'certificate file "{settings.control_plane_ca}" does not exist',
+            hint="Is --control-plane-ca right?",
+        )
 
 
 def _check_patroni(uri: str | None) -> None:
@@ -106,7 +109,10 @@ def _check_patroni(uri: str | None) -> None:
 def _check_state_directory(settings: Settings) -> None:
     parent: Path = settings.state_path.parent
     if settings.state_dir is not None and not parent.is_dir():
-        raise SettingsError(f'parent of the state directory, "{parent}", does not exist')
+        raise SettingsError(
+            f'parent of the state directory, "{parent}", does not exist',
+            hint="Make it, or choose another --state-dir.",
+        )
 
 
 def _check_group(group: str | None) -> None:

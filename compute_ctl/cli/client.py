@@ -112,7 +112,7 @@ def _exchange(
         ) from error
     except ValueError as error:
         raise CommandError(
-            EXIT_UNREACHABLE, f"{address} is no compute_ctl: its answer is not JSON"
+            EXIT_UNREACHABLE, f"{address} is not compute_ctl: its answer is not JSON"
         ) from error
     return DaemonResponse(code=code, body=body, address=address)
 
@@ -146,7 +146,7 @@ def not_compute_ctl(address: str) -> CommandError:
     """Return the error for a response that is not from compute_ctl."""
     return CommandError(
         EXIT_UNREACHABLE,
-        f"{address} is no compute_ctl: its answer is not one of its own",
+        f"{address} is not compute_ctl: its answer is not one of its own",
         hint="Name its data directory (-D), its --socket or its --port.",
     )
 

@@ -186,7 +186,9 @@ async def _ask(uri: str, compute_id: str, ca: str | None) -> bytes:
     finally:
         await plane.close()
     if answer.status is not FetchStatus.ATTACHED:
-        raise CommandError(EXIT_FAILED, f'the control plane says "{answer.status}"')
+        raise CommandError(
+            EXIT_FAILED, f'the control plane has no document: it says "{answer.status}"'
+        )
     return answer.raw
 
 

@@ -64,7 +64,7 @@ def explain(setting: str, connstr: str, pgdata: str | None, as_json: bool) -> No
     """
     name = setting.lower()
     if _NAME.fullmatch(name) is None:
-        raise click.BadParameter(f'"{setting}" is no name of a setting')
+        raise click.BadParameter(f'"{setting}" is not a name of a setting')
     try:
         rows = _ask(connstr or server_conninfo(pgdata), name)
     except ProbeError as error:

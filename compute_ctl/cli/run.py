@@ -121,7 +121,10 @@ def _ports(given: argparse.Namespace) -> tuple[int, int]:
         )
     if given.http_port is not None and given.lakebase_mode:
         if not 1 <= given.http_port < 65535:
-            raise SettingsError("option --http-port needs room for two ports")
+            raise SettingsError(
+                f"option --http-port: port {given.http_port} or the next one, which is the "
+                "internal port, is not between 1 and 65535"
+            )
         return given.http_port, given.http_port + 1
     external, internal = given.external_http_port, given.internal_http_port
     return (

@@ -103,15 +103,15 @@ def _add_server(parser: _Parser) -> None:
         metavar="SECONDS",
         type=whole_seconds,
         default=Settings.installed_extensions_interval,
-        help="between two counts of the extensions in all databases (default: %(default)s)",
+        help="time between two counts of the extensions in all databases (default: %(default)s)",
     )
     add(
         "--init",
         choices=[one.value for one in Init],
         default=Settings.init.value,
         help="how the cluster of an empty data directory is made: from a base backup where the "
-        "document names tenant, timeline and pageservers, else by initdb (auto); or as named; "
-        "none: it is there (default: %(default)s)",
+        "document names tenant, timeline and pageservers, else by initdb (auto); always by the "
+        "one named; or not at all (none) (default: %(default)s)",
     )
     add("--attach", action="store_true", help="Postgres is run by somebody else")
     add("--config-file", metavar="FILE", help="with --attach: the server's main configuration file")
@@ -157,14 +157,14 @@ def _add_bounds(group: argparse._ArgumentGroup) -> None:
         metavar="SECONDS",
         type=seconds,
         default=Settings.reconcile_interval,
-        help="between two looks without being asked (default: %(default)s)",
+        help="time between two fetches that nobody asks for (default: %(default)s)",
     )
     add(
         "--refresh-min-interval",
         metavar="SECONDS",
         type=seconds,
         default=Settings.refresh_min_interval,
-        help="between two looks at least (default: %(default)s)",
+        help="least time between two fetches (default: %(default)s)",
     )
 
 
@@ -195,9 +195,22 @@ def _add_daemon(parser: _Parser) -> None:
         action="store_true",
         help="serve /extensions and /grants to any local process",
     )
-    add("--socket-group", metavar="GROUP", help="who besides the owner may use the unix socket")
-    add("--log-format", choices=("human", "json"), default=Settings.log_format)
-    add("--log-level", choices=("debug", "info", "warning", "error"))
+    add(
+        "--socket-group",
+        metavar="GROUP",
+        help="group that may use the unix socket, beside the owner",
+    )
+    add(
+        "--log-format",
+        choices=("human", "json"),
+        default=Settings.log_format,
+        help="one line of text or one JSON object a message (default: %(default)s)",
+    )
+    add(
+        "--log-level",
+        choices=("debug", "info", "warning", "error"),
+        help="least important messages to log (or $RUST_LOG; default: info)",
+    )
 
 
 def flags() -> list[tuple[str, str]]:
@@ -229,7 +242,9 @@ def seconds(text: str) -> float:
     except ValueError:
         value = math.nan
     if not 0 < value <= 86400:
-        raise argparse.ArgumentTypeError(f'"{text}" is no number of seconds up to 86400')
+        raise argparse.ArgumentTypeError(
+            f'"{text}" is not a number of seconds from above 0 to 86400'
+        )
     return value
 
 
@@ -237,14 +252,14 @@ def whole_seconds(text: str) -> float:
     """Return a time in whole seconds, as the reference's flags take it."""
     if text.isascii() and text.isdigit() and int(text) < 2**64:
         return float(text)
-    raise argparse.ArgumentTypeError(f'"{text}" is no whole number of seconds')
+    raise argparse.ArgumentTypeError(f'"{text}" is not a whole number of seconds')
 
 
 def count(text: str) -> int:
     """Return a number from 1 to a million."""
     if text.isascii() and text.isdigit() and 1 <= int(text) <= 1_000_000:
         return int(text)
-    raise argparse.ArgumentTypeError(f'"{text}" is no whole number from 1 to 1000000')
+    raise argparse.ArgumentTypeError(f'"{text}" is not a whole number from 1 to 1000000')
 
 
 def boolean(text: str) -> bool:

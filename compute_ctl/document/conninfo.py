@@ -189,7 +189,7 @@ def _parse_url(text: str, path: str) -> dict[str, str]:
     for item in (match["query"] or "").split("&") if match["query"] else ():
         key, equals, value = item.partition("=")
         if not equals or "=" in value:
-            raise SpecError(path, "a parameter of the connection URL is no key=value")
+            raise SpecError(path, "a parameter of the connection URL is not key=value")
         params[_key(_decode(key, path), path)] = _decode(value, path)
     return params
 

@@ -30,7 +30,7 @@ class Limits:
         _check(len(cluster.databases), self.databases, "spec.cluster.databases", "databases")
         changes, limit = len(spec.delta_operations or ()), self.roles + self.databases
         if changes > limit:
-            reason = f"{changes} operations are more than {limit}"
+            reason = f"{changes} operations exceed the limit of {limit}"
             raise SpecError("spec.delta_operations", reason)
 
     def check_settings(self, listed: int, lines: int = 0) -> None:
@@ -43,4 +43,4 @@ class Limits:
 def _check(count: int, limit: int, path: str, what: str, *, flag: str | None = None) -> None:
     if count > limit:
         hint = f'The daemon takes more with "--max-{flag or what} {count}".'
-        raise SpecError(path, f"{count} {what} are more than {limit}", hint=hint)
+        raise SpecError(path, f"{count} {what} exceed the limit of {limit}", hint=hint)

@@ -50,7 +50,7 @@ _ESCAPED = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 
 
 def check_name(name: str, path: str) -> None:
-    """Refuse what is no name of a setting; *path* names the field.
+    """Refuse what is not a name of a setting; *path* names the field.
 
     Raises:
         SpecError: not an identifier with at most one dot, or a directive such as ``include``.
@@ -102,7 +102,7 @@ def settings_in(text: str, path: str) -> Iterator[Line]:
         match = _LINE.fullmatch(line)
         plain = line.isprintable()  # fast, and there is no control character then
         if match is None or not (plain or not has_control(line.replace("\t", "").rstrip("\r"))):
-            raise SpecError(path, f"line {number} is no setting{_shown(line)}")
+            raise SpecError(path, f"line {number} is not a setting{_shown(line)}")
         name = match["name"]
         if name is not None:
             string = match["string"]

@@ -218,7 +218,7 @@ def _entry(text: str, path: str) -> str:
 
 def _check_count(count: int, path: str) -> None:
     if count > MAX_SHARDS:
-        raise SpecError(path, f"{count} shards are more than {MAX_SHARDS}")
+        raise SpecError(path, f"{count} shards exceed the limit of {MAX_SHARDS}")
 
 
 def _check_stripe(stripe_size: int | None, count: int, path: str) -> int | None:

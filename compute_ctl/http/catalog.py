@@ -114,7 +114,7 @@ def _service(call: Call) -> CatalogService:
     """Return the catalog service if Postgres accepts connections."""
     node, catalog = call.api.node, call.api.catalog
     if catalog is None:
-        raise RequestError(501, "this is not implemented here")
+        raise RequestError(501, "queries about the catalog are not served here")
     if node.status is Status.EMPTY or node.status in TERMINATING:
         raise RequestError(412, f"invalid compute status: {node.status.kebab}")
     if not node.snapshot().postgres.ready:

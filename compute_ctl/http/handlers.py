@@ -14,6 +14,7 @@ from msgspec import Raw, Struct
 
 from compute_common.errors import RequestError
 from compute_common.http.api import ApiResponse, decode, flag, json_response
+from compute_common.text import printable
 from compute_ctl.decisions.transitions import Status
 from compute_ctl.http.api import Call, Listener
 from compute_ctl.http.responses import HealthBody, LsnBody, SyncBody
@@ -100,7 +101,9 @@ async def terminate(call: Call) -> ApiResponse:
     """Stop Postgres and the daemon; answer when Postgres has stopped."""
     mode = call.query.get("mode", "fast")
     if mode not in MODES:
-        raise RequestError(400, 'parameter "mode" must be fast or immediate')
+        raise RequestError(
+            400, f'parameter "mode" must be fast or immediate, not "{printable(mode, 40)}"'
+        )
     node = call.api.node
     if node.status is Status.TERMINATED:
         return json_response(LsnBody(lsn=node.server.lsn), 201)

@@ -16,6 +16,7 @@ from compute_common.errors import RequestError
 from compute_common.http.api import ApiResponse, decode, flag, json_response
 from compute_common.http.auth import user_name
 from compute_common.log import escape
+from compute_common.text import printable
 from compute_ctl.decisions.model import AckAnswer, AckMessage, Outcome, RequestOrigin, Suspicion
 from compute_ctl.decisions.status import RefreshBody
 from compute_ctl.http.api import Api, Call, Listener
@@ -156,9 +157,8 @@ def _wait_seconds(text: str | None) -> float | None:
     except ValueError:
         seconds = math.nan
     if not 0 <= seconds <= MAX_WAIT_S:
-        raise RequestError(
-            400, f'parameter "wait" must be a number of seconds from 0 to {MAX_WAIT_S:g}'
-        )
+        must = f"must be a number of seconds from 0 to {MAX_WAIT_S:g}"
+        raise RequestError(400, f'parameter "wait" {must}, not "{printable(text, 40)}"')
     return seconds
 
 

@@ -97,11 +97,11 @@ class Monitor:
         try:
             activity = await self._look()
         except (ProbeError, TimeoutError) as error:
-            logger.debug("the monitor got no answer: %s", error)
+            logger.debug("could not look at the activity in postgres: %s", error)
             self._is_up(why=str(error) or "no answer in time")
             return
         except Exception:  # a bug here must not stop the daemon
-            logger.exception("the monitor could not look")
+            logger.exception("could not look at the activity in postgres")
             return
         self._is_up()
         self._take(activity)

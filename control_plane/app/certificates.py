@@ -30,5 +30,5 @@ def load_certificate(context: ssl.SSLContext, cert: Path, key: Path) -> None:
         context.load_cert_chain(cert, key, password=lambda: "")
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
         raise SettingsError(
-            f'"{cert}" and "{key}" are no PEM certificate and its key, without a passphrase'
+            f'"{cert}" and "{key}" are not a PEM certificate and its key without a passphrase'
         ) from error

@@ -144,7 +144,7 @@ def _connection(target: Target, timeout_s: float) -> http.client.HTTPConnection:
         parts, host, port = urlsplit(""), None, None
     if parts.scheme not in ("http", "https") or not host or parts.path not in ("", "/"):
         raise CommandError(
-            EXIT_USAGE, f'"{target.url}" is no address', hint="Write http://HOST:PORT."
+            EXIT_USAGE, f'"{target.url}" is not an address', hint="Write http://HOST:PORT."
         )
     if parts.scheme == "https":
         return http.client.HTTPSConnection(host, port, timeout=timeout_s)
@@ -169,6 +169,6 @@ def _unreachable(target: Target, error: OSError) -> CommandError:
 def _stranger(target: Target) -> CommandError:
     return CommandError(
         EXIT_UNREACHABLE,
-        f"{target.address} is no control plane: its answer is not one of its own",
+        f"{target.address} is not a control plane: its answer is not one of its own",
         hint="Name its admin socket (--socket) or its --admin-listen (--url).",
     )

@@ -177,7 +177,7 @@ def _place_pageservers(spec: dict[str, Any], placement: Placement, nodes: NodeLi
     if len(placement.nodes) != max(count, 1):
         return f"{len(placement.nodes)} places are known for {max(count, 1)} shards"
     if count > MAX_SHARDS:
-        return f"{count} shards are more than {MAX_SHARDS}"
+        return f"{count} shards exceed the limit of {MAX_SHARDS}"
     if count and placement.stripe_size is None:
         return f"the stripe size of {count} shards is not known"
     by_id = {node.id: node for node in nodes.nodes}
@@ -266,10 +266,10 @@ def with_setting(document: bytes | Raw, name: str, value: str | None) -> bytes:
     *document*: b"" for none yet.
 
     Raises:
-        SpecError: *name* is no name of a setting.
+        SpecError: *name* is not a name of a setting.
     """
     if _SETTING_NAME.fullmatch(name) is None:
-        raise SpecError("spec.cluster.settings", f'"{printable(name)}" is no name of a setting')
+        raise SpecError("spec.cluster.settings", f'"{printable(name)}" is not a name of a setting')
     parts = msgspec.json.decode(document or b'{"spec":{"cluster":{}}}')
     cluster = parts["spec"]["cluster"]
     options = cluster.get("settings") or []

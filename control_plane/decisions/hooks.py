@@ -78,7 +78,7 @@ def decode_attach(body: bytes) -> tuple[str, Placement]:
     places: dict[int, int] = {}
     for shard in said.shards:
         if shard.shard_number in places:
-            raise RequestError(409, f"shards: shard {shard.shard_number} stands twice")
+            raise RequestError(409, f"shards: shard {shard.shard_number} appears twice")
         places[shard.shard_number] = shard.node_id
     count = len(places)
     gap = next((number for number in range(count) if number not in places), None)
@@ -104,7 +104,7 @@ def decode_safekeepers(body: bytes) -> tuple[str, str, SafekeeperSet]:
     ids = [keeper.id for keeper in said.safekeepers]
     twice = next((one for index, one in enumerate(ids) if one in ids[:index]), None)
     if twice is not None:
-        raise RequestError(409, f"safekeepers: safekeeper {twice} stands twice")
+        raise RequestError(409, f"safekeepers: safekeeper {twice} appears twice")
     return (
         _identifier(said.tenant_id, "tenant_id"),
         _identifier(said.timeline_id, "timeline_id"),

@@ -217,7 +217,7 @@ def own_token(text: str) -> str | None:
     """Return the token of one compute, None for ''. Raises RequestError 400."""
     if text and not is_token(text):
         raise RequestError(
-            400, f"{TOKEN_HEADER}: this is no token", hint="Letters, digits and -._~+/= only."
+            400, f"{TOKEN_HEADER}: this is not a token", hint="Letters, digits and -._~+/= only."
         )
     return text or None
 

@@ -196,7 +196,7 @@ FAILURES: tuple[tuple[int, str, tuple[str, ...]], ...] = (
     (2, "is not NAME=VALUE", ("set", "db1", "x")),
     (2, "name at least one setting", ("set", "db1")),
     (2, "no such command", ("nothing",)),
-    (2, "is no address", ("status", "--url", "ftp://x")),
+    (2, "is not an address", ("status", "--url", "ftp://x")),
     (3, "could not reach the control plane", ("status", "--socket", "/nonexistent")),
     (3, "could not reach the control plane", ("status", "--url", "http://127.0.0.1:1")),
 )

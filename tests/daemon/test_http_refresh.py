@@ -74,7 +74,7 @@ async def test_wait_ends_in_time(served: Served) -> None:
 async def test_bad_wait_is_refused(served: Served, wait: str) -> None:
     """A `wait` that is no number of seconds up to 600 is a 400, and no request."""
     reply = await served.loopback("POST", f"{REFRESH}?wait={wait}")
-    expected = 'parameter "wait" must be a number of seconds from 0 to 600'
+    expected = f'parameter "wait" must be a number of seconds from 0 to 600, not "{wait}"'
     assert (400, {"error": expected}) == (reply.code, reply.json)
     assert 0 == served.node.requests.requested
 

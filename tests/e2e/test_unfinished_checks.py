@@ -97,7 +97,7 @@ def test_too_many_settings_are_refused(make_compute: ComputeFactory) -> None:
     compute.publish(a, settings={f"my.s{number}": "1" for number in range(21)})
     assert "rejected" == daemon.refresh()
 
-    said = "spec.cluster.settings: 21 settings are more than 20"
+    said = "spec.cluster.settings: 21 settings exceed the limit of 20"
     assert said == daemon.status()["error"]
     compute.publish(a, settings={f"my.s{number}": "1" for number in range(20)})
     assert "applied" == daemon.refresh()

@@ -65,7 +65,7 @@ def test_another_program_is_no_compute_ctl(
 
     status, address = run_against(command, code, body)
     error = capsys.readouterr().err.splitlines()
-    expected = f"compute_ctl: error: {address} is no compute_ctl: its answer is not one of its own"
+    expected = f"compute_ctl: error: {address} is not compute_ctl: its answer is not one of its own"
     assert (3, True) == (status, expected in error)
 
 

@@ -54,7 +54,7 @@ def test_limits_of_the_daemon(document: Path, capsys: pytest.CaptureFixture[str]
     document.write_text(json.dumps(large))
     assert 0 == main(["validate", str(document), "--max-roles", "3"])
     assert 1 == main(["validate", str(document), "--max-roles", "2"])
-    assert "spec.cluster.roles: 3 roles are more than 2" in capsys.readouterr().err
+    assert "spec.cluster.roles: 3 roles exceed the limit of 2" in capsys.readouterr().err
     assert 1 == main(["render", str(document), "--max-roles", "2"])
 
 

@@ -93,7 +93,7 @@ def test_interval_of_the_extension_count() -> None:
     option = "--installed-extensions-collection-interval"
     assert 3600 == read().settings.installed_extensions_interval
     assert 604800 == read(option, "604800").settings.installed_extensions_interval
-    assert "no whole number" in str(refused([*BASE, option, "1.5"]))
+    assert "not a whole number" in str(refused([*BASE, option, "1.5"]))
 
 
 def test_flags_without_effect_are_named_once() -> None:
@@ -150,8 +150,8 @@ def test_environment() -> None:
         ([*BASE, "--internal-http-port", "65536"], "is not between 0 and 65535"),
         ([*BASE, "--internal-http-port", "-1"], "is not between 0 and 65535"),
         ([*BASE, "--internal-http-port", "x"], "is not between 0 and 65535"),
-        ([*BASE, "--reconcile-interval", "0"], "is no number of seconds"),
-        ([*BASE, "--refresh-min-interval", "nan"], "is no number of seconds"),
+        ([*BASE, "--reconcile-interval", "0"], "is not a number of seconds"),
+        ([*BASE, "--refresh-min-interval", "nan"], "is not a number of seconds"),
         ([*BASE, "--lakebase-mode", "yes"], "is neither true nor false"),
         ([*BASE, "--privileged-role-name", "Bad"], "lower-case letters"),
         ([*BASE, "--log-format", "xml"], "invalid choice"),

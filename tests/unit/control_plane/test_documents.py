@@ -96,7 +96,7 @@ def test_hosts_in_urls(host: str, expected: str) -> None:
             TenantRecord(tenant_id=TENANT, placement=Placement(nodes=(1, 2), shard_count=2)),
             "the stripe size of 2 shards is not known",
         ),
-        (placed(*[1] * 129, stripe_size=8), "129 shards are more than 128"),
+        (placed(*[1] * 129, stripe_size=8), "129 shards exceed the limit of 128"),
         (with_safekeepers(3, 1, 9), "safekeeper 9 is not in the storage controller's list"),
     ],
 )

@@ -63,7 +63,7 @@ def test_places_are_read(body: bytes, expected: Placement) -> None:
         (attach(shard(0, 1), stripe_size=0), 400, "stripe_size: expected int >= 1, got 0"),
         (attach(shard(0, 1), tenant_id="ab"), 400, 'tenant_id: expected 32 hex digits, got "ab"'),
         (attach(shard(0, 1), tenant_id=None), 400, "tenant_id: expected str, got null, got null"),
-        (attach(shard(0, 1), shard(0, 2)), 409, "shards: shard 0 stands twice"),
+        (attach(shard(0, 1), shard(0, 2)), 409, "shards: shard 0 appears twice"),
         (attach(shard(0, 1), shard(2, 1)), 409, "shards: shard 1 is missing, there are 2"),
         (
             attach(shard(0, 1), shard(1, 1)),
@@ -91,7 +91,7 @@ def test_safekeepers_are_read() -> None:
         (keepers(), 400, "safekeepers: expected array of length >= 1"),
         (keepers(1, generation=-1), 400, "generation: expected int >= 0, got -1"),
         (keepers(1, timeline_id="ab"), 400, 'timeline_id: expected 32 hex digits, got "ab"'),
-        (keepers(1, 2, 1), 409, "safekeepers: safekeeper 1 stands twice"),
+        (keepers(1, 2, 1), 409, "safekeepers: safekeeper 1 appears twice"),
     ],
 )
 def test_bad_safekeepers_are_refused(body: bytes, code: int, message: str) -> None:

@@ -94,7 +94,7 @@ def test_settings_are_set_replaced_and_removed() -> None:
     new = documents.with_setting(b"", "primary_conninfo", "host=a")
     assert [("primary_conninfo", "host=a")] == settings(new)
     assert () == documents.read_operator_text(new, managed=True).warnings
-    with pytest.raises(SpecError, match="no name of a setting"):
+    with pytest.raises(SpecError, match="not a name of a setting"):
         documents.with_setting(raw, "a b", "1")
 
 

@@ -112,7 +112,7 @@ def test_what_libpq_takes_for_one_server_we_take(text: str) -> None:
         ("postgres://h%ff", "the connection URL is not UTF-8"),
         ("postgres://[::1", "invalid host in the connection URL"),
         ("postgres://h o", "a connection URL cannot hold white space"),
-        ("postgres://h?x", "a parameter of the connection URL is no key=value"),
+        ("postgres://h?x", "a parameter of the connection URL is not key=value"),
         ("host=a,b", "a connection string in a list cannot hold a comma"),
         ("host=a\nport=1", "a connection string cannot hold a control character"),
         ("host=a\0", "a connection string cannot hold a control character"),

@@ -28,18 +28,18 @@ def test_as_many_as_allowed() -> None:
 @pytest.mark.parametrize(
     ("settings", "fields", "path", "reason"),
     [
-        (4, {}, "spec.cluster.settings", "4 settings are more than 3"),
+        (4, {}, "spec.cluster.settings", "4 settings exceed the limit of 3"),
         (
             2,
             {"text": "a.b = 1\na.c = 1\n"},
             "spec.cluster.postgresql_conf",
-            "4 settings, with those listed, are more than 3",
+            "4 settings, with those listed, exceed the limit of 3",
         ),
         (
             0,
             {"delta_operations": [{"action": "delete_db", "name": "x"}] * 3},
             "spec.delta_operations",
-            "3 operations are more than 2",
+            "3 operations exceed the limit of 2",
         ),
     ],
 )
@@ -55,5 +55,5 @@ def test_thousand_settings_are_the_default() -> None:
     made(options(1000))
     with pytest.raises(SpecError) as error:
         made(options(1001))
-    assert "1001 settings are more than 1000" == error.value.reason
+    assert "1001 settings exceed the limit of 1000" == error.value.reason
     assert 'The daemon takes more with "--max-settings 1001".' == error.value.hint

@@ -147,5 +147,5 @@ def test_a_replica_without_a_primary_is_odd() -> None:
 )
 def test_a_key_that_stands_twice_is_refused(text: str) -> None:
     """Which of the two counts differs between readers."""
-    with pytest.raises(SpecError, match=r'key "\w+" stands twice in one object'):
+    with pytest.raises(SpecError, match=r'key "\w+" appears twice in one object'):
         decode_document(text.encode())

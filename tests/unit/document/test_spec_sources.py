@@ -122,7 +122,7 @@ def test_takes_the_most_shards() -> None:
         (
             spec(pageserver_connection_info=info(count=129)),
             f"{INFO}.shard_count",
-            "129 shards are more than 128",
+            "129 shards exceed the limit of 128",
         ),
         (spec(pageserver_connstring=""), "spec.pageserver_connstring", "is empty"),
         (
@@ -148,7 +148,7 @@ def test_takes_the_most_shards() -> None:
         (
             spec(pageserver_connstring=f"{A}," * 129, shard_stripe_size=1),
             "spec.pageserver_connstring",
-            "129 shards are more than 128",
+            "129 shards exceed the limit of 128",
         ),
         (
             spec({"a": "1", CONNSTRING: f"{A},{B}"}),

@@ -104,7 +104,7 @@ def test_no_token(tmp_path: Path, content: bytes) -> None:
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["run", "--listen", "x"], "invalid value for '--listen': \"x\" is no address"),
+        (["run", "--listen", "x"], "invalid value for '--listen': \"x\" is not an address"),
         (["run", "--lisen", "x"], "no such option"),
         (["run", "--max-held", "0"], "invalid value for '--max-held'"),
         (["runn"], "no such command 'runn'"),

@@ -110,7 +110,7 @@ async def test_an_echoed_token_is_not_repeated(tmp_path: Path) -> None:
     ("answer", "then", "said"),
     [
         (None, "hold", "no answer in time"),
-        (None, "reset", "connection broke"),
+        (None, "reset", "connection was lost"),
         (b"", "close", "closed the connection without an answer"),
         (b"nonsense\r\n\r\n", "close", "could not push"),
     ],

@@ -134,7 +134,7 @@ async def test_a_token_of_a_compute_comes_in_a_header(admin: Admin) -> None:
 async def test_what_no_compute_can_show_is_no_token(admin: Admin, token: str) -> None:
     """A compute would be locked out of its document."""
     reply = await admin.ask("PUT", "/v1/computes/one", document(), **{TOKEN_HEADER: token})
-    assert (400, "Compute-Token: this is no token") == (reply.code, reply.body["error"])
+    assert (400, "Compute-Token: this is not a token") == (reply.code, reply.body["error"])
     assert {} == admin.door.parts.registry.computes
 
 

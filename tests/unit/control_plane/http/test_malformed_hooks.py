@@ -43,7 +43,7 @@ BAD = [
     ),
     ("/notify-safekeepers", safekeepers(-1, 1), 400, "generation"),
     ("/notify-safekeepers", safekeepers(1), 400, "safekeepers"),
-    ("/notify-safekeepers", safekeepers(1, 2, 2), 409, "safekeeper 2 stands twice"),
+    ("/notify-safekeepers", safekeepers(1, 2, 2), 409, "safekeeper 2 appears twice"),
     ("/notify-safekeepers", safekeepers(1, 2, timeline_id="0" * 32), 404, "no compute"),
 ]
 
