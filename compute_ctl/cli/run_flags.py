@@ -200,6 +200,11 @@ def _add_daemon(parser: _Parser) -> None:
         metavar="GROUP",
         help="group that may use the unix socket, beside the owner",
     )
+    _add_log(parser)
+
+
+def _add_log(parser: _Parser) -> None:
+    add = parser.add_argument_group("its log").add_argument
     add(
         "--log-format",
         choices=("human", "json"),
