@@ -13,7 +13,7 @@ BIN := .venv/bin
 
 export PG_CONFIG PYTHON ARGS
 
-.PHONY: build demo test test-all-pg sanitize bench chaos mutations check page-pictures fmt clean
+.PHONY: build demo test deb test-deb test-all-pg sanitize bench chaos mutations check page-pictures fmt clean
 .DEFAULT_GOAL := build
 
 build: # Debian packages, .venv, the C core and its Python binding, the extension in PostgreSQL
@@ -24,6 +24,12 @@ demo: build # a PostgreSQL that loses its pageserver twice: the control plane ob
 
 test: build
 	@$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder --durations=10 $(ARGS)
+
+deb: # Debian packages of the daemons and the library, into build/deb
+	@tools/deb
+
+test-deb: build deb # installs, runs, upgrades and purges these packages on a copy of this machine; needs root
+	@DEBS=build/deb $(BIN)/pytest tests/packages
 
 test-all-pg: build # the extension's tests on PostgreSQL 13, 15, 16, 17 and 18, and a 15 with assertions: those found or fetched
 	@tools/test-all-pg

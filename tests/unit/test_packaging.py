@@ -55,11 +55,12 @@ def test_the_daemon_does_not_ask_for_the_binding(wheel: zipfile.ZipFile) -> None
     assert any(line.startswith("aiohttp") for line in runtime)
 
 
-def test_daemon_and_extension_have_one_version(wheel: zipfile.ZipFile) -> None:
-    """`compute_ctl --version` and the extension's version are equal; a script leads to it."""
+def test_daemon_extension_and_packages_have_one_version(wheel: zipfile.ZipFile) -> None:
+    """`compute_ctl --version`, extension and packages agree; a script leads to that version."""
     control = (ROOT / "extension" / "neon_refresh.control").read_text()
     found = re.search(r"^default_version = '(.*)'$", control, re.MULTILINE)
     assert found is not None
     (name,) = (name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
     assert found[1] == Parser().parsestr(wheel.read(name).decode())["Version"]
     assert list((ROOT / "extension").glob(f"neon_refresh--*{found[1]}.sql"))
+    assert (ROOT / "debian" / "changelog").read_text().startswith(f"compute-refresh ({found[1]}-")

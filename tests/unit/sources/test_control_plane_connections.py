@@ -165,7 +165,7 @@ async def test_one_dead_connection_costs_one_deadline() -> None:
 def test_a_vanished_host_costs_no_long_deadline() -> None:
     """Where nothing is acknowledged any more, the connection breaks, and a new one is tried."""
     python = ["unshare", "--user", "--map-root-user", "--net", sys.executable]
-    probe = "from tests.unit.sources.vanishing import set_loopback as lo; lo(up=True)"
+    probe = "from tests.support.loopback import set_loopback as lo; lo(up=True)"
     if subprocess.run([*python, "-c", probe], capture_output=True, check=False).returncode != 0:
         pytest.skip("this system lets nobody have a network namespace")
     done = subprocess.run(

@@ -5,25 +5,13 @@ more, and nobody is told. Prints the seconds that the second request took, and h
 """
 
 import asyncio
-import fcntl
-import socket
-import struct
 
 from compute_ctl.errors import FetchError
 from compute_ctl.sources.control_plane import ControlPlane
+from tests.support.loopback import set_loopback
 
 EMPTY = b'{"status":"empty"}'
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(EMPTY), EMPTY)
-SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 0x1
-
-
-def set_loopback(*, up: bool) -> None:
-    """Switch the network on or off."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
-        request = fcntl.ioctl(any_socket, SIOCGIFFLAGS, struct.pack("16sH14x", b"lo", 0))
-        flags = struct.unpack_from("H", request, 16)[0]
-        flags = flags | IFF_UP if up else flags & ~IFF_UP
-        fcntl.ioctl(any_socket, SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", flags))
 
 
 async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
