@@ -1,6 +1,7 @@
-"""What `make bench` and `make demo` start, as processes; other tests call their `main`."""
+"""What `make bench` and `make demo` start, as programs; other tests call their `main`."""
 
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -11,27 +12,32 @@ ROOT = Path(__file__).resolve().parents[2]
 MODULES = re.findall(r"/python -m ((?:bench|devstack)\.\w+)", (ROOT / "Makefile").read_text())
 
 
-def start(module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a program to its end."""
-    command = [sys.executable, "-m", module, *arguments]
-    return subprocess.run(
-        command, capture_output=True, text=True, timeout=120, check=False, cwd=ROOT
-    )
-
-
 @pytest.mark.parametrize("module", MODULES)
-def test_unknown_option(module: str) -> None:
+def test_unknown_option(
+    module: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Each program reads its command line: an option that it does not know is exit status 2."""
-    done = start(module, "--nonsense")
+    monkeypatch.setattr(sys, "argv", [module, "--nonsense"])
+    monkeypatch.delitem(sys.modules, module, raising=False)  # or runpy warns of a second copy
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
 
-    assert (2, "") == (done.returncode, done.stdout)
-    assert f"usage: python -m {module}" in done.stderr
-    assert "unrecognized arguments: --nonsense" in done.stderr
+    printed = capsys.readouterr()
+    assert (2, "") == (ended.value.code, printed.out)
+    assert f"usage: python -m {module}" in printed.err
+    assert "unrecognized arguments: --nonsense" in printed.err
 
 
 def test_success(tmp_path: Path) -> None:
     """A program that did what it could ends with status 0; here there is nothing to plot."""
-    done = start("bench.plots", f"--from={tmp_path}", f"--to={tmp_path}")
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.plots", f"--from={tmp_path}", f"--to={tmp_path}"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        cwd=ROOT,
+    )
 
     assert (0, "") == (done.returncode, done.stderr)
     assert "heal skipped: there is no" in done.stdout
