@@ -18,14 +18,14 @@ from compute_ctl.decisions.transitions import Event, Status
 from compute_ctl.document.generation import Marker
 from compute_ctl.errors import PostgresError
 from compute_ctl.node import Node
-from compute_ctl.node.observer import SilentObserver
+from compute_ctl.node.observer import Observer
 from compute_ctl.ports import Clock
 from compute_ctl.reconciler.generations import GenerationStore
 
 logger = logging.getLogger(__name__)
 
 
-class ClusterStart(SilentObserver):
+class ClusterStart(Observer):
     """Calls the maker; an observer of the node, so that it learns of another document."""
 
     def __init__(

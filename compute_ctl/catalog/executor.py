@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import deque
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -65,8 +66,7 @@ class PlanExecutor:
             raise CatalogError(redact(str(error))) from None
 
     def _run(self, desired: DesiredCatalog) -> bool:
-        session = open_session(self.connstr, self.deadline)
-        try:
+        with closing(open_session(self.connstr, self.deadline)) as session:
             catalog = read_catalog(session)
             if catalog.in_recovery:
                 return False
@@ -81,8 +81,6 @@ class PlanExecutor:
             else:
                 with self.size_limit.lifted(session):
                     self._run_phases(phases, session)
-        finally:
-            session.close()
         return True
 
     def _run_phases(self, phases: tuple[Phase, ...], session: PgSession) -> None:
@@ -126,10 +124,8 @@ class PlanExecutor:
             except ProbeError as error:
                 self._record_failure(f'connect to database "{work.database}"', error)
                 continue
-            try:
+            with closing(session):
                 self._run_work(session, work)
-            finally:
-                session.close()
 
     def _run_work(self, session: PgSession, work: Work) -> None:
         for statement in work.statements:

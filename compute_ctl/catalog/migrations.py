@@ -11,6 +11,7 @@ Blocking, so it needs a thread of its own.
 from __future__ import annotations
 
 import logging
+from contextlib import closing
 from typing import Final
 
 from compute_common.redact import redact
@@ -79,16 +80,13 @@ def migrate(connstr: str, *, deadline: float, privileged: str) -> int:
     """
     number = 0
     try:
-        session = open_session(connstr, deadline)
-        try:
+        with closing(open_session(connstr, deadline)) as session:
             reached = _reached(session, privileged)
             if reached is None:
                 return 0
             for number in range(reached + 1, len(MIGRATIONS) + 1):
                 _run(session, number, privileged)
             return max(len(MIGRATIONS) - reached, 0)
-        finally:
-            session.close()
     except ProbeError as error:
         what = f"migration {number}" if number else "the migrations"
         text = redact(f"could not run {what}: {error}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, closing
 from typing import Final, TypeVar
 
 import msgspec
@@ -138,11 +138,8 @@ class CatalogQueries:
         deadline = time.monotonic() + within_s
 
         def run() -> T:
-            session = self._open(deadline, database)
-            try:
+            with closing(self._open(deadline, database)) as session:
                 return query(session)
-            finally:
-                session.close()
 
         if self._free.locked():
             raise RequestError(503, "too many queries at once")
@@ -158,13 +155,10 @@ class CatalogQueries:
         except ProbeError:
             if database is None:
                 raise
-            session = open_session(self._connstr, deadline)
         # libpq gives the reason of a refused connection only as text.
-        try:
+        with closing(open_session(self._connstr, deadline)) as session:
             if not session.query(_DATABASE.format(name=literal(database))):
                 raise RequestError(404, NO_DATABASE)
-        finally:
-            session.close()
         return open_session(self._connstr, deadline, dbname=database)
 
 

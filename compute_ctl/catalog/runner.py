@@ -13,6 +13,7 @@ import random
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
@@ -206,11 +207,9 @@ class CatalogRunner:
 
         def verify() -> None:
             self.size_limit.remove()
-            session = open_session(self.connstr, time.monotonic() + 2 * THREAD_MARGIN_S)
-            try:
+            deadline = time.monotonic() + 2 * THREAD_MARGIN_S
+            with closing(open_session(self.connstr, deadline)) as session:
                 self.size_limit.verify(session)
-            finally:
-                session.close()
 
         try:
             await self._in_thread(verify, name="catalog-limit", within_s=3 * THREAD_MARGIN_S)

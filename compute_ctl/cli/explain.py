@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Final
 
@@ -95,8 +96,7 @@ def _session_error(reason: str, name: str, connstr: str, pgdata: str | None) -> 
 
 
 def _ask(connstr: str, name: str) -> SettingRows:
-    session = PgSession(connstr, time.monotonic() + TIMEOUT_S)
-    try:
+    with closing(PgSession(connstr, time.monotonic() + TIMEOUT_S)) as session:
         session.connect()
         settings = session.query(_SETTING.format(name=name))
         if not settings:
@@ -111,6 +111,4 @@ def _ask(connstr: str, name: str) -> SettingRows:
         except SqlError:
             files = []  # for superusers only
         overrides = session.query(_OVERRIDES.format(name=name))
-    finally:
-        session.close()
     return SettingRows(setting=settings[0], files=files, overrides=overrides)

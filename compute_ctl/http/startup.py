@@ -8,10 +8,10 @@ from compute_ctl.decisions.model import Attempt, Outcome
 from compute_ctl.decisions.status import ClusterView
 from compute_ctl.decisions.transitions import Status
 from compute_ctl.http.responses import ComputeMetricsBody
-from compute_ctl.node.observer import SilentObserver
+from compute_ctl.node.observer import Observer
 
 
-class Startup(SilentObserver):
+class Startup(Observer):
     """Measures the time from construction to the first `running` status."""
 
     def __init__(self) -> None:

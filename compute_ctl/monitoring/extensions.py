@@ -12,6 +12,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -111,8 +112,6 @@ class ExtensionCount:
             dbname=database,
             options={"role": "none"},
         )
-        try:
+        with closing(session):
             session.connect()
             return session.query(sql)
-        finally:
-            session.close()

@@ -18,7 +18,7 @@ from compute_ctl.decisions.lsn_lease import LeaseRequest, LeaseStatus, renew_at,
 from compute_ctl.decisions.model import Attempt
 from compute_ctl.decisions.transitions import Status
 from compute_ctl.errors import LeaseRefusedError, ProbeError
-from compute_ctl.node.observer import SilentObserver
+from compute_ctl.node.observer import Observer
 from compute_ctl.ports import Clock
 
 logger = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class _Lease:
     """In a row."""
 
 
-class LsnLeases(SilentObserver):
+class LsnLeases(Observer):
     """Asks for leases and renews them; `run` is its task."""
 
     def __init__(

@@ -34,6 +34,7 @@ from compute_ctl.decisions.model import (
 from compute_ctl.decisions.status import ConfigView, StatusBody
 from compute_ctl.decisions.transitions import Event, Status
 from compute_ctl.monitoring.neon_metrics import NeonMetrics
+from compute_ctl.node.observer import Observer
 
 disable_created_metrics()  # type: ignore[no-untyped-call] # they would double the number of series
 
@@ -62,7 +63,7 @@ class _Families(Collector):
         return self._families
 
 
-class Metrics:
+class Metrics(Observer):
     """Counts what happens to a node."""
 
     def __init__(

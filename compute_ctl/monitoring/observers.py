@@ -12,12 +12,12 @@ from compute_common.redact import redact
 from compute_common.system.sd_notify import READY, Notifier
 from compute_ctl.decisions.model import Attempt, CatalogRun
 from compute_ctl.decisions.transitions import Status
-from compute_ctl.node.observer import SilentObserver
+from compute_ctl.node.observer import Observer
 
 _CHANGING: Final = frozenset({Status.CONFIGURATION, Status.REFRESH_CONFIGURATION})
 
 
-class History(SilentObserver):
+class History(Observer):
     """Appends attempts and work on the catalog to the history; repetitions are left out."""
 
     def __init__(self, add: Callable[[dict[str, Any]], None]) -> None:
@@ -38,7 +38,7 @@ class History(SilentObserver):
         self._last_run = run
 
 
-class SystemdStatus(SilentObserver):
+class SystemdStatus(Observer):
     """Tells systemd the status, for `systemctl status`, and when a reload begins and ends."""
 
     def __init__(self, notifier: Notifier) -> None:

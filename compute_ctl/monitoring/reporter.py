@@ -17,7 +17,7 @@ from compute_ctl.decisions.report import Report, report_of
 from compute_ctl.decisions.transitions import Status
 from compute_ctl.errors import FetchError
 from compute_ctl.node import Node
-from compute_ctl.node.observer import SilentObserver
+from compute_ctl.node.observer import Observer
 from compute_ctl.ports import Clock, ReportReceiver
 
 logger = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ RETRY_MAX_S: Final = 30.0
 """The longest pause after reports that were not taken."""
 
 
-class Reporter(SilentObserver):
+class Reporter(Observer):
     """Tells the control plane what the node knows; `run` is its task."""
 
     def __init__(

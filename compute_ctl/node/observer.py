@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from compute_ctl.decisions.model import AckAnswer, Attempt, CatalogRun, RequestOrigin
 from compute_ctl.decisions.transitions import Event, Status
 
 
-class Observer(Protocol):
-    """Is told of events, and must not raise: metrics, sd_notify, a test."""
+class Observer:
+    """Is told of events, and must not raise; this base class ignores all of them."""
 
     def on_move(self, old: Status, new: Status, why: str) -> None:
         """The status changed."""
@@ -30,7 +28,7 @@ class Observer(Protocol):
         """Work on the catalog ended."""
 
 
-class Observers:
+class Observers(Observer):
     """An observer that tells all added ones, in order."""
 
     def __init__(self) -> None:
@@ -41,53 +39,31 @@ class Observers:
         self._observers.append(observer)
 
     def on_move(self, old: Status, new: Status, why: str) -> None:
-        """The status changed."""
+        """Tell of a change of status."""
         for observer in self._observers:
             observer.on_move(old, new, why)
 
     def on_illegal_event(self, status: Status, event: Event) -> None:
-        """An event was dropped that is not allowed in this status."""
+        """Tell of a dropped event."""
         for observer in self._observers:
             observer.on_illegal_event(status, event)
 
     def on_refresh_request(self, source: RequestOrigin) -> None:
-        """A refresh was requested."""
+        """Tell of a request."""
         for observer in self._observers:
             observer.on_refresh_request(source)
 
     def on_attempt(self, attempt: Attempt) -> None:
-        """An attempt ended."""
+        """Tell of an attempt."""
         for observer in self._observers:
             observer.on_attempt(attempt)
 
     def on_ack(self, answer: AckAnswer) -> None:
-        """Postgres acknowledged something."""
+        """Tell of an acknowledgement."""
         for observer in self._observers:
             observer.on_ack(answer)
 
     def on_catalog(self, run: CatalogRun) -> None:
-        """Work on the catalog ended."""
+        """Tell of work on the catalog."""
         for observer in self._observers:
             observer.on_catalog(run)
-
-
-class SilentObserver:
-    """Base class that ignores all events."""
-
-    def on_move(self, old: Status, new: Status, why: str) -> None:
-        """Ignore a change of status."""
-
-    def on_illegal_event(self, status: Status, event: Event) -> None:
-        """Ignore a dropped event."""
-
-    def on_refresh_request(self, source: RequestOrigin) -> None:
-        """Ignore a request."""
-
-    def on_ack(self, answer: AckAnswer) -> None:
-        """Ignore an acknowledgement."""
-
-    def on_attempt(self, attempt: Attempt) -> None:
-        """Ignore an attempt."""
-
-    def on_catalog(self, run: CatalogRun) -> None:
-        """Ignore work on the catalog."""

@@ -36,18 +36,6 @@ STOP_IMMEDIATE_S: Final = 7.0
 """The postmaster itself gives its children 5 s before it kills them."""
 
 
-def _nothing() -> None:
-    pass
-
-
-def _nothing_with_error(_error: ReloadError) -> None:
-    pass
-
-
-def _nothing_with_status(_status: int | None) -> None:
-    pass
-
-
 _OPEN: Final = {"x86_64": {2: 0, 257: 1}, "aarch64": {56: 1}}
 """By machine: the calls that open a file, and which argument is the address of its path."""
 _READ: Final = {"x86_64": {0, 17}, "aarch64": {63, 67}}
@@ -59,15 +47,15 @@ _PATH_BYTES: Final = 4096
 class Events:
     """Callbacks of `watch`; called in the event loop, and must not raise."""
 
-    on_ready: Callable[[], None] = _nothing
+    on_ready: Callable[[], None] = lambda: None
     """The server accepts connections now."""
-    on_lost: Callable[[], None] = _nothing
+    on_lost: Callable[[], None] = lambda: None
     """It no longer accepts connections: it is stopping, or gone."""
-    on_exit: Callable[[int | None], None] = _nothing_with_status
+    on_exit: Callable[[int | None], None] = lambda _status: None
     """The process has ended; with its exit status where that is known."""
-    on_reload: Callable[[], None] = _nothing
+    on_reload: Callable[[], None] = lambda: None
     """A reload begins, as its log says."""
-    on_not_reloaded: Callable[[ReloadError], None] = _nothing_with_error
+    on_not_reloaded: Callable[[ReloadError], None] = lambda _error: None
     """A part of its configuration was not reloaded, as its log says."""
 
 

@@ -57,10 +57,6 @@ def addresses(uri: str) -> tuple[str, ...]:
     )
 
 
-def _count_nothing(_rpc: str, _status: str) -> None:
-    pass
-
-
 class ControlPlane:
     """A client for one compute; use it in one event loop, and close it there."""
 
@@ -73,7 +69,7 @@ class ControlPlane:
         ca: Path | None = None,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         total_timeout_s: float = TOTAL_TIMEOUT_S,
-        on_request: Callable[[str, str], None] = _count_nothing,
+        on_request: Callable[[str, str], None] = lambda _rpc, _status: None,
     ) -> None:
         """*uri*: an address, or several separated by commas. *on_request* gets (rpc, status such
         as ``200 OK``, or ``unknown``) of each request.

@@ -12,6 +12,7 @@ with is in `pg_settings`, and this session is a new one.
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -83,8 +84,7 @@ class PgSqlProbe:
 
 
 def _report(connstr: str, deadline: float) -> SqlReport:
-    session = PgSession(connstr, deadline)
-    try:
+    with closing(PgSession(connstr, deadline)) as session:
         session.connect()
         session.query(SET_DEBUG)
         session.notices.clear()
@@ -94,8 +94,6 @@ def _report(connstr: str, deadline: float) -> SqlReport:
         running = session.query(RUNNING.replace("UPSTREAM", _UPSTREAM))
         placeholders = session.query(PLACEHOLDERS.replace("UPSTREAM", _UPSTREAM))
         ((load_time, marker, defined),) = session.query(SERVER)
-    finally:
-        session.close()
     return SqlReport(
         conf_load_time=_EPOCH + timedelta(microseconds=int(load_time or 0)),
         marker=marker,

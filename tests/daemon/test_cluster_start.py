@@ -12,7 +12,7 @@ from compute_ctl.decisions.persistent_state import ClusterIdentity
 from compute_ctl.decisions.transitions import Event, Status
 from compute_ctl.errors import PostgresError
 from compute_ctl.node import Node
-from compute_ctl.node.observer import SilentObserver
+from compute_ctl.node.observer import Observer
 from tests.support.clock import DATE, FakeClock
 from tests.support.fakes import AbsentPostgres
 
@@ -54,7 +54,7 @@ class Maker:
         """Ignore it."""
 
 
-class Failed(SilentObserver):
+class Failed(Observer):
     """Notices that the status is `failed`."""
 
     def __init__(self) -> None:

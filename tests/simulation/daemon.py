@@ -16,10 +16,7 @@ from typing import TYPE_CHECKING
 from compute_ctl.app.reconciler_parts import build_reconciler
 from compute_ctl.app.supervisor import Supervisor
 from compute_ctl.decisions.model import (
-    AckAnswer,
     Attempt,
-    CatalogRun,
-    RequestOrigin,
 )
 from compute_ctl.decisions.persistent_state import ClusterIdentity
 from compute_ctl.decisions.transitions import Event, Status
@@ -27,6 +24,7 @@ from compute_ctl.document.render import RenderContext
 from compute_ctl.errors import StoreError
 from compute_ctl.node import Node
 from compute_ctl.node.node import EXIT_EMPTY
+from compute_ctl.node.observer import Observer
 from compute_ctl.postgres import Events
 from compute_ctl.reconciler.generations import GenerationStore
 from compute_ctl.settings import Settings
@@ -141,7 +139,7 @@ class Server:
             events.on_exit(1)
 
 
-class SimDaemon:
+class SimDaemon(Observer):
     """One process; `tasks` are all that run in it."""
 
     def __init__(self, world: World) -> None:
@@ -264,20 +262,11 @@ class SimDaemon:
         if not self._fence.up:
             self._world.fail(f'event "{event}" was dropped in status "{status}"')
 
-    def on_refresh_request(self, source: RequestOrigin) -> None:
-        """Requests are counted elsewhere."""
-
     def on_attempt(self, attempt: Attempt) -> None:
         """Note how an attempt ended."""
         if not self._fence.up:
             self._world.invariants.attempted(attempt)
             self._world.note(f"{attempt.who}: {attempt.outcome} {attempt.reason}")
-
-    def on_ack(self, answer: AckAnswer) -> None:
-        """Acknowledgements are counted elsewhere."""
-
-    def on_catalog(self, run: CatalogRun) -> None:
-        """There is no catalog here."""
 
 
 def settings() -> Settings:

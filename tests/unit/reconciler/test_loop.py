@@ -17,7 +17,7 @@ from compute_ctl.decisions.model import PUSH, Attempt, Outcome, RequestOrigin
 from compute_ctl.decisions.transitions import Event, Status
 from compute_ctl.errors import FetchError
 from compute_ctl.node import Node
-from compute_ctl.node.observer import SilentObserver
+from compute_ctl.node.observer import Observer
 from compute_ctl.ports import Fetched, FetchStatus
 from compute_ctl.reconciler import Reconciler
 from compute_ctl.reconciler.attempts import Attempts
@@ -60,7 +60,7 @@ class HeldSource:
         return await self.answer
 
 
-class Observed(SilentObserver):
+class Observed(Observer):
     """What is not allowed, and how attempts ended."""
 
     def __init__(self) -> None:
