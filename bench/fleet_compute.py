@@ -118,6 +118,7 @@ class Compute:
         return str(self.place)
 
     has_read_files = True
+    in_recovery = None
 
     def read_log(self) -> None:
         """Have none."""

@@ -210,6 +210,13 @@ class Postgres(Protocol):
         """Pid of the verified postmaster (pid, start time and data directory agree), or None."""
 
     @property
+    def in_recovery(self) -> bool | None:
+        """Whether it is a standby, which a promotion makes a primary; None while it is not ready.
+
+        From pg_control, so it costs no SQL.
+        """
+
+    @property
     def has_read_files(self) -> bool:
         """Whether the postmaster, if there is one, has read its configuration files."""
 

@@ -38,6 +38,10 @@ class Deadlines:
     """Until the safekeepers agree where the log of a primary that has ended ends."""
     start_postgres: float = 60.0
     """Until a started Postgres has read its files and loaded its libraries."""
+    replay: float = 60.0
+    """Until a standby has replayed the log up to where it is to be promoted, unless told."""
+    promote: float = 60.0
+    """`pg_promote`."""
     catalog: float = 300.0
     """One run of the work on roles, databases and extensions."""
     failed_start: float = 30.0

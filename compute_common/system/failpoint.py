@@ -35,6 +35,9 @@ CLUSTER_STEPS: Final = (
 )
 """The steps in which a new cluster is moved into the data directory."""
 
+PROMOTION_STEPS: Final = ("before-promote", "after-promote")
+"""The call of pg_promote, between the two applications of a promotion."""
+
 
 def reach(step: str) -> None:
     """Kill the process if *step* is the one named."""

@@ -35,6 +35,7 @@ from compute_ctl.reconciler.generations import GenerationStore
 from compute_ctl.settings import SOCKET_NAME, Settings, worker_endpoint
 from compute_ctl.sql.kept_session import KeptSession
 from compute_ctl.sql.probe import PgSqlProbe
+from compute_ctl.sql.standby import PgStandby
 from compute_ctl.sql.trial import SqlTrial
 from compute_ctl.store.conf_file import ConfFile
 from compute_ctl.store.state_dir import StateDir
@@ -127,6 +128,7 @@ class Assembly:
             rng=random.SystemRandom(),
             trial=SqlTrial(self._session),
             catalog=catalog,
+            standby=PgStandby(settings.connstr, settings.pgdata),
         )
 
     def _context(self, store: GenerationStore, internal_port: int) -> RenderContext:

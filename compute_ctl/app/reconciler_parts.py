@@ -25,6 +25,9 @@ from compute_ctl.reconciler.fallback import Fallback
 from compute_ctl.reconciler.fetcher import Fetcher
 from compute_ctl.reconciler.generations import GenerationStore
 from compute_ctl.reconciler.precheck import Precheck
+from compute_ctl.reconciler.promoter import Promoter
+from compute_ctl.reconciler.promotion_config import PromotionConfig
+from compute_ctl.reconciler.promotion_tasks import PromotionTasks, Standby
 from compute_ctl.reconciler.pushes import Pushes
 from compute_ctl.reconciler.recovery import Recovery
 from compute_ctl.reconciler.rollback import Rollback
@@ -60,10 +63,12 @@ def build_reconciler(
     rng: random.Random,
     trial: SettingsTrial | None = None,
     catalog: CatalogRequests | None = None,
+    standby: Standby | None = None,
 ) -> ReconcilerParts:
     """Return the parts of the reconciler, connected.
 
-    *trial*: where the running server can be asked about new values.
+    *trial*: where the running server can be asked about new values. *standby*: where it can be
+    promoted.
     """
     deadlines = settings.deadlines
     verifier = Verifier(
@@ -77,18 +82,38 @@ def build_reconciler(
     activation = Activation(node=node, store=store, verifier=verifier, deadlines=deadlines)
     fallback = Fallback(node=node, store=store, activation=activation, context=context)
     start_fallback = StartFallback(node=node, store=store, activation=activation, context=context)
+    precheck = Precheck(node=node, store=store, context=context, trial=trial)
     applier = Applier(
         node=node,
         store=store,
         activation=activation,
         fallback=fallback,
         rollback=Rollback(node=node, store=store, context=context),
-        precheck=Precheck(node=node, store=store, context=context, trial=trial),
+        precheck=precheck,
+        postgres=postgres,
         clock=clock,
         context=context,
     )
     recovery = Recovery(node=node, store=store, verifier=verifier, context=context)
     schedule = Schedule(node=node, clock=clock, settings=settings, rng=rng)
+    attempts = Attempts(node=node, clock=clock, schedule=schedule, catalog=catalog)
+    tasks = None
+    if standby is not None:
+        tasks = PromotionTasks(
+            standby=standby, postgres=postgres, clock=clock, promote_s=deadlines.promote
+        )
+    promoter = Promoter(
+        node=node,
+        config=PromotionConfig(
+            node=node, store=store, activation=activation, precheck=precheck, context=context
+        ),
+        applier=applier,
+        attempts=attempts,
+        postgres=postgres,
+        tasks=tasks,
+        catalog=catalog,
+        deadlines=deadlines,
+    )
     reconciler = Reconciler(
         node=node,
         fetcher=Fetcher(source),
@@ -97,8 +122,9 @@ def build_reconciler(
         drift=DriftChecker(node=node, store=store, verifier=verifier, applier=applier, clock=clock),
         recovery=recovery,
         start_fallback=start_fallback,
+        promoter=promoter,
         pushes=Pushes(node=node, catalog=catalog),
-        attempts=Attempts(node=node, clock=clock, schedule=schedule, catalog=catalog),
+        attempts=attempts,
         schedule=schedule,
         postgres=postgres,
         clock=clock,

@@ -69,6 +69,7 @@ def ask(
     *,
     timeout_s: float = TIMEOUT_S,
     loopback_allowed: bool = True,
+    body: bytes | None = None,
 ) -> DaemonResponse:
     """Send one request; each wait ends after *timeout_s*.
 
@@ -78,7 +79,7 @@ def ask(
     if target.socket is not None and not (loopback_allowed and target.port is not None):
         try:
             connection: http.client.HTTPConnection = UnixConnection(target.socket, timeout_s)
-            return _exchange(connection, method, path, f"unix:{target.socket}")
+            return _exchange(connection, method, path, f"unix:{target.socket}", body)
         except PermissionError as error:
             raise _not_permitted(target.socket, port_allowed=loopback_allowed) from error
         except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError) as error:
@@ -95,17 +96,23 @@ def ask(
     place = f"http://127.0.0.1:{port}"
     try:
         tcp = http.client.HTTPConnection("127.0.0.1", port, timeout=timeout_s)
-        return _exchange(tcp, method, path, place)
+        return _exchange(tcp, method, path, place, body)
     except OSError as error:
         raise _unreachable(place, error) from error
 
 
 def _exchange(
-    connection: http.client.HTTPConnection, method: str, path: str, address: str
+    connection: http.client.HTTPConnection,
+    method: str,
+    path: str,
+    address: str,
+    body: bytes | None,
 ) -> DaemonResponse:
     headers = {"User-Agent": "compute_ctl", "X-Refresh-Source": "operator"}
+    if body is not None:
+        headers["Content-Type"] = "application/json"
     try:
-        code, body = exchange(connection, method, path, headers=headers)
+        code, answer = exchange(connection, method, path, body=body, headers=headers)
     except http.client.HTTPException as error:
         raise CommandError(
             EXIT_UNREACHABLE, f"{address} does not speak HTTP as expected"
@@ -114,7 +121,7 @@ def _exchange(
         raise CommandError(
             EXIT_UNREACHABLE, f"{address} is not compute_ctl: its answer is not JSON"
         ) from error
-    return DaemonResponse(code=code, body=body, address=address)
+    return DaemonResponse(code=code, body=answer, address=address)
 
 
 def _no_listener(path: Path, pgdata: Path | None) -> CommandError:

@@ -20,7 +20,7 @@ from compute_ctl import __version__
 from compute_ctl.cli import diff, explain, files, hints
 from compute_ctl.cli.client import DaemonResponse, Target, ask, not_compute_ctl
 from compute_ctl.cli.exit_codes import COMPLETION_VARIABLE, EPILOG, PROGRAM
-from compute_ctl.cli.local import Invocation
+from compute_ctl.cli.local import Invocation, document_parts, read_document
 from compute_ctl.cli.run_flags import flags
 from compute_ctl.decisions.model import GOOD_OUTCOMES, Outcome
 from compute_ctl.decisions.status import RefreshBody, StatusBody
@@ -191,6 +191,44 @@ def rollback(as_json: bool, old_upstream: bool, **where: Any) -> int:
         from compute_ctl.cli import tables
 
         show(tables.generations(_read(answer, StatusBody).config))
+    return 0
+
+
+@cli.command(epilog=EPILOG, short_help="Make a primary of a standby.")
+@_target_options
+@as_json
+@click.option("--wal-flush-lsn", metavar="LSN", help="Replay the log up to there first.")
+@click.option(
+    "--wait", default=DEFAULT_WAIT, metavar="SECONDS", help=f"For that ({DEFAULT_WAIT} s)."
+)
+@click.argument("file", type=click.Path(), callback=read_document, required=False)
+def promote(
+    as_json: bool,
+    wal_flush_lsn: str | None,
+    wait: str,
+    file: tuple[str, bytes] | None,
+    **where: Any,
+) -> int:
+    """Make a primary of a standby, and bring the document in FILE (- for stdin) into force.
+
+    Without FILE: the document in force, as that of a primary. Nobody stops the old primary.
+    """
+    seconds = _seconds(wait)
+    wanted = {} if file is None else document_parts(*file)
+    answer = _ask(
+        _target(**where),
+        "POST",
+        f"/promote?wait={seconds:g}",
+        required=("status", "pg_promote_time_ms"),
+        timeout_s=seconds + ROLLBACK_S,
+        loopback_allowed=False,
+        body=msgspec.json.encode(wanted | {"wal_flush_lsn": wal_flush_lsn}),
+    )
+    if as_json:
+        print_json(answer.body)
+    else:
+        total = sum(value for name, value in answer.body.items() if name.endswith("_ms"))
+        click.echo(f"postgres is a primary after {total} ms")
     return 0
 
 

@@ -14,16 +14,20 @@ import stat
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
+import msgspec
 
 from compute_common.cli.exit_codes import (
+    EXIT_FAILED,
     EXIT_NOT_PERMITTED,
     EXIT_UNREACHABLE,
     EXIT_USAGE,
     CommandError,
 )
+from compute_common.document.document import decode_document
+from compute_common.errors import SpecError
 from compute_ctl.cli.exit_codes import PROGRAM
 
 _COMMAND: Final = re.compile(rf'"{PROGRAM} (explain|refresh|rollback|status)\b([^"]*)"')
@@ -118,6 +122,16 @@ def read_document(
         raise permission_error(path) from error
     except OSError as error:
         raise CommandError(EXIT_USAGE, f'could not read "{path}": {error.strerror}') from error
+
+
+def document_parts(name: str, raw: bytes) -> dict[str, Any]:
+    """Return the members of the document *raw* that mean something. Raises CommandError."""
+    try:
+        decode_document(raw)
+    except SpecError as error:
+        raise CommandError(EXIT_FAILED, f"{name}: {error}", hint=error.hint) from error
+    whole = msgspec.json.decode(raw)
+    return {part: whole[part] for part in ("spec", "compute_ctl_config") if whole.get(part)}
 
 
 def permission_error(path: Path) -> CommandError:

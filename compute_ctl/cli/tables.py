@@ -84,9 +84,11 @@ def _summary(body: StatusBody, address: str, now: datetime, invocation: Invocati
         grid.add_row("cluster", Text(body.cluster.summary))
     for closed in body.closed_ports:
         grid.add_row("port", Text(f"{closed}; the daemon goes on trying", style="red"))
-    for what, said in (("not kept", body.config.not_kept), ("report", body.report.error)):
-        if said:
-            grid.add_row(what, Text(said, style="yellow"))
+    promotion = body.promotion.summary if body.promotion is not None else ""
+    said = {"not kept": body.config.not_kept, "report": body.report.error, "promotion": promotion}
+    for what, text in said.items():
+        if text:
+            grid.add_row(what, Text(text, style="yellow"))
     for warning in body.config.warnings:
         grid.add_row("warning", Text(warning, style="yellow"))
     if body.last_active:

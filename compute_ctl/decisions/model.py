@@ -41,6 +41,8 @@ class Outcome(StrEnum):
     WRITE_FAILED = "write_failed"
     SUPERSEDED = "superseded"
     """A newer push took its place."""
+    NOT_PROMOTED = "not_promoted"
+    """The promotion of a standby failed: it is one still."""
     TERMINATED = "terminated"
     TIMEOUT = "timeout"
     """The caller waited no longer; the attempt goes on."""

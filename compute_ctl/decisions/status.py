@@ -27,6 +27,7 @@ from compute_ctl.decisions.model import (
     Ticket,
 )
 from compute_ctl.decisions.persistent_state import GenerationRef, Quarantined
+from compute_ctl.decisions.promotion import PromotionView
 from compute_ctl.decisions.proof import Complaint, Proof
 from compute_ctl.decisions.sql_report import PendingRestart
 from compute_ctl.decisions.transitions import Status
@@ -213,8 +214,7 @@ class ClusterView(Shown, frozen=True, kw_only=True):
     basebackup_ms: float = 0.0
     install_ms: float = 0.0  # until it was on disk and in its place
     error: str | None = None  # of the last try
-    at: datetime | None = None
-    """When it was complete."""
+    at: datetime | None = None  # when it was complete
 
     @property
     def summary(self) -> str:
@@ -246,8 +246,8 @@ class StatusBody(Shown, frozen=True, kw_only=True):
     closed_ports: tuple[str, ...] = ()
     """Why ports of the API are not open; the daemon goes on trying."""
     report: ReportStatus = ReportStatus()
-    cluster: ClusterView | None = None
-    """Null where the daemon found a cluster."""
+    cluster: ClusterView | None = None  # null where the daemon found one
+    promotion: PromotionView | None = None  # the last one
 
 
 class RefreshBody(Struct, frozen=True, kw_only=True):

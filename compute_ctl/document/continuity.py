@@ -61,10 +61,25 @@ def check_identity(spec: ComputeSpec, live: Live) -> None:
             raise SpecError(f"spec.{name}", reason)
 
 
-def check_omissions(document: Document, servers: Mapping[str, str], live: Live) -> None:
+def check_mode(document: Document, live: Live, *, in_recovery: bool | None) -> None:
+    """Refuse a document of a standby where the document in force has made a primary of it.
+
+    *in_recovery*: whether the server is a standby, None for unknown. A source that has not heard of
+    a promotion must not take the settings of the primary away. Raises SpecError.
+    """
+    if in_recovery is False and live.mode == "Primary" and document.mode == "Replica":
+        reason = "Replica, but this compute is a primary now"
+        hint = "Publish the document of the primary."
+        raise SpecError("spec.mode", reason, hint=hint)
+
+
+def check_omissions(
+    document: Document, servers: Mapping[str, str], live: Live, *, promotes: bool = False
+) -> None:
     """Refuse a document that lacks what the compute has.
 
-    *servers*: the settings of the document that name other servers, as in `Live`.
+    *servers*: the settings of the document that name other servers, as in `Live`. *promotes*: a
+    standby is being promoted, so the document need not name a primary.
 
     Raises:
         SpecError: it lacks tenant, timeline, pageservers, safekeepers, or the primary of a standby.
@@ -78,7 +93,8 @@ def check_omissions(document: Document, servers: Mapping[str, str], live: Live) 
             reason = f'missing, but this compute belongs to "{known}" ({_WAY_OUT})'
             raise SpecError(f"spec.{name}", reason)
     for name, (path, what) in _FIELDS.items():
-        promoted = name == PRIMARY and document.mode == "Primary" and live.mode != "Primary"
+        told = promotes or (document.mode == "Primary" and live.mode != "Primary")
+        promoted = name == PRIMARY and told
         if live.servers.get(name) and not servers.get(name) and not promoted:
             raise SpecError(path, f"names no {what}, but this compute has some ({_WAY_OUT})")
 

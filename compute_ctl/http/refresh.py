@@ -74,7 +74,7 @@ class AckReport(Struct, frozen=True, kw_only=True):
 
 async def refresh(call: Call) -> ApiResponse:
     """Record a refresh request; with `wait`, answer with its outcome."""
-    wait_s = _wait_seconds(call.query.get("wait"))
+    wait_s = wait_seconds(call)
     force = flag(call, "force")
     if force and call.listener == Listener.LOOPBACK:
         raise RequestError(403, f'parameter "force" is only taken on {Listener.SOCKET.label}')
@@ -149,7 +149,9 @@ def _source(call: Call, report: WorkerReport) -> RequestOrigin:
     )
 
 
-def _wait_seconds(text: str | None) -> float | None:
+def wait_seconds(call: Call) -> float | None:
+    """Return the parameter `wait`, None where it is not given. Raises RequestError."""
+    text = call.query.get("wait")
     if text is None:
         return None
     try:

@@ -5,7 +5,7 @@ Those of /status and of refresh requests are in `decisions.status`, since the co
 
 from __future__ import annotations
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from compute_ctl.decisions.proof import Proof
 
@@ -33,6 +33,24 @@ class LsnBody(Struct, frozen=True, kw_only=True):
     """The answer to POST /terminate."""
 
     lsn: str | None
+
+
+class PromotionBody(Struct, frozen=True, kw_only=True):
+    """The answer to POST /promote where it has succeeded; durations in milliseconds."""
+
+    status: str
+    lsn_wait_time_ms: int
+    pg_promote_time_ms: int
+    reconfigure_time_ms: int
+
+
+class PromotionErrorBody(Struct, frozen=True, kw_only=True):
+    """The answer to POST /promote where it has not."""
+
+    status: str
+    """``not_promoted``: something newer took its place; else ``failed``."""
+    error: str
+    hint: str | UnsetType = UNSET
 
 
 class ComputeMetricsBody(Struct, frozen=True, kw_only=True):

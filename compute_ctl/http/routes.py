@@ -13,7 +13,7 @@ from compute_common.http.api import KIB, ApiResponse, Parameter, RequestBody, js
 from compute_common.http.bodies import ErrorBody, error_body
 from compute_common.http.router import Router, no_such_route
 from compute_ctl.decisions.status import RefreshBody, StatusBody
-from compute_ctl.http import catalog, handlers, openapi, refresh
+from compute_ctl.http import catalog, handlers, openapi, promote, refresh
 from compute_ctl.http.api import Api, Call, Listener, Route
 from compute_ctl.http.responses import (
     AckBody,
@@ -22,6 +22,8 @@ from compute_ctl.http.responses import (
     GrantBody,
     HealthBody,
     LsnBody,
+    PromotionBody,
+    PromotionErrorBody,
     SyncBody,
 )
 
@@ -95,6 +97,27 @@ ROUTES: Final[tuple[Route, ...]] = (
                 name="old_upstream",
                 schema={"type": "boolean"},
                 text="With the servers of that generation instead of the newest.",
+            ),
+        ),
+    ),
+    Route(
+        method="POST",
+        path="/promote",
+        listeners=NOT_LOOPBACK,
+        run=promote.promote,
+        text="Make a primary of a standby. Answers when Postgres has proven that it runs with "
+        "the document. Nobody stops the old primary.",
+        answers={
+            200: PromotionBody,
+            **dict.fromkeys((409, 412, 500, 503, 504), PromotionErrorBody),
+            422: ErrorBody,
+        },
+        body=RequestBody(limit=MAX_DOCUMENT_BYTES, required=True, model=promote.PromotionRequest),
+        query=(
+            Parameter(
+                name="wait",
+                schema={"type": "number", "minimum": 0, "maximum": refresh.MAX_WAIT_S},
+                text="Seconds for the log to be replayed up to `wal_flush_lsn`; 60 unless told.",
             ),
         ),
     ),
@@ -251,9 +274,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     ),
 )
 
-NOT_OURS: Final = frozenset(
-    {"/autoscaling_metrics", "/failpoints", "/lfc/offload", "/lfc/prewarm", "/promote"}
-)
+NOT_OURS: Final = frozenset({"/autoscaling_metrics", "/failpoints", "/lfc/offload", "/lfc/prewarm"})
 """Routes of Neon's compute_ctl that are not implemented here: 501."""
 
 

@@ -47,6 +47,7 @@ _NO_VERDICT: Final = frozenset(
         Outcome.STALE,
         Outcome.EMPTY,
         Outcome.SUPERSEDED,
+        Outcome.NOT_PROMOTED,
         Outcome.TERMINATED,
     }
 )
@@ -163,6 +164,12 @@ class Metrics(Observer):
         yield from _trouble(status, now)
         yield from _lease(status.postgres.lease)
         yield from self._last_apply(status)
+        promotion = GaugeMetricFamily(
+            "compute_ctl_promotion", "1 for the status of the last promotion", labels=["status"]
+        )
+        if status.promotion is not None:
+            promotion.add_metric([status.promotion.status.value], 1)
+        yield promotion
         closed = len(status.closed_ports)
         yield _gauge("compute_ctl_http_closed_ports", "Ports that somebody else has", closed)
 

@@ -243,9 +243,9 @@ class ConfigState:
             ctl_config=known.ctl_config or document.compute_ctl_config,
         )
 
-    def go_back(self, document: Document, *, instead_of: Document) -> None:
+    def go_back(self, document: Document, *, instead_of: Document, why: str = ROLLED_BACK) -> None:
         """Make *document*, which is older, the one desired; the other is not taken again."""
-        self.quarantine(instead_of, ROLLED_BACK, servers_too=True)
+        self.quarantine(instead_of, why, servers_too=True)
         self.state = msgspec.structs.replace(self.state, floor=None)
         self.desire(document, "rollback")
 

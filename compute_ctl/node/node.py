@@ -33,6 +33,7 @@ from compute_ctl.node.attempt_log import AttemptLog
 from compute_ctl.node.config_state import ConfigState
 from compute_ctl.node.drift_checks import DriftChecks
 from compute_ctl.node.observer import Observer, Observers
+from compute_ctl.node.promotion import PromotionRequests
 from compute_ctl.node.push import PushRequests
 from compute_ctl.node.refresh_requests import RefreshRequests
 from compute_ctl.node.reload_reports import Acks, ReloadErrors
@@ -55,8 +56,7 @@ class Node:
         self, *, clock: Clock, postgres: Postgres, server_version: str | None = None
     ) -> None:
         """*server_version*: the major version of the data directory."""
-        self._clock = clock
-        self._postgres = postgres
+        self._clock, self._postgres = clock, postgres
         self._observers = Observers()
         self._machine = StatusMachine(clock=clock, observer=self._observers)
         self.start_time = clock.wall()
@@ -69,9 +69,9 @@ class Node:
         self.server, self.start = ServerStatus(version=server_version), ServerStart(postgres)
         self.requests = RefreshRequests()
         self.acks, self.reload_errors = Acks(), ReloadErrors()
-        self.drift_checks = DriftChecks()
+        self.drift_checks, self.attempts = DriftChecks(), AttemptLog(clock)
         self.pushes = PushRequests(self._machine)
-        self.attempts = AttemptLog(clock)
+        self.promotions = PromotionRequests(self._machine, clock)
         self.report = ReportStatus()
         self.config = ConfigState(clock)
         self.closed_ports: dict[str, str] = {}

@@ -16,6 +16,8 @@ _HEAD: Final = struct.Struct("=QIIi4xqQ")
 _PRIMARY_SHUT_DOWN: Final = 1
 _SHUT_DOWN: Final = (1, 2)
 """DB_SHUTDOWNED and DB_SHUTDOWNED_IN_RECOVERY."""
+_STANDBY, _PRIMARY = 5, 6
+"""DB_IN_ARCHIVE_RECOVERY and DB_IN_PRODUCTION, while the server accepts connections."""
 
 
 def system_identifier(pgdata: Path) -> str:
@@ -37,6 +39,14 @@ def was_shut_down(pgdata: Path) -> bool:
         return _control(pgdata).state in _SHUT_DOWN
     except PostgresError:
         return False
+
+
+def in_recovery(pgdata: Path) -> bool | None:
+    """Return whether a server that accepts connections is a standby; None: it cannot be told."""
+    try:
+        return {_STANDBY: True, _PRIMARY: False}.get(_control(pgdata).state)
+    except PostgresError:
+        return None
 
 
 def shutdown_lsn(pgdata: Path) -> str | None:

@@ -21,7 +21,7 @@ from typing import Final
 
 from compute_ctl.decisions.reload_errors import ReloadError
 from compute_ctl.errors import PostgresError
-from compute_ctl.postgres.identity import shutdown_lsn
+from compute_ctl.postgres.identity import in_recovery, shutdown_lsn
 from compute_ctl.postgres.postmaster import Process, began_at, find, read_pid_file, works_in
 
 QUICK_POLL_S: Final = 0.1
@@ -93,6 +93,11 @@ class Server:
         """Pid of the verified postmaster, or None."""
         with self._postmaster() as process:
             return process.pid if process else None
+
+    @property
+    def in_recovery(self) -> bool | None:
+        """Whether it is a standby; None while it is not ready."""
+        return in_recovery(self._pgdata) if self.ready else None
 
     @property
     def shutdown_lsn(self) -> str | None:

@@ -15,11 +15,16 @@ from compute_common.system.blocking_worker import beside_loop
 from compute_ctl.decisions.apply_plan import Action, ApplyResult, classify, reasons
 from compute_ctl.decisions.model import GOOD_OUTCOMES, PUSH, Outcome
 from compute_ctl.decisions.proof import Complaint, Proof, Verdict
-from compute_ctl.document.continuity import check_identity, check_omissions, older_safekeepers
+from compute_ctl.document.continuity import (
+    check_identity,
+    check_mode,
+    check_omissions,
+    older_safekeepers,
+)
 from compute_ctl.document.render import RenderContext, Rendered, render
 from compute_ctl.errors import StoreError
 from compute_ctl.node import Node
-from compute_ctl.ports import Clock
+from compute_ctl.ports import Clock, Postgres
 from compute_ctl.reconciler.activation import Activation, ConfigUpdate, Refusal
 from compute_ctl.reconciler.fallback import Fallback
 from compute_ctl.reconciler.generations import GenerationStore
@@ -37,6 +42,7 @@ class Applier:
     fallback: Fallback
     rollback: Rollback
     precheck: Precheck
+    postgres: Postgres
     clock: Clock
     context: RenderContext
 
@@ -72,6 +78,11 @@ class Applier:
         refused = self._check_continuity(action, document, rendered, force=force)
         if refused is not None:
             return refused
+        if action is not Action.KEEP and not force:
+            try:
+                check_mode(document, self.node.config.live, in_recovery=self.postgres.in_recovery)
+            except SpecError as error:
+                return await self._apply_upstream_only(document, error)
         if action is Action.QUARANTINED and baseline.quarantined:
             refusal = await self.fallback.refuse_again(document, rendered, baseline.quarantined)
             return await self.activation.fall_back(refusal)

@@ -22,6 +22,19 @@ UNSETTLED: Final = frozenset({Outcome.FETCH_FAILED, Outcome.EMPTY})
 RETRY: Final = "operator_retry"
 """An attempt for somebody whose request has failed, where Postgres itself suspects nothing."""
 
+SUSPECTS: Final = (
+    "compute node suspects its configuration is out of date, now refreshing configuration"
+)
+"""As the reference says it."""
+CHECKS_TOO: Final = frozenset({pacing.Why.TICK, pacing.Why.OPERATOR, pacing.Why.FORCED})
+"""Fetches after which what is in force is checked as well."""
+NOT_TAKEN: Final = {Outcome.FETCH_FAILED, Outcome.STALE, Outcome.EMPTY, Outcome.REJECTED}
+"""Outcomes of a fetch that changes nothing."""
+REFUSED: Final = {Outcome.STALE, Outcome.REJECTED}
+"""Outcomes that stay until the source has something else."""
+LOOK: Final = "look"
+"""A repair of what a drift check has found."""
+
 
 @dataclass(kw_only=True, eq=False)
 class Attempts:

@@ -14,7 +14,6 @@ from collections.abc import Awaitable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import Final
 
 from compute_common.errors import SpecError, SyntaxSpecError
 from compute_ctl.decisions import pacing
@@ -26,11 +25,12 @@ from compute_ctl.node import Node
 from compute_ctl.node.push import Push
 from compute_ctl.ports import Clock, Postgres
 from compute_ctl.reconciler.applier import Applier
-from compute_ctl.reconciler.attempts import Attempts
+from compute_ctl.reconciler.attempts import CHECKS_TOO, LOOK, NOT_TAKEN, REFUSED, SUSPECTS, Attempts
 from compute_ctl.reconciler.budget import bounded
 from compute_ctl.reconciler.candidate_switch import CANDIDATE, FIRST, CandidateSwitch
 from compute_ctl.reconciler.drift_checker import DriftChecker
 from compute_ctl.reconciler.fetcher import Fetcher, FetchInterruptedError, News
+from compute_ctl.reconciler.promoter import Promoter
 from compute_ctl.reconciler.pushes import Pushes
 from compute_ctl.reconciler.recovery import Recovery
 from compute_ctl.reconciler.schedule import Schedule
@@ -38,19 +38,6 @@ from compute_ctl.reconciler.start_fallback import StartFallback
 from compute_ctl.settings import Settings
 
 logger = logging.getLogger(__name__)
-
-SUSPECTS: Final = (
-    "compute node suspects its configuration is out of date, now refreshing configuration"
-)
-"""As the reference says it."""
-CHECKS_TOO: Final = frozenset({pacing.Why.TICK, pacing.Why.OPERATOR, pacing.Why.FORCED})
-"""Fetches after which what is in force is checked as well."""
-NOT_TAKEN: Final = {Outcome.FETCH_FAILED, Outcome.STALE, Outcome.EMPTY, Outcome.REJECTED}
-"""Outcomes of a fetch that changes nothing."""
-REFUSED: Final = {Outcome.STALE, Outcome.REJECTED}
-"""Outcomes that stay until the source has something else."""
-LOOK: Final = "look"
-"""A repair of what a drift check has found."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -64,6 +51,7 @@ class Reconciler:
     drift: DriftChecker
     recovery: Recovery
     start_fallback: StartFallback
+    promoter: Promoter
     pushes: Pushes
     attempts: Attempts
     schedule: Schedule
@@ -83,6 +71,7 @@ class Reconciler:
                 await self._turn()
         finally:
             self.drift.drop()
+            self.promoter.close()
 
     async def _turn(self) -> None:
         node = self.node
@@ -94,9 +83,11 @@ class Reconciler:
             await self.recovery.note_start()
             return
         if node.pushes.current is not None:
+            node.promotions.supersede("a pushed document")
             await self._configure(node.pushes.current)
             return
-        if await self._take_long_poll():  # it may say when to ask again, or name other servers
+        # A long poll may say when to ask again, or name other servers.
+        if await self.promoter.advance() or await self._take_long_poll():
             return
         if await self._switch_candidate() or await self._finish_drift_check():
             return
@@ -190,16 +181,14 @@ class Reconciler:
         served = node.requests.taken
         news: News | FetchError | SpecError | None
         try:
-            news = await self.fetcher.first_news(
-                fetch,
-                wake=node.wake,
-                interrupted=lambda: self._interrupted() or self.candidates.due,
-            )
+            news = await self.fetcher.first_news(fetch, wake=node.wake, interrupted=self._gives_way)
         except FetchInterruptedError:
             outcome = Outcome.TERMINATED if node.terminating else Outcome.SUPERSEDED
             served = served if self._interrupted() else node.requests.served  # it is made again
-            result = ApplyResult(outcome=outcome, reason="" if self._interrupted() else FIRST)
+            first = "a promotion comes first" if self.promoter.urgent else FIRST
+            result = ApplyResult(outcome=outcome, reason="" if self._interrupted() else first)
             self.attempts.end(begun, result, who=who, served=served)
+            self._leave(result)
             return
         except (FetchError, SpecError) as error:
             news = error
@@ -228,6 +217,10 @@ class Reconciler:
     def _interrupted(self) -> bool:
         """Whether a push or the end of the compute makes the present fetch pointless."""
         return self.node.pushes.current is not None or self.node.terminating
+
+    def _gives_way(self) -> bool:
+        """Whether anything comes before the present fetch."""
+        return self._interrupted() or self.promoter.urgent or self.candidates.due
 
     async def _fetched(self, news: News | None, *, force: bool) -> ApplyResult:
         self.schedule.answered(to_long_poll=news is None or news.long_polled)

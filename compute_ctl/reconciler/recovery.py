@@ -11,6 +11,7 @@ from compute_common.errors import SpecError
 from compute_ctl.decisions.persistent_state import PersistentState, StartAction, decide_start
 from compute_ctl.document.body import UPSTREAM_BEGIN, Body, changed_names, split_body
 from compute_ctl.document.generation import LiveFile, Marker, sha256_hex
+from compute_ctl.document.promotion import is_following_body
 from compute_ctl.document.render import RenderContext, render
 from compute_ctl.errors import StoreError
 from compute_ctl.node import Node
@@ -78,6 +79,8 @@ class Recovery:
         is_fallback = document is not None and self._is_fallback(document, body)
         if document is not None:
             self.node.config.desire(document, DISK)
+            if is_fallback and self._is_of_promotion(document, body):
+                self.node.promotions.found_unfinished(document)
         changed = await self._changed_since_proven(body)
         self.node.now_written(
             self.node.config.describe(
@@ -112,6 +115,15 @@ class Recovery:
         except SpecError:
             return True
         return rendered.body != body or is_older(document.version, self.node.config.state.floor)
+
+    def _is_of_promotion(self, document: Document, body: str) -> bool:
+        """Whether an earlier daemon has ended while it promoted a standby to *document*."""
+        if document.spec.mode != "Primary":
+            return False
+        try:
+            return is_following_body(render(document, self.context).body, body)
+        except SpecError:
+            return False
 
     async def _changed_since_proven(self, body: str) -> frozenset[str]:
         """Return which settings of *body* differ from those of the last other rest proven."""

@@ -90,6 +90,12 @@ class Place:
     session: requests.Session
 
 
+def end_all(served: Served) -> None:
+    """Answer those who wait for an attempt or a promotion."""
+    served.end_attempt(Outcome.UNCHANGED)
+    served.node.promotions.end("the test")
+
+
 @pytest.fixture(scope="module")
 def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Listener, Place]]:
     """All listeners of a node that serves from a thread; its attempts end as fast as they begin."""
@@ -109,7 +115,7 @@ def places(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[Listener, 
             ready.set_result((served, asyncio.get_running_loop(), over))
             while not over.is_set():
                 await asyncio.wait({asyncio.create_task(over.wait())}, timeout=0.005)
-                served.end_attempt(Outcome.UNCHANGED)
+                end_all(served)
 
     thread = threading.Thread(target=asyncio.run, args=(live(),))
     thread.start()

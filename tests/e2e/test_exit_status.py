@@ -15,8 +15,8 @@ from devstack.compute import Compute
 from tests.support.nobody import AS_NOBODY
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "cli.md"
-BY_OTHER_TESTS = {("run", status) for status in (0, 1, 2, 3)}
-"""test_supervise, test_checks and test_detach."""
+BY_OTHER_TESTS = {("run", status) for status in (0, 1, 2, 3)} | {("promote", 0)}
+"""test_supervise, test_checks, test_detach and test_promotion."""
 
 
 def documented() -> set[tuple[str, int]]:
@@ -64,9 +64,9 @@ def test_each_documented_exit_status(
     seen, data = Seen(), str(compute.postgres.data)
     folder, document = ("-D", data), tmp_path / "document.json"
     seen.expect(1, "history", *folder)
-    for command in ("status", "refresh", "rollback", "diff", "explain", "history"):
+    for command in ("status", "refresh", "rollback", "promote", "diff", "explain", "history"):
         seen.expect(2, command, "--no-such-option")
-    for command in ("status", "refresh", "rollback"):
+    for command in ("status", "refresh", "rollback", "promote"):
         seen.expect(3, command, *folder)
     for command in ("validate", "render"):
         seen.expect(2, command, "/no/such/file")
@@ -77,6 +77,7 @@ def test_each_documented_exit_status(
     seen.expect(1, "status", *folder)
     seen.expect(1, "refresh", "--wait", *folder)
     seen.expect(1, "rollback", *folder)
+    seen.expect(1, "promote", *folder)
     compute.publish(compute.pageserver("b"), settings={"work_mem": "8MB"})
     seen.expect(0, "refresh", "--wait", *folder)
     compute.publish(compute.pageserver("b"), settings={"work_mem": "16MB"})
@@ -103,7 +104,7 @@ def test_each_documented_exit_status(
     expected = documented() - BY_OTHER_TESTS
     if os.geteuid() == 0:
         document.chmod(0o600)
-        for command in ("status", "refresh", "rollback", "diff", "history"):
+        for command in ("status", "refresh", "rollback", "promote", "diff", "history"):
             seen.as_nobody(command, *folder)
         for command in ("validate", "render"):
             seen.as_nobody(command, str(document))

@@ -9,11 +9,13 @@ from tests.mutations.of_bootstrap import BOOTSTRAP
 from tests.mutations.of_control_plane_adapters import CONTROL_PLANE_ADAPTERS
 from tests.mutations.of_control_plane_decisions import CONTROL_PLANE_DECISIONS
 from tests.mutations.of_decisions import DECISIONS
+from tests.mutations.of_promotion import PROMOTION
 from tests.mutations.of_reconciler import RECONCILER
 
 MUTATIONS: Final = (
     *DECISIONS,
     *RECONCILER,
+    *PROMOTION,
     *ADAPTERS,
     *BOOTSTRAP,
     *CONTROL_PLANE_DECISIONS,

@@ -29,8 +29,8 @@ RECONCILER: Final = (
     Mutation(
         name="the source is waited for before the other pageserver is tried",
         file="compute_ctl/reconciler/loop.py",
-        old="interrupted=lambda: self._interrupted() or self.candidates.due,\n",
-        new="interrupted=self._interrupted,\n",
+        old=" or self.candidates.due\n",
+        new="\n",
         tests=("tests/unit/reconciler/test_candidate_switch.py", "-k", "fetch"),
     ),
     Mutation(

@@ -69,6 +69,11 @@ class Server:
         return self._postgres.pid
 
     @property
+    def in_recovery(self) -> bool | None:
+        """Unknown: this server is neither primary nor standby."""
+        return None
+
+    @property
     def has_read_files(self) -> bool:
         """Whether it has read its files: it does so at once."""
         return True

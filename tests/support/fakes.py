@@ -8,6 +8,7 @@ class AbsentPostgres:
 
     ready = running = False
     pid: int | None = None
+    in_recovery: bool | None = None
     has_read_files = True
 
     def read_log(self) -> None:

@@ -80,6 +80,7 @@ EMPTY: dict[str, Any] = {
         "error": None,
     },
     "cluster": None,
+    "promotion": None,
 }
 """A node to which nothing has happened."""
 RAN: dict[str, Any] = {"started_at": AT, "finished_at": AT, "duration_ms": 1.23456}

@@ -30,6 +30,19 @@ class GoodApplier:
         return ApplyResult(outcome=Outcome.APPLIED)
 
 
+class NoPromoter:
+    """Promotes nothing."""
+
+    urgent = False
+
+    async def advance(self) -> bool:
+        """Have nothing to do."""
+        return False
+
+    def close(self) -> None:
+        """Have nothing to end."""
+
+
 class NoRecovery:
     """Notes no start."""
 

@@ -114,6 +114,7 @@ class Road:
             fallback=Fallback(node=node, store=store, activation=activation, context=context),
             rollback=Rollback(node=node, store=store, context=context),
             precheck=Precheck(node=node, store=store, context=context),
+            postgres=self.postgres,
             clock=clock,
             context=context,
         )

@@ -31,6 +31,7 @@ from tests.unit.reconciler.fakes import (
     GoodApplier,
     NoCandidates,
     NoDrift,
+    NoPromoter,
     NoRecovery,
     StartFallbackStub,
 )
@@ -84,8 +85,7 @@ class Running:
     def __init__(self, postgres: AbsentPostgres) -> None:
         self.source, self.applier, self.observed = HeldSource(), GoodApplier(), Observed()
         self.recovery, self.start_fallback = NoRecovery(), StartFallbackStub()
-        self.drift, self.candidates = NoDrift(), NoCandidates()
-        self.clock = FakeClock()
+        self.drift, self.candidates, self.clock = NoDrift(), NoCandidates(), FakeClock()
         self.node = Node(clock=self.clock, postgres=postgres)
         self.node.subscribe(self.observed)
         rng = random.Random(0)
@@ -99,6 +99,7 @@ class Running:
             drift=self.drift,  # type: ignore[arg-type]  # of it what the loop calls
             recovery=self.recovery,  # type: ignore[arg-type]  # of it what the loop calls
             start_fallback=self.start_fallback,  # type: ignore[arg-type]  # of it what the loop calls
+            promoter=NoPromoter(),  # type: ignore[arg-type]  # of it what the loop calls
             pushes=Pushes(node=self.node, catalog=None),
             attempts=Attempts(node=self.node, clock=self.clock, schedule=schedule, catalog=None),
             schedule=schedule,

@@ -1,0 +1,137 @@
+"""A primary and a standby with its daemon, for tests of promotions."""
+
+import json
+import subprocess
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import Any
+
+from compute_ctl.document.generation import LiveFile
+from devstack.daemon import Daemon
+from devstack.installation import binary, free_port, give_away, make_folder, replace_file, run_as
+from devstack.postgres import Postgres, Template
+from devstack.wait import wait_until
+
+FAR = "FFFFFFFF/0"
+"""A position that no log here reaches."""
+
+
+class Pair:
+    """A primary, and a stock standby whose document comes from a file."""
+
+    def __init__(self, stack: ExitStack, template: Template) -> None:
+        self._stack = stack
+        self.primary = stack.enter_context(Postgres(template, name="primary"))
+        self.primary.configure({"wal_keep_size": "64MB"})
+        self.primary.start()
+        self.primary.query("create table story (n int)")
+        self.primary.query("select pg_create_physical_replication_slot('standby')")
+        self.standby = self._copy()
+        self.standby.configure({"wal_retrieve_retry_interval": "200ms"})
+        self.standby.start()
+        self.config = self.standby.folder / "config.json"
+        self.daemon = Daemon(
+            pgdata=self.standby.data,
+            connstr=self.standby.conninfo,
+            port=free_port(),
+            log=self.standby.folder / "compute_ctl.log",
+            pgbin=binary("postgres"),
+            config=self.config,
+            extra=("--reconcile-interval", "86400"),
+        )
+        self._pool = stack.enter_context(ThreadPoolExecutor(4))
+
+    def _copy(self) -> Postgres:
+        folder = make_folder("base-")
+        self._stack.callback(subprocess.run, ["rm", "-rf", str(folder)], check=True)
+        copy = folder / "data"
+        command = [binary("pg_basebackup"), "-D", str(copy), "-d", self.primary.dsn(), "-c", "fast"]
+        subprocess.run(command, check=True, cwd="/", timeout=60, **run_as())
+        (copy / "standby.signal").touch()
+        give_away(copy / "standby.signal")
+        return self._stack.enter_context(Postgres(copy, name="standby"))
+
+    def start(self, generation: int | None = 1) -> "Pair":
+        """Start the daemon with the document of a standby, and wait until it follows."""
+        replace_file(self.config, json.dumps(self.replica(generation)))
+        self._stack.enter_context(self.daemon)
+        self.daemon.wait_status("the document", lambda found: found["config"]["in_sync"])
+        self.follows(1)
+        return self
+
+    def replica(self, generation: int | None = 1, **settings: str) -> dict[str, Any]:
+        """Return the document of the standby."""
+        following = {"primary_conninfo": self.primary.dsn(), "primary_slot_name": "standby"}
+        return document("Replica", generation, {"work_mem": "5MB", **following, **settings})
+
+    def publish(self, wanted: Mapping[str, Any]) -> None:
+        """Make *wanted* the document of the source."""
+        replace_file(self.config, json.dumps(wanted))
+
+    def promote(self, body: Mapping[str, Any], query: str = "") -> tuple[int, dict[str, Any]]:
+        """Ask for a promotion; return code and body of the answer."""
+        return self.daemon.call("POST", f"/promote{query}", body, timeout=90)
+
+    def promoting(self, body: Mapping[str, Any], query: str = "") -> Future[Any]:
+        """Ask for a promotion in another thread, and wait until it has begun."""
+        before = self.promotion.get("started_at")
+        future = self._pool.submit(self.promote, body, query)
+        wait_until(
+            "the promotion",
+            lambda: future.done() or self.promotion.get("started_at") != before,
+            30,
+        )
+        return future
+
+    @property
+    def promotion(self) -> dict[str, Any]:
+        """The last promotion, as the status shows it."""
+        found: dict[str, Any] = self.daemon.status()["promotion"] or {}
+        return found
+
+    @property
+    def in_recovery(self) -> bool:
+        """Whether the server is a standby."""
+        return self.standby.value("select pg_is_in_recovery()") is True
+
+    @property
+    def live(self) -> str:
+        """The body of the live file."""
+        return LiveFile.parse((self.standby.data / "compute_ctl.conf").read_text()).body
+
+    def follows(self, value: int) -> None:
+        """Write a row on the primary, and wait until the standby has it."""
+        self.primary.query(f"insert into story values ({value})")
+        wait_until(
+            f"row {value} on the standby",
+            lambda: self.standby.query("select 1 from story where n = %s", value),
+            30,
+        )
+
+    def settles(self) -> dict[str, Any]:
+        """Wait until what is desired is in force and nothing is promoted; return the status."""
+        found: dict[str, Any] = self.daemon.wait_status(
+            "the end of the work",
+            lambda status: (
+                status["status"] == "running"
+                and status["config"]["in_sync"]
+                and (status["promotion"] or {"finished_at": "never"})["finished_at"]
+                and status
+            ),
+        )
+        return found
+
+
+def document(mode: str, generation: int | None, settings: Mapping[str, str]) -> dict[str, Any]:
+    """Return a document."""
+    options = [
+        {"name": name, "value": value, "vartype": "string"} for name, value in settings.items()
+    ]
+    spec: dict[str, Any] = {"mode": mode, "cluster": {"settings": options}}
+    return {"spec": spec if generation is None else spec | {"generation": generation}}
+
+
+def primary(generation: int | None = 2, **settings: str) -> dict[str, Any]:
+    """Return the document of the new primary."""
+    return document("Primary", generation, {"work_mem": "6MB", **settings})

@@ -1,0 +1,60 @@
+"""Mutations of the promotion of a standby. Pure."""
+
+from typing import Final
+
+from tests.mutations.mutation import Mutation
+
+END_TO_END: Final = "tests/e2e/test_promotion.py"
+TASKS: Final = ("tests/unit/reconciler/test_promotion_tasks.py",)
+
+PROMOTION: Final = (
+    Mutation(
+        name="a standby that is prepared does not follow any more",
+        file="compute_ctl/reconciler/promotion_config.py",
+        old='        body = following_body(rendered.body, written.body if written else "")\n',
+        new="        body = rendered.body\n",
+        tests=(END_TO_END, "-k", "crash_before and before-promote"),
+    ),
+    Mutation(
+        name="a failed promotion leaves the settings of the primary",
+        file="compute_ctl/reconciler/promoter.py",
+        old="            await self._go_back(promotion, document, reason)\n",
+        new="            self._fail(promotion, RequestError(500, reason))\n",
+        tests=(END_TO_END, "-k", "server_that_refuses"),
+    ),
+    Mutation(
+        name="a promotion that an earlier daemon began is forgotten",
+        file="compute_ctl/reconciler/recovery.py",
+        old="                self.node.promotions.found_unfinished(document)\n",
+        new="                pass\n",
+        tests=(END_TO_END, "-k", "crash_after and before-swap"),
+    ),
+    Mutation(
+        name="a source that has not heard of a promotion takes the primary's settings away",
+        file="compute_ctl/document/continuity.py",
+        old="    if in_recovery is False and live.mode",
+        new="    if in_recovery is None and live.mode",
+        tests=(END_TO_END, "-k", "cannot_turn_it_back"),
+    ),
+    Mutation(
+        name="a standby is promoted before it has replayed the log",
+        file="compute_ctl/reconciler/promotion_tasks.py",
+        old="parse_lsn(at) >= parse_lsn(wanted)",
+        new="parse_lsn(at) >= 0",
+        tests=TASKS,
+    ),
+    Mutation(
+        name="a promotion under way is taken for a failed one",
+        file="compute_ctl/reconciler/promotion_tasks.py",
+        old="        return await self._decided(reason, pid=pid, asked=True)\n",
+        new="        return reason\n",
+        tests=TASKS,
+    ),
+    Mutation(
+        name="a push ends a promotion that cannot be ended",
+        file="compute_ctl/node/promotion.py",
+        old=" and self.current.view.status not in IRREVOCABLE:",
+        new=":",
+        tests=TASKS,
+    ),
+)
