@@ -107,8 +107,7 @@ class Publisher:
             timeline_id=text.timeline_id,
         )
         tenant = self._mirror.tenants.get(record.tenant_id or "")
-        floor = 0 if old else self._mirror.retired.get(compute_id, 0)
-        record = self._published(record, tenant, self._mirror.nodes, floor=floor) or record
+        record = self._published(record, tenant, self._mirror.nodes) or record
         return PutResult(
             record=record,
             changed=record != old,
@@ -118,9 +117,10 @@ class Publisher:
 
     def removal(self, record: ComputeRecord) -> list[Write]:
         """Return the writes that forget a compute, but not which generations it has used."""
+        generation = max(record.generation, self._mirror.retired.get(record.id, 0))
         return [
             self._mirror.write(COMPUTES + record.id, None),
-            self._mirror.write(RETIRED + record.id, Retired(generation=record.generation)),
+            self._mirror.write(RETIRED + record.id, Retired(generation=generation)),
         ]
 
     def writes(
@@ -162,6 +162,7 @@ class Publisher:
         composed = self._compose(record, tenant, nodes)
         if isinstance(composed, documents.Incomplete):
             return None
+        floor = max(floor, self._mirror.retired.get(record.id, 0))
         return documents.publish(record, composed, at=self._clock.wall(), floor=floor)
 
     def _compose(

@@ -174,9 +174,16 @@ CONTROL_PLANE_DECISIONS: Final = (
     Mutation(
         name="a new compute begins at 1 again",
         file="control_plane/fleet/publisher.py",
-        old="        floor = 0 if old else self._mirror.retired.get(compute_id, 0)\n",
-        new="        floor = 0\n",
+        old="        floor = max(floor, self._mirror.retired.get(record.id, 0))\n",
+        new="",
         tests=(f"{UNIT}/fleet/test_registry.py", "-k", "deleted_and_put_again"),
+    ),
+    Mutation(
+        name="what was deleted twice begins at 1 again",
+        file="control_plane/fleet/publisher.py",
+        old="        generation = max(record.generation, self._mirror.retired.get(record.id, 0))\n",
+        new="        generation = record.generation\n",
+        tests=(f"{UNIT}/fleet/test_registry.py", "-k", "before_there_is_a_document"),
     ),
     Mutation(
         name="a generation reported before the first document is forgotten",

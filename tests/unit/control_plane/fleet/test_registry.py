@@ -22,6 +22,8 @@ from tests.unit.control_plane.fleet.parts import Fleet, document
 from tests.unit.control_plane.records import TENANT, TIMELINE
 
 ON_2 = Placement(nodes=(2,))
+ON_9 = Placement(nodes=(9,))
+"""Which is in no list."""
 
 
 async def test_a_document_is_published_once_its_tenant_is_found() -> None:
@@ -112,6 +114,18 @@ async def test_no_generation_falls_when_a_compute_is_deleted_and_put_again() -> 
     await fleet.registry.load()
     await fleet.with_compute("a")
     assert 3 == fleet.published()["generation"]
+
+
+async def test_deleted_and_put_again_before_there_is_a_document() -> None:
+    """Whoever had a document of that id has seen its generation, however often it was deleted."""
+    fleet = await Fleet().with_compute("a")
+    await fleet.registry.place(TENANT, ON_9, PlacementSource.LOCATE)
+    for _ in range(2):
+        assert await fleet.registry.delete("a")
+        result = await fleet.registry.put("a", document())
+        assert result.record.published is None
+    await fleet.registry.place(TENANT, ON_2, PlacementSource.LOCATE)
+    assert 2 == fleet.published()["generation"]
 
 
 async def test_a_compute_that_is_ahead_gets_a_higher_generation() -> None:
