@@ -55,6 +55,7 @@ class Reconciler:
         self._ahead: set[str] = set()
         """Computes that reported a generation above ours."""
         self._wake = asyncio.Event()
+        self._failed_in_round = False
         self.failures_in_a_row = 0
         """Rounds in a row in which the controller or the store did not answer."""
         self.nodes_read_at: float | None = None
@@ -69,10 +70,12 @@ class Reconciler:
         """Compare until cancelled."""
         due = self._clock.monotonic()
         while True:
+            self._failed_in_round = False
             if self._clock.monotonic() >= due:
                 due = self._clock.monotonic() + INTERVAL_S * (0.8 + 0.4 * self._jitter())
                 await self.reconcile_all()
             await self._serve_requests()
+            self.failures_in_a_row = self.failures_in_a_row + 1 if self._failed_in_round else 0
             await self._sleep(due)
 
     def request(self, tenant_id: str) -> None:
@@ -156,11 +159,11 @@ class Reconciler:
             return
         tenants = {it.tenant_id for it in self._registry.computes.values() if it.tenant_id}
         try:
-            if not await self.refresh_nodes():
-                self._requested |= tenants
-                return
+            answered = await self.refresh_nodes()
         except StoreError:
-            self._requested |= tenants
+            answered = False
+        if not answered:
+            self._again(tenants)
             return
         await self._reconcile_each(tenants)
 
@@ -174,7 +177,7 @@ class Reconciler:
                 except StoreError:
                     done = False
             if not done and (self.controller_failure or self._registry.store_failure):
-                self._requested.add(tenant_id)
+                self._again({tenant_id})
 
         async with asyncio.TaskGroup() as group:
             for tenant_id in sorted(tenants):
@@ -189,9 +192,11 @@ class Reconciler:
                 await self._registry.republish(group)
             except StoreError:
                 self._ahead.update(group)
-        if self._controller is not None:
+                self._failed_in_round = True
+        if self._failed_in_round:
+            self._again(requested)
+        elif self._controller is not None:
             await self._reconcile_requested(requested)
-        self.failures_in_a_row = self.failures_in_a_row + 1 if self._requested or self._ahead else 0
 
     async def _reconcile_requested(self, tenants: set[str]) -> None:
         """Compare *tenants*.
@@ -205,9 +210,14 @@ class Reconciler:
             except StoreError:
                 answered = False
             if not answered:
-                self._requested |= tenants
+                self._again(tenants)
                 return
         await self._reconcile_each(tenants)
+
+    def _again(self, tenants: set[str]) -> None:
+        """Compare *tenants* in the next round: this one has failed."""
+        self._requested |= tenants
+        self._failed_in_round = True
 
     async def _sleep(self, due: float) -> None:
         """Wait until the next comparison of all, a request, or a retry."""

@@ -25,7 +25,7 @@ CONTROL_PLANE_ADAPTERS: Final = (
     Mutation(
         name="not compared again after a failure",
         file="control_plane/fleet/reconciler.py",
-        old="                self._requested.add(tenant_id)\n",
+        old="                self._again({tenant_id})\n",
         new="                pass\n",
         tests=(f"{UNIT}/fleet/test_reconciler.py", "-k", "asked_again"),
     ),

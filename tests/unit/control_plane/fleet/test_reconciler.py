@@ -57,14 +57,14 @@ async def test_what_does_not_answer_is_asked_again(trouble: str) -> None:
 
 
 async def test_a_controller_that_is_down_gets_one_question_a_round() -> None:
-    """Not one for each tenant, of which there may be thousands."""
+    """For its nodes; not one for each tenant, of which there may be thousands."""
     fleet = await Fleet().with_compute("a")
     before = fleet.controller.located
     fleet.controller.failure = "gone"
     running = asyncio.create_task(fleet.reconciler.run())
     await until("two rounds", lambda: fleet.reconciler.failures_in_a_row == 2)
     running.cancel()
-    assert before + 1 == fleet.controller.located
+    assert before == fleet.controller.located
 
 
 async def test_a_compute_that_is_turned_away_has_its_tenant_looked_up() -> None:
@@ -98,6 +98,24 @@ async def test_a_compute_that_was_ahead_before_there_was_a_document_is_published
     running = asyncio.create_task(fleet.reconciler.run())
     await until("generation 8", lambda: fleet.published()["generation"] == 8)
     running.cancel()
+
+
+async def test_what_is_asked_for_meanwhile_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is compared at once, not after the pause that follows a failure."""
+    fleet = await Fleet().with_compute("a")
+    failures: list[int] = []
+
+    async def locate(_tenant_id: str) -> Placement:
+        failures.append(fleet.reconciler.failures_in_a_row)
+        if len(failures) < 3:
+            fleet.reconciler.request(TENANT)
+        return ON_2
+
+    monkeypatch.setattr(fleet.controller, "locate", locate)
+    running = asyncio.create_task(fleet.reconciler.run())
+    await until("the third look", lambda: len(failures) == 3)
+    running.cancel()
+    assert [0, 0, 0] == failures
 
 
 async def test_an_older_answer_does_not_come_after_a_newer_one() -> None:
