@@ -163,6 +163,21 @@ CONTROL_PLANE_DECISIONS: Final = (
         new='        if event.kind == "":\n',
         tests=(f"{UNIT}/fleet/test_judge.py", "-k", "over_a_restart"),
     ),
+    # seen only where all run together
+    Mutation(
+        name="lists of nodes taken in any order",
+        file="control_plane/fleet/reconciler.py",
+        old="        async with self._nodes_lock:  # an older",
+        new="        async with asyncio.Lock():  # an older",
+        tests=("tests/simulation_control_plane/test_simulation.py",),
+    ),
+    Mutation(
+        name="an old generation served until the compute complains",
+        file="control_plane/fleet/reconciler.py",
+        old="        registry.on_published.append(self._note_if_ahead)\n",
+        new="",
+        tests=("tests/simulation_control_plane/test_simulation.py",),
+    ),
     # generations
     Mutation(
         name="generation not raised",

@@ -30,6 +30,8 @@ LONG_POLL_S: Final = 25
 SILENT_AFTER_S: Final = 1.0
 """`response_suspect_after`."""
 READ_S: Final = 0.2
+LOOKS: Final = 8
+"""Times the reporter's pause between two looks: most of the time went into them."""
 
 
 @dataclass(kw_only=True)
@@ -38,6 +40,13 @@ class Disk:
 
     floor: Version | None = None
     applied: Document | None = None
+
+
+class SimReporter(Reporter):
+    """Looks for changes that cause no event only now and then: there are none in the simulation."""
+
+    async def _wait(self, within_s: float) -> None:
+        await super()._wait(LOOKS * within_s)
 
 
 class SimCompute(Process):
@@ -55,7 +64,7 @@ class SimCompute(Process):
         self._asks = asyncio.Event()
         self._suspicions: dict[int, Suspected] = {}
         self._attempt: Attempt | None = None
-        self._reporter = Reporter(
+        self._reporter = SimReporter(
             node=cast(Node, self),
             receiver=self,
             clock=world,
@@ -142,7 +151,7 @@ class SimCompute(Process):
                 answer = await target.spec(self.name, headers)
             finally:
                 world.history.heard(self)
-            world.history.served(self.name, answer)
+            world.history.served(target, self.name, answer)
             return answer
 
         try:
@@ -211,9 +220,8 @@ class SimCompute(Process):
     async def _trouble(self, endpoint: str) -> str:
         """Read a page; return what is wrong with the server, '' for nothing."""
         network = self._world.network
-        await asyncio.sleep(0.001)
-        node = next((it for it in self._world.nodes.values() if it.endpoint == endpoint), None)
-        if node is None:
+        node = self._world.nodes[self._world.node_of[endpoint]]
+        if node.endpoint != endpoint:
             return "dead"  # it has moved to another address
         cut_off = network.is_cut(self.name, node.name)
         if not cut_off and not node.up:
@@ -274,7 +282,9 @@ class SimCompute(Process):
         async def take() -> ApiResponse:
             world.history.heard(self)
             world.history.reported(target, self.name, suspects)
-            return await target.report(self.name, body)
+            answer = await target.report(self.name, body)
+            world.history.took_report(target, self)
+            return answer
 
         try:
             await world.network.call(self, target, take, timeout_s=2.0)

@@ -192,6 +192,8 @@ class StorageClient:
         self._trouble = trouble
         self._rng = rng
         self._safekeeper_ports = ports
+        self.failed_at = 0.0
+        """When it could not be asked last."""
 
     async def _ask(self, work: Callable[[SimController], Any], timeout_s: float = 2.0) -> Any:
         target = self._current()
@@ -203,6 +205,7 @@ class StorageClient:
         try:
             return await self._network.call(self._owner, target, handle, timeout_s=timeout_s)
         except NetworkError as error:
+            self.failed_at = asyncio.get_running_loop().time()
             raise ControllerError(str(error)) from error
         except PreconditionError as error:
             raise BusyError(str(error)) from error

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 DECIDING_S: Final = 20.0
 """From the evidence to the act: probes, the node list, and up to 10 s while an operation runs."""
 JITTER_S: Final = 0.1
+REPUBLISHED_S: Final = 3.0
+"""From the report of a generation that is ahead to a document above it; it takes some requests."""
 Places = tuple[int | None, ...]
 
 
@@ -40,6 +42,8 @@ class History:
         self._served: dict[str, tuple[int, bytes]] = {}
         """By compute: the newest generation anybody was given, and the answer."""
         self._safekeepers: dict[str, tuple[int, tuple[str, ...]]] = {}
+        self._told: dict[tuple[Process, str, int], float] = {}
+        """By life of the control plane, compute and generation: since when it knows of it."""
         self._refusals_are_right = False
         self._heard_at: dict[str, float] = {}
         self._suspected: defaultdict[tuple[Process, int], dict[str, float]] = defaultdict(dict)
@@ -61,8 +65,11 @@ class History:
 
     # Documents
 
-    def served(self, compute_id: str, answer: ApiResponse) -> None:
-        """A compute is given a document: its generation never falls, nor do its safekeepers."""
+    def served(self, control: Process, compute_id: str, answer: ApiResponse) -> None:
+        """A compute is given a document: its generation never falls, nor do its safekeepers.
+
+        Nor is it below what the control plane was told by the compute, as after a backup.
+        """
         if answer.code != 200:
             return
         self.checked += 1
@@ -74,7 +81,31 @@ class History:
         if generation == known and body != answer.body:
             self._fail(f"{compute_id}: two documents have generation {generation}")
         self._served[compute_id] = (generation, answer.body)
+        self._check_told(control, compute_id, generation)
         self._check_safekeepers(compute_id, spec)
+
+    def took_report(self, control: Process, compute: SimCompute) -> None:
+        """The control plane knows with which generation a compute runs."""
+        self._told.setdefault((control, compute.name, compute.generation), self._now)
+
+    def _check_told(self, control: Process, compute_id: str, generation: int) -> None:
+        """Fail if a document is too old for a compute, as the control plane could have known."""
+        life = self._world.lives[control]
+        record = life.registry.computes.get(compute_id)
+        running = self._world.computes[compute_id].generation
+        told_at = self._told.get((control, compute_id, running), self._now)
+        busy_until = max(self._world.disk.failed_at, life.client.failed_at)
+        if record is None or record.published_at is None or running <= generation:
+            return
+        if life.reconciler.failures_in_a_row:
+            return
+        published_s = (self._world.wall() - record.published_at).total_seconds()
+        waited_s = min(published_s, self._now - max(told_at, busy_until))
+        if waited_s > REPUBLISHED_S:
+            self._fail(
+                f"{compute_id}: {generation} is served though {running} was reported"
+                f" {waited_s:.1f} s ago"
+            )
 
     def _check_safekeepers(self, compute_id: str, spec: dict[str, Any]) -> None:
         new = (spec.get("safekeepers_generation", 0), tuple(spec["safekeeper_connstrings"]))

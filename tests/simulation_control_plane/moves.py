@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from control_plane.fleet.mirror import TENANTS
 from devstack.storage_controller.errors import RefusedError
 from devstack.storage_controller.faults import HOOKS, Fault
 from devstack.storage_controller.model import Scheduling
@@ -59,17 +60,22 @@ def migrate(world: World, node_id: int | None = None) -> None:
 
 
 def add_node(world: World) -> None:
-    """A new pageserver takes a shard at once, while the list of nodes is late or cannot be read."""
-    if len(world.nodes) < MOST_NODES:
-        number = max(world.nodes) + 1
-        world.start_node(number, world.new_host(number))
-        world.later(world.rng.uniform(0.05, 1.0), partial(_move_to, world, number))
+    """New pageservers take a shard at once, while the list of nodes is late or cannot be read."""
+    for delay in (0.0, world.rng.uniform(0.05, 1.0)):
+        world.later(delay, partial(_start_node, world))
     if world.rng.random() < 0.5:
         world.lists.fails = True
         _for_a_while(world, lambda: setattr(world.lists, "fails", False), most=15.0)
     else:
-        world.lists.late_s = world.rng.choice([0.1, 1.0])
+        world.lists.late_s = world.rng.choice([0.1, 1.0, 1.8])
         _for_a_while(world, lambda: setattr(world.lists, "late_s", 0.0))
+
+
+def _start_node(world: World) -> None:
+    if len(world.nodes) < MOST_NODES:
+        number = max(world.nodes) + 1
+        world.start_node(number, world.new_host(number))
+        world.later(world.rng.uniform(0.05, 1.0), partial(_move_to, world, number))
 
 
 def _move_to(world: World, node_id: int) -> None:
@@ -197,6 +203,28 @@ def restore_backup(world: World) -> None:
         world.history.restored()
 
 
+def lose_store(world: World) -> None:
+    """The store is lost, or older than any tenant's place; operators put everything again.
+
+    Often the storage controller cannot be asked at first: computes report before there is a place.
+    """
+    world.kill_control()
+    commits = world.disk.commits
+    placed = (it.revision for it in commits if any(e.key.startswith(TENANTS) for e in it.entries))
+    world.disk.restore(world.rng.randrange(next(placed, len(commits) + 1)))
+    world.history.restored()
+    if world.rng.random() < 0.7:
+        world.network.cut("control plane", world.leader.name)
+        _for_a_while(world, partial(world.network.mend, "control plane", world.leader.name))
+    for name in world.computes:
+        world.put(name)
+
+
+def set_clock_back(world: World) -> None:
+    """The clock of all computers is set back."""
+    world.clock_s -= world.rng.choice([1.0, 70.0, 86_400.0])
+
+
 def stop_control_plane(world: World) -> None:
     """The control plane is cut off from everybody, or only from its store, for a while."""
     if world.rng.random() < 0.5:
@@ -238,6 +266,7 @@ def operate(world: World) -> None:
 MOVES: Final = (
     migrate, migrate, add_node, drain, activate, change_safekeepers, hook_fault, partition,
     partition, kill_node, kill_machine, stop_node, kill_compute, lag, kill_control_plane,
-    restore_backup, stop_control_plane, store_fails, restart_controller, second_controller, operate,
+    restore_backup, lose_store, set_clock_back, stop_control_plane, store_fails, restart_controller,
+    second_controller, operate,
 )  # fmt: skip
 """What the story is made of."""

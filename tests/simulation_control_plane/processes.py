@@ -133,7 +133,8 @@ class Network:
             raise NetworkError(f"{target.name}: connection refused")
         while target.stopped:
             await target.continued.wait()
-        await asyncio.sleep(self.slow.get(target.name, 0.0))
+        if target.name in self.slow:
+            await asyncio.sleep(self.slow[target.name])
         if not target.up:
             raise NetworkError(f"{target.name}: connection reset")
         task = target.spawn(work(), "request")

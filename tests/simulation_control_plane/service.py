@@ -56,7 +56,7 @@ class ControlPlane(Process):
         self.registry.on_nodes = partial(world.history.takes_nodes, self)
         rng = random.Random(world.rng.random())
         self.prober = SimProber(self, world.network, world.nodes)
-        client = self._client(world, rng)
+        self.client = client = self._client(world, rng)
         self.reconciler = Reconciler(
             registry=self.registry, controller=client, clock=world, jitter=rng.random
         )

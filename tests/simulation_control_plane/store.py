@@ -21,6 +21,8 @@ class Disk:
         self.leases: dict[str, tuple[str, float]] = {}
         self.fails = 0.0
         self.slow_s = 0.0
+        self.failed_at = 0.0
+        """When a call failed, or was made slow, last."""
         self.written = asyncio.Event()
 
     def restore(self, revision: int) -> None:
@@ -105,6 +107,8 @@ class SimStore:
         """There is nothing to release."""
 
     async def _turn(self) -> None:
+        if self._disk.slow_s:
+            self._disk.failed_at = asyncio.get_running_loop().time()
         slow = self._disk.rng.uniform(0.0, self._disk.slow_s)
         await asyncio.sleep(self._disk.rng.uniform(0.0001, 0.002) + slow)
         if not self._owner.up:
@@ -112,4 +116,5 @@ class SimStore:
 
     def _may_fail(self) -> None:
         if self._disk.rng.random() < self._disk.fails:
+            self._disk.failed_at = asyncio.get_running_loop().time()
             raise StoreError("could not write to the store: disk full")

@@ -52,12 +52,14 @@ class Topology:
         self.lives: dict[Process, ControlPlane] = {}
         self.kill_at_step: int | None = None
         self.history = History(self)
+        self.clock_s = 0.0
+        """By how much the wall clock was set."""
         self.safekeeper_ports = {number: 5454 + number for number in SAFEKEEPERS}
         self.wanted: dict[str, int] = {}
         """By compute: the value that its operator wants of a setting."""
         self._operators: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         """By compute."""
-        self._heartbeat_s = rng.choice([1.0, 5.0, 5.0])
+        self._heartbeat_s = rng.choice([2.0, 5.0, 5.0])
         self._failure: InvariantError | None = None
         self._number = 0
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -70,7 +72,7 @@ class Topology:
 
     def wall(self) -> datetime:
         """See `ports.Clock`."""
-        return EPOCH + timedelta(seconds=self.loop.now - START)
+        return EPOCH + timedelta(seconds=self.clock_s + self.loop.now - START)
 
     def later(self, seconds: float, call: Callable[..., object]) -> None:
         """Call outside all processes, in *seconds*."""
