@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Final
 
 from compute_common.document.document import Document
@@ -27,41 +28,30 @@ POLL_S: Final = 1.0
 """Between two checks whether a job can begin, where nothing calls `wake`."""
 
 
+@dataclass(kw_only=True, eq=False)
 class CatalogReconciler:
     """Updates the catalog of one node as documents ask for it; `run` is its task."""
 
-    def __init__(
-        self,
-        *,
-        node: Node,
-        postgres: Postgres,
-        clock: Clock,
-        runner: CatalogRunner,
-        size_limit: SizeLimitOverride,
-        subscribers: SubscriberOverride,
-        always: bool,
-        retry_max_s: float,
-    ) -> None:
-        """*always*: also for a document that lists nothing, since the privileged role and the
-        health check are needed anyway. *retry_max_s*: the longest delay before a retry.
-        """
-        self._node = node
-        self._postgres = postgres
-        self._clock = clock
-        self._runner = runner
-        self._size_limit = size_limit
-        self._subscribers = subscribers
-        self._always = always
-        self._retry_max_s = retry_max_s
-        self._job: CatalogJob | None = None
-        self._migrations: Job | None = None
-        self._migrated = False
-        self._up_to_date = False
-        self._wakeup = asyncio.Event()
+    node: Node
+    postgres: Postgres
+    clock: Clock
+    runner: CatalogRunner
+    size_limit: SizeLimitOverride
+    subscribers: SubscriberOverride
+    always: bool
+    """Also for a document that lists nothing, since the privileged role and the health check are
+    needed anyway."""
+    retry_max_s: float
+    """The longest delay before a retry."""
+    _job: CatalogJob | None = None
+    _migrations: Job | None = None
+    _migrated: bool = False
+    _up_to_date: bool = False
+    _wakeup: asyncio.Event = field(default_factory=asyncio.Event)
 
     def before_start(self) -> None:
         """Disable subscribers, where the server about to start is to drop its subscriptions."""
-        node = self._node
+        node = self.node
         dropped = node.config.state.subscriptions_dropped_for == (
             node.config.timeline or NO_TIMELINE
         )
@@ -70,7 +60,7 @@ class CatalogReconciler:
             and SUBSCRIBERS_HOLD in node.config.written.body
             and not dropped
         ):
-            self._subscribers.write()
+            self.subscribers.write()
 
     # Requests
 
@@ -80,7 +70,7 @@ class CatalogReconciler:
         The future holds the result of the first attempt; a failed one is retried. *force* repeats
         work that was done before, except delta operations.
         """
-        newest = self._node.config.desired
+        newest = self.node.config.desired
         if newest is None or newest.content_sha256 != document.content_sha256:
             return known_result(CatalogOutcome.SUPERSEDED)
         self._up_to_date = False
@@ -88,10 +78,10 @@ class CatalogReconciler:
             desired = DesiredCatalog.of(document)
         except CatalogError as error:
             self._drop_job()
-            self._node.server.catalog_fails(str(error))
+            self.node.server.catalog_fails(str(error))
             logger.error("catalog: %s", error)
             return known_result(CatalogOutcome.FAILED, str(error))
-        if desired is None or (desired.empty and not self._always):
+        if desired is None or (desired.empty and not self.always):
             self._migrations = None
             self._set_up_to_date()
             return known_result(CatalogOutcome.SKIPPED)
@@ -100,7 +90,7 @@ class CatalogReconciler:
             if self._job is not None and self._job.sha256 == sha256:
                 self._job.document = document  # may differ in its configuration
                 return self._job.answer
-            if self._node.config.state.catalog_sha256 == sha256:
+            if self.node.config.state.catalog_sha256 == sha256:
                 self._request_migrations(document)
                 self._set_up_to_date()
                 return known_result(CatalogOutcome.UNCHANGED)
@@ -128,19 +118,19 @@ class CatalogReconciler:
         self._drop_job()
         self._up_to_date = True
         if self._migrations is None or not self._migrations.failures:
-            self._node.server.catalog_fails(None)
+            self.node.server.catalog_fails(None)
 
     def _drop_job(self) -> None:
         if self._job is not None:
             self._job.end(CatalogResult(outcome=CatalogOutcome.SUPERSEDED))
             self._job = None
-            self._runner.stop()
+            self.runner.stop()
 
     # The task
 
     async def run(self) -> None:
         """Run jobs until cancelled."""
-        if await asyncio.to_thread(self._size_limit.remove):
+        if await asyncio.to_thread(self.size_limit.remove):
             logger.warning("removed the size limit override of an earlier daemon")
         try:
             while True:
@@ -150,19 +140,19 @@ class CatalogReconciler:
                 self._wakeup.clear()
                 await self._turn()
         finally:
-            self._runner.stop()
+            self.runner.stop()
 
     def _pause(self) -> float | None:
-        if self._size_limit.needs_verify or self._subscribers.active:
+        if self.size_limit.needs_verify or self.subscribers.active:
             return POLL_S
         job = self._job or self._migrations
-        return max(job.retry_at - self._clock.monotonic(), POLL_S) if job else None
+        return max(job.retry_at - self.clock.monotonic(), POLL_S) if job else None
 
     async def _turn(self) -> None:
-        if self._size_limit.needs_verify and self._postgres.ready:
-            await self._runner.verify_size_limit()
-        if self._subscribers.active and self._up_to_date and self._postgres.ready:
-            await asyncio.to_thread(self._subscribers.remove)
+        if self.size_limit.needs_verify and self.postgres.ready:
+            await self.runner.verify_size_limit()
+        if self.subscribers.active and self._up_to_date and self.postgres.ready:
+            await asyncio.to_thread(self.subscribers.remove)
         job, migrations = self._job, self._migrations
         if job is not None:
             if self._may_begin(job):
@@ -171,39 +161,39 @@ class CatalogReconciler:
             await self._migrate(migrations)
 
     async def _run_job(self, job: CatalogJob) -> None:
-        result = await self._runner.run_job(job)
+        result = await self.runner.run_job(job)
         job.end(result)
         if self._job is not job:
             return
         if result.good:
             self._job = None
             self._up_to_date = True
-            self._node.server.catalog_fails(None)
+            self.node.server.catalog_fails(None)
             if result.outcome is CatalogOutcome.DONE:
                 self._request_migrations(job.document)
             return
-        self._node.server.catalog_fails(result.reason)
-        job.failed(self._clock.monotonic(), at_most_s=self._retry_max_s)
+        self.node.server.catalog_fails(result.reason)
+        job.failed(self.clock.monotonic(), at_most_s=self.retry_max_s)
 
     def _may_begin(self, job: Job) -> bool:
-        applied = self._node.config.state.applied
+        applied = self.node.config.state.applied
         return (
-            self._postgres.ready
-            and not self._node.terminating
-            and job.retry_at <= self._clock.monotonic()
-            and self._node.config.proven
+            self.postgres.ready
+            and not self.node.terminating
+            and job.retry_at <= self.clock.monotonic()
+            and self.node.config.proven
             and applied is not None
             and applied.content_sha256 == job.document.content_sha256
         )
 
     async def _migrate(self, job: Job) -> None:
         try:
-            await self._runner.migrate()
+            await self.runner.migrate()
         except CatalogError as error:
-            self._node.server.catalog_fails(str(error))
-            job.failed(self._clock.monotonic(), at_most_s=self._retry_max_s)
+            self.node.server.catalog_fails(str(error))
+            job.failed(self.clock.monotonic(), at_most_s=self.retry_max_s)
             return
         self._migrated = True
         if self._migrations is job:
             self._migrations = None
-            self._node.server.catalog_fails(None)
+            self.node.server.catalog_fails(None)

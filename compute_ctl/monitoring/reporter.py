@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
@@ -34,30 +35,23 @@ RETRY_MAX_S: Final = 30.0
 """The longest pause after reports that were not taken."""
 
 
+@dataclass(kw_only=True, eq=False)
 class Reporter(Observer):
     """Tells the control plane what the node knows; `run` is its task."""
 
-    def __init__(
-        self,
-        *,
-        node: Node,
-        receiver: ReportReceiver,
-        clock: Clock,
-        version: str,
-        jitter: Callable[[], float],
-    ) -> None:
-        """*version*: the daemon's; *jitter* returns a random number from 0 to 1."""
-        self._node = node
-        self._receiver = receiver
-        self._clock = clock
-        self._version = version
-        self._jitter = jitter
-        self._changed = asyncio.Event()
-        self._accepted: Report | None = None
-        self._accepted_at = 0.0
-        """Monotonic seconds."""
-        self._failures = 0
-        self._status = ReportStatus()
+    node: Node
+    receiver: ReportReceiver
+    clock: Clock
+    version: str
+    """The daemon's."""
+    jitter: Callable[[], float]
+    """Returns a random number from 0 to 1."""
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
+    _accepted: Report | None = None
+    _accepted_at: float = 0.0
+    """Monotonic seconds."""
+    _failures: int = 0
+    _status: ReportStatus = field(default_factory=ReportStatus)
 
     def on_move(self, old: Status, new: Status, why: str) -> None:
         """Check for something to report."""
@@ -79,15 +73,15 @@ class Reporter(Observer):
         """Send reports until cancelled."""
         while True:
             await self._wait(LOOK_S)
-            if not self._receiver.wants_reports:
+            if not self.receiver.wants_reports:
                 continue
             await asyncio.sleep(SETTLE_S)
-            config = self._node.config
+            config = self.node.config
             refused = config.refused_servers.in_force(config.written)
             report = report_of(
-                self._node.snapshot(),
-                self._node.suspicions(),
-                version=self._version,
+                self.node.snapshot(),
+                self.node.suspicions(),
+                version=self.version,
                 servers=(refused.version, refused.content_sha256) if refused else None,
             )
             if not (report.says_more_than(self._accepted) or self._due):
@@ -105,9 +99,9 @@ class Reporter(Observer):
 
     @property
     def _due(self) -> bool:
-        if self._receiver.report_missing:
+        if self.receiver.report_missing:
             return True
-        return self._clock.monotonic() - self._accepted_at >= INTERVAL_S
+        return self.clock.monotonic() - self._accepted_at >= INTERVAL_S
 
     @property
     def _pause(self) -> float:
@@ -115,23 +109,23 @@ class Reporter(Observer):
         if not self._failures:
             return PAUSE_S
         longest = min(PAUSE_S * 2.0**self._failures, RETRY_MAX_S)
-        return longest * (1.0 + self._jitter()) / 2
+        return longest * (1.0 + self.jitter()) / 2
 
     async def _send(self, report: Report) -> None:
         try:
-            await self._receiver.report(msgspec.json.encode(report))
+            await self.receiver.report(msgspec.json.encode(report))
         except FetchError as error:
             self._failures = min(self._failures + 1, 16)
             if self._failures == 1:
                 logger.info("%s", error)
             self._status = msgspec.structs.replace(self._status, error=str(error))
-            self._node.reported(self._status)
+            self.node.reported(self._status)
             return
         self._failures = 0
-        self._accepted, self._accepted_at = report, self._clock.monotonic()
+        self._accepted, self._accepted_at = report, self.clock.monotonic()
         self._status = ReportStatus(
-            accepted_at=self._clock.wall(),
+            accepted_at=self.clock.wall(),
             desired_sha256=report.desired.hash if report.desired else None,
             applied_sha256=report.applied.hash if report.applied else None,
         )
-        self._node.reported(self._status)
+        self.node.reported(self._status)

@@ -17,6 +17,7 @@ import os
 import signal
 import subprocess
 from contextlib import suppress
+from dataclasses import KW_ONLY, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -44,31 +45,22 @@ class UnfinishedError(NotAskedError):
     """It was asked, and did not finish."""
 
 
+@dataclass(eq=False)
 class ConfFile:
     """The live configuration file; methods may block on the disk, `check` up to 5 s."""
 
-    def __init__(
-        self,
-        path: Path,
-        *,
-        pgdata: Path,
-        pgbin: str = "postgres",
-        attach: bool = False,
-        config_file: Path | None = None,
-        check_timeout_s: float = CHECK_TIMEOUT_S,
-    ) -> None:
-        self._path = path
-        self._pgdata = pgdata
-        self._pgbin = pgbin
-        self._attach = attach
-        self._config_file = config_file
-        self._check_timeout_s = check_timeout_s
-        self._file = ReplacedFile(path)
+    path: Path
+    """Absolute path of the file."""
+    _: KW_ONLY
+    pgdata: Path
+    pgbin: str = "postgres"
+    attach: bool = False
+    config_file: Path | None = None
+    """The operator's main file; None: as the server's command line says."""
+    check_timeout_s: float = CHECK_TIMEOUT_S
 
-    @property
-    def path(self) -> Path:
-        """Absolute path of the file."""
-        return self._path
+    def __post_init__(self) -> None:
+        self._file = ReplacedFile(self.path)
 
     def read(self) -> str | None:
         """Return its text, None if there is none. Raises StoreError.
@@ -76,7 +68,7 @@ class ConfFile:
         Bytes that are not UTF-8 are replaced, so that such a file does not match its marker.
         """
         try:
-            raw = _read(self._path)
+            raw = _read(self.path)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -89,7 +81,7 @@ class ConfFile:
         The ctime counts, too: a rename sets it, while the mtime is from before the swap.
         """
         try:
-            found = self._path.stat()
+            found = self.path.stat()
         except OSError:
             return None
         return datetime.fromtimestamp(max(found.st_mtime, found.st_ctime), UTC)
@@ -99,7 +91,7 @@ class ConfFile:
         try:
             self._file.prepare()
         except OSError as error:
-            _log.warning('could not reserve space beside "%s": %s', self._path, error.strerror)
+            _log.warning('could not reserve space beside "%s": %s', self.path, error.strerror)
 
     def swap(self, text: str) -> None:
         """Replace the file atomically: temp, fsync, rename.
@@ -131,16 +123,16 @@ class ConfFile:
         try:
             return self.judge(text)
         except UnfinishedError as error:
-            reason = f'the check by "{self._pgbin}" did not come to an end: {error}'
-            return [Complaint(name=None, reason=reason, file=str(self._path), unfinished=True)]
+            reason = f'the check by "{self.pgbin}" did not come to an end: {error}'
+            return [Complaint(name=None, reason=reason, file=str(self.path), unfinished=True)]
         except NotAskedError as error:
-            _log.warning('could not check the configuration with "%s": %s', self._pgbin, error)
+            _log.warning('could not check the configuration with "%s": %s', self.pgbin, error)
             return []
 
     def check_referenced_files(self, text: str) -> None:
         """Refuse a candidate that includes or names what is no regular file. Raises SpecError."""
         check_referenced_files(
-            text, folder=self._path.parent, pgdata=self._pgdata, attach=self._attach
+            text, folder=self.path.parent, pgdata=self.pgdata, attach=self.attach
         )
 
     def judge(self, text: str) -> list[Complaint]:
@@ -149,16 +141,16 @@ class ConfFile:
         Raises:
             NotAskedError: it could not, or its output does not concern the candidate.
         """
-        head = f"include '{quote_path(self._main_file())}'\n" if self._attach else ""
+        head = f"include '{quote_path(self._main_file())}'\n" if self.attach else ""
         try:
-            with staged(self._file.target, self._path.name, head + text) as path:
+            with staged(self._file.target, self.path.name, head + text) as path:
                 found = self._ask(path)
         except subprocess.TimeoutExpired as error:
             raise UnfinishedError(f"no answer within {error.timeout:g} s") from error
         except OSError as error:
             place = f'"{error.filename}": ' if error.filename else ""
             raise NotAskedError(f"{place}{error.strerror or error}") from error
-        live = (self.read() or "") if self._attach else ""
+        live = (self.read() or "") if self.attach else ""
         lines = len(head.splitlines())
         complaints = [self._complaint(one, text, live, path, lines) for one in found]
         return [complaint for complaint in complaints if complaint is not None]
@@ -171,13 +163,13 @@ class ConfFile:
         Raises:
             SettingsError: the line is missing and cannot be added; the hint is the line.
         """
-        if not self._attach:
+        if not self.attach:
             return False
         main = self._main_file()
-        line = include_line(self._path)
+        line = include_line(self.path)
         try:
             text = _read(main).decode(errors="surrogateescape")
-            if includes(text, self._path, folder=main.parent):
+            if includes(text, self.path, folder=main.parent):
                 return False
             if text and not text.endswith("\n"):
                 text += "\n"
@@ -186,22 +178,22 @@ class ConfFile:
             file.sync()
         except OSError as error:
             raise SettingsError(
-                f'could not make "{main}" include "{self._path}": {error.strerror or error}',
+                f'could not make "{main}" include "{self.path}": {error.strerror or error}',
                 hint=f'Add this line at the end of "{main}": {line}',
             ) from error
         return True
 
     def _main_file(self) -> Path:
-        return main_file(self._pgdata, self._config_file)
+        return main_file(self.pgdata, self.config_file)
 
     def _ask(self, candidate: Path) -> list[Finding]:
-        command = [self._pgbin, "-C", "port", "-D", str(self._pgdata), *ARGUMENTS]
+        command = [self.pgbin, "-C", "port", "-D", str(self.pgdata), *ARGUMENTS]
         done = subprocess.run(
             [*command, "-c", f"config_file={candidate}"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            timeout=self._check_timeout_s,
+            timeout=self.check_timeout_s,
             check=False,
             cwd="/",
             env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C"},
@@ -225,16 +217,16 @@ class ConfFile:
             return Complaint(
                 name=finding.name,
                 reason=finding.reason,
-                file=str(self._path),
+                file=str(self.path),
                 line=(finding.line or offset) - offset,
             )
-        if self._attach and finding.file == str(self._path):
+        if self.attach and finding.file == str(self.path):
             return None
         if finding.name is not None and finding.file is None:
             line = line_of(finding.name, text)
             if line is not None:
                 return Complaint(
-                    name=finding.name, reason=finding.reason, file=str(self._path), line=line
+                    name=finding.name, reason=finding.reason, file=str(self.path), line=line
                 )
             if line_of(finding.name, live) is not None:
                 return None
@@ -244,7 +236,7 @@ class ConfFile:
         """Return the complaint, which is about somebody else's file or about none."""
         file, line = finding.file, finding.line
         if file is None and finding.name is not None:
-            for candidate in (self._pgdata / "postgresql.auto.conf", self._main_file()):
+            for candidate in (self.pgdata / "postgresql.auto.conf", self._main_file()):
                 with suppress(OSError):
                     line = line_of(finding.name, _read(candidate).decode(errors="replace"))
                 if line is not None:
@@ -253,7 +245,7 @@ class ConfFile:
         return Complaint(name=finding.name, reason=finding.reason, file=file, line=line)
 
     def _error(self, verb: str, error: OSError) -> StoreError:
-        return StoreError(f'could not {verb} file "{self._path}": {error.strerror or error}')
+        return StoreError(f'could not {verb} file "{self.path}": {error.strerror or error}')
 
 
 def _read(path: Path) -> bytes:

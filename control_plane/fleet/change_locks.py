@@ -3,14 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
-
-
-@dataclass(slots=True)
-class _Scope:
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    users: int = 0
-    """Tasks that hold the lock or wait for it."""
+from weakref import WeakValueDictionary
 
 
 class ChangeLocks:
@@ -21,7 +14,9 @@ class ChangeLocks:
     """
 
     def __init__(self) -> None:
-        self._scopes: dict[str, _Scope] = {}
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        """A lock is there while a task holds it or waits for it."""
+        self._held: dict[str, asyncio.Lock] = {}
         self._gate = asyncio.Lock()
         """Held by a change of everything; any other takes it for a moment before it begins."""
         self._running = 0
@@ -38,21 +33,16 @@ class ChangeLocks:
                 self._gate.release()
                 raise
             return
-        wanted = self._scopes.setdefault(scope, _Scope())
-        wanted.users += 1
-        try:
-            await wanted.lock.acquire()
-        except BaseException:
-            self._leave(scope)
-            raise
+        lock = self._locks.setdefault(scope, asyncio.Lock())
+        await lock.acquire()
         try:
             async with self._gate:
                 self._running += 1
                 self._idle.clear()
         except BaseException:
-            wanted.lock.release()
-            self._leave(scope)
+            lock.release()
             raise
+        self._held[scope] = lock
 
     def release(self, scope: str | None) -> None:
         """Give up the lock of *scope*."""
@@ -62,10 +52,4 @@ class ChangeLocks:
         self._running -= 1
         if not self._running:
             self._idle.set()
-        self._scopes[scope].lock.release()
-        self._leave(scope)
-
-    def _leave(self, scope: str) -> None:
-        self._scopes[scope].users -= 1
-        if not self._scopes[scope].users:
-            del self._scopes[scope]
+        self._held.pop(scope).release()

@@ -145,7 +145,7 @@ CONTROL_PLANE_DECISIONS: Final = (
     Mutation(
         name="every list is new",
         file="control_plane/fleet/offline.py",
-        old="            nodes_age_s=self._clock.monotonic() - read_at,\n",
+        old="            nodes_age_s=self.clock.monotonic() - read_at,\n",
         new="            nodes_age_s=0.0,\n",
         tests=(f"{UNIT}/fleet/test_judge.py", "-k", "old_list"),
     ),

@@ -65,8 +65,8 @@ DECISIONS: Final = (
     Mutation(
         name="a check without end finds nothing wrong",
         file="compute_ctl/store/conf_file.py",
-        old="            return [Complaint(name=None, reason=reason, file=str(self._path), ",
-        new="            return [] and [Complaint(name=None, reason=reason, file=str(self._path), ",
+        old="            return [Complaint(name=None, reason=reason, file=str(self.path), ",
+        new="            return [] and [Complaint(name=None, reason=reason, file=str(self.path), ",
         tests=("tests/unit/store/test_conf_file.py",),
     ),
     Mutation(
@@ -235,7 +235,7 @@ DECISIONS: Final = (
     Mutation(
         name="catalog before the heal",
         file="compute_ctl/catalog/reconciler.py",
-        old="            and self._node.config.proven\n"
+        old="            and self.node.config.proven\n"
         "            and applied is not None\n"
         "            and applied.content_sha256 == job.document.content_sha256\n",
         new="            and (applied is None or applied is not None)\n",
