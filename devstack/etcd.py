@@ -17,10 +17,11 @@ class Etcd(Program):
     start_timeout = 60.0
     stop_timeout = 10.0
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, port: int | None = None) -> None:
         super().__init__(log=folder / "etcd.log")
-        self.port = free_port()
-        client, peer = f"http://127.0.0.1:{self.port}", f"http://127.0.0.1:{free_port()}"
+        self.port = port or free_port()
+        self.url = client = f"http://127.0.0.1:{self.port}"
+        peer = f"http://127.0.0.1:{free_port()}"
         self.argv += ["etcd", "--name", "one", "--data-dir", folder / "etcd", "--logger", "zap"]
         self.argv += ["--listen-client-urls", client, "--advertise-client-urls", client]
         self.argv += ["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer]

@@ -126,6 +126,14 @@ class PatroniMember(Program):
             return self.call("GET", path)[0] == 200
         return False
 
+    def takes_writes(self) -> bool:
+        """Whether it leads, and its server has been promoted, which comes later."""
+        if not self.says("/primary"):
+            return False
+        with suppress(psycopg.OperationalError), self.connect() as session:
+            return session.execute("select pg_is_in_recovery()").fetchone() == (False,)
+        return False
+
     def connect(self) -> psycopg.Connection[tuple[Any, ...]]:
         """Open an autocommit session of its server."""
         return psycopg.connect(self.dsn(), autocommit=True, connect_timeout=60)
@@ -205,19 +213,22 @@ class PatroniCluster:
         """Wait for a leader, other than *but*, whose server takes writes; return it."""
 
         def found() -> PatroniMember | None:
-            leaders = (it for it in self.members.values() if it is not but and it.says("/primary"))
+            leaders = (it for it in self.members.values() if it is not but and it.takes_writes())
             return next(leaders, None)
 
         return wait_until("a leader", found, PATIENCE)  # type: ignore[return-value]  # none is None
 
     def switch_over(self) -> PatroniMember:
         """Hand the leadership over in order; return the new leader once it takes writes."""
-        old = self.leader()
-        new = next(it for it in self.members.values() if it is not old)
-        status, said = old.call(
-            "POST", "/switchover", {"leader": old.member, "candidate": new.member}
-        )
-        assert status == 200, said
+
+        def done() -> PatroniMember | None:
+            """Ask for it: refused while a member is not ready, or the leader is another by now."""
+            old = self.leader()
+            new = next(it for it in self.members.values() if it is not old)
+            names = {"leader": old.member, "candidate": new.member}
+            return old if old.call("POST", "/switchover", names)[0] == 200 else None
+
+        old = wait_until("a switchover", done, PATIENCE)
         return self.leader(but=old)
 
     def base_backup(self, data: Path) -> None:

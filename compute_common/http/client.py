@@ -7,7 +7,7 @@ longer than `max_bytes`.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -143,6 +143,35 @@ class HttpClient:
             raise self._refused(error) from error
         finally:
             self._on_request(rpc, status)
+
+    async def lines(
+        self, method: str, url: str, *, rpc: str, body: bytes
+    ) -> AsyncGenerator[bytes, None]:
+        """Send one request and yield each line of its answer as it comes; the caller ends it.
+
+        Raises:
+            RefusedError: the answer is no 200, or has ended.
+        """
+        status = "unknown"
+        try:
+            async with self._connected().request(
+                method,
+                URL(url, encoded=True),
+                headers=self._headers,
+                data=body,
+                timeout=aiohttp.ClientTimeout(total=None, connect=self._connect_timeout_s),
+                allow_redirects=False,
+            ) as response:
+                status = status_text(response.status)
+                if response.status != HTTPStatus.OK:
+                    raise RefusedError(f"HTTP status {status}")
+                async for line in response.content:
+                    yield line
+        except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as error:
+            raise self._refused(error) from error
+        finally:
+            self._on_request(rpc, status)
+        raise RefusedError("it ended its answer")
 
     def _connected(self) -> aiohttp.ClientSession:
         if self._session is None:

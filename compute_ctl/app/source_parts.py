@@ -11,6 +11,7 @@ from compute_ctl.sources.file import FileSource
 from compute_ctl.sources.own_address import is_own_host
 from compute_ctl.sources.patroni import PatroniSource
 from compute_ctl.sources.patroni_api import PatroniApi, api_addresses
+from compute_ctl.sources.patroni_etcd import SCHEME, PatroniEtcd, store_of
 
 
 def build_source(settings: Settings, metrics: Metrics) -> FileSource | PatroniSource | ControlPlane:
@@ -41,5 +42,7 @@ def _patroni(settings: Settings, template: FileSource, uri: str) -> PatroniSourc
     async def is_ourselves(host: str, port: int) -> bool:
         return port == own_port and await is_own_host(host)
 
-    lookup = PatroniApi(api_addresses(uri))
+    lookup = (
+        PatroniEtcd(*store_of(uri)) if uri.startswith(SCHEME) else PatroniApi(api_addresses(uri))
+    )
     return PatroniSource(template, lookup, is_ourselves=is_ourselves)

@@ -102,8 +102,12 @@ def _check_control_plane(settings: Settings) -> None:
 def _check_patroni(uri: str | None) -> None:
     if uri is not None:
         from compute_ctl.sources.patroni_api import api_addresses
+        from compute_ctl.sources.patroni_etcd import SCHEME, store_of
 
-        api_addresses(uri)
+        if uri.startswith(SCHEME):
+            store_of(uri)
+        else:
+            api_addresses(uri)
 
 
 def _check_state_directory(settings: Settings) -> None:

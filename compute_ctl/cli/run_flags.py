@@ -131,7 +131,7 @@ def _add_source(parser: _Parser) -> None:
         "--patroni",
         metavar="URI",
         help="with -c: the file is a template whose primary is the leader of a Patroni cluster; "
-        "URLs of its REST API, separated by commas",
+        "URLs of its REST API, separated by commas, or etcd://HOST:PORT,.../service/SCOPE",
     )
     add("-i", "--compute-id", metavar="ID", help="which compute this is")
     add("--control-plane-ca", metavar="FILE", help="PEM file of the authorities to trust for -p")

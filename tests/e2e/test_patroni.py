@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.skipif(
     bool(MISSING), reason=f"not installed: {', '.join(MISSING)} (Debian: patroni, etcd-server)"
 )
 PATIENCE = 120.0
-SLOT = "outside"
+AWAY_S = 20.0
 
 
 class Follower:
@@ -30,7 +31,8 @@ class Follower:
     def __init__(self, stack: ExitStack, *, by: str) -> None:
         """*by*: whether the daemon asks the ``api`` or the ``store``."""
         self.cluster = stack.enter_context(PatroniCluster())
-        self._write("create table story (n int)")
+        with self.cluster.leader().connect() as session:
+            session.execute("create table story (n int)")
         copy = make_folder("base-")
         stack.callback(shutil.rmtree, copy, ignore_errors=True)
         self.cluster.base_backup(copy / "data")
@@ -76,10 +78,6 @@ class Follower:
         spec = {"mode": "Replica", "generation": generation, "cluster": {"settings": settings}}
         replace_file(self.template, json.dumps({"spec": spec}))
 
-    def _write(self, statement: str) -> None:
-        with self.cluster.leader().connect() as session:
-            session.execute(statement.encode())
-
     def follows(self, leader: PatroniMember, value: int) -> None:
         """Wait until the standby streams from *leader*, and has a row written there."""
 
@@ -88,7 +86,12 @@ class Follower:
             return found == [("streaming", leader.port)]
 
         wait_until(f"the standby to stream from {leader.member}", streams, PATIENCE)
-        self._write(f"insert into story values ({value})")
+        self.passes_on(leader, value)
+
+    def passes_on(self, leader: PatroniMember, value: int) -> None:
+        """Write a row on *leader* and wait until the standby has it."""
+        with leader.connect() as session:
+            session.execute("insert into story values (%s)", (value,))
         wait_until(
             f"row {value}",
             lambda: self.standby.query("select 1 from story where n = %s", value),
@@ -101,7 +104,7 @@ class Follower:
         return rows[0] if rows else None
 
 
-@pytest.fixture(params=["api"])
+@pytest.fixture
 def follower(request: pytest.FixtureRequest) -> Iterator[Follower]:
     """Return a cluster and the standby that follows it."""
     with ExitStack() as stack:
@@ -110,6 +113,7 @@ def follower(request: pytest.FixtureRequest) -> Iterator[Follower]:
         yield made
 
 
+@pytest.mark.parametrize("follower", ["api", "store"], indirect=True)
 def test_a_standby_follows_the_leader(follower: Follower) -> None:
     """By a planned switchover, by the death of the leader, and the template by its version."""
     cluster, daemon = follower.cluster, follower.daemon
@@ -132,3 +136,41 @@ def test_a_standby_follows_the_leader(follower: Follower) -> None:
     follower.publish(1)
     assert "stale" == daemon.refresh()
     assert shown == follower.standby.value("show primary_conninfo")
+
+
+@pytest.mark.parametrize(
+    ("follower", "end"), [("store", "killed"), ("api", "silent")], indirect=["follower"]
+)
+def test_the_stream_outlives_the_store(follower: Follower, end: str) -> None:
+    """While etcd is away the log flows on; when it is back, the next leader is followed.
+
+    Patroni's own replicas may lose `primary_conninfo` here, and stay behind (patroni#3686, #3717).
+    """
+    cluster, etcd = follower.cluster, follower.cluster.etcd
+    leader = cluster.leader()
+    follower.follows(leader, 0)
+    before = follower.receiver()
+    if end == "killed":
+        etcd.kill()
+    else:
+        etcd.suspend()
+    row, back_at = 1, time.monotonic() + AWAY_S
+    while time.monotonic() < back_at:
+        follower.passes_on(leader, row)
+        row += 1
+    assert before == follower.receiver(), "the same stream"
+    cluster.wait_level(leader)
+    if end == "killed":
+        etcd.start()
+    else:
+        etcd.resume()  # it finds that the leader's lease has expired, so another one may lead
+
+    wait_until(
+        "the standby to stream from whoever leads",
+        lambda: (
+            (found := follower.receiver()) and found[1:] == (cluster.leader().port, "streaming")
+        ),
+        PATIENCE,
+    )
+    cluster.wait_level(cluster.leader())
+    follower.follows(cluster.switch_over(), row)

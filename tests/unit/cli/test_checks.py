@@ -95,9 +95,11 @@ def test_control_plane_that_is_no_uri(tmp_path: Path, uri: str) -> None:
         check(parse(words, {}))
 
 
-@pytest.mark.parametrize("uri", ["patroni:8008", "etcd2://h:1/service/s", "http://h,http://h"])
+@pytest.mark.parametrize(
+    "uri", ["patroni:8008", "etcd2://h:1/service/s", "http://h,http://h", "etcd://h:1"]
+)
 def test_patroni_that_is_no_uri(tmp_path: Path, uri: str) -> None:
-    """Patroni is reached by http or https."""
+    """Patroni is reached by http, https or its keys in etcd."""
     (tmp_path / "PG_VERSION").write_text("15\n")
     said = checked(tmp_path, "--attach", "--patroni", uri)
     assert said is not None
