@@ -8,6 +8,7 @@ ComputeError
  ├── ProbeError           Postgres did not answer over SQL within the deadline
  │    ├── SqlError          it answered with an error
  │    └── LoginError        it accepted the connection and refused the session
+ ├── FileCacheError       the state of the file cache could not be kept or loaded
  ├── CatalogError         roles, databases or extensions could not be made as wanted
  │    └── MigrationError    a migration of the cluster failed
  └── IllegalTransitionError  the state table has no row for the event
@@ -72,6 +73,10 @@ class LoginError(ProbeError):
 
 class LeaseRefusedError(ProbeError):
     """A pageserver does not keep the LSN asked for any more."""
+
+
+class FileCacheError(ComputeError):
+    """The state of the file cache could not be kept or loaded; the cache itself is as it was."""
 
 
 class CatalogError(ComputeError):

@@ -23,6 +23,7 @@ from compute_ctl.http import HttpServer
 from compute_ctl.http.api import Api
 from compute_ctl.http.auth import TokenAuthenticator
 from compute_ctl.http.startup import Startup
+from compute_ctl.lfc import FileCache
 from compute_ctl.monitoring.audit_log import AuditLog
 from compute_ctl.monitoring.extensions import ExtensionCount
 from compute_ctl.monitoring.metrics import Metrics
@@ -154,7 +155,9 @@ class Assembly:
             ),
         )
 
-    def http_server(self, node: Node, metrics: Metrics, limits: ConnectionLimits) -> HttpServer:
+    def http_server(
+        self, node: Node, metrics: Metrics, file_cache: FileCache, limits: ConnectionLimits
+    ) -> HttpServer:
         """Return the HTTP API of *node*, and let it observe the start."""
         settings = self._settings
         startup = Startup()
@@ -166,6 +169,7 @@ class Assembly:
             deadlines=settings.deadlines,
             startup=startup,
             catalog=CatalogQueries(settings.connstr, pg_dump=pg_dump),
+            file_cache=file_cache,
         )
         return HttpServer(
             api=api,
@@ -224,7 +228,10 @@ class Assembly:
             clock=clock,
             on_active=node.server.active,
             on_downtime=is_down,
-            by_statistics=lambda: "activity_monitor_experimental" in node.config.features,
+            by_statistics=lambda: (
+                node.config.spec is not None
+                and "activity_monitor_experimental" in node.config.spec.features
+            ),
             interval_s=self._settings.monitor_interval,
         )
 
@@ -239,10 +246,8 @@ class Assembly:
             return idle and not node.terminating and postgres.ready
 
         def interval_s() -> float:
-            wanted, suspend = (
-                self._settings.installed_extensions_interval,
-                node.config.suspend_timeout_s,
-            )
+            wanted, spec = self._settings.installed_extensions_interval, node.config.spec
+            suspend = spec.suspend_timeout_seconds if spec is not None else -1
             return min(wanted, suspend) if suspend > 0 else wanted
 
         return ExtensionCount(

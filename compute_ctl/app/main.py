@@ -32,6 +32,7 @@ from compute_ctl.app.cluster_parts import (
 )
 from compute_ctl.app.folder_watch import FolderWatch
 from compute_ctl.app.lease_parts import build_leases
+from compute_ctl.app.lfc_parts import build_file_cache
 from compute_ctl.app.source_parts import build_source
 from compute_ctl.app.supervisor import Supervisor, shutdown_lsn
 from compute_ctl.bootstrap.data_directory import DataDirectory
@@ -109,7 +110,8 @@ class _App:
         node = Node(clock=clock, postgres=postgres, server_version=major_version(settings.pgdata))
         node.subscribe(metrics)
         source = build_source(settings, metrics)
-        http_server = self._make.http_server(node, metrics, self._limits)
+        file_cache = build_file_cache(node, postgres, metrics, connstr=settings.connstr)
+        http_server = self._make.http_server(node, metrics, file_cache, self._limits)
         await http_server.start()
         generations = self._make.generations(store, node)
         node.subscribe(History(generations.add_history))
@@ -139,15 +141,14 @@ class _App:
         await parts.recovery.restore()
         self._tasks.spawn("reconciler", parts.reconciler.run())
         self._tasks.spawn("catalog", catalog.run())
-        self._tasks.spawn("monitor", self._make.monitor(node, postgres, clock, metrics).run())
         watch = FolderWatch(node=node, store=generations, http_server=http_server)
         self._tasks.spawn("folder watch", watch.run())
         self._tasks.spawn("ports", http_server.run())
-        self._tasks.spawn("extensions", self._make.extension_count(node, postgres, metrics).run())
+        self._tasks.spawn("file cache", file_cache.run())
         leases = build_leases(node, store, clock)
         node.subscribe(leases)
         self._tasks.spawn("leases", leases.run())
-        self._tasks.spawn("audit log", self._make.audit_log(node, metrics).run())
+        self._measure(node, postgres, metrics)
         self._watch(node, postgres, store, catalog, generations)
         gc.enable()
         notifier.send(READY)
@@ -172,6 +173,12 @@ class _App:
         end = clock() + limit
         exit_within(limit, lambda: self._exit_code(node))
         return lambda portion: portion * max(0.0, end - clock())
+
+    def _measure(self, node: Node, postgres: Attached | Supervised, metrics: Metrics) -> None:
+        make, clock = self._make, SystemClock()
+        self._tasks.spawn("monitor", make.monitor(node, postgres, clock, metrics).run())
+        self._tasks.spawn("extensions", make.extension_count(node, postgres, metrics).run())
+        self._tasks.spawn("audit log", make.audit_log(node, metrics).run())
 
     def _watch(
         self,

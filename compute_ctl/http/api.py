@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Protocol, TypeAlias
 
 from compute_common.http import api
+from compute_ctl.decisions.file_cache import OffloadState, PrewarmState
 from compute_ctl.decisions.status import StatusBody
 from compute_ctl.http.startup import Startup
 from compute_ctl.node import Node
@@ -69,6 +70,33 @@ class CatalogService(Protocol):
         """Grant the privileges that *role* does not have yet."""
 
 
+class FileCacheService(Protocol):
+    """The routes of the file cache.
+
+    Every method raises RequestError: 501 where there is no storage or no such functions.
+    """
+
+    @property
+    def prewarm(self) -> PrewarmState:
+        """How far the last prewarm is."""
+
+    @property
+    def offload(self) -> OffloadState:
+        """How far the last offload is."""
+
+    def require(self) -> None:
+        """Check that the document names a storage."""
+
+    async def start_prewarm(self, from_endpoint: str | None = None) -> None:
+        """Begin to prewarm; 429 where one is under way, 503 without a server."""
+
+    def cancel_prewarm(self) -> None:
+        """End the prewarm under way."""
+
+    async def start_offload(self) -> None:
+        """Begin to offload; 429 where one is under way, 503 without a server."""
+
+
 @dataclass(kw_only=True)
 class Api:
     """The objects that the route functions use."""
@@ -79,6 +107,8 @@ class Api:
     startup: Startup
     catalog: CatalogService | None = None
     """None: the routes that need SQL answer 501."""
+    file_cache: FileCacheService | None = None
+    """None: its routes answer 501."""
     waiting: int = 0
     """Callers that wait for the outcome of a refresh."""
 

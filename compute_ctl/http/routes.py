@@ -13,7 +13,7 @@ from compute_common.http.api import KIB, ApiResponse, Parameter, RequestBody, js
 from compute_common.http.bodies import ErrorBody, error_body
 from compute_common.http.router import Router, no_such_route
 from compute_ctl.decisions.status import RefreshBody, StatusBody
-from compute_ctl.http import catalog, handlers, openapi, promote, refresh
+from compute_ctl.http import catalog, file_cache, handlers, openapi, promote, refresh
 from compute_ctl.http.api import Api, Call, Listener, Route
 from compute_ctl.http.responses import (
     AckBody,
@@ -263,6 +263,7 @@ ROUTES: Final[tuple[Route, ...]] = (
         answers={201: GrantBody, 404: ErrorBody, 422: ErrorBody, **NEEDS_POSTGRES},
         body=RequestBody(limit=64 * KIB, required=True, model=catalog.GrantRequest),
     ),
+    *file_cache.ROUTES,
     Route(
         method="GET",
         path="/openapi.json",
@@ -274,7 +275,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     ),
 )
 
-NOT_OURS: Final = frozenset({"/autoscaling_metrics", "/failpoints", "/lfc/offload", "/lfc/prewarm"})
+NOT_OURS: Final = frozenset({"/autoscaling_metrics", "/failpoints"})
 """Routes of Neon's compute_ctl that are not implemented here: 501."""
 
 

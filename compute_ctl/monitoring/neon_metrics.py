@@ -1,7 +1,7 @@
 """The metrics of Neon's compute_ctl, under their names and with their meaning.
 
-Those of what this daemon does not do (remote extensions, the file cache) are there with a zero
-where Neon's has one before anything has happened.
+Those of what this daemon does not do (remote extensions) are there with a zero where Neon's has
+one before anything has happened.
 """
 
 from __future__ import annotations
@@ -21,12 +21,7 @@ from compute_ctl.decisions.status import StatusBody
 Installed = tuple[str, str, bool]
 """Name and version of an extension, and whether the superuser that initdb made owns it."""
 
-_NOT_DONE_HERE: Final = {
-    "compute_ctl_lfc_prewarms": "Prewarms of the file cache: not done here",
-    "compute_ctl_lfc_prewarm_errors": "Prewarms that failed: not done here",
-    "compute_ctl_lfc_offloads": "Offloads of the file cache: not done here",
-    "compute_ctl_lfc_offload_errors": "Offloads that failed: not done here",
-}
+_CACHE: Final = ("prewarm", "offload")
 
 
 class NeonMetrics:
@@ -69,8 +64,7 @@ class NeonMetrics:
         self._downtime_total = counter(
             "compute_pg_downtime_ms", "Time in which Postgres did not answer"
         )
-        for name, text in _NOT_DONE_HERE.items():
-            counter(name, text)
+        self._begun, self._failed = _of_cache(registry)
 
     def on_refresh_request(self, source: RequestOrigin) -> None:
         """Count a request that came over HTTP."""
@@ -98,6 +92,14 @@ class NeonMetrics:
         for (name, version, by_superuser), databases in found.items():
             self._extensions.labels(name, version, int(by_superuser)).set(databases)
 
+    def on_cache_start(self, what: str) -> None:
+        """Count the beginning of a ``prewarm`` or ``offload`` of the file cache."""
+        self._begun[what].inc()
+
+    def on_cache_failure(self, what: str) -> None:
+        """Count one that failed."""
+        self._failed[what].inc()
+
     def on_audit_log(self, size: int) -> None:
         """Record the size of the audit log in bytes."""
         self._audit_log_bytes.set(size)
@@ -113,3 +115,14 @@ class NeonMetrics:
             ids = (self._compute_id, self._instance_id, status.tenant, status.timeline or "")
             attached.add_metric(ids, 1)
             yield attached
+
+
+def _of_cache(registry: CollectorRegistry) -> tuple[dict[str, Counter], dict[str, Counter]]:
+    """Return the counters of prewarms and offloads that began, and of those that failed."""
+
+    def counter(name: str, text: str) -> Counter:
+        return Counter(f"compute_ctl_lfc_{name}", text, registry=registry)
+
+    begun = {it: counter(f"{it}s", f"Times that a file cache {it} began") for it in _CACHE}
+    failed = {it: counter(f"{it}_errors", f"File cache {it}s that failed") for it in _CACHE}
+    return begun, failed

@@ -11,7 +11,7 @@ from dataclasses import replace
 import msgspec
 
 from compute_common.document.document import Document
-from compute_common.document.spec import ComputeCtlConfig
+from compute_common.document.spec import ComputeCtlConfig, ComputeSpec
 from compute_common.document.versions import Version, raise_floor
 from compute_ctl.decisions.apply_plan import Baseline
 from compute_ctl.decisions.model import PUSH, Desired, Written
@@ -50,11 +50,8 @@ class ConfigState:
         """Those that the live file names, also where somebody has edited it."""
         self.desired: Desired | None = None
         self.refused_servers = RefusedServers()
-        self.features: frozenset[str] = frozenset()
-        """The features that the newest accepted document enables."""
-        self.suspend_timeout_s = -1
-        """How long the compute may be idle before it is ended, as that document says; <= 0: never,
-        or the usual time."""
+        self.spec: ComputeSpec | None = None
+        """Of the newest accepted document."""
         self.document_warnings: tuple[str, ...] = ()
         """What looks wrong in the newest document."""
         self._accepted: tuple[str, Version | None] | None = None
@@ -221,8 +218,7 @@ class ConfigState:
 
     def desire(self, document: Document, source: str, *, generation: int | None = None) -> None:
         """Make *document* the one desired, and its version the floor."""
-        self.features = frozenset(document.spec.features)
-        self.suspend_timeout_s = document.spec.suspend_timeout_seconds
+        self.spec = document.spec
         self.desired = Desired(
             content_sha256=document.content_sha256,
             version=document.version,

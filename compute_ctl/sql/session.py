@@ -154,6 +154,17 @@ class PgSession:
             raise refused
         return rows
 
+    def cancel(self) -> None:
+        """Ask the server to end the query under way; from any thread. Raises ProbeError."""
+        from psycopg import Error
+
+        connection = self._connection
+        try:
+            if connection is not None:
+                connection.get_cancel().cancel()
+        except Error as error:  # also where it is closed at this moment
+            raise ProbeError(f"could not cancel a query: {_one_line(str(error))}") from None
+
     def close(self) -> None:
         """Close the connection, if there is one."""
         if self._connection is not None:

@@ -233,4 +233,25 @@ ADAPTERS: Final = (
         new="	if (shard_count == 1 || stripe_size_pages == 0)\n",
         tests=("tests/core/test_shard_map.py",),
     ),
+    Mutation(
+        name="a stored state of the file cache is decompressed without bound",
+        file="compute_ctl/lfc/compression.py",
+        old="            state = bytes(reader.read(MAX_STATE_BYTES + 1))\n",
+        new="            state = bytes(reader.read(MAX_STATE_BYTES))\n",
+        tests=("tests/unit/lfc/test_compression.py",),
+    ),
+    Mutation(
+        name="a prewarm that is cancelled goes on in the server",
+        file="compute_ctl/lfc/file_cache.py",
+        old="            self._worker.submit(prewarming.cancel)\n",
+        new="",
+        tests=("tests/e2e/test_file_cache.py", "-k", "cancelled"),
+    ),
+    Mutation(
+        name="two prewarms at a time",
+        file="compute_ctl/lfc/file_cache.py",
+        old="        if self.prewarm.status is CacheStatus.PREWARMING:\n            raise",
+        new="        if self.prewarm.status is CacheStatus.OFFLOADING:\n            raise",
+        tests=("tests/e2e/test_file_cache.py", "-k", "cancelled"),
+    ),
 )
