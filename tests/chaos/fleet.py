@@ -7,7 +7,6 @@ import signal
 from contextlib import ExitStack, suppress
 from http.client import HTTPException
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Final, Self
 
 import psycopg
@@ -73,12 +72,7 @@ class Fleet:
             self._context = context.pop_all()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._context.close()
 
     # Trouble
