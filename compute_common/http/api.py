@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Final, Generic, Protocol, TypeVar
 
 import msgspec
@@ -111,8 +112,15 @@ class Route(Generic[A]):
         """Return the parameters in *path*, which must be one of this route."""
         if "{" not in self.path:
             return {}
-        pairs = zip(self.path.split("/"), path.split("/"), strict=True)
-        return {name[1:-1]: value for name, value in pairs if is_parameter(name)}
+        segments = path.split("/")
+        return {name: segments[index] for index, name in _parameters_of(self.path)}
+
+
+@cache  # for each path that a route has
+def _parameters_of(path: str) -> tuple[tuple[int, str], ...]:
+    """Return which segments of a route's *path* are parameters, and their names."""
+    segments = enumerate(path.split("/"))
+    return tuple((index, one[1:-1]) for index, one in segments if is_parameter(one))
 
 
 def is_parameter(segment: str) -> bool:
