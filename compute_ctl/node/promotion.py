@@ -39,8 +39,9 @@ class Promotion:
 
     def same_as(self, document: Document | None, wal_flush_lsn: str | None) -> bool:
         """Whether this one was asked for in the same words."""
-        mine = self.document.content_sha256 if self.document else None
-        theirs = document.content_sha256 if document else None
+        mine, theirs = (
+            one and (one.content_sha256, one.version) for one in (self.document, document)
+        )
         return (mine, self.view.wal_flush_lsn) == (theirs, wal_flush_lsn)
 
     @property

@@ -2,8 +2,12 @@
 
 import http.client
 import json
+import os
+import signal
 from collections.abc import Iterator
-from contextlib import ExitStack, suppress
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any
 
 import pytest
 
@@ -170,6 +174,80 @@ def test_a_server_that_refuses(pair: Pair) -> None:
     assert "unchanged" == pair.daemon.refresh()
     obstacle.rmdir()
     assert 200 == pair.promote(primary())[0]
+    is_primary(pair)
+
+
+def test_a_document_that_the_running_server_refuses(pair: Pair) -> None:
+    """What only a new session finds is found before the server is a primary."""
+    pair.start()
+
+    code, answer = pair.promote(primary(session_preload_libraries="no_such_library"))
+
+    assert (500, "failed") == (code, answer["status"])
+    assert "no_such_library" in answer["error"]
+    is_standby(pair, 2)
+    assert 200 == pair.promote(primary(3))[0]
+    is_primary(pair)
+
+
+@contextmanager
+def startup_stopped(pair: Pair) -> Iterator[None]:
+    """Stop the process that would promote."""
+    query = "select pid from pg_stat_activity where backend_type = 'startup'"
+    pid = pair.standby.value(query)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def waits_for_promotion(pair: Pair) -> Future[Any]:
+    """Promote; return when pg_promote waits for the process that is stopped."""
+    waiting = pair.promoting(primary())
+    wait_until(
+        "pg_promote",
+        lambda: pair.standby.query(
+            "select 1 from pg_stat_activity where query ~ '^SELECT pg_prom'"
+        ),
+        30,
+    )
+    assert "promoting" == pair.promotion["status"]
+    return waiting
+
+
+def test_what_comes_while_the_server_promotes(pair: Pair) -> None:
+    """Another promotion is refused; a push is applied, and then the promoted document is not."""
+    pair.start()
+    with startup_stopped(pair):
+        waiting = waits_for_promotion(pair)
+        code, answer = pair.promote(primary(3))
+        assert (409, "another promotion is under way") == (code, answer["error"])
+        pushed = pair.replica(4, maintenance_work_mem="70MB")
+        assert 200 == pair.daemon.call("POST", "/configure", pushed)[0]
+
+    code, answer = waiting.result(60)
+
+    assert (500, "failed") == (code, answer["status"])
+    assert "a newer document was taken meanwhile" in answer["error"]
+    wait_until("the primary", lambda: not pair.in_recovery, 30)
+    assert 200 == pair.daemon.call("POST", "/configure", primary(5))[0]
+    is_primary(pair)
+
+
+def test_a_crash_while_the_server_promotes(pair: Pair) -> None:
+    """The next daemon takes the request back, as long as the server has not taken it."""
+    pair.start()
+    with startup_stopped(pair):
+        waits_for_promotion(pair)
+        pair.daemon.kill()
+        pair.daemon.start()
+        pair.settles()
+        assert "failed" == pair.promotion["status"]
+        assert not (pair.standby.data / "promote").exists()
+
+    is_standby(pair, 2)
+    assert 200 == pair.promote(primary(3))[0]
     is_primary(pair)
 
 
