@@ -13,7 +13,7 @@ import pytest
 from devstack import fork_server
 from devstack.installation import pg_config
 
-pytest_plugins = ["tests.support.fixtures", "tests.e2e.fresh"]
+pytest_plugins = ["tests.support.fixtures", "tests.e2e.fresh", "tests.e2e.promoting"]
 
 hypothesis.settings.register_profile("busy", deadline=None)  # 200 ms pass on a busy machine
 hypothesis.settings.load_profile("busy")

@@ -1,11 +1,15 @@
 """A primary and a standby with its daemon, for tests of promotions."""
 
 import json
+import os
+import signal
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from typing import Any
+
+import pytest
 
 from compute_ctl.document.generation import LiveFile
 from devstack.daemon import Daemon
@@ -135,3 +139,58 @@ def document(mode: str, generation: int | None, settings: Mapping[str, str]) -> 
 def primary(generation: int | None = 2, **settings: str) -> dict[str, Any]:
     """Return the document of the new primary."""
     return document("Primary", generation, {"work_mem": "6MB", **settings})
+
+
+@pytest.fixture
+def pair(template: Template) -> Iterator[Pair]:
+    """Return a primary and a standby, whose daemon is not started yet."""
+    with ExitStack() as stack:
+        yield Pair(stack, template)
+
+
+def is_primary(pair: Pair, work_mem: str = "6MB") -> None:
+    """Check that the document of the primary is in force, and nothing is left behind."""
+    pair.settles()
+    assert not pair.in_recovery
+    assert pair.standby.value("show work_mem") == work_mem
+    assert pair.standby.value("show primary_conninfo") == ""
+    assert pair.standby.value("show primary_slot_name") == ""
+    auto = (pair.standby.data / "postgresql.auto.conf").read_text()
+    assert [line for line in auto.splitlines() if line and not line.startswith("#")] == []
+    pair.standby.query("insert into story values (1000)")
+
+
+def is_standby(pair: Pair, value: int) -> None:
+    """Check that it follows as before."""
+    pair.settles()
+    assert pair.in_recovery
+    assert "primary_conninfo" in pair.live
+    pair.follows(value)
+    assert pair.standby.value("show work_mem") == "5MB"
+    assert pair.standby.value("show synchronous_standby_names") == ""
+
+
+@contextmanager
+def startup_stopped(pair: Pair) -> Iterator[None]:
+    """Stop the process that would promote."""
+    query = "select pid from pg_stat_activity where backend_type = 'startup'"
+    pid = pair.standby.value(query)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def waits_for_promotion(pair: Pair) -> Future[Any]:
+    """Promote; return when pg_promote waits for the process that is stopped."""
+    waiting = pair.promoting(primary())
+    wait_until(
+        "pg_promote",
+        lambda: pair.standby.query(
+            "select 1 from pg_stat_activity where query ~ '^SELECT pg_prom'"
+        ),
+        30,
+    )
+    assert "promoting" == pair.promotion["status"]
+    return waiting

@@ -1,55 +1,21 @@
 """A standby becomes a primary, or stays one that follows."""
 
-import http.client
 import json
-import os
-import signal
-from collections.abc import Iterator
-from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager, suppress
-from typing import Any
 
 import pytest
 
-from compute_common.system.failpoint import VARIABLE
 from devstack.daemon import UnixConnection
-from devstack.postgres import Template
 from devstack.wait import wait_until
-from tests.e2e.crashing import crash_at
-from tests.e2e.promoting import FAR, Pair, primary
+from tests.e2e.promoting import (
+    FAR,
+    Pair,
+    is_primary,
+    is_standby,
+    primary,
+    startup_stopped,
+    waits_for_promotion,
+)
 from tests.e2e.test_standby import run_cli
-
-WRITING = ("before-generation", "before-swap", "before-signal", "before-late-generation")
-"""Steps of an application that come while a file is written."""
-
-
-@pytest.fixture
-def pair(template: Template) -> Iterator[Pair]:
-    """Return a primary and a standby, whose daemon is not started yet."""
-    with ExitStack() as stack:
-        yield Pair(stack, template)
-
-
-def is_primary(pair: Pair, work_mem: str = "6MB") -> None:
-    """Check that the document of the primary is in force, and nothing is left behind."""
-    pair.settles()
-    assert not pair.in_recovery
-    assert pair.standby.value("show work_mem") == work_mem
-    assert pair.standby.value("show primary_conninfo") == ""
-    assert pair.standby.value("show primary_slot_name") == ""
-    auto = (pair.standby.data / "postgresql.auto.conf").read_text()
-    assert [line for line in auto.splitlines() if line and not line.startswith("#")] == []
-    pair.standby.query("insert into story values (1000)")
-
-
-def is_standby(pair: Pair, value: int) -> None:
-    """Check that it follows as before."""
-    pair.settles()
-    assert pair.in_recovery
-    assert "primary_conninfo" in pair.live
-    pair.follows(value)
-    assert pair.standby.value("show work_mem") == "5MB"
-    assert pair.standby.value("show synchronous_standby_names") == ""
 
 
 def test_a_standby_is_promoted(pair: Pair) -> None:
@@ -190,32 +156,6 @@ def test_a_document_that_the_running_server_refuses(pair: Pair) -> None:
     is_primary(pair)
 
 
-@contextmanager
-def startup_stopped(pair: Pair) -> Iterator[None]:
-    """Stop the process that would promote."""
-    query = "select pid from pg_stat_activity where backend_type = 'startup'"
-    pid = pair.standby.value(query)
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
-
-
-def waits_for_promotion(pair: Pair) -> Future[Any]:
-    """Promote; return when pg_promote waits for the process that is stopped."""
-    waiting = pair.promoting(primary())
-    wait_until(
-        "pg_promote",
-        lambda: pair.standby.query(
-            "select 1 from pg_stat_activity where query ~ '^SELECT pg_prom'"
-        ),
-        30,
-    )
-    assert "promoting" == pair.promotion["status"]
-    return waiting
-
-
 def test_what_comes_while_the_server_promotes(pair: Pair) -> None:
     """Another promotion is refused; a push is applied, and then the promoted document is not."""
     pair.start()
@@ -232,22 +172,6 @@ def test_what_comes_while_the_server_promotes(pair: Pair) -> None:
     assert "a newer document was taken meanwhile" in answer["error"]
     wait_until("the primary", lambda: not pair.in_recovery, 30)
     assert 200 == pair.daemon.call("POST", "/configure", primary(5))[0]
-    is_primary(pair)
-
-
-def test_a_crash_while_the_server_promotes(pair: Pair) -> None:
-    """The next daemon takes the request back, as long as the server has not taken it."""
-    pair.start()
-    with startup_stopped(pair):
-        waits_for_promotion(pair)
-        pair.daemon.kill()
-        pair.daemon.start()
-        pair.settles()
-        assert "failed" == pair.promotion["status"]
-        assert not (pair.standby.data / "promote").exists()
-
-    is_standby(pair, 2)
-    assert 200 == pair.promote(primary(3))[0]
     is_primary(pair)
 
 
@@ -281,47 +205,3 @@ def test_the_document_in_force_as_a_primary_s(pair: Pair) -> None:
     assert "stale" != pair.daemon.refresh()
     is_primary(pair, work_mem="5MB")
     assert 1 == run_cli("promote", "-D", str(pair.standby.data), str(pair.config)).returncode
-
-
-def crash(pair: Pair, step: str) -> None:
-    """Have the daemon die at *step* of a promotion."""
-    pair.daemon.stop()
-    pair.daemon.env[VARIABLE] = step
-    pair.daemon.start()
-    child = pair.daemon.child
-    assert child is not None
-    with suppress(OSError, http.client.HTTPException):
-        pair.promote(primary(synchronous_standby_names="", log_min_messages="log"))
-    assert -9 == wait_until("the crash", child.poll, 60)
-    del pair.daemon.env[VARIABLE]
-
-
-@pytest.mark.parametrize("step", [*WRITING, "before-promote"])
-def test_a_crash_before_the_promotion(pair: Pair, step: str) -> None:
-    """The next daemon leaves a standby that follows as before; a promotion succeeds."""
-    pair.start()
-    crash(pair, step)
-
-    pair.daemon.start()
-
-    is_standby(pair, 2)
-    assert "1" == pair.settles()["config"]["applied"]["version"]
-    assert "unchanged" == pair.daemon.refresh()
-    assert 200 == pair.promote(primary())[0]
-    is_primary(pair)
-
-
-@pytest.mark.parametrize("step", ["", *WRITING])
-def test_a_crash_after_the_promotion(pair: Pair, step: str) -> None:
-    """The next daemon brings the document into force, and so does the one after it."""
-    pair.start()
-    crash(pair, "after-promote")
-    if step:
-        crash_at(pair.daemon, step)
-
-    pair.daemon.start()
-
-    is_primary(pair)
-    assert "2" == pair.settles()["config"]["applied"]["version"]
-    assert "stale" == pair.daemon.refresh()
-    is_primary(pair)

@@ -5,6 +5,7 @@ from typing import Final
 from tests.mutations.mutation import Mutation
 
 END_TO_END: Final = "tests/e2e/test_promotion.py"
+CRASHES: Final = "tests/e2e/test_promotion_crashes.py"
 TASKS: Final = ("tests/unit/reconciler/test_promotion_tasks.py",)
 
 PROMOTION: Final = (
@@ -13,7 +14,7 @@ PROMOTION: Final = (
         file="compute_ctl/reconciler/promotion_config.py",
         old='        body = following_body(rendered.body, written.body if written else "")\n',
         new="        body = rendered.body\n",
-        tests=(END_TO_END, "-k", "crash_before and before-promote"),
+        tests=(CRASHES, "-k", "crash_before and before-promote"),
     ),
     Mutation(
         name="a failed promotion leaves the settings of the primary",
@@ -27,7 +28,7 @@ PROMOTION: Final = (
         file="compute_ctl/reconciler/recovery.py",
         old="                self.node.promotions.found_unfinished(document)\n",
         new="                pass\n",
-        tests=(END_TO_END, "-k", "crash_after and before-swap"),
+        tests=(CRASHES, "-k", "crash_after and before-swap"),
     ),
     Mutation(
         name="a source that has not heard of a promotion takes the primary's settings away",
