@@ -54,7 +54,7 @@ class GenerationCopies:
             return None
         live = LiveFile.parse(found[1])
         if not live.intact:
-            logger.warning("the file of generation %d is torn", number)
+            logger.warning("the file of generation %d is incomplete", number)
             return None
         try:
             return decode_document(found[0]), live

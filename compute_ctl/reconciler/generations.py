@@ -85,7 +85,7 @@ class GenerationStore:
         try:
             await self._worker.run(lambda: None, within_s=within_s, queue=True)
         except TimeoutError:
-            logger.warning("the disk did not answer within %g s, leaving it", within_s)
+            logger.warning("the disk did not answer within %g s, going on without it", within_s)
         self._worker.shutdown(cancel_futures=True)
 
     def identify(self, identity: ClusterIdentity) -> None:
@@ -226,7 +226,7 @@ class GenerationStore:
         """
         if written.is_in(await self.live()):
             return False
-        logger.warning('"%s" is not as it was left, writing it again', self.path)
+        logger.warning('file "%s" is not as it was written, writing it again', self.path)
         await self.reinstate(LiveFile(marker=written.marker, body=written.body, floor=floor))
         return True
 

@@ -84,7 +84,7 @@ class Precheck:
         found = await self._store.check(rendered.body)
         for complaint in found:
             if complaint.file != self._store.path:
-                logger.warning("not ours, but in the way: %s", reasons((complaint,)))
+                logger.warning("an error outside the daemon's file: %s", reasons((complaint,)))
         return tuple(complaint for complaint in found if complaint.file == self._store.path)
 
     async def _accepted(self, rendered: Rendered) -> bool:

@@ -45,7 +45,9 @@ class Recovery:
         if start is StartAction.REWRITE:
             live = await self._kept_for_rewrite(state)
             if live is not None:
-                logger.warning('"%s" is not as it was left, writing it again', self.store.path)
+                logger.warning(
+                    'file "%s" is not as it was written, writing it again', self.store.path
+                )
                 await self.store.reinstate(live)
         self.node.config.restore(state, live)
         sessions_rest = None

@@ -127,7 +127,7 @@ class _ControlPlane:
         try:
             load_certificate(self._tls, cert, key)
         except SettingsError as error:
-            logger.error("the certificate in use stays: %s", error)
+            logger.error("could not load the certificate again, keeping the one in use: %s", error)
         else:
             logger.info("certificate loaded again")
 

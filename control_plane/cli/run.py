@@ -55,7 +55,7 @@ OPTIONS: Final[tuple[Callable[[Any], Any], ...]] = (
         callback=_address,
         default=str(Settings.listen),
         show_default=True,
-        help="Where computes and the storage controller come.",
+        help="Address for computes and the storage controller.",
     ),
     click.option("--tls-cert", type=FILE, help="PEM certificate chain for --listen."),
     click.option("--tls-key", type=FILE, help="Its PEM key."),
@@ -65,9 +65,13 @@ OPTIONS: Final[tuple[Callable[[Any], Any], ...]] = (
         metavar="FILE",
         default=str(DEFAULT_STORE),
         show_default=True,
-        help="The database; its folder must exist, or be creatable.",
+        help="The database; it and its folder are made if absent.",
     ),
-    click.option("--admin-socket", type=FILE, help="Default: admin.sock beside the store."),
+    click.option(
+        "--admin-socket",
+        type=FILE,
+        help="Unix socket of the commands. Default: admin.sock beside the store.",
+    ),
     click.option(
         "--admin-listen",
         metavar="[HOST]:PORT",
@@ -86,17 +90,17 @@ OPTIONS: Final[tuple[Callable[[Any], Any], ...]] = (
     click.option(
         "--storage-controller-ca", type=FILE, help="PEM file of the authorities to trust for it."
     ),
-    click.option("--storage-controller-token-file", type=FILE, help="Its token, of scope admin."),
     click.option(
-        "--hook-token-file", type=FILE, help="What the storage controller shows to notify."
+        "--storage-controller-token-file", type=FILE, help="The token for it, of scope admin."
     ),
+    click.option("--hook-token-file", type=FILE, help="The token that it sends with its hooks."),
     click.option(
-        "--compute-token-file", type=FILE, help="What computes without their own token show."
+        "--compute-token-file", type=FILE, help="The token of computes that have none of their own."
     ),
     click.option(
         "--jwt-key",
         type=FILE,
-        help="Signs tokens for Neon's own compute_ctl; made if absent. "
+        help="Key that signs tokens for Neon's own compute_ctl; made if absent. "
         "Default: jwt.key beside the store.",
     ),
     click.option(
@@ -111,7 +115,7 @@ OPTIONS: Final[tuple[Callable[[Any], Any], ...]] = (
         type=click.IntRange(1, 1000),
         default=Settings.evidence_quorum,
         show_default=True,
-        help="Computes that must suspect a pageserver.",
+        help="How many computes must suspect a pageserver before it counts as down.",
     ),
     click.option(
         "--max-held",
@@ -147,7 +151,7 @@ def _with_options(command: Command) -> Command:
 )
 @_with_options
 def run(**flags: Any) -> int:
-    """Be the control plane, until SIGTERM."""
+    """Run the control plane until SIGTERM."""
     settings = read_settings(flags, os.environ)
     from control_plane.app.main import run as serve  # slow to import, so after the flags
 

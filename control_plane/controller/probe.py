@@ -65,7 +65,9 @@ class PageserverProber:
                 for task in attempts:
                     task.cancel()
             if loop.time() - begun > self._probe_s + LATE_S:
-                logger.warning("the event loop is late: nothing is known of node %d", node.id)
+                logger.warning(
+                    "the event loop was blocked: the probe of node %d says nothing", node.id
+                )
                 return ""
             return "; ".join(task.result() for task in attempts)
 

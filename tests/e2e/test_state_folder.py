@@ -57,7 +57,7 @@ def test_a_removed_live_file_comes_back(compute: Compute) -> None:
     wait_until("the file", live.exists)
     assert text == live.read_text()
     wait_until("its servers", lambda: servers == compute.setting("neon.pageserver_connstring"))
-    assert "is not as it was left, writing it again" in daemon.log_text()
+    assert "is not as it was written, writing it again" in daemon.log_text()
 
 
 def test_a_generation_is_kept_as_soon_as_it_can_be(compute: Compute) -> None:
