@@ -2,6 +2,9 @@
 
 The file is written by somebody else, perhaps in place, so what is read may be half a document:
 that is a `FetchError`, and the next fetch may succeed. The etag is the hash of the bytes.
+
+A file that Kubernetes keeps up to date is never half written, and nobody on the machine says that
+it has changed, so it is watched.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +24,7 @@ from compute_common.system.atomic_file import read_regular
 from compute_common.system.blocking_worker import BlockingWorker, beside_loop
 from compute_ctl.errors import FetchError
 from compute_ctl.ports import Fetched, FetchStatus
+from compute_ctl.sources.config_map import RenameWatch, is_projected
 
 MAX_BYTES: Final = MAX_DOCUMENT_BYTES
 READ_TIMEOUT_S: Final = 10.0
@@ -36,6 +41,8 @@ class FileSource:
         self._worker = BlockingWorker("file")
         self._reading: asyncio.Task[bytes] | None = None
         """The last read. A fetch that is given up, for a push say, leaves it to end by itself."""
+        self._projected = False
+        """Whether Kubernetes keeps the file up to date, as the last read has found."""
         self._found: str | None = None
         """Hash of what was read last: a broken document is read again and again."""
 
@@ -45,12 +52,32 @@ class FileSource:
         return "file"
 
     async def fetch(self, *, etag: str | None = None, wait_s: int | None = None) -> Fetched:
-        """Read the file; *wait_s* means nothing to a file.
+        """Read the file. *wait_s* counts where Kubernetes keeps it up to date, and nowhere else.
 
         Raises:
             FetchError: unreadable, too big, or no JSON.
         """
-        del wait_s
+        if wait_s is None or not self._projected:
+            return replace(await self._look(etag), invites=self._projected)
+        try:
+            async with asyncio.timeout(wait_s):
+                return replace(await self._watch(etag), long_polled=True, invites=True)
+        except TimeoutError:
+            unchanged = FetchStatus.NOT_MODIFIED
+            return Fetched(status=unchanged, etag=etag, long_polled=True, invites=True)
+
+    async def _watch(self, etag: str | None) -> Fetched:
+        """Return what the file holds as soon as that is not *etag* any more."""
+        try:
+            watch = RenameWatch(self._path.parent)
+        except OSError as error:
+            raise FetchError(f'could not watch file "{self._path}": {error.strerror}') from error
+        with watch:  # begun before the first look, so that nothing is missed
+            while (fetched := await self._look(etag)).status is FetchStatus.NOT_MODIFIED:
+                await watch.wait()
+            return fetched
+
+    async def _look(self, etag: str | None) -> Fetched:
         try:
             async with asyncio.timeout(READ_TIMEOUT_S):
                 raw = await self._read_anew()
@@ -69,7 +96,7 @@ class FileSource:
 
     async def _read_anew(self) -> bytes:
         """Read after whatever an earlier fetch still reads: that may be older than the request."""
-        if self._reading is not None:
+        while self._reading is not None and not self._reading.done():
             await asyncio.wait({self._reading})
         self._reading = asyncio.create_task(
             self._worker.run(self._read, within_s=READ_TIMEOUT_S), name="file"
@@ -79,6 +106,7 @@ class FileSource:
 
     def _read(self) -> bytes:
         try:
+            self._projected = is_projected(self._path)
             return read_regular(self._path, max_bytes=MAX_BYTES)
         except OSError as error:
             raise FetchError(

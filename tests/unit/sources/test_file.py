@@ -35,6 +35,15 @@ async def test_same_bytes_are_not_modified(tmp_path: Path) -> None:
     assert FetchStatus.ATTACHED == (await FileSource(path).fetch(etag="other")).status
 
 
+async def test_several_at_a_time(tmp_path: Path) -> None:
+    """A fetch beside a long poll, and beside one more: each gets what the file holds."""
+    path = tmp_path / "config.json"
+    path.write_bytes(DOCUMENT)
+    source = FileSource(path)
+    fetched = await asyncio.gather(*(source.fetch() for _ in range(4)))
+    assert [DOCUMENT] * 4 == [found.raw for found in fetched]
+
+
 async def test_null_spec_is_empty(tmp_path: Path) -> None:
     """A document whose spec is null says that the compute has none."""
     path = tmp_path / "config.json"
