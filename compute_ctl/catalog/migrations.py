@@ -98,11 +98,10 @@ def _reached(session: PgSession, privileged: str) -> int | None:
     ((standby, has_role, prepared),) = session.query(_SERVER.format(role=literal(privileged)))
     if standby == "t" or has_role != "t":
         return None
-    rows = session.query(_REACHED) if prepared == "t" else []
-    if not rows:
+    found = session.value(_REACHED) if prepared == "t" else None
+    if found is None:
         session.query(_PREPARE)
-        rows = session.query(_REACHED)
-    found = rows[0][0] if rows else None
+        found = session.value(_REACHED)
     if found is None or not found.isdecimal():
         text = f'record "neon_migration.migration_id" is damaged: id "{found}"'
         raise MigrationError(text, number=None)

@@ -95,14 +95,14 @@ class SizeLimitOverride:
         Raises:
             CatalogError: it could not be lifted, or its restoration could not be verified.
         """
-        if _value(session, _CURRENT) in (None, "", UNLIMITED):
+        if session.value(_CURRENT) in (None, "", UNLIMITED):
             yield
             return
         try:
             self.needs_verify = True
             self._file.write()
             self._file.reload()
-            _wait("lifted", lambda: _value(session, _CURRENT) == UNLIMITED)
+            _wait("lifted", lambda: session.value(_CURRENT) == UNLIMITED)
             yield
         finally:
             self.remove()
@@ -136,7 +136,7 @@ class SizeLimitOverride:
             raise CatalogError(f'could not remove file "{self._file.path}"')
 
         def restored() -> bool:
-            return _value(session, _CURRENT) != UNLIMITED or _value(session, _IN_FILES) == UNLIMITED
+            return session.value(_CURRENT) != UNLIMITED or session.value(_IN_FILES) == UNLIMITED
 
         _wait("restored", restored)
         self.needs_verify = False
@@ -177,11 +177,6 @@ class SubscriberOverride:
         if self._file.reload():
             self.active = False
             logger.info("subscribers are enabled")
-
-
-def _value(session: PgSession, sql: str) -> str | None:
-    rows = session.query(sql)
-    return rows[0][0] if rows else None
 
 
 def _wait(state: str, arrived: Callable[[], bool]) -> None:

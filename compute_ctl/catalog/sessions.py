@@ -91,7 +91,7 @@ def read_catalog(session: PgSession) -> Catalog:
         system_database=system or "",
         superuser=user or "",
         in_recovery=in_recovery == "t",
-        subscriptions_dropped_for=_first(session, _DROPPED_FOR) if has_record == "t" else None,
+        subscriptions_dropped_for=session.value(_DROPPED_FOR) if has_record == "t" else None,
     )
 
 
@@ -99,8 +99,3 @@ def with_extensions(session: PgSession, catalog: Catalog) -> Catalog:
     """Return *catalog* with its available extensions. Raises ProbeError."""
     names = frozenset(name or "" for (name,) in session.query(_EXTENSIONS))
     return replace(catalog, available_extensions=names)
-
-
-def _first(session: PgSession, sql: str) -> str | None:
-    rows = session.query(sql)
-    return rows[0][0] if rows else None

@@ -132,6 +132,11 @@ class PgSession:
         except Error as error:
             raise ProbeError(f"could not ask {self.peer}: {_one_line(str(error))}") from None
 
+    def value(self, sql: str) -> str | None:
+        """Return the first value of the first row, None where there is no row; as `query`."""
+        rows = self.query(sql)
+        return rows[0][0] if rows else None
+
     def _query(self, sql: str) -> list[Row]:
         from psycopg import pq
 
