@@ -33,6 +33,7 @@ from compute_ctl.app.cluster_parts import (
 from compute_ctl.app.folder_watch import FolderWatch
 from compute_ctl.app.lease_parts import build_leases
 from compute_ctl.app.lfc_parts import build_file_cache
+from compute_ctl.app.sidecar_parts import build_sidecars
 from compute_ctl.app.source_parts import build_source
 from compute_ctl.app.supervisor import Supervisor, shutdown_lsn
 from compute_ctl.bootstrap.data_directory import DataDirectory
@@ -179,6 +180,9 @@ class _App:
         self._tasks.spawn("monitor", make.monitor(node, postgres, clock, metrics).run())
         self._tasks.spawn("extensions", make.extension_count(node, postgres, metrics).run())
         self._tasks.spawn("audit log", make.audit_log(node, metrics).run())
+        sidecars = build_sidecars(node, postgres, clock, attach=self._settings.attach)
+        node.subscribe(sidecars)
+        self._tasks.spawn("sidecars", sidecars.run())
 
     def _watch(
         self,

@@ -29,6 +29,7 @@ from compute_ctl.decisions.model import (
 from compute_ctl.decisions.persistent_state import GenerationRef, Quarantined
 from compute_ctl.decisions.promotion import PromotionView
 from compute_ctl.decisions.proof import Complaint, Proof
+from compute_ctl.decisions.sidecar import SidecarState
 from compute_ctl.decisions.sql_report import PendingRestart
 from compute_ctl.decisions.transitions import Status
 
@@ -163,11 +164,9 @@ class PostgresView(Shown, frozen=True, kw_only=True):
     """The server as last seen."""
 
     pid: int | None
-    version: str | None = None
-    """Major version of the data directory."""
+    version: str | None = None  # the major one, of the data directory
     ready: bool
-    since: datetime | None = None
-    """When `ready` last changed; null where it has not since the daemon started."""
+    since: datetime | None = None  # when `ready` last changed; null: not since the daemon started
     silent_since: datetime | None = None
     """It is ready, but has not answered over SQL since then; null while it does."""
     silent_because: str | None = None
@@ -248,6 +247,7 @@ class StatusBody(Shown, frozen=True, kw_only=True):
     report: ReportStatus = ReportStatus()
     cluster: ClusterView | None = None  # null where the daemon found one
     promotion: PromotionView | None = None  # the last one
+    sidecars: tuple[SidecarState, ...] = ()  # the programs beside Postgres that a document named
 
 
 class RefreshBody(Struct, frozen=True, kw_only=True):

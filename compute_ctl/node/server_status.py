@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from compute_ctl.decisions.lsn_lease import LeaseStatus
 from compute_ctl.decisions.model import CatalogRun
+from compute_ctl.decisions.sidecar import SidecarState
 from compute_ctl.decisions.status import ClusterView
 
 
@@ -41,6 +42,8 @@ class ServerStatus:
     """Where the write-ahead log of a stopped primary ended."""
     cluster: ClusterView | None = None
     """How the cluster was made; None where the daemon found one."""
+    sidecars: dict[str, SidecarState] = field(default_factory=dict)
+    """The programs beside it that a document has named, by name."""
     lease: LeaseStatus | None = None
     """Whether the pageservers keep the LSN of a static compute; None: it is not static."""
 
@@ -55,6 +58,10 @@ class ServerStatus:
     def active(self, at: datetime) -> None:
         """Note when a client last did something."""
         self.last_active = at
+
+    def configured(self, sidecar: SidecarState) -> None:
+        """Note what became of a program beside it."""
+        self.sidecars[sidecar.name] = sidecar
 
     def leased(self, lease: LeaseStatus | None) -> None:
         """Note whether the pageservers keep the LSN that a static compute reads at."""

@@ -55,6 +55,7 @@ def build_snapshot(node: Node, *, postgres: Postgres, clock: Clock) -> StatusBod
         closed_ports=tuple(node.closed_ports.values()),
         report=structs.replace(node.report, error=redacted(node.report.error)),
         cluster=_cluster(node.server.cluster),
+        sidecars=tuple(node.server.sidecars.values()),
         promotion=node.promotions.view,
     )
 

@@ -9,6 +9,7 @@ from compute_common.document.versions import is_older
 from compute_common.errors import RequestError, SpecError
 from compute_ctl.decisions.apply_plan import ApplyResult, reasons
 from compute_ctl.decisions.model import PUSH, Outcome
+from compute_ctl.document.body import Body
 from compute_ctl.document.continuity import check_identity, check_omissions, older_safekeepers
 from compute_ctl.document.promotion import following_body, promoted_document
 from compute_ctl.document.render import RenderContext, Rendered, render, render_upstream
@@ -56,7 +57,7 @@ class PromotionConfig:
         check_identity(document.spec, live)
         if is_older(document.version, floor):
             raise RequestError(409, f"version {document.version} is older than {floor}")
-        rendered = render(document, self.context)
+        rendered = render(document, self.context, live.candidates)
         if (older := older_safekeepers(rendered.servers, live)) is not None:
             raise RequestError(409, older)
         check_omissions(document, rendered.servers, live, promotes=True)
@@ -132,7 +133,7 @@ class PromotionConfig:
                 and other.content_sha256 != document.content_sha256
                 and state.quarantine_entry(other.content_sha256) is None
             ):
-                rendered = render(other, self.context)
+                rendered = render(other, self.context, Body.read(live.body).candidates)
                 return self._update(live.body, other, is_fallback=rendered.body != live.body)
         return None
 

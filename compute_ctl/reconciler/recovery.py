@@ -123,7 +123,8 @@ class Recovery:
         if document.spec.mode != "Primary":
             return False
         try:
-            return is_following_body(render(document, self.context).body, body)
+            rendered = render(document, self.context, Body.read(body).candidates)
+            return is_following_body(rendered.body, body)
         except SpecError:
             return False
 

@@ -254,4 +254,25 @@ ADAPTERS: Final = (
         new="        if self.prewarm.status is CacheStatus.OFFLOADING:\n            raise",
         tests=("tests/e2e/test_file_cache.py", "-k", "cancelled"),
     ),
+    Mutation(
+        name="a setting of pgbouncer may begin another line",
+        file="compute_ctl/sidecars/pgbouncer.py",
+        old="        check_value(value, path)\n",
+        new="",
+        tests=("tests/unit/sidecars/test_pgbouncer.py",),
+    ),
+    Mutation(
+        name="a stale pid of local_proxy is signalled",
+        file="compute_ctl/sidecars/local_proxy.py",
+        old="            if _is_locked(file.fileno()):\n",
+        new="            if True:\n",
+        tests=("tests/unit/sidecars/test_local_proxy.py",),
+    ),
+    Mutation(
+        name="programs beside Postgres are configured before the heal",
+        file="compute_ctl/app/sidecar_parts.py",
+        old="        if spec is None or not node.config.proven:\n",
+        new="        if spec is None:\n",
+        tests=("tests/unit/sidecars/test_parts.py",),
+    ),
 )

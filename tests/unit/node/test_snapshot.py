@@ -81,6 +81,7 @@ EMPTY: dict[str, Any] = {
     },
     "cluster": None,
     "promotion": None,
+    "sidecars": [],
 }
 """A node to which nothing has happened."""
 RAN: dict[str, Any] = {"started_at": AT, "finished_at": AT, "duration_ms": 1.23456}
