@@ -108,7 +108,12 @@ class _App:
         asyncio.get_running_loop().set_default_executor(BlockingWorker("worker", threads=THREADS))
         notifier = Notifier.from_environment()
         metrics = Metrics(instance_id=settings.instance_id, compute_id=settings.compute_id)
-        node = Node(clock=clock, postgres=postgres, server_version=major_version(settings.pgdata))
+        node = Node(
+            clock=clock,
+            postgres=postgres,
+            server_version=major_version(settings.pgdata),
+            document_file=str(settings.config_path.absolute()) if settings.config_path else None,
+        )
         node.subscribe(metrics)
         source = build_source(settings, metrics)
         file_cache = build_file_cache(node, postgres, metrics, connstr=settings.connstr)

@@ -2,62 +2,43 @@
 
 from __future__ import annotations
 
-import math
-import os
 import time
 from collections.abc import Sequence
-from typing import Any, Final, TypeVar
-from urllib.parse import urlencode
+from typing import Any, Final
 
 import click
 import msgspec
 from click.shell_completion import CompletionItem
 
-from compute_common.cli.exit_codes import EXIT_FAILED, EXIT_NOT_PERMITTED, CommandError
+from compute_common.cli.exit_codes import EXIT_FAILED
 from compute_common.cli.output import WATCH_S, as_json, print_json
 from compute_common.cli.run_group import run_group
 from compute_ctl import __version__
-from compute_ctl.cli import diff, explain, files, hints
-from compute_ctl.cli.client import DaemonResponse, Target, ask, not_compute_ctl
+from compute_ctl.cli import diff, explain, files, publish
+from compute_ctl.cli.asking import (
+    DEFAULT_WAIT,
+    ask_daemon,
+    find,
+    invocation_of,
+    read_body,
+    request_refresh,
+    seconds,
+    target_options,
+)
+from compute_ctl.cli.client import DaemonResponse, Target
 from compute_ctl.cli.exit_codes import COMPLETION_VARIABLE, EPILOG, PROGRAM
-from compute_ctl.cli.local import Invocation, document_parts, read_document
+from compute_ctl.cli.local import document_parts, read_document
 from compute_ctl.cli.run_flags import flags
-from compute_ctl.decisions.model import GOOD_OUTCOMES, Outcome
-from compute_ctl.decisions.status import RefreshBody, StatusBody
+from compute_ctl.decisions.status import StatusBody
 from compute_ctl.decisions.transitions import Status
 
-DEFAULT_WAIT: Final = "60"
-MAX_WAIT_S: Final = 600.0
 ROLLBACK_S: Final = 330.0
 """More than the daemon's own deadline for a rollback."""
-
-Shape = TypeVar("Shape", StatusBody, RefreshBody)
 
 
 def run_command(words: Sequence[str]) -> int:
     """Run one of the commands; return its exit status."""
     return run_group(cli, words, program=PROGRAM, completion_variable=COMPLETION_VARIABLE)
-
-
-def _target_options(command: Any) -> Any:
-    """Add the options that select the daemon."""
-    options = (
-        click.option("--socket", metavar="FILE", help="The daemon's unix socket."),
-        click.option("-D", "--pgdata", metavar="DIR", help="Its data directory (or $PGDATA)."),
-        click.option("--state-dir", metavar="DIR", help="Its state directory, if not the usual."),
-        click.option("--port", type=click.IntRange(1, 65535), help="Its port on 127.0.0.1."),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
-def _target(
-    socket: str | None, pgdata: str | None, state_dir: str | None, port: int | None
-) -> Target:
-    return Target.find(
-        socket=socket, pgdata=pgdata, state_dir=state_dir, port=port, environment=os.environ
-    )
 
 
 @click.group(epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
@@ -87,14 +68,14 @@ def run() -> None:
 
 
 @cli.command(epilog=EPILOG, short_help="Show what the daemon does and knows.")
-@_target_options
+@target_options
 @as_json
 @click.option("--watch", is_flag=True, help="Show it again every second, until interrupted.")
 def status(as_json: bool, watch: bool, **where: Any) -> int:
     """Show what the daemon does and knows; exit status 1 if it has failed."""
-    target = _target(**where)
+    target = find(**where)
     while True:
-        answer = _ask(
+        answer = ask_daemon(
             target, "GET", "/status", required=("status", "config", "refresh", "postgres")
         )
         if as_json:
@@ -106,26 +87,19 @@ def status(as_json: bool, watch: bool, **where: Any) -> int:
         time.sleep(WATCH_S)
 
 
-def _invocation(answer: DaemonResponse, target: Target) -> Invocation:
-    """Return how to type commands for the daemon that gave *answer*."""
-    where = ("-D", str(target.pgdata)) if target.pgdata else ()
-    kind, _, path = answer.address.partition(":")
-    return Invocation.of(target.pgdata, where, path if kind == "unix" else None)
-
-
 def _show_status(answer: DaemonResponse, target: Target, *, clear: bool) -> None:
     from compute_common.cli.tables import show
     from compute_ctl.cli import tables
 
-    invocation = _invocation(answer, target)
+    invocation = invocation_of(answer, target)
     if clear:
         click.clear()
-    body = _read(answer, StatusBody)
+    body = read_body(answer, StatusBody)
     show(tables.status(body, address=answer.address, invocation=invocation))
 
 
 @cli.command(epilog=EPILOG)
-@_target_options
+@target_options
 @as_json
 @click.option(
     "--wait",
@@ -137,37 +111,12 @@ def _show_status(answer: DaemonResponse, target: Target, *, clear: bool) -> None
 @click.option("--force", is_flag=True, help="Try a quarantined document again (unix socket only).")
 def refresh(as_json: bool, wait: str | None, force: bool, **where: Any) -> int:
     """Ask the daemon to look at the configuration again."""
-    seconds = None if wait is None else _seconds(wait)
-    query = ({"wait": f"{seconds:g}"} if seconds is not None else {}) | (
-        {"force": "true"} if force else {}
-    )
-    path = "/refresh_configuration" + (f"?{urlencode(query)}" if query else "")
-    timeout_s = 10.0 + (seconds or 0.0)
-    target = _target(**where)
-    answer = _ask(
-        target,
-        "POST",
-        path,
-        required=("status", "refresh_id"),
-        timeout_s=timeout_s,
-        loopback_allowed=not force,
-    )
-    if as_json:
-        print_json(answer.body)
-    else:
-        from compute_common.cli.tables import show
-        from compute_ctl.cli import tables
-
-        show(tables.refresh(_read(answer, RefreshBody)))
-        hint = hints.outcome_hint(answer.body.get("outcome", ""), answer.body.get("reason", ""))
-        if hint:
-            click.echo(f"hint: {_invocation(answer, target).complete(hint)}", err=True)
-    good = answer.body.get("outcome", Outcome.APPLIED) in GOOD_OUTCOMES
-    return 0 if good and answer.body.get("in_sync", True) else EXIT_FAILED
+    wait_s = None if wait is None else seconds(wait)
+    return request_refresh(find(**where), wait_s=wait_s, force=force, as_json=as_json)
 
 
 @cli.command(epilog=EPILOG)
-@_target_options
+@target_options
 @as_json
 @click.option("--old-upstream", is_flag=True, help="With the servers of that time, too.")
 def rollback(as_json: bool, old_upstream: bool, **where: Any) -> int:
@@ -176,8 +125,8 @@ def rollback(as_json: bool, old_upstream: bool, **where: Any) -> int:
     What is taken back is quarantined: the source cannot bring it again as it is.
     """
     path = "/rollback" + ("?old_upstream=true" if old_upstream else "")
-    answer = _ask(
-        _target(**where),
+    answer = ask_daemon(
+        find(**where),
         "POST",
         path,
         required=("config",),
@@ -190,12 +139,12 @@ def rollback(as_json: bool, old_upstream: bool, **where: Any) -> int:
         from compute_common.cli.tables import show
         from compute_ctl.cli import tables
 
-        show(tables.generations(_read(answer, StatusBody).config))
+        show(tables.generations(read_body(answer, StatusBody).config))
     return 0
 
 
 @cli.command(epilog=EPILOG, short_help="Make a primary of a standby.")
-@_target_options
+@target_options
 @as_json
 @click.option("--wal-flush-lsn", metavar="LSN", help="Replay the log up to there first.")
 @click.option(
@@ -213,14 +162,14 @@ def promote(
 
     Without FILE: the document in force, as that of a primary. Nobody stops the old primary.
     """
-    seconds = _seconds(wait)
+    wait_s = seconds(wait)
     wanted = {} if file is None else document_parts(*file)
-    answer = _ask(
-        _target(**where),
+    answer = ask_daemon(
+        find(**where),
         "POST",
-        f"/promote?wait={seconds:g}",
+        f"/promote?wait={wait_s:g}",
         required=("status", "pg_promote_time_ms"),
-        timeout_s=seconds + ROLLBACK_S,
+        timeout_s=wait_s + ROLLBACK_S,
         loopback_allowed=False,
         body=msgspec.json.encode(wanted | {"wal_flush_lsn": wal_flush_lsn}),
     )
@@ -232,46 +181,11 @@ def promote(
     return 0
 
 
-def _ask(
-    target: Target, method: str, path: str, *, required: tuple[str, ...], **options: Any
-) -> DaemonResponse:
-    """Return the response, whose body has the fields *required*. Raises CommandError."""
-    answer = ask(target, method, path, **options)
-    refused = answer.code >= 400
-    body = answer.body if isinstance(answer.body, dict) else {}
-    if not body.keys() >= ({"error"} if refused else set(required)):
-        raise not_compute_ctl(answer.address)
-    if refused:
-        code = EXIT_NOT_PERMITTED if answer.code in (401, 403) else EXIT_FAILED
-        raise CommandError(code, str(body["error"]), hint=body.get("hint"))
-    return answer
-
-
-def _read(answer: DaemonResponse, shape: type[Shape]) -> Shape:
-    """Return the body of *answer*. Raises CommandError."""
-    try:
-        return msgspec.convert(answer.body, shape)
-    except msgspec.ValidationError as error:
-        raise CommandError(
-            EXIT_FAILED,
-            f"cannot show what the daemon at {answer.address} says: {error}",
-            hint="It is of another version: use the compute_ctl of that, or --json.",
-        ) from error
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 <= value <= MAX_WAIT_S:
-        raise click.BadParameter(f"--wait takes a number of seconds from 0 to {MAX_WAIT_S:g}")
-    return value
-
-
 for _command in (
     files.validate,
     files.render_command,
+    publish.publish,
+    publish.set_settings,
     diff.diff,
     explain.explain,
     files.history,

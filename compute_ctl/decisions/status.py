@@ -131,8 +131,8 @@ class ConfigView(Shown, frozen=True, kw_only=True):
     quarantined: tuple[QuarantinedView, ...]
     candidates: tuple[ShardCandidates, ...] = ()
     """Of the shards for which the document names several pageservers."""
-    warnings: tuple[str, ...] = ()
-    """What is odd in the newest document: misspelt names, secrets in plain sight."""
+    warnings: tuple[str, ...] = ()  # of the newest document: misspelt names, plain secrets
+    document_file: str | None = None  # the source, where it is one (`-c`)
 
 
 class RefreshView(Shown, frozen=True, kw_only=True):

@@ -37,7 +37,7 @@ class HttpServer(server.HttpServer[Api]):
             listeners=_listeners(settings, self.socket_path, authenticate_external, limits),
             metrics=api.metrics,
             is_quiet=self._is_quiet,
-            port_observer=api.node,
+            port_observer=api.node.closed_ports,
         )
 
     @property

@@ -32,8 +32,9 @@ ROLLED_BACK = "an operator rolled it back"
 class ConfigState:
     """The documents and generations of one node; only its own methods write the fields."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, document_file: str | None = None) -> None:
         self._clock = clock
+        self.document_file = document_file
         self.state = PersistentState()
         self._kept: PersistentState | None = None
         self.not_kept = ""

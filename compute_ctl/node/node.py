@@ -30,6 +30,7 @@ from compute_ctl.decisions.transitions import RESTING, Event, Status, settle_eve
 from compute_ctl.document.generation import Marker
 from compute_ctl.node import snapshot
 from compute_ctl.node.attempt_log import AttemptLog
+from compute_ctl.node.closed_ports import ClosedPorts
 from compute_ctl.node.config_state import ConfigState
 from compute_ctl.node.drift_checks import DriftChecks
 from compute_ctl.node.observer import Observer, Observers
@@ -53,10 +54,16 @@ class Node:
     """What the daemon exits with, where that is not Postgres's own status."""
 
     def __init__(
-        self, *, clock: Clock, postgres: Postgres, server_version: str | None = None
+        self,
+        *,
+        clock: Clock,
+        postgres: Postgres,
+        server_version: str | None = None,
+        document_file: str | None = None,
     ) -> None:
         """*server_version*: the major version of the data directory."""
-        self._clock, self._postgres = clock, postgres
+        self._clock = clock
+        self._postgres = postgres
         self._observers = Observers()
         self._machine = StatusMachine(clock=clock, observer=self._observers)
         self.start_time = clock.wall()
@@ -73,9 +80,8 @@ class Node:
         self.pushes = PushRequests(self._machine)
         self.promotions = PromotionRequests(self._machine, clock)
         self.report = ReportStatus()
-        self.config = ConfigState(clock)
-        self.closed_ports: dict[str, str] = {}
-        """Why a port of the API is not open, by address; who wants it tries again."""
+        self.config = ConfigState(clock, document_file)
+        self.closed_ports = ClosedPorts()
 
     def subscribe(self, observer: Observer) -> None:
         """Notify *observer* of all events from now on."""
@@ -231,14 +237,6 @@ class Node:
         """Record a run of work on the catalog."""
         self._observers.on_catalog(run)
         self.server.last_catalog = run
-
-    def port_closed(self, address: str, reason: str) -> None:
-        """Show why the port at *address* is not open."""
-        self.closed_ports[address] = reason
-
-    def port_opened(self, address: str) -> None:
-        """The port at *address* is open now."""
-        self.closed_ports.pop(address, None)
 
     # What Postgres does
 

@@ -52,7 +52,7 @@ def build_snapshot(node: Node, *, postgres: Postgres, clock: Clock) -> StatusBod
         postgres=_postgres(node, postgres, at),
         status_since=at(node.status_since),
         error_since=at(node.attempts.error_since),
-        closed_ports=tuple(node.closed_ports.values()),
+        closed_ports=node.closed_ports.reasons,
         report=structs.replace(node.report, error=redacted(node.report.error)),
         cluster=_cluster(node.server.cluster),
         sidecars=tuple(node.server.sidecars.values()),
@@ -85,6 +85,7 @@ def _config(node: Node) -> ConfigView:
         quarantined=tuple(map(QuarantinedView.of, state.quarantine)),
         candidates=_candidates(node),
         warnings=tuple(map(redact, node.config.document_warnings)),
+        document_file=node.config.document_file,
     )
 
 

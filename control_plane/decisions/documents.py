@@ -39,7 +39,6 @@ _PAGESERVER_FIELDS: Final = (
 _PAGESERVER_SETTINGS: Final = frozenset({"neon.pageserver_connstring", "neon.stripe_size"})
 _SAFEKEEPER_SETTINGS: Final = frozenset({"neon.safekeepers"})
 _ID: Final = re.compile(r"[0-9a-f]{32}")
-_SETTING_NAME: Final = re.compile(r"[A-Za-z_][\w$]*(?:\.[A-Za-z_][\w$]*)*", re.ASCII)
 _HEAD: Final = b'{"status":"attached","spec":{'
 
 
@@ -258,26 +257,3 @@ def publish(
 def etag(record: ComputeRecord) -> str:
     """Return a strong entity tag of what is published."""
     return f'"{record.generation}-{record.content_sha256[:32]}"'
-
-
-def with_setting(document: bytes | Raw, name: str, value: str | None) -> bytes:
-    """Return the operator's text with setting *name* as *value*, without it where that is None.
-
-    *document*: b"" for none yet.
-
-    Raises:
-        SpecError: *name* is not a name of a setting.
-    """
-    if _SETTING_NAME.fullmatch(name) is None:
-        raise SpecError("spec.cluster.settings", f'"{printable(name)}" is not a name of a setting')
-    parts = msgspec.json.decode(document or b'{"spec":{"cluster":{}}}')
-    cluster = parts["spec"]["cluster"]
-    options = cluster.get("settings") or []
-    same = [option for option in options if option["name"].lower() == name.lower()]
-    left = [option for option in options if option["name"].lower() != name.lower()]
-    if value is not None:
-        new = {**(same[-1] if same else {"name": name, "vartype": "string"}), "value": value}
-        at = options.index(same[0]) if same else len(left)
-        left.insert(at, new)
-    cluster["settings"] = left
-    return msgspec.json.encode(parts)

@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from control_plane.decisions import documents
+from compute_common.document.edit import with_setting
 from control_plane.decisions.floor import ahead
 from control_plane.decisions.model import (
     ALIVE_S,
@@ -131,7 +131,7 @@ class Registry:
 
         def edited(document: bytes) -> bytes:
             for name, value in values.items():
-                document = documents.with_setting(document, name, value)
+                document = with_setting(document, name, value)
             return document
 
         return await self._edit(compute_id, edited, given, dry_run=dry_run)

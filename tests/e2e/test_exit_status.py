@@ -23,10 +23,12 @@ def documented() -> set[tuple[str, int]]:
     """Return (command, status) of each cell of the table that is not empty."""
     found = set()
     for line in DOCS.read_text().splitlines():
-        row = re.fullmatch(r"\| `([a-z]+)` \|(.*)\|", line)
+        row = re.fullmatch(r"\| (`[a-z]+`(?:, `[a-z]+`)*) \|(.*)\|", line)
         cells = row[2].split("|") if row else []
         if row and len(cells) == 5:
-            found |= {(row[1], status) for status, cell in enumerate(cells) if cell.strip()}
+            commands = re.findall("[a-z]+", row[1])
+            statuses = [status for status, cell in enumerate(cells) if cell.strip()]
+            found |= {(command, status) for command in commands for status in statuses}
     return found
 
 
@@ -68,6 +70,11 @@ def test_each_documented_exit_status(
         seen.expect(2, command, "--no-such-option")
     for command in ("status", "refresh", "rollback", "promote"):
         seen.expect(3, command, *folder)
+    seen.expect(2, "publish", "/no/such/file")
+    seen.expect(2, "set")
+    document.write_text("{}")
+    for command, change in (("publish", str(document)), ("set", "work_mem=1MB")):
+        seen.expect(3, command, change, "--yes", *folder)
     for command in ("validate", "render"):
         seen.expect(2, command, "/no/such/file")
 
@@ -83,6 +90,11 @@ def test_each_documented_exit_status(
     compute.publish(compute.pageserver("b"), settings={"work_mem": "16MB"})
     seen.expect(0, "refresh", "--wait", *folder)
     seen.expect(0, "rollback", *folder)
+    seen.expect(1, "publish", str(document), "--yes", *folder)
+    seen.expect(1, "set", "work_mem=8 parsecs", "--yes", *folder)
+    seen.expect(0, "set", "work_mem=8MB", "--yes", *folder)
+    document.write_bytes((compute.postgres.folder / "config.json").read_bytes())
+    seen.expect(0, "publish", str(document), "--yes", *folder)
     for command in ("status", "history", "diff"):
         seen.expect(0, command, *folder)
 
@@ -106,6 +118,8 @@ def test_each_documented_exit_status(
         document.chmod(0o600)
         for command in ("status", "refresh", "rollback", "promote", "diff", "history"):
             seen.as_nobody(command, *folder)
+        seen.as_nobody("publish", str(document), "--yes", *folder)
+        seen.as_nobody("set", "work_mem=1MB", "--yes", *folder)
         for command in ("validate", "render"):
             seen.as_nobody(command, str(document))
     else:  # only root can become somebody without rights

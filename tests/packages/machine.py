@@ -16,6 +16,7 @@ from typing import Final
 ROOT = Path(__file__).resolve().parents[2]
 BOOT: Final = """
 set -eu
+mount --make-rprivate / 2>/dev/null || true  # in a chroot / is no mount point
 PYTHONPATH=$3 "$4" -c 'from tests.support.loopback import set_loopback as lo; lo(up=True)'
 mount -t tmpfs tmpfs "$1"
 mkdir "$1/upper" "$1/work" "$1/root"
@@ -81,7 +82,7 @@ def booted(folder: Path, packages: Path) -> Iterator[Machine]:
     Raises:
         RuntimeError: this system lets us have none.
     """
-    spaces = ["--mount", "--pid", "--net", "--fork", "--kill-child", "--propagation=private"]
+    spaces = ["--mount", "--pid", "--net", "--fork", "--kill-child", "--propagation=unchanged"]
     boot = ["bash", "-c", BOOT, "boot", str(folder), str(packages), str(ROOT), sys.executable]
     with subprocess.Popen(
         ["unshare", *spaces, *boot],

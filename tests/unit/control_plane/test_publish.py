@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compute_common.document.document import decode_document
+from compute_common.document.edit import with_setting
 from compute_common.errors import SpecError
 from compute_ctl.document import spec_sources
 from control_plane.decisions import documents
@@ -86,16 +87,14 @@ def test_settings_are_set_replaced_and_removed() -> None:
         found = msgspec.json.decode(document)["spec"]["cluster"]["settings"]
         return [(one["name"], one.get("value")) for one in found]
 
-    assert [("A", "2"), ("b", None)] == settings(documents.with_setting(raw, "a", "2"))
-    assert [("A", "1"), ("b", None), ("c.d", "3")] == settings(
-        documents.with_setting(raw, "c.d", "3")
-    )
-    assert [("b", None)] == settings(documents.with_setting(raw, "a", None))
-    new = documents.with_setting(b"", "primary_conninfo", "host=a")
+    assert [("A", "2"), ("b", None)] == settings(with_setting(raw, "a", "2"))
+    assert [("A", "1"), ("b", None), ("c.d", "3")] == settings(with_setting(raw, "c.d", "3"))
+    assert [("b", None)] == settings(with_setting(raw, "a", None))
+    new = with_setting(b"", "primary_conninfo", "host=a")
     assert [("primary_conninfo", "host=a")] == settings(new)
     assert () == documents.read_operator_text(new, managed=True).warnings
     with pytest.raises(SpecError, match="not a name of a setting"):
-        documents.with_setting(raw, "a b", "1")
+        with_setting(raw, "a b", "1")
 
 
 def test_many_documents_are_published_quickly() -> None:

@@ -45,6 +45,7 @@ EMPTY: dict[str, Any] = {
         "quarantined": [],
         "candidates": [],
         "warnings": [],
+        "document_file": None,
     },
     "refresh": {
         "pending": False,
