@@ -25,7 +25,7 @@ RETRY_AFTER_MAX_S: Final = 60.0
 _SUSPECT_CAP_S: Final = (0.05, 5.0)
 _SUSPECT_AGE_SHARE: Final = 0.25
 _FAILURE_CAP_S: Final = (0.1, 5.0)
-_BESIDE_LONG_POLL_S: Final = (5.0, 10.0)
+BESIDE_LONG_POLL_S: Final = (5.0, 10.0)
 """Pause between fetches beside a long poll, which may be dead without an error."""
 
 
@@ -120,7 +120,7 @@ class Pacing:
             return
         low, cap = 0.0, max(suspect_cap(base - self.suspected_since), failure_cap(self.failures))
         if self.held:
-            low, cap = _BESIDE_LONG_POLL_S
+            low, cap = BESIDE_LONG_POLL_S
         at = base + self._pause(cap, low)
         if self.last_signal_at is None or at < suspicion_over_at(self.last_signal_at):
             yield Due(at=at, why=Why.SUSPICION)

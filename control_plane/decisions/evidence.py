@@ -7,6 +7,7 @@ that the map of the compute is stale, and nothing against the node.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Set
+from math import inf
 from typing import Final
 
 from msgspec import Struct
@@ -15,7 +16,10 @@ from control_plane.decisions.addresses import bare
 from control_plane.decisions.model import NodeList, Suspicion
 
 EVIDENCE_S: Final = 5.0
-"""A suspicion counts for so long after the compute has last upheld it."""
+"""A suspicion counts for so long after the report."""
+UPHELD_S: Final = 15.0
+"""And for so long after each later request: while its trouble lasts, `compute_ctl` comes to ask
+every 10 s (see `compute_ctl.decisions.pacing`)."""
 AGAINST_NODE: Final = frozenset({"dead", "silent"})
 PAGESERVER: Final = "pageserver"
 
@@ -100,7 +104,8 @@ class Evidence:
         return {
             compute_id: said
             for compute_id, said in self._said.items()
-            if now - max(said.at, upheld.get(compute_id, said.at)) <= EVIDENCE_S
+            if now - said.at <= EVIDENCE_S
+            or said.at <= upheld.get(compute_id, -inf) >= now - UPHELD_S
         }
 
 

@@ -10,8 +10,8 @@ from tests.control_plane.conftest import StackFactory
 
 
 @contextmanager
-def reading(*computes: ComputeNode) -> Iterator[None]:
-    """Each compute reads a page; the block ends when all have got theirs."""
+def reading(*computes: ComputeNode, within_s: float = 40.0) -> Iterator[None]:
+    """Each compute reads a page after the block, which ends when all have got theirs."""
     sessions = [compute.postgres.connect() for compute in computes]
     try:
         for session in sessions:
@@ -23,7 +23,7 @@ def reading(*computes: ComputeNode) -> Iterator[None]:
         for reader in readers:
             reader.start()
         for reader in readers:
-            reader.join(40)
+            reader.join(within_s)
         assert not any(reader.is_alive() for reader in readers)
     finally:
         for session in sessions:

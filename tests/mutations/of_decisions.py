@@ -207,7 +207,7 @@ DECISIONS: Final = (
     Mutation(
         name="a long poll is trusted for ever",
         file="compute_ctl/decisions/pacing.py",
-        old="            low, cap = _BESIDE_LONG_POLL_S\n",
+        old="            low, cap = BESIDE_LONG_POLL_S\n",
         new="            return\n",
         tests=("tests/unit/decisions/test_pacing.py",),
     ),

@@ -30,6 +30,8 @@ LONG_POLL_S: Final = 25
 SILENT_AFTER_S: Final = 1.0
 """`response_suspect_after`."""
 READ_S: Final = 0.2
+ASKS_AGAIN_S: Final = (0.3, 1.0, 2.0, 10.0)
+"""In trouble: the longer it lasts, the more rarely."""
 LOOKS: Final = 8
 """Times the reporter's pause between two looks: most of the time went into them."""
 
@@ -116,7 +118,7 @@ class SimCompute(Process):
                 failures = 0
             except FetchError:
                 failures = min(failures + 1, 6)
-            pause = self._world.rng.uniform(0.3, 2.0) if self._suspicions else 0.02
+            pause = self._world.rng.choice(ASKS_AGAIN_S) if self._suspicions else 0.02
             pause = 0.1 * 2**failures if failures else pause
             await asyncio.sleep(pause * self._world.rng.uniform(0.5, 1.0))
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from control_plane.decisions.evidence import EVIDENCE_S
+from control_plane.decisions.evidence import UPHELD_S
 from control_plane.decisions.model import ALIVE_S
 from control_plane.decisions.verdicts import ACT_EVERY_S, NODES_FRESH_S, OFFLINE_SHARE
 from devstack.storage_controller.model import Availability
@@ -242,7 +242,7 @@ class History:
 
     def _check_quorum(self, control: Process, node_id: int) -> None:
         registry = self._world.lives[control].registry
-        since = self._now - EVIDENCE_S - DECIDING_S
+        since = self._now - UPHELD_S - DECIDING_S
         said = {it for it, at in self._suspected[control, node_id].items() if at >= since}
         users = set()
         for record in registry.computes.values():

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from compute_ctl.decisions.pacing import BESIDE_LONG_POLL_S
 from control_plane.decisions import verdicts
-from control_plane.decisions.evidence import EVIDENCE_S, Evidence, NodeEvidence
+from control_plane.decisions.evidence import UPHELD_S, Evidence, NodeEvidence
 from control_plane.decisions.model import (
     HistoryEvent,
     NodeList,
@@ -86,7 +87,15 @@ def test_a_compute_that_goes_on_asking_upholds_it() -> None:
     said = {"a": (1.0, against()), "b": (9.0, against())}
     assert [] == suspected(said, {1: {"a", "b"}})
     assert 1 == len(suspected(said, {1: {"a", "b"}}, upheld={"a": 8.0}))
-    assert [] == suspected(said, {1: {"a", "b"}}, upheld={"a": 10.0 - EVIDENCE_S - 0.1})
+    assert [] == suspected(said, {1: {"a", "b"}}, upheld={"a": 0.9})
+    later = {"a": 39.9, "b": 30.0}
+    assert 1 == len(suspected(said, {1: {"a", "b"}}, upheld=later, now=30.0 + UPHELD_S))
+    assert [] == suspected(said, {1: {"a", "b"}}, upheld=later, now=30.1 + UPHELD_S)
+
+
+def test_who_is_in_trouble_asks_often_enough_to_be_believed() -> None:
+    """Beside a long poll, too, where the pauses are longest; a request and its answer take time."""
+    assert UPHELD_S > 1.2 * max(BESIDE_LONG_POLL_S)
 
 
 def test_ipv6_endpoints_with_and_without_brackets() -> None:
