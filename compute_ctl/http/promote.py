@@ -34,10 +34,6 @@ class PromotionRequest(Struct, frozen=True, kw_only=True):
 async def promote(call: Call) -> ApiResponse:
     """Make a primary of the standby; answer when it runs with the document."""
     wanted, node = decode(call.body, PromotionRequest), call.api.node
-    try:
-        refuse_duplicates(call.body)
-    except ValueError as error:
-        raise RequestError(400, f"the request body is not valid: {error}") from None
     if wanted.wal_flush_lsn is not None:
         try:
             parse_lsn(wanted.wal_flush_lsn)
@@ -45,7 +41,7 @@ async def promote(call: Call) -> ApiResponse:
             raise SpecError("wal_flush_lsn", str(error)) from None
     wait_s = wait_seconds(call)
     wait_s = call.api.deadlines.replay if wait_s is None else wait_s
-    document = await _document(wanted, node.config.ctl_config)
+    document = await _document(call, wanted, node.config.ctl_config)
     try:
         view = await node.promotions.promote(
             document,
@@ -66,13 +62,18 @@ async def promote(call: Call) -> ApiResponse:
     )
 
 
-async def _document(wanted: PromotionRequest, config: Any) -> Document | None:
-    """Return the document of *wanted*, None where it has none. Raises SpecError."""
-    if wanted.spec is None:
-        return None
+async def _document(call: Call, wanted: PromotionRequest, config: Any) -> Document | None:
+    """Return the document of *wanted*, None where it has none. Raises RequestError, SpecError."""
     parts = {"spec": wanted.spec, "compute_ctl_config": wanted.compute_ctl_config or config}
-    raw = msgspec.json.encode(parts)
-    return await beside_loop(lambda: decode_document(raw), size=len(raw), name="document")
+
+    def read() -> Document | None:
+        try:
+            refuse_duplicates(call.body)
+        except ValueError as error:
+            raise RequestError(400, f"the request body is not valid: {error}") from None
+        return None if wanted.spec is None else decode_document(msgspec.json.encode(parts))
+
+    return await beside_loop(read, size=len(call.body), name="document")
 
 
 def _failed(error: RequestError) -> ApiResponse:

@@ -121,7 +121,7 @@ class Promoter:
                 promotion.complete(before=True)
                 self.node.promotions.finish(promotion)
                 return True
-            self.config.check(document)
+            await self.config.check(document)
         except ComputeError as error:
             self._fail(promotion, error)
             return True

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from compute_common.document.document import Document, decode_document
 from compute_common.document.versions import is_older
 from compute_common.errors import RequestError, SpecError
+from compute_common.system.blocking_worker import beside_loop
 from compute_ctl.decisions.apply_plan import ApplyResult, reasons
 from compute_ctl.decisions.model import PUSH, Outcome
 from compute_ctl.document.body import Body
@@ -43,7 +44,7 @@ class PromotionConfig:
             raise RequestError(412, "no document is in force", hint="Send the new primary's.")
         return decode_document(promoted_document(document))
 
-    def check(self, document: Document) -> Rendered:
+    async def check(self, document: Document) -> Rendered:
         """Return what *document* renders to.
 
         Raises:
@@ -57,7 +58,11 @@ class PromotionConfig:
         check_identity(document.spec, live)
         if is_older(document.version, floor):
             raise RequestError(409, f"version {document.version} is older than {floor}")
-        rendered = render(document, self.context, live.candidates)
+        rendered = await beside_loop(
+            lambda: render(document, self.context, live.candidates),
+            size=len(document.json),
+            name="render",
+        )
         if (older := older_safekeepers(rendered.servers, live)) is not None:
             raise RequestError(409, older)
         check_omissions(document, rendered.servers, live, promotes=True)
@@ -73,7 +78,7 @@ class PromotionConfig:
             RequestError: see `check`.
             StoreError: it could not be written.
         """
-        rendered, written = self.check(document), self.node.config.written
+        rendered, written = await self.check(document), self.node.config.written
         await self.store.check_referenced_files(rendered.body)
         if complaints := await self.precheck.complaints(rendered):
             return ApplyResult(outcome=Outcome.REJECTED, reason=reasons(complaints, places=False))

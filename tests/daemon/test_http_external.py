@@ -1,5 +1,6 @@
 """The external listener: what needs a token, whose token counts."""
 
+import asyncio
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from compute_ctl.decisions.transitions import Event
 from compute_ctl.http.api import Listener, Route
 from compute_ctl.http.routes import ROUTES
 from devstack.installation import free_port
+from devstack.wait import until
 from tests.daemon.api import Served, serve
 from tests.daemon.signing import KEY, OTHER, token, trust
 
@@ -41,6 +43,23 @@ async def test_without_a_token(served: Served, route: Route) -> None:
         assert expected == (reply.code, reply.json["error"])
         assert (reply.headers.get("www-authenticate") == "Bearer") == (reply.code == 401)
     assert "running" == served.node.status
+
+
+async def test_a_promotion_keeps_the_keys(served: Served) -> None:
+    """One that brings none leaves those of the document in force; a key twice is refused."""
+    body = b'{"spec": {"mode": "Primary", "cluster": {}}}'
+    options = {"headers": {"Content-Type": "application/json"}, "token": token()}
+    asking = asyncio.create_task(served.external("POST", "/promote", body=body, **options))
+    await until("the promotion", lambda: served.node.promotions.current is not None)
+    assert served.node.promotions.current is not None
+    document = served.node.promotions.current.document
+    assert document is not None
+    assert document.compute_ctl_config == served.node.config.ctl_config
+    assert document.compute_ctl_config.jwks.keys
+    served.node.promotions.end("the test")
+    assert 409 == (await asking).code
+    twice = b'{"spec": {"mode": "Primary", "mode": "Replica", "cluster": {}}}'
+    assert 422 == (await served.external("POST", "/promote", body=twice, **options)).code
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/livez", "/readyz", "/syncz"])

@@ -24,6 +24,7 @@ def test_a_standby_is_promoted(pair: Pair) -> None:
     pair.primary.query("insert into story values (7)")
     end = pair.primary.value("select pg_current_wal_flush_lsn()::text")
     body = primary(log_min_messages="log") | {"wal_flush_lsn": end}
+    body["spec"]["cluster"]["roles"] = [{"name": "reporter"}]
 
     code, answer = pair.promote(body)
 
@@ -37,6 +38,8 @@ def test_a_standby_is_promoted(pair: Pair) -> None:
     status = pair.settles()
     assert ("completed", end) == (pair.promotion["status"], pair.promotion["wal_flush_lsn"])
     assert "2" == status["config"]["desired"]["version"]
+    role = "select 1 from pg_roles where rolname = 'reporter'"
+    wait_until("the role", lambda: pair.standby.query(role), 30)
     code, again = pair.promote(body)
     assert (200, dict.fromkeys(times, 0) | {"status": "completed"}) == (code, again)
     code, answer = pair.promote(primary(3))
