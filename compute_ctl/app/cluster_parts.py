@@ -22,6 +22,7 @@ from compute_ctl.postgres.identity import data_dir_inode, major_version, system_
 from compute_ctl.postgres.safekeeper_sync import sync_safekeepers
 from compute_ctl.reconciler.generations import GenerationStore
 from compute_ctl.settings import Settings
+from compute_ctl.sql.safekeepers import agreed
 from compute_ctl.store.state_dir import StateDir
 
 logger = logging.getLogger(__name__)
@@ -116,6 +117,7 @@ def _means(settings: Settings, *, node: Node, postgres: Supervised, state: State
     return Means(
         request=request,
         initdb=postgres.make_cluster,
+        safekeepers_agree=lambda asked: agreed(asked, token=asked.token),
         sync_safekeepers=sync,
         show=node.server.makes_cluster,
         failed=look_again,

@@ -53,13 +53,17 @@ class ClusterStart(Observer):
 
     def on_attempt(self, attempt: Attempt) -> None:
         """Notice another document, or an operator who may have mended the cause."""
-        written = self._node.config.written
-        marker = written.marker if written is not None else None
+        marker = self._marker
         if marker != self._seen:
             self._maker.document_changed()
         if marker != self._seen or attempt.who == RequestOrigin.OPERATOR:
             self._helped.set()
         self._seen = marker
+
+    @property
+    def _marker(self) -> Marker | None:
+        written = self._node.config.written
+        return written.marker if written is not None else None
 
     async def make(self) -> bool:
         """Return whether there is a cluster to start Postgres on.
@@ -69,6 +73,7 @@ class ClusterStart(Observer):
         """
         while not self._done and not self._node.terminating:
             self._helped.clear()
+            self._seen = self._marker  # the end of the attempt that wrote it is no help
             try:
                 await self._unless_ending()
             except PostgresError as error:
@@ -109,7 +114,9 @@ class ClusterStart(Observer):
         view = self._node.server.cluster
         if view is None:
             return
-        took_ms = view.sync_safekeepers_ms + view.basebackup_ms + view.install_ms
+        took_ms = (
+            view.sync_sk_check_ms + view.sync_safekeepers_ms + view.basebackup_ms + view.install_ms
+        )
         entry: dict[str, Any] = msgspec.to_builtins(view)
         entry |= {"kind": "cluster", "outcome": outcome, "duration_ms": round(took_ms, 3)}
         entry |= {"reason": redact(view.summary), "error": redact(view.error or "")}

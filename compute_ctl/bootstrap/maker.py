@@ -48,8 +48,7 @@ class BackupPolicy:
     """The same, once the document names another one."""
     total: float = 3600.0
     """The transfer as a whole."""
-    disk: float = 120.0
-    """Work on the data directory alone."""
+    disk: float = 120.0  # work on the data directory alone
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,8 +62,9 @@ class Means:
     sync_safekeepers: Callable[[], Awaitable[str | None]]
     """Returns where the safekeepers agree the log ends, None where the server's binary cannot tell.
     Raises BackupError."""
-    show: Callable[[ClusterView], None]
-    """Shows the progress."""
+    safekeepers_agree: Callable[[BackupRequest], Awaitable[str | None]]
+    """Returns where they agree already that the log ends, None where that is not known."""
+    show: Callable[[ClusterView], None]  # the progress
     failed: Callable[[], None]
     """A try has failed: the document may be out of date."""
 
@@ -211,9 +211,13 @@ class ClusterMaker:
         if self._synced is None or self._synced[0] != request.safekeepers:
             began = self._clock.monotonic()
             self._show()
-            lsn = await self._means.sync_safekeepers()
+            lsn = await self._means.safekeepers_agree(request)
+            self._show(sync_sk_check_ms=self._ms_since(began))
+            if lsn is None:
+                began = self._clock.monotonic()
+                lsn = await self._means.sync_safekeepers()
+                self._show(sync_safekeepers_ms=self._ms_since(began))
             self._synced = request.safekeepers, lsn
-            self._show(sync_safekeepers_ms=self._ms_since(began))
         return self._synced[1]
 
     async def _transfer(self, source: CopyOut, command: str, folder: Path) -> Transferred:

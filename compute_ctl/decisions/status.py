@@ -188,8 +188,7 @@ class PostgresView(Shown, frozen=True, kw_only=True):
 class ClusterPhase(StrEnum):
     """How far the cluster of an empty data directory is."""
 
-    WAITING = "waiting"
-    """A try has failed; the next comes soon."""
+    WAITING = "waiting"  # a try has failed; the next comes soon
     SYNC_SAFEKEEPERS = "sync_safekeepers"
     CONNECT = "connect"
     TRANSFER = "transfer"
@@ -208,6 +207,7 @@ class ClusterView(Shown, frozen=True, kw_only=True):
     pageserver: str | None = None  # of the last try, ``host:port``
     lsn: str | None = None  # what was asked for; null for the newest
     bytes: int = 0  # over the wire
+    sync_sk_check_ms: float = 0.0
     sync_safekeepers_ms: float = 0.0
     pageserver_connect_micros: int = 0
     basebackup_ms: float = 0.0

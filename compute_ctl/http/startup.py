@@ -29,6 +29,7 @@ class Startup(Observer):
         """
         return ComputeMetricsBody(
             wait_for_spec_ms=_ms(self._wait_for_spec_s),
+            sync_sk_check_ms=round(cluster.sync_sk_check_ms) if cluster else 0,
             sync_safekeepers_ms=round(cluster.sync_safekeepers_ms) if cluster else 0,
             pageserver_connect_micros=cluster.pageserver_connect_micros if cluster else 0,
             basebackup_ms=round(cluster.basebackup_ms) if cluster else 0,

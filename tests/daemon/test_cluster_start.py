@@ -5,11 +5,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from compute_ctl.app.cluster_start import ClusterStart
-from compute_ctl.decisions.model import Attempt, Outcome, RequestOrigin
+from compute_ctl.decisions.model import Attempt, Outcome, RequestOrigin, Written
 from compute_ctl.decisions.persistent_state import ClusterIdentity
 from compute_ctl.decisions.transitions import Event, Status
+from compute_ctl.document.generation import Marker
 from compute_ctl.errors import PostgresError
 from compute_ctl.node import Node
 from compute_ctl.node.observer import Observer
@@ -117,6 +119,22 @@ async def test_an_operator_helps(node: Node) -> None:
     assert 2 == maker.tries
     assert await start.make() is True
     assert 2 == maker.tries
+
+
+async def test_the_first_document_is_no_help(node: Node) -> None:
+    """The attempt that wrote it may end after the first try has begun: that begins no other."""
+    marker = Marker.of(generation=1, nonce="a" * 32, body="")
+    node.now_written(Written(marker=marker, rest="", upstream="", at=DATE))
+    maker = Maker()
+    start = cluster_start(node, maker, patience_s=0.05)
+    making = asyncio.create_task(start.make())
+    async with asyncio.timeout(LONG_S):
+        await maker.begun.wait()
+        start.on_attempt(replace(ATTEMPT, who=RequestOrigin.CLOCK))
+
+        assert await making is False
+
+    assert 1 == maker.tries
 
 
 async def test_the_end_does_not_wait(node: Node) -> None:

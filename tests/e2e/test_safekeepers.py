@@ -11,6 +11,7 @@ import pytest
 from devstack.installation import binary, make_folder, pg_config
 from devstack.wait import wait_until
 from tests.e2e.fresh import FreshComputeFactory
+from tests.support.safekeeper import Safekeeper
 
 pytestmark = pytest.mark.timeout(180)  # several starts each, on a machine that is busy
 
@@ -84,6 +85,26 @@ def test_backup_at_the_agreed_position(make_fresh: FreshComputeFactory, neon: Ne
 
     assert (200, {"lsn": "0/1500000"}) == fresh.daemon.call("POST", "/terminate")
     assert 2 == len(neon.asked.read_text().splitlines())
+
+
+def test_safekeepers_that_agree_already(make_fresh: FreshComputeFactory, neon: NeonServer) -> None:
+    """Two of three do: the program is not run before the start, unless they answer too late."""
+    fresh = make_fresh(pgbin=neon.program("echo 0/1700000"))
+    with Safekeeper("0/1500000") as one, Safekeeper("0/1500000") as two:
+        fresh.publish(
+            fresh.pageserver("a"),
+            settings=neon.settings,
+            safekeeper_connstrings=[one.address, "127.0.0.1:1", two.address],
+        )
+
+        fresh.daemon.start()
+        found = fresh.wait_running()
+
+        late = len(neon.asked.read_text().splitlines())
+        assert ("0/1700000" if late else "0/1500000") == found["cluster"]["lsn"]
+        assert f"timeline_id={found['timeline']}" in one.options
+        assert f"tenant_id={found['tenant']}" in one.options
+    assert (200, {"lsn": "0/1700000"}) == fresh.daemon.call("POST", "/terminate")
 
 
 def test_safekeepers_that_do_not_agree(make_fresh: FreshComputeFactory, neon: NeonServer) -> None:

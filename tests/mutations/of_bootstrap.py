@@ -9,6 +9,20 @@ _DIRECTORY: Final = ("tests/unit/bootstrap/test_data_directory.py",)
 
 BOOTSTRAP: Final = (
     Mutation(
+        name="a minority of safekeepers decides where the log ends",
+        file="compute_ctl/decisions/safekeeper_quorum.py",
+        old="    if len(deciding) < quorum(count):\n",
+        new="    if not deciding:\n",
+        tests=("tests/unit/decisions/test_safekeeper_quorum.py",),
+    ),
+    Mutation(
+        name="a log that is flushed but not committed ends where it is flushed",
+        file="compute_ctl/decisions/safekeeper_quorum.py",
+        old="(answer.flush_lsn, answer.commit_lsn)",
+        new="(answer.flush_lsn, answer.flush_lsn)",
+        tests=("tests/unit/decisions/test_safekeeper_quorum.py",),
+    ),
+    Mutation(
         name="archive climbs",
         file="compute_ctl/bootstrap/archive.py",
         old=' or ".." in parts or ',

@@ -48,6 +48,7 @@ class Maker:
         self.wanted: BackupRequest | None = None
         self.sync: Callable[[], str | None] = lambda: None
         self.syncs = 0
+        self.agreed: str | None = None
         self.views: list[ClusterView] = []
         self.connects = asyncio.Event()
         self.failures = 0
@@ -59,6 +60,7 @@ class Maker:
                 request=lambda: self.wanted,
                 initdb=self._initdb,
                 sync_safekeepers=self._sync,
+                safekeepers_agree=self._agree,
                 show=self._show,
                 failed=self._failed,
             ),
@@ -70,6 +72,10 @@ class Maker:
     async def _initdb(self, folder: Path) -> None:
         self.made_new += 1
         fill(folder)
+
+    async def _agree(self, request: BackupRequest) -> str | None:
+        assert request.safekeepers
+        return self.agreed
 
     async def _sync(self) -> str | None:
         self.syncs += 1
@@ -172,6 +178,18 @@ async def test_safekeepers_are_asked_once(tmp_path: Path) -> None:
     with pytest.raises(PostgresError):
         await one.maker.make()
     assert 1 == one.syncs
+
+
+async def test_safekeepers_that_agree_already(tmp_path: Path) -> None:
+    """Nobody has them agree again, and the backup is taken there."""
+    one = Maker(tmp_path)
+    one.wanted, one.agreed = request(free_port(), safekeepers="sk:1"), "0/17"
+
+    with pytest.raises(PostgresError):
+        await one.maker.make()
+
+    assert 0 == one.syncs
+    assert "0/17" == one.views[-1].lsn
 
 
 async def test_safekeepers_that_do_not_agree(tmp_path: Path) -> None:
