@@ -37,7 +37,6 @@ def _is_run(words: list[str]) -> bool:
 
 
 def _run(words: list[str]) -> int:
-    gc.disable()  # until the end of the start, which makes next to no garbage
     from compute_ctl.cli.checks import check
     from compute_ctl.cli.run import parse
 
@@ -47,6 +46,7 @@ def _run(words: list[str]) -> int:
         log.configure(options.settings.log_format, level=options.settings.log_level)
         for warning in options.warnings:
             logging.getLogger(PROGRAM).warning(warning)
+        gc.disable()  # until the end of the start, which makes next to no garbage
         from compute_ctl import app  # slow to import, so after the flags were checked
 
         return app.run(options.settings)

@@ -88,7 +88,7 @@ def test_daemon(folder: Path) -> None:
 def test_start(folder: Path) -> None:
     """A start from nothing is taken apart, and a large backup needs no more memory."""
     file = folder / "start.json"
-    run("start", "--rounds=1", "--megabytes=50", f"--json={file}")
+    run("start", "--rounds=1", "--megabytes=25", f"--json={file}")
     found = results(file)
 
     assert 5 == len(found["start"])
