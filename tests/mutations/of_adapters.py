@@ -43,6 +43,13 @@ ADAPTERS: Final = (
         tests=("tests/e2e/test_supervise.py", "-k", "killed_daemon_adopts"),
     ),
     Mutation(
+        name="garbage is never collected",
+        file="compute_ctl/app/main.py",
+        old="        gc.enable()\n",
+        new="        gc.disable()\n",
+        tests=("tests/e2e/test_weight.py", "-k", "garbage"),
+    ),
+    Mutation(
         name="pid without its start time",
         file="compute_ctl/postgres/postmaster.py",
         old="    if _is_postmaster(noted, pgdata) and process.alive:\n",
