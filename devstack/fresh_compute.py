@@ -98,7 +98,7 @@ class FreshCompute:
 
     def publish(
         self,
-        *pageservers: Pageserver | str,
+        *pageservers: Pageserver | str | Sequence[str],
         settings: Mapping[str, str] | None = None,
         **spec: Any,
     ) -> None:
@@ -108,13 +108,13 @@ class FreshCompute:
 
     def document(
         self,
-        *pageservers: Pageserver | str,
+        *pageservers: Pageserver | str | Sequence[str],
         settings: Mapping[str, str] | None = None,
         **spec: Any,
     ) -> dict[str, Any]:
-        """The next document."""
+        """The next document; several pageservers of one shard are a list of URLs."""
         self._generation += 1
-        urls = [one if isinstance(one, str) else one.url for one in pageservers]
+        urls = [one.url if isinstance(one, Pageserver) else one for one in pageservers]
         document = attached(
             tenant=TENANT,
             timeline=TIMELINE,

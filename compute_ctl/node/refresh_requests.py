@@ -8,6 +8,7 @@ The daemon keeps fetching while a suspicion lasts: 30 s after the last report of
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -48,6 +49,8 @@ class RefreshRequests:
         self.suspicion: Suspicion | None = None
         self.complaints: dict[tuple[str, int | None], ServerComplaint] = {}
         """The last one of each server that Postgres has complained of, by kind and shard."""
+        self.left: dict[str, ServerComplaint] = {}
+        """The last complaint of each pageserver that was left for another one of the document."""
         self.worker_complains = False
         """Postgres itself is among those who complained."""
         self._waiters: dict[asyncio.Future[Outcome], int] = {}
@@ -134,7 +137,7 @@ class RefreshRequests:
 
     def lasting_complaints(self, now: float) -> list[ServerComplaint]:
         """Return one complaint for each server of which Postgres complained within 30 s."""
-        return [it for it in self.complaints.values() if now - it.at < SUSPICION_LASTS_S]
+        return [it for it in self.complaints.values() if _lasts(it, now)]
 
     def suspected_shards(self, written: Written, now: float) -> frozenset[int]:
         """Return the shards of whose pageserver in *written* Postgres itself complains.
@@ -152,6 +155,23 @@ class RefreshRequests:
                     dead.add(in_use[number])
         return frozenset(suspected | {at for at, one in enumerate(in_use) if one in dead})
 
+    def leave(self, servers: Mapping[int, str], now: float) -> None:
+        """Remember why *servers*, pageservers by shard, are left: the complaints end with that.
+
+        Whoever the daemon reports to is to know all the same that they fail.
+        """
+        self.left = {server: it for server, it in self.left.items() if _lasts(it, now)}
+        for complaint in self.lasting_complaints(now):
+            server = servers.get(complaint.suspicion.shard or 0)
+            if server is not None and complaint.suspicion.source == "pageserver":
+                self.left[server] = complaint
+
+    def lasting_left(self, written: Written, now: float) -> dict[str, ServerComplaint]:
+        """Return what was left within 30 s, is named in *written* still, and not in use again."""
+        named = {server for shard in written.candidates.named for server in shard}
+        named -= set(written.candidates.in_use)
+        return {one: it for one, it in self.left.items() if one in named and _lasts(it, now)}
+
     def clear_suspicion(self) -> None:
         """Forget the complaints: their cause was removed, or they have ended."""
         self.suspected_since = self.last_signal = self.suspicion = None
@@ -162,3 +182,7 @@ class RefreshRequests:
         """Forget the complaints, if they were Postgres's own: it says that all is well."""
         if self.worker_complains:
             self.clear_suspicion()
+
+
+def _lasts(complaint: ServerComplaint, now: float) -> bool:
+    return now - complaint.at < SUSPICION_LASTS_S

@@ -146,15 +146,21 @@ def _postgres(
 
 
 def suspicions(node: Node, clock: Clock) -> tuple[Suspected, ...]:
-    """Return one complaint for each server of which Postgres complains."""
+    """Return one complaint for each server of which Postgres complains, or was led away from."""
     now, wall = clock.monotonic(), clock.wall()
+    written = node.config.written
+    left = node.requests.lasting_left(written, now) if written is not None else {}
+    complaints = [
+        (it, _endpoint(node, it.suspicion)) for it in node.requests.lasting_complaints(now)
+    ]
+    complaints += [(it, _address(server)) for server, it in left.items()]
     return tuple(
         Suspected(
             suspicion=it.suspicion,
             since=wall + timedelta(seconds=it.since - now),
-            endpoint=_endpoint(node, it.suspicion),
+            endpoint=endpoint,
         )
-        for it in node.requests.lasting_complaints(now)
+        for it, endpoint in complaints
     )
 
 

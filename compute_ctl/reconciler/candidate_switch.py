@@ -61,7 +61,9 @@ class CandidateSwitch:
         if written is None or not instead:
             return ApplyResult(outcome=Outcome.UNCHANGED)
         now, before = self.clock.monotonic(), written.candidates
-        self._left_at |= {(number, before.in_use[number]): now for number in instead}
+        left = {number: before.in_use[number] for number in instead}
+        self._left_at |= dict.fromkeys(left.items(), now)
+        self.node.requests.leave(left, now)
         try:
             result = await self._activate(written, instead)
         except (SpecError, StoreError) as error:

@@ -7,6 +7,8 @@ import pytest
 
 from devstack.compute import Compute
 from devstack.daemon import Daemon
+from devstack.fresh_compute import ROWS as BACKUP_ROWS
+from devstack.fresh_compute import FreshCompute
 from devstack.wait import wait_until
 from tests.support.queries import running_queries
 
@@ -67,6 +69,30 @@ def test_what_is_in_use_stays(compute: Compute) -> None:
     assert ("applied", b.url) == (daemon.refresh(), in_use())
     compute.publish([a, b], settings={"work_mem": "5MB"})
     assert ("applied", a.url) == (daemon.refresh(), in_use())
+
+
+def test_from_nothing(fresh: FreshCompute) -> None:
+    """The base backup comes from the second one, and so do the pages, with one document."""
+    a, b = fresh.pageserver("a"), fresh.pageserver("b")
+    a.kill()
+    fresh.publish([a.url, b.url])
+    fresh.daemon.start()
+
+    cluster = fresh.wait_running()["cluster"]
+
+    assert (2, b.address) == (cluster["tries"], cluster["pageserver"])
+    assert BACKUP_ROWS == fresh.query(fresh.stored.scan)
+
+
+def test_leases_on_all(compute: Compute) -> None:
+    """A static compute may be sent to any of them, without warning."""
+    a, b = compute.pageserver("a"), compute.pageserver("b")
+    document = compute.publish([a, b])
+    document["spec"] |= {"mode": {"Static": "0/1F00"}, "generation": 2}
+    compute.publish_document(document)
+    daemon = compute.start_daemon(in_sync=False)
+    wait_until("both", lambda: [1, 1] == [one.admin.stats()["leases"] for one in (a, b)])
+    daemon.wait_status("the lease", lambda it: it["postgres"]["lease"]["valid_until"])
 
 
 def test_all_shards_of_a_dead_pageserver_move(compute: Compute) -> None:

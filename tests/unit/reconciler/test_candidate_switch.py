@@ -10,6 +10,7 @@ from compute_common.document.document import Document, decode_document
 from compute_ctl.decisions.model import PUSH, Outcome, RequestOrigin, Suspicion
 from compute_ctl.decisions.proof import Proof, Verdict
 from compute_ctl.document.spec_sources import CONNSTRING
+from compute_ctl.node import snapshot
 from compute_ctl.reconciler.candidate_switch import CandidateSwitch
 from devstack.document import attached
 from tests.support.clock import FakeClock
@@ -92,6 +93,33 @@ async def test_moves_once_for_each_complaint(tmp_path: Path) -> None:
         assert not it.switch.due
         it.complain()
         assert it.switch.due
+
+
+async def test_what_was_left_is_reported_still(tmp_path: Path) -> None:
+    """The complaint ends with the move, but the pageserver is dead all the same."""
+    async with road(tmp_path) as one:
+        it = Moving(one)
+        await it.apply([A, B])
+        it.complain()
+        await it.switch.switch()
+        one.node.requests.clear_suspicion()
+
+        def suspected() -> list[tuple[str, str | None]]:
+            found = snapshot.suspicions(one.node, it.clock)
+            return [(one.suspicion.trouble, one.endpoint) for one in found]
+
+        assert [("dead", "a:5432")] == suspected()
+        it.complain(trouble="wrong")
+        assert [("wrong", "b:5432"), ("dead", "a:5432")] == suspected()
+        await it.apply([C, B], version=2)
+        one.node.requests.clear_suspicion()
+        assert [] == suspected()
+        await it.apply([A, B], version=3)
+        it.complain()
+        await it.switch.switch()
+        one.node.requests.clear_suspicion()
+        it.clock.now += 30.0
+        assert [] == suspected()
 
 
 async def test_two_that_fail_are_not_written_in_turns(tmp_path: Path) -> None:
