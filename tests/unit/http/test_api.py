@@ -43,6 +43,19 @@ def test_docs_name_no_route_that_does_not_exist() -> None:
     assert sorted(rows) == sorted((route.method, route.path) for route in ROUTES)
 
 
+def test_every_key_of_the_status_is_described() -> None:
+    """The docs name each key of /status, however deep it stands."""
+    schemas = document(ROUTES)["components"]["schemas"]
+    names = ["StatusBody"]
+    for name in names:
+        inner = re.findall(r"#/components/schemas/(\w+)", json.dumps(schemas[name]))
+        names += [one for one in dict.fromkeys(inner) if one not in names]
+    keys = {key for name in names for key in schemas[name].get("properties", {})}
+    section = HTTP_API.partition("### GET /status")[2].partition("\n## ")[0]
+    assert len(keys) > 50
+    assert set() == keys - set(re.findall(r"`(\w+)`", section))
+
+
 def test_openapi_is_whole() -> None:
     """The document is JSON, and every reference in it leads somewhere."""
     raw = document_json(ROUTES)
