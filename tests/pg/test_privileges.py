@@ -4,10 +4,14 @@ import psycopg
 import pytest
 from psycopg import errors
 
+from devstack.installation import major
 from devstack.postgres import Postgres
 from devstack.wait import wait_until
 from tests.pg.conftest import MakeNeon
 from tests.pg.queries import Blocked
+
+LIBPQ_NAMES_ADDRESSES = major() >= 14
+"""In the first line of why it could not connect; where the server brings its own libpq."""
 
 SETTINGS = {"neon_refresh.query_cancel_after": "300ms"}
 DEAD = "host=127.0.0.1 port=1"
@@ -45,6 +49,8 @@ def test_the_address_of_a_pageserver_is_not_for_everybody(server: Postgres) -> N
         detail, notices = error_of(connection)
     assert detail.startswith("Failures of this request: ")
     assert "127.0.0.1" not in detail + notices
+    if not LIBPQ_NAMES_ADDRESSES:
+        return
     server.wait_log("last in phase connect: .*127.0.0.1.*port 1.*")
 
     server.query("GRANT pg_read_all_settings TO reader")
@@ -66,7 +72,8 @@ def test_a_request_that_only_waited_tells_how_others_failed(server: Postgres) ->
 
     assert "127.0.0.1" not in wait_until("a request that had no turn", without_turn)
     server.query("GRANT pg_read_all_settings TO reader")
-    assert "127.0.0.1" in wait_until("a request that had no turn", without_turn)
+    told = wait_until("a request that had no turn", without_turn)
+    assert LIBPQ_NAMES_ADDRESSES == ("127.0.0.1" in told)
 
 
 @pytest.mark.parametrize(
