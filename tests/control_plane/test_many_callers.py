@@ -2,12 +2,15 @@
 
 import asyncio
 import json
+import socket
 from collections import Counter
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from pathlib import Path
 
 import pytest
 
-from devstack.compute_control_plane import HOOK_TOKEN, ComputeControlPlane
+from compute_common.http.sockets import BACKLOG
+from devstack.compute_control_plane import COMPUTE_TOKEN, HOOK_TOKEN, ComputeControlPlane
 from devstack.stack import operator_text
 from tests.control_plane.conftest import ControlPlaneFactory
 from tests.control_plane.test_hooks import attached
@@ -16,6 +19,11 @@ from tests.support.files import open_files
 HOOKS = 1100
 """100 more than are held at the same time."""
 IDLE = 300
+FILES = 500
+"""That the process may have open: room for 100 connections."""
+HONEST_S = 30.0
+SOMAXCONN = Path("/proc/sys/net/core/somaxconn")
+SPEC = "/compute/api/v2/computes/one/spec"
 ANSWERED_S = 100.0
 
 
@@ -88,3 +96,39 @@ def test_callers_that_never_finish(make_control_plane: ControlPlaneFactory) -> N
     plane = make_control_plane().start()
     assert IDLE == asyncio.run(_idle(plane.port))
     assert 200 == plane.call("GET", "/livez").code
+
+
+def _flood(port: int) -> list[socket.socket]:
+    """Connect until nobody takes a connection any more; each has sent a request and reads nothing.
+
+    The kernel takes connections for a process until its queue is full.
+    """
+    opened: list[socket.socket] = []
+    while True:
+        try:
+            wire = socket.create_connection(("127.0.0.1", port), 3.0)
+        except TimeoutError:
+            return opened
+        opened.append(wire)
+        wire.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n")
+
+
+@pytest.mark.timeout(150)
+def test_full_backlog(make_control_plane: ControlPlaneFactory) -> None:
+    """Where the kernel takes no more connections, honest callers still get an answer in time."""
+    plane = make_control_plane()
+    plane.argv = ["/usr/bin/prlimit", f"--nofile={FILES}", *plane.argv]
+    plane.start()
+    plane.put("one", operator_text())
+    with open_files(BACKLOG + FILES + 400), ExitStack() as stack:
+        plane.pause()
+        try:
+            opened = _flood(plane.port)
+        finally:
+            plane.resume()
+        for wire in opened:
+            stack.callback(wire.close)
+        assert len(opened) > min(BACKLOG, int(SOMAXCONN.read_text()))
+        codes = [plane.call("GET", "/livez", timeout=HONEST_S).code]
+        codes.append(plane.call("GET", SPEC, token=COMPUTE_TOKEN, timeout=HONEST_S).code)
+    assert [200, 200] == codes
