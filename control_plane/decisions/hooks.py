@@ -121,11 +121,20 @@ def _decode(body: bytes, model: type[_Body]) -> _Body:
         return msgspec.convert(parts, model)
     except msgspec.ValidationError as error:
         found = refusal(error, parts, model)
-        raise RequestError(400, f"{found}{_value(parts, found)}") from error
+        raise RequestError(400, _with_value(str(found), _value(parts, found))) from error
+
+
+def _with_value(message: str, value: str) -> str:
+    """Return *message* with the *value* that was refused; its type may stand there already."""
+    if not value:
+        return message
+    if ", got " in message:
+        return message if value == "null" else f"{message} {value}"
+    return f"{message}, got {value}"
 
 
 def _value(parts: object, refused: SpecError) -> str:
-    """Return what stands at the path of *refused*, if that is short."""
+    """Return what stands at the path of *refused*, if that is short, else ''."""
     found: Any = parts
     for name, index in re.findall(r"([^.\[\]]+)|\[([0-9]+)\]", refused.path):
         try:
@@ -134,7 +143,7 @@ def _value(parts: object, refused: SpecError) -> str:
             return ""
     if isinstance(found, dict | list):
         return ""
-    return f", got {printable(msgspec.json.encode(found).decode())}"
+    return printable(msgspec.json.encode(found).decode())
 
 
 def _identifier(text: str, name: str) -> str:

@@ -69,14 +69,14 @@ class Registry:
         self.verdicts: Sequence[Verdict] = self.mirror.verdicts
         self.events = Events(self.mirror)
         self.pending_hooks: dict[int, PendingHook] = {}
-        self.started_at = clock.monotonic()
+        self.started_at = self.loaded_at = clock.monotonic()
         self._loading = False
 
     async def load(self) -> None:
         """Read the store, before anybody else runs. Raises StoreError."""
         self._loading = True  # no request waits for a change yet
         await self.mirror.load()
-        self._loading = False
+        self._loading, self.loaded_at = False, self._clock.monotonic()
 
     async def run(self) -> None:
         """Follow the store until cancelled."""

@@ -10,6 +10,7 @@ from collections import Counter as Tally
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from datetime import datetime
 from itertools import chain
+from math import inf
 from typing import Final
 
 from prometheus_client import (
@@ -25,7 +26,7 @@ from prometheus_client.registry import Collector
 from compute_common.errors import RequestError
 from compute_common.http.api import ApiResponse
 from control_plane.decisions.fleet_views import nodes_view, status_view
-from control_plane.decisions.model import ComputeRecord, Verdict, VerdictState
+from control_plane.decisions.model import ComputeRecord, VerdictState
 from control_plane.decisions.overview import Overview
 from control_plane.http.api import Api, ApiCall
 
@@ -77,8 +78,8 @@ class Metrics:
         self._started_at = started_at
         self._published_at: dict[str, datetime] = {}
         """By compute: when the newest document that is counted was published."""
-        self._verdict_at = started_at
-        """Of the newest verdict that is counted, or was known at the start."""
+        self._counted_until = -inf
+        """Monotonic seconds: verdicts that came in until then are counted."""
 
     def _counter(self, name: str, text: str, *labels: str) -> Counter:
         return Counter(f"{PREFIX}{name}", text, labels, registry=self._registry)
@@ -115,16 +116,17 @@ class Metrics:
     def exposition(self, api: Api) -> bytes:
         """Return all metrics in the text format 0.0.4."""
         overview = api.overviews.recent()
-        self._count_verdicts(overview.state.verdicts)
+        self._count_verdicts(api)
         families = chain(self._registry.collect(), _fleet(overview, api), _parts(api))
         return generate_latest(_Families(families))
 
-    def _count_verdicts(self, verdicts: Iterable[Verdict]) -> None:
+    def _count_verdicts(self, api: Api) -> None:
         """Count those that came since the last scrape, but none from before the start."""
-        for verdict in verdicts:
-            if verdict.at > self._verdict_at:
-                self._verdicts.labels(verdict.state.value).inc()
-                self._verdict_at = verdict.at
+        until = max(self._counted_until, api.registry.loaded_at)
+        for event, learned in api.registry.mirror.dated_history():
+            if event.verdict is not None and learned.monotonic > until:
+                self._verdicts.labels(event.verdict.state.value).inc()
+                self._counted_until = learned.monotonic
 
 
 def counted(
