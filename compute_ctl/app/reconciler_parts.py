@@ -88,7 +88,7 @@ def build_reconciler(
         store=store,
         activation=activation,
         fallback=fallback,
-        rollback=Rollback(node=node, store=store, context=context),
+        rollback=Rollback(node=node, store=store, context=context, postgres=postgres),
         precheck=precheck,
         postgres=postgres,
         clock=clock,

@@ -9,8 +9,10 @@ from compute_common.document.document import Document
 from compute_common.errors import SpecError
 from compute_ctl.decisions.model import Written
 from compute_ctl.decisions.persistent_state import GenerationRef
+from compute_ctl.document.continuity import check_mode
 from compute_ctl.document.render import RenderContext, Rendered, render, render_upstream
 from compute_ctl.node import Node
+from compute_ctl.ports import Postgres
 from compute_ctl.reconciler.activation import ConfigUpdate, Refusal
 from compute_ctl.reconciler.generations import GenerationStore
 
@@ -33,6 +35,7 @@ class Rollback:
     node: Node
     store: GenerationStore
     context: RenderContext
+    postgres: Postgres
 
     async def choose(self, *, old_upstream: bool) -> RollbackPlan | Refusal:
         """Quarantine what is applied, and return the generation before it to be brought back.
@@ -77,6 +80,7 @@ class Rollback:
         self, applied: GenerationRef, before: Written, *, old_upstream: bool
     ) -> tuple[Document, Rendered] | None:
         """Return the newest generation below *applied* that nobody has refused and that differs."""
+        live = self.node.config.live
         refused = {entry.content_sha256 for entry in self.node.config.state.quarantine}
         for number in range(applied.generation - 1, max(applied.generation - LOOK_BACK, 0), -1):
             kept = await self.store.kept(number)
@@ -84,6 +88,7 @@ class Rollback:
             if document is None or document.content_sha256 in refused | {applied.content_sha256}:
                 continue
             try:
+                check_mode(document, live, in_recovery=self.postgres.in_recovery)
                 rendered = render(document, self.context)
             except SpecError:
                 continue

@@ -14,7 +14,7 @@ import pytest
 from compute_ctl.document.generation import LiveFile
 from devstack.daemon import Daemon
 from devstack.installation import binary, free_port, give_away, make_folder, replace_file, run_as
-from devstack.postgres import Postgres, Template
+from devstack.postgres import BASE_SETTINGS, Postgres, Template
 from devstack.wait import wait_until
 
 FAR = "FFFFFFFF/0"
@@ -24,7 +24,8 @@ FAR = "FFFFFFFF/0"
 class Pair:
     """A primary, and a stock standby whose document comes from a file."""
 
-    def __init__(self, stack: ExitStack, template: Template) -> None:
+    def __init__(self, stack: ExitStack, template: Template, *, attach: bool = True) -> None:
+        """*attach*: the standby runs already, else the daemon starts it."""
         self._stack = stack
         self.primary = stack.enter_context(Postgres(template, name="primary"))
         self.primary.configure({"wal_keep_size": "64MB"})
@@ -33,7 +34,17 @@ class Pair:
         self.primary.query("select pg_create_physical_replication_slot('standby')")
         self.standby = self._copy()
         self.standby.configure({"wal_retrieve_retry_interval": "200ms"})
-        self.standby.start()
+        self.base: dict[str, str] = {}
+        """Settings of every document."""
+        if attach:
+            self.standby.start()
+        else:
+            self.base = {
+                **BASE_SETTINGS,
+                "port": str(self.standby.port),
+                "unix_socket_directories": self.standby.host,
+            }
+        self._conf = "compute_ctl.conf" if attach else "postgresql.conf"
         self.config = self.standby.folder / "config.json"
         self.daemon = Daemon(
             pgdata=self.standby.data,
@@ -42,6 +53,7 @@ class Pair:
             log=self.standby.folder / "compute_ctl.log",
             pgbin=binary("postgres"),
             config=self.config,
+            attach=attach,
             extra=("--reconcile-interval", "86400"),
         )
         self._pool = stack.enter_context(ThreadPoolExecutor(4))
@@ -67,7 +79,8 @@ class Pair:
     def replica(self, generation: int | None = 1, **settings: str) -> dict[str, Any]:
         """Return the document of the standby."""
         following = {"primary_conninfo": self.primary.dsn(), "primary_slot_name": "standby"}
-        return document("Replica", generation, {"work_mem": "5MB", **following, **settings})
+        everything = {"work_mem": "5MB", **self.base, **following, **settings}
+        return document("Replica", generation, everything)
 
     def publish(self, wanted: Mapping[str, Any]) -> None:
         """Make *wanted* the document of the source."""
@@ -102,7 +115,7 @@ class Pair:
     @property
     def live(self) -> str:
         """The body of the live file."""
-        return LiveFile.parse((self.standby.data / "compute_ctl.conf").read_text()).body
+        return LiveFile.parse((self.standby.data / self._conf).read_text()).body
 
     def follows(self, value: int) -> None:
         """Write a row on the primary, and wait until the standby has it."""
@@ -146,6 +159,13 @@ def pair(template: Template) -> Iterator[Pair]:
     """Return a primary and a standby, whose daemon is not started yet."""
     with ExitStack() as stack:
         yield Pair(stack, template)
+
+
+@pytest.fixture
+def supervised_pair(template: Template) -> Iterator[Pair]:
+    """Return the same, where the daemon runs the standby."""
+    with ExitStack() as stack:
+        yield Pair(stack, template, attach=False)
 
 
 def is_primary(pair: Pair, work_mem: str = "6MB") -> None:

@@ -51,6 +51,23 @@ def test_a_standby_is_promoted(pair: Pair) -> None:
     assert 1 == pair.daemon.metric("compute_ctl_promotion")
 
 
+def test_a_supervised_standby_is_promoted(supervised_pair: Pair) -> None:
+    """The daemon that runs it starts it as a primary from then on."""
+    pair = supervised_pair.start()
+
+    code, answer = pair.promote(primary(2, **pair.base))
+
+    assert 200 == code, answer
+    is_primary(pair)
+    assert not (pair.standby.data / "standby.signal").exists()
+    assert 0 == pair.daemon.stop()
+    pair.daemon.start()
+    pair.settles()
+    assert not pair.in_recovery
+    assert "6MB" == pair.standby.value("show work_mem")
+    assert 0 == pair.daemon.stop()
+
+
 def test_the_source_cannot_turn_it_back(pair: Pair) -> None:
     """A source that still says Replica, or says it anew, takes nothing away from the primary."""
     pair.start(generation=None)
@@ -63,8 +80,11 @@ def test_the_source_cannot_turn_it_back(pair: Pair) -> None:
     assert (200, "rejected") == (code, body["outcome"])
     assert "spec.mode: Replica, but this compute is a primary now" == body["reason"]
     is_primary(pair)
+    code, body = pair.daemon.call("POST", "/rollback")
+    assert 409 == code, "the document of a standby is nothing to go back to"
     pair.publish(primary(None, log_min_messages="log"))
     assert "applied" == pair.daemon.refresh()
+    is_primary(pair)
 
 
 @pytest.mark.parametrize("query", ["?wait=0.3", "?wait=0"])
@@ -164,6 +184,9 @@ def test_what_comes_while_the_server_promotes(pair: Pair) -> None:
     pair.start()
     with startup_stopped(pair):
         waiting = waits_for_promotion(pair)
+        assert "6MB" == pair.standby.value("show work_mem"), "in force before it is a primary"
+        assert pair.primary.dsn() == pair.standby.value("show primary_conninfo")
+        assert "standby" == pair.standby.value("show primary_slot_name")
         code, answer = pair.promote(primary(3))
         assert (409, "another promotion is under way") == (code, answer["error"])
         pushed = pair.replica(4, maintenance_work_mem="70MB")

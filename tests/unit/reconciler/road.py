@@ -112,7 +112,7 @@ class Road:
             store=store,
             activation=activation,
             fallback=Fallback(node=node, store=store, activation=activation, context=context),
-            rollback=Rollback(node=node, store=store, context=context),
+            rollback=Rollback(node=node, store=store, context=context, postgres=self.postgres),
             precheck=Precheck(node=node, store=store, context=context),
             postgres=self.postgres,
             clock=clock,
