@@ -62,7 +62,7 @@ def test_values_are_quoted(value: str) -> None:
         (b"[]", 'spec.cluster.settings: names no "primary_conninfo"'),
         (b'{"spec": {"cluster": {"settings": {}}}}', 'names no "primary_conninfo"'),
         (template("user"), "spec.cluster.settings.primary_conninfo: not a connection string"),
-        (b'{"spec": {}, "spec": {}}', 'key "spec" stands twice in one object'),
+        (b'{"spec": {}, "spec": {}}', 'key "spec" appears twice in one object'),
     ],
 )
 def test_what_is_no_template(document: bytes, reason: str) -> None:
