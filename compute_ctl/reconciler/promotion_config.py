@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from compute_common.document.document import Document, decode_document
 from compute_common.document.versions import is_older
@@ -13,7 +13,8 @@ from compute_ctl.decisions.model import PUSH, Outcome
 from compute_ctl.document.body import Body
 from compute_ctl.document.continuity import check_identity, check_omissions, older_safekeepers
 from compute_ctl.document.promotion import following_body, promoted_document
-from compute_ctl.document.render import RenderContext, Rendered, render, render_upstream
+from compute_ctl.document.render import RenderContext, Rendered, render
+from compute_ctl.errors import StoreError
 from compute_ctl.node import Node
 from compute_ctl.reconciler.activation import Activation, ConfigUpdate, Refusal
 from compute_ctl.reconciler.generations import GenerationStore
@@ -71,30 +72,32 @@ class PromotionConfig:
     async def prepare(self, document: Document) -> ApplyResult:
         """Give the standby the settings of the primary, with which it goes on following.
 
-        If Postgres does not prove them, it runs with those of before again.
+        Unless the outcome is APPLIED, `go_back` is to follow.
 
         Raises:
-            SpecError: it is refused before anything was written.
+            SpecError: *document* is refused; nothing was changed.
             RequestError: see `check`.
-            StoreError: it could not be written.
+            StoreError: the disk does not answer; nothing was changed.
         """
         rendered, written = await self.check(document), self.node.config.written
         await self.store.check_referenced_files(rendered.body)
         if complaints := await self.precheck.complaints(rendered):
-            return ApplyResult(outcome=Outcome.REJECTED, reason=reasons(complaints, places=False))
+            raise SpecError("", reasons(complaints, places=False))
         body = following_body(rendered.body, written.body if written else "")
         self._before = await self._now()
         if self.node.config.state.quarantine_entry(document.content_sha256) is not None:
             self.node.config.lift(document)  # an earlier promotion has failed
         self.node.config.desire(document, PUSH)
-        result = await self.activation.activate(
-            ConfigUpdate(
-                body=body,
-                document=document,
-                token=rendered.storage_token,
-                is_fallback=body != rendered.body,
-            )
+        update = ConfigUpdate(
+            body=body,
+            document=document,
+            token=rendered.storage_token,
+            is_fallback=body != rendered.body,
         )
+        try:
+            result = await self.activation.activate(update)
+        except StoreError as error:
+            return ApplyResult(outcome=Outcome.WRITE_FAILED, reason=str(error))
         await self.store.save(self.node.config.state)
         return result
 
@@ -104,11 +107,13 @@ class PromotionConfig:
         document = await self.activation.document(written) if written is not None else None
         if written is None or document is None:
             return None
-        return self._update(written.body, document, is_fallback=written.is_fallback)
-
-    def _update(self, body: str, document: Document, *, is_fallback: bool) -> ConfigUpdate:
-        token = render_upstream(document, self.context)[1]
-        return ConfigUpdate(body=body, document=document, token=token, is_fallback=is_fallback)
+        same = written.content_sha256 == document.content_sha256
+        return ConfigUpdate(
+            body=written.body,
+            document=replace(document, version=written.version) if same else document,
+            token=await self.store.token(),
+            is_fallback=written.is_fallback,
+        )
 
     async def go_back(self, document: Document, reason: str) -> ApplyResult:
         """Bring what was in force before the preparation for *document* into force again.
@@ -139,7 +144,12 @@ class PromotionConfig:
                 and state.quarantine_entry(other.content_sha256) is None
             ):
                 rendered = render(other, self.context, Body.read(live.body).candidates)
-                return self._update(live.body, other, is_fallback=rendered.body != live.body)
+                return ConfigUpdate(
+                    body=live.body,
+                    document=other,
+                    token=rendered.storage_token,
+                    is_fallback=rendered.body != live.body,
+                )
         return None
 
     def promoted(self) -> None:

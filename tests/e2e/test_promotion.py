@@ -96,7 +96,7 @@ def test_a_log_that_is_not_reached(pair: Pair, query: str) -> None:
     code, answer = pair.promote(primary() | {"wal_flush_lsn": FAR}, query)
 
     assert (500, "failed") == (code, answer["status"])
-    assert f"postgres has not replayed {FAR} within {query[6:]} s: it is at 0/" in answer["error"]
+    assert f"postgres has not replayed {FAR} within {query[6:]} s: " in answer["error"]
     assert generation == pair.settles()["config"]["applied"]["generation"]
     assert answer["error"] == pair.promotion["error"] == pair.daemon.status()["error"]
     is_standby(pair, 2)
