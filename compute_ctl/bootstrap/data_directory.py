@@ -140,7 +140,7 @@ class DataDirectory:
         """
         missing = [name for name in NEEDED if not (self.staging / name).is_file()]
         if missing:
-            raise BackupError(f'what was made is no cluster: it has no "{missing[0]}"')
+            raise BackupError(f'what was made is not a cluster: it has no "{missing[0]}"')
         for name in _names(self.staging):
             if self._is_ours(name):
                 _remove(self.staging / name)

@@ -185,7 +185,7 @@ def _of_shard(servers: tuple[Pageserver, ...], path: str) -> tuple[str, ...]:
     if not servers:
         raise SpecError(path, "expected at least one pageserver")
     if len(servers) > MAX_CANDIDATES:
-        raise SpecError(path, f"{len(servers)} pageservers are more than {MAX_CANDIDATES}")
+        raise SpecError(path, f"{len(servers)} pageservers exceed the limit of {MAX_CANDIDATES}")
     urls = [
         _entry(server.libpq_url, f"{path}[{index}].libpq_url")
         for index, server in enumerate(servers)

@@ -59,7 +59,7 @@ class EndpointStorage:
         part = quote(named or "", safe="")
         if not part.strip(".") or len(part) > MAX_ENDPOINT:
             path = 'parameter "from_endpoint"' if endpoint is not None else "spec.endpoint_id"
-            raise RequestError(400, f"{path} is no name of an endpoint")
+            raise RequestError(400, f"{path} is not a name of an endpoint")
         return cls(url=f"http://{address}/{tenant}/{timeline}/{part}/{KEY}", token=token or "")
 
     async def get(self) -> bytes | None:

@@ -82,7 +82,7 @@ def test_an_edited_list_counts_as_none() -> None:
     [
         ((A, "host=b,c"), "[1].libpq_url", "comma"),
         ((None, None), "[0].libpq_url", "missing"),
-        ((A,) * 17, "", "17 pageservers are more than 16"),
+        ((A,) * 17, "", "17 pageservers exceed the limit of 16"),
     ],
 )
 def test_bad_lists_are_refused(urls: tuple[str | None, ...], path: str, reason: str) -> None:
