@@ -53,9 +53,9 @@ def test_settings_stand_in_for_the_fields() -> None:
         ({"timeline_id": "x"}, None, 501, "expected 32 hex digits"),
         ({"endpoint_id": None}, None, 501, "no spec.endpoint_id"),
         ({"endpoint_storage_addr": "http://a:1/x"}, None, 501, "expected host:port"),
-        ({"endpoint_id": ".."}, None, 400, "spec.endpoint_id is no name"),
-        ({}, "", 400, 'parameter "from_endpoint" is no name'),
-        ({}, "x" * 256, 400, 'parameter "from_endpoint" is no name'),
+        ({"endpoint_id": ".."}, None, 400, "spec.endpoint_id is not a name"),
+        ({}, "", 400, 'parameter "from_endpoint" is not a name'),
+        ({}, "x" * 256, 400, 'parameter "from_endpoint" is not a name'),
     ],
 )
 def test_what_is_missing_or_wrong(
