@@ -16,6 +16,7 @@ import msgspec
 
 from compute_common.cli.exit_codes import EXIT_FAILED, EXIT_USAGE, CommandError
 from compute_common.cli.output import as_json, unified_diff
+from compute_common.cli.settings_words import parse_settings
 from compute_common.document.document import Document, decode_document
 from compute_common.document.edit import with_generation, with_setting
 from compute_common.errors import SpecError
@@ -82,12 +83,7 @@ def set_settings(
 
     Shows what changes and asks; then waits for the outcome, as `refresh --wait` does.
     """
-    values: dict[str, str | None] = dict.fromkeys(remove)
-    for setting in settings:
-        name, equals, value = setting.partition("=")
-        if not equals or not name:
-            raise click.UsageError(f'"{setting}" is not NAME=VALUE')
-        values[name] = value
+    values = parse_settings(settings, remove)
     if not values:
         raise click.UsageError("name at least one setting, as NAME=VALUE or --remove NAME")
     target, wait_s = find(**where), seconds(wait)

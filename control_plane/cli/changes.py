@@ -22,6 +22,7 @@ from compute_common.cli.exit_codes import (
     print_warning,
 )
 from compute_common.cli.output import as_json, print_json
+from compute_common.cli.settings_words import parse_settings
 from control_plane.cli.client import Target, ask, target_options
 from control_plane.cli.exit_codes import EPILOG
 from control_plane.cli.run import read_token
@@ -129,12 +130,7 @@ def set_settings(
     **where: Any,
 ) -> None:
     """Set settings in the document of a compute, all in one generation."""
-    values: dict[str, str | None] = dict.fromkeys(remove)
-    for setting in settings:
-        name, equals, value = setting.partition("=")
-        if not equals or not name:
-            raise click.UsageError(f'"{setting}" is not NAME=VALUE')
-        values[name] = value
+    values = parse_settings(settings, remove)
     if not values and not given:
         raise click.UsageError("name at least one setting, as NAME=VALUE or --remove NAME")
     change, body = ask(

@@ -30,8 +30,7 @@ mount -t tmpfs -o mode=1777 tmpfs dev/shm
 mount -t tmpfs tmpfs run
 printf '#!/bin/sh\\nexit 101\\n' >usr/sbin/policy-rc.d
 chmod 755 usr/sbin/policy-rc.d
-echo booted
-exec sleep infinity
+exec chroot . sh -c 'echo booted; exec sleep infinity'
 """
 PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -39,16 +38,15 @@ PATH: Final = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 class Machine:
     """A running one; made by `booted`."""
 
-    def __init__(self, process: int, root: Path) -> None:
-        self._enter = ["nsenter", f"--target={process}", "--mount", "--pid", "--net", "--"]
-        self.root = root
+    def __init__(self, process: int) -> None:
+        spaces = ["--mount", "--pid", "--net", "--root", "--wd"]
+        self._enter = ["nsenter", f"--target={process}", *spaces, "--"]
 
     def command(self, script: str, *, user: str = "root") -> list[str]:
         """Return what runs *script* there as *user*."""
         shell = ["env", "-i", f"PATH={PATH}", "LANG=C.UTF-8", "DEBIAN_FRONTEND=noninteractive"]
         become = ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups"]
-        inside = [*become, *shell, "bash", "-euc", script]
-        return [*self._enter, "chroot", str(self.root), *inside]
+        return [*self._enter, *become, *shell, "bash", "-euc", script]
 
     def run(self, script: str, *, user: str = "root", timeout: float = 120.0) -> str:
         """Return what *script* prints.
@@ -97,7 +95,7 @@ def booted(folder: Path, packages: Path) -> Iterator[Machine]:
             if said != "booted\n":
                 raise RuntimeError(f"no machine can be made here: {said.strip()}")
             (first,) = _children(process.pid)
-            yield Machine(first, folder / "root")
+            yield Machine(first)
         finally:
             for child in _children(process.pid):
                 os.kill(child, signal.SIGKILL)  # and all in its process namespace
