@@ -161,6 +161,8 @@ _BY_OUTCOME: Final = {
     "unproven": "It is tried again. Is PostgreSQL hung, is -C right, is neon_refresh loaded?",
     "blocked": 'Mend the file named, then "compute_ctl refresh".',
     "write_failed": 'Free space, or mend the rights, then "compute_ctl refresh".',
+    "not_promoted": "The standby follows as before. Mend what the reason names, then "
+    '"compute_ctl promote" tries again.',
     "timeout": 'It goes on: "compute_ctl status" tells how far it is.',
 }
 _START_FAILED: Final = "postgres did not start"

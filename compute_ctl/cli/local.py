@@ -30,7 +30,7 @@ from compute_common.document.document import decode_document
 from compute_common.errors import SpecError
 from compute_ctl.cli.exit_codes import PROGRAM
 
-_COMMAND: Final = re.compile(rf'"{PROGRAM} (explain|refresh|rollback|status)\b([^"]*)"')
+_COMMAND: Final = re.compile(rf'"{PROGRAM} (explain|promote|refresh|rollback|status)\b([^"]*)"')
 _PUSH: Final = "(POST /configure on the socket)"
 _CURL: Final = (
     "curl --unix-socket {socket} -H 'Content-Type: application/json' --data-binary @FILE "

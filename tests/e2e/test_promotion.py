@@ -158,6 +158,9 @@ def test_a_server_that_refuses(pair: Pair) -> None:
 
     assert (500, "failed") == (code, answer["status"])
     assert 'could not create file "promote"' in answer["error"]
+    shown = run_cli("status", "-D", str(pair.standby.data)).stdout
+    assert "The standby follows as before." in " ".join(shown.split())
+    assert "failed: postgres refused: could not create" in " ".join(shown.split())
     is_standby(pair, 2)
     assert "1" == pair.settles()["config"]["desired"]["version"]
     assert "unchanged" == pair.daemon.refresh()
