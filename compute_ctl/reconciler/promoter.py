@@ -33,6 +33,8 @@ from compute_ctl.settings import Deadlines
 
 logger = logging.getLogger(__name__)
 
+RETRY_S: Final = 2.0
+"""After the disk has refused the document of a new primary."""
 PROMOTED: Final = "postgres is a primary now, but the document is not in force"
 
 
@@ -219,6 +221,11 @@ class Promoter:
                 result = await self.applier.apply(document, source=PUSH, force=True)
         self._attempted(begun, promotion, result)
         self.attempts.leave(result)
+        if result.outcome is Outcome.WRITE_FAILED:  # the source may never bring this document
+            reason = f"{PROMOTED}: {result.reason}; it is tried again"
+            promotion.answer(RequestError(500, reason))
+            self._start(promotion, _pause())
+            return
         if result.outcome not in GOOD_OUTCOMES:
             self._fail(promotion, RequestError(500, f"{PROMOTED}: {result.reason}"))
             return
@@ -239,6 +246,12 @@ class Promoter:
         logger.warning("%s", reason)
         self._start(promotion, self.tasks.resume(reason))
         return True
+
+
+async def _pause() -> str:
+    """Wait until the document is to be written again."""
+    await asyncio.sleep(RETRY_S)
+    return ""
 
 
 def _not_promoted(back: ApplyResult) -> ApplyResult:

@@ -1,10 +1,12 @@
 """A standby becomes a primary, or stays one that follows."""
 
 import json
+import shutil
 
 import pytest
 
 from devstack.daemon import UnixConnection
+from devstack.installation import give_away, make_folder
 from devstack.wait import wait_until
 from tests.e2e.promoting import (
     FAR,
@@ -202,6 +204,28 @@ def test_what_comes_while_the_server_promotes(pair: Pair) -> None:
     wait_until("the primary", lambda: not pair.in_recovery, 30)
     assert 200 == pair.daemon.call("POST", "/configure", primary(5))[0]
     is_primary(pair)
+
+
+def test_a_file_that_cannot_be_written_afterwards(pair: Pair) -> None:
+    """The caller is told that the server is a primary; the document follows when there is room."""
+    folder = make_folder("conf-")
+    give_away(folder)
+    (pair.standby.data / "compute_ctl.conf").symlink_to(folder / "compute_ctl.conf")
+    pair.start()
+    try:
+        with startup_stopped(pair):
+            waiting = waits_for_promotion(pair)
+            folder.chmod(0o500)
+        code, answer = waiting.result(60)
+        assert (500, "failed") == (code, answer["status"])
+        assert "a primary now, but the document is not in force" in answer["error"]
+        assert not pair.in_recovery
+        assert "applying" == pair.promotion["status"]
+
+        folder.chmod(0o700)
+        is_primary(pair)
+    finally:
+        shutil.rmtree(folder)
 
 
 def test_documents_that_are_refused(pair: Pair) -> None:
