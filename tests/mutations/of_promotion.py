@@ -52,6 +52,20 @@ PROMOTION: Final = (
         tests=TASKS,
     ),
     Mutation(
+        name="a promotion that the disk refused leaves its version as the floor",
+        file="compute_ctl/reconciler/promotion_config.py",
+        old="            config.go_back(before.document, instead_of=document, why=reason)\n",
+        new="            config.quarantine(document, reason)\n",
+        tests=("tests/unit/reconciler/test_promotion_config.py",),
+    ),
+    Mutation(
+        name="a document that the binary refuses leads to another generation",
+        file="compute_ctl/reconciler/promotion_config.py",
+        old='            raise SpecError("", reasons(complaints, places=False))\n',
+        new="            return ApplyResult(outcome=Outcome.REJECTED)\n",
+        tests=("tests/unit/reconciler/test_promotion_config.py",),
+    ),
+    Mutation(
         name="a push ends a promotion that cannot be ended",
         file="compute_ctl/node/promotion.py",
         old=" and self.current.view.status not in IRREVOCABLE:",
