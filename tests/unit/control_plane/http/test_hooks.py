@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from control_plane.decisions.model import ALIVE_S
+from control_plane.fleet import reconciler
 from control_plane.http import hooks
 from devstack.wait import until
 from tests.unit.control_plane.http.public_door import (
@@ -142,8 +143,9 @@ async def test_locate_wins(door: Door) -> None:
 
 
 @pytest.mark.usefixtures("patience")
-async def test_controller_is_silent(door: Door) -> None:
-    """The notification itself counts until the storage controller can be asked."""
+async def test_controller_is_silent(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The notification itself counts until the storage controller can be asked: soon."""
+    monkeypatch.setattr(reconciler, "INTERVAL_S", 3600.0)
     door.locate(3)
     following = asyncio.create_task(door.parts.reconciler.run())
     await until("the first round", lambda: nodes(door) == [3])
