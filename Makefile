@@ -37,12 +37,13 @@ test-all-pg: build # the extension's tests on PostgreSQL 13, 15, 16, 17 and 18, 
 sanitize: build # address and undefined-behaviour sanitizers on core and extension, libFuzzer on the core
 	@tools/sanitize
 
-bench: build # cost, heal time, herd, daemon, start from nothing, outages, fleet, control plane; then the plots. PATRONI=1 installs Patroni to compare with
+bench: build # cost, heal time, herd, daemon, start from nothing, following Patroni, outages, fleet, control plane; then the plots. PATRONI=1 installs Patroni to compare with
 	@$(BIN)/python -m bench.cost
 	@$(BIN)/python -m bench.heal $(ARGS)
 	@$(BIN)/python -m bench.herd
 	@$(BIN)/python -m bench.daemon $(if $(PATRONI),--patroni)
 	@$(BIN)/python -m bench.start
+	@$(BIN)/python -m bench.follow
 	@$(BIN)/python -m bench.outage
 	@$(BIN)/python -m bench.fleet --plot docs/fleet.svg
 	@$(BIN)/python -m bench.control_plane

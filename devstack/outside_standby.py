@@ -39,7 +39,7 @@ class OutsideStandby:
         port = free_port()
         self.server.configure(
             {
-                "wal_retrieve_retry_interval": "200ms",
+                "wal_retrieve_retry_interval": cluster.retry_interval,
                 "max_connections": 100,  # with less than the primary has, no standby starts
                 "max_wal_senders": 10,
             }

@@ -9,7 +9,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, Self
@@ -27,16 +27,15 @@ CALL_TIMEOUT = 30.0
 PATIENCE = 120.0
 """Until a cluster has been made, or has a leader again: a busy machine needs long for `initdb`."""
 DYNAMIC: dict[str, Any] = {
-    "ttl": 8,
+    "ttl": 20,
     "loop_wait": 1,
     "retry_timeout": 3,
     "failsafe_mode": True,
-    "postgresql": {
-        "use_pg_rewind": False,
-        "parameters": {"wal_keep_size": "64MB", "wal_retrieve_retry_interval": "200ms"},
-    },
 }
-"""Quick to see a dead leader; with `failsafe_mode` a leader stays one while etcd is away."""
+"""Quick to act; on a busy machine, too, a leader that lives keeps its key, which lasts for `ttl`.
+
+With `failsafe_mode` it stays the leader while etcd is away.
+"""
 INITDB = [{"encoding": "UTF8"}, {"locale": "C"}, {"auth": "trust"}, "no-sync"]
 HBA = ["local all all trust", "host all all 127.0.0.1/32 trust"]
 HBA += ["host replication all 127.0.0.1/32 trust"]
@@ -54,14 +53,14 @@ class PatroniMember(Program):
     start_timeout = 60.0
     stop_timeout = 60.0
 
-    def __init__(self, member: str, etcd: Etcd, folder: Path) -> None:
+    def __init__(self, member: str, etcd: Etcd, folder: Path, dynamic: Mapping[str, Any]) -> None:
         super().__init__(log=folder / f"{member}.log")
         self.member = member
         self.port, self.api_port = free_port(), free_port()
         self.data = folder / member
         self._conf = folder / f"{member}.yml"
         self._folder = folder
-        replace_file(self._conf, json.dumps(self._settings(etcd)))  # JSON is YAML
+        replace_file(self._conf, json.dumps(self._settings(etcd, dynamic)))  # JSON is YAML
         self.argv += ["patroni", self._conf]
 
     @property
@@ -69,14 +68,14 @@ class PatroniMember(Program):
         """URL of its REST API."""
         return f"http://127.0.0.1:{self.api_port}"
 
-    def _settings(self, etcd: Etcd) -> dict[str, Any]:
+    def _settings(self, etcd: Etcd, dynamic: Mapping[str, Any]) -> dict[str, Any]:
         api, server = f"127.0.0.1:{self.api_port}", f"127.0.0.1:{self.port}"
         return {
             "scope": SCOPE,
             "name": self.member,
             "etcd3": {"host": f"127.0.0.1:{etcd.port}"},
             "restapi": {"listen": api, "connect_address": api},
-            "bootstrap": {"dcs": DYNAMIC, "initdb": INITDB, "pg_hba": HBA},
+            "bootstrap": {"dcs": dynamic, "initdb": INITDB, "pg_hba": HBA},
             "postgresql": {
                 "listen": server,
                 "connect_address": server,
@@ -152,10 +151,19 @@ class PatroniMember(Program):
 class PatroniCluster:
     """An etcd and some members; use it as a context manager."""
 
-    def __init__(self, members: Sequence[str] = ("a", "b")) -> None:
+    def __init__(
+        self, members: Sequence[str] = ("a", "b"), *, retry_interval: str = "200ms"
+    ) -> None:
+        """*retry_interval*: `wal_retrieve_retry_interval` of all standbys."""
+        self.retry_interval = retry_interval
+        parameters = {"wal_keep_size": "64MB", "wal_retrieve_retry_interval": retry_interval}
+        postgresql = {"use_pg_rewind": False, "parameters": parameters}
+        dynamic = {**DYNAMIC, "postgresql": postgresql}
         self.folder = make_folder("patroni-")
         self.etcd = Etcd(self.folder)
-        self.members = {name: PatroniMember(name, self.etcd, self.folder) for name in members}
+        self.members = {
+            name: PatroniMember(name, self.etcd, self.folder, dynamic) for name in members
+        }
         self._stack = ExitStack()
 
     def __enter__(self) -> Self:
@@ -189,19 +197,21 @@ class PatroniCluster:
         """Where its keys are: ``etcd://…``."""
         return f"etcd://127.0.0.1:{self.etcd.port}/service/{SCOPE}"
 
-    def wait_level(self, leader: PatroniMember) -> None:
-        """Wait until all other members have the log of *leader*: then none of it can be lost."""
+    def level(self, leader: PatroniMember) -> bool:
+        """Whether all other members have the log of *leader*; then none of it can be lost."""
         behind = (
             "select %s - count(*) from pg_stat_replication where application_name = any(%s)"
             " and state = 'streaming' and flush_lsn >= pg_current_wal_flush_lsn()"
         )
         others = [name for name in self.members if name != leader.member]
-        with leader.connect() as session:
-            wait_until(
-                f"all members to have the log of {leader.member}",
-                lambda: session.execute(behind, (len(others), others)).fetchone() == (0,),
-                PATIENCE,
-            )
+        with suppress(psycopg.Error), leader.connect() as session:
+            return session.execute(behind, (len(others), others)).fetchone() == (0,)
+        return False
+
+    def wait_level(self, leader: PatroniMember) -> None:
+        """Wait for that."""
+        what = f"all members to have the log of {leader.member}"
+        wait_until(what, lambda: self.level(leader), PATIENCE)
 
     def leader(self, *, but: PatroniMember | None = None) -> PatroniMember:
         """Wait for a leader, other than *but*, whose server takes writes; return it."""
@@ -216,8 +226,13 @@ class PatroniCluster:
         """Hand the leadership over in order; return the new leader once it takes writes."""
 
         def done() -> PatroniMember | None:
-            """Ask for it: refused while a member is not ready, or the leader is another by now."""
+            """Ask for it; it may be refused, or take longer than Patroni waits for it.
+
+            Patroni lets a member lead that is not level: what it lacks is lost for the others.
+            """
             old = self.leader()
+            if not self.level(old):
+                return None
             new = next(it for it in self.members.values() if it is not old)
             names = {"leader": old.member, "candidate": new.member}
             return old if old.call("POST", "/switchover", names)[0] == 200 else None

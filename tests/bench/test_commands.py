@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from devstack import patroni
 from tests.support.in_process import run_main
 
 pytestmark = pytest.mark.timeout(300)  # on a machine that is busy with other tests
@@ -130,3 +131,14 @@ def test_outage(folder: Path) -> None:
         name: row["verdicts"] for name, row in rows.items()
     }
     assert {1} == {row["rounds"] for row in rows.values()}
+
+
+@pytest.mark.skipif(bool(patroni.missing()), reason="needs etcd-server and patroni of Debian")
+def test_follow(folder: Path) -> None:
+    """Each standby follows once in each case."""
+    file = folder / "follow.json"
+    run("follow", "--rounds=1", "--retry", "200ms", f"--json={file}")
+    found = results(file)
+
+    assert [1] * 8 == [row["rounds"] for row in found["follow_200ms"]]
+    assert 4 == len(found["goals"])

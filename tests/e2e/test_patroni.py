@@ -96,7 +96,7 @@ def test_a_standby_follows_the_leader(follower: Follower) -> None:
     ("follower", "end"), [("store", "killed"), ("api", "silent")], indirect=["follower"]
 )
 def test_the_stream_outlives_the_store(follower: Follower, end: str) -> None:
-    """While etcd is away the log flows on; when it is back, the next leader is followed.
+    """While etcd is away the log flows on, also past a restart of the daemon; then the next leads.
 
     Patroni's own replicas may lose `primary_conninfo` here, and stay behind (patroni#3686, #3717).
     """
@@ -108,6 +108,10 @@ def test_the_stream_outlives_the_store(follower: Follower, end: str) -> None:
         etcd.kill()
     else:
         etcd.suspend()
+    daemon = follower.standby.daemon
+    assert daemon is not None
+    daemon.kill()
+    daemon.start()
     row, back_at = 1, time.monotonic() + AWAY_S
     while time.monotonic() < back_at:
         follower.passes_on(leader, row)

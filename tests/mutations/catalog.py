@@ -11,10 +11,12 @@ from tests.mutations.of_control_plane_decisions import CONTROL_PLANE_DECISIONS
 from tests.mutations.of_decisions import DECISIONS
 from tests.mutations.of_promotion import PROMOTION
 from tests.mutations.of_reconciler import RECONCILER
+from tests.mutations.of_sources import SOURCES
 
 MUTATIONS: Final = (
     *DECISIONS,
     *RECONCILER,
+    *SOURCES,
     *PROMOTION,
     *ADAPTERS,
     *BOOTSTRAP,
