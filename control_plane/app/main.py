@@ -22,6 +22,7 @@ from compute_common.system.blocking_worker import BlockingWorker, exit_within
 from compute_common.system.sd_notify import READY, STOPPING, Notifier
 from compute_common.system.tasks import Tasks
 from compute_common.system.watchdog import Watchdog
+from control_plane.app.allocator import use_one_arena
 from control_plane.app.certificates import load_certificate, tls_context
 from control_plane.app.open_files import Room, make_room
 from control_plane.settings import Settings
@@ -49,6 +50,7 @@ def run(settings: Settings) -> int:
         SettingsError: it cannot start like this.
         StoreError: the store cannot be read.
     """
+    use_one_arena()
     gc.disable()  # until the end of the start, which makes next to no garbage
     log.configure(settings.log_format, level=settings.log_level)
     _make_folder(settings.state_folder)
