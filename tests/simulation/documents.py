@@ -71,6 +71,8 @@ class Writer:
 
     ordering: Ordering
     number: int = 0
+    candidates: bool = True
+    """Some name several pageservers."""
     login: bool = False
     """They carry a storage token."""
     _last: dict[str, Any] = field(default_factory=dict)
@@ -91,6 +93,12 @@ class Writer:
             at = datetime(2030, 1, 1, tzinfo=UTC) + timedelta(seconds=version)
             document["spec"]["timestamp"] = at.isoformat()
         return json.dumps(document).encode()
+
+    def _candidates(self, place: int) -> list[str]:
+        """Return further pageservers that some documents name: the next one, or one refused."""
+        if not self.candidates:
+            return []
+        return {0: [f"ps{place + 1}"], 1: [f"ps{place + 1}", "refused"]}.get(self.number % 4, [])
 
     def _content(self, place: int, kind: Kind) -> dict[str, Any]:
         settings = {"work_mem": f"{self.number}MB"}
@@ -116,7 +124,7 @@ class Writer:
         document = attached(
             tenant=OTHER if kind is Kind.OTHER_TENANT else TENANT,
             timeline=TIMELINE,
-            pageservers=[url(host)],
+            pageservers=[[url(host), *map(url, self._candidates(place))]],
             settings=settings,
         )
         if self.login:

@@ -43,7 +43,7 @@ def _world(plan: Callable[[Interruptions], None]) -> World:
     world = World(SEED)
     world.play, world.brief = heal, True
     world.has_library = world.has_etags = world.long_polls = world.checks = True
-    world.supervised = world.forces = False
+    world.supervised = world.forces = world.writer.candidates = False
     world.kinds.clear()  # good documents only
     return world
 

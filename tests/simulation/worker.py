@@ -90,10 +90,10 @@ class SimWorker:
         if world.rng.random() < world.faults.request_loss or not world.troubled:
             return
         suspicion = Suspicion(source="pageserver", shard=0, trouble="dead")
-        self._complained = True
+        self._complained, marker = True, world.postgres.marker
         self._transmit(
             lambda node: node.request_refresh(
-                who="postgres", source=RequestOrigin.WORKER, suspicion=suspicion
+                who="postgres", source=RequestOrigin.WORKER, suspicion=suspicion, marker=marker
             )
         )
 
