@@ -30,6 +30,13 @@ CONTROL_PLANE_ADAPTERS: Final = (
         tests=(f"{UNIT}/fleet/test_reconciler.py", "-k", "asked_again"),
     ),
     Mutation(
+        name="what is asked for during a round waits",
+        file="control_plane/fleet/reconciler.py",
+        old="+ 1 if self._failed_in_round else 0\n",
+        new="+ 1 if self._requested else 0\n",
+        tests=(f"{UNIT}/fleet/test_reconciler.py", "-k", "meanwhile"),
+    ),
+    Mutation(
         name="a notification is never compared",
         file="control_plane/http/hooks.py",
         old="            api.reconciler.request(tenant_id)\n",

@@ -23,6 +23,13 @@ CONTROL_PLANE_DECISIONS: Final = (
         tests=(f"{UNIT}/http/test_hooks.py", "-k", "unknown_node"),
     ),
     Mutation(
+        name="a refusal ends the wait for another document",
+        file="control_plane/decisions/fleet.py",
+        old="            final = record.id not in missing and alive(heard, now)",
+        new="            final = alive(heard, now)",
+        tests=(f"{UNIT}/test_fleet.py",),
+    ),
+    Mutation(
         name="nobody is alive just after the start",
         file="control_plane/decisions/fleet.py",
         old="or (now < blind_until and heard_at(heard, now) is None)\n",
@@ -162,6 +169,20 @@ CONTROL_PLANE_DECISIONS: Final = (
         old="        if event.kind == INTENT:\n",
         new='        if event.kind == "":\n',
         tests=(f"{UNIT}/fleet/test_judge.py", "-k", "over_a_restart"),
+    ),
+    Mutation(
+        name="an act of the future counts until then",
+        file="control_plane/decisions/verdicts.py",
+        old="    return learned.monotonic - max(0.0, (learned.wall - event.at).total_seconds())\n",
+        new="    return learned.monotonic - (learned.wall - event.at).total_seconds()\n",
+        tests=(f"{UNIT}/test_verdicts.py", "-k", "future"),
+    ),
+    Mutation(
+        name="a trouble that lasts is forgotten",
+        file="control_plane/decisions/evidence.py",
+        old="UPHELD_S: Final = 15.0\n",
+        new="UPHELD_S: Final = 5.0\n",
+        tests=(f"{UNIT}/test_verdicts.py", "-k", "believed"),
     ),
     # seen only where all run together
     Mutation(
