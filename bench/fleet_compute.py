@@ -119,6 +119,7 @@ class Compute:
 
     has_read_files = True
     in_recovery = None
+    is_primary = False
 
     def read_log(self) -> None:
         """Have none."""

@@ -141,10 +141,7 @@ class StateStore(Protocol):
         """Replace state.json atomically. Raises StoreError."""
 
     def put_generation(self, number: int, *, document: bytes, conf: str) -> None:
-        """Keep a generation (document as JSON, and file text). Raises StoreError.
-
-        It need not survive a power failure before `sync_generation`.
-        """
+        """Keep a generation; `sync_generation` makes it durable. Raises StoreError."""
 
     def sync_generation(self, number: int) -> None:
         """Make a kept generation survive a power failure. Raises StoreError."""
@@ -207,14 +204,15 @@ class Postgres(Protocol):
 
     @property
     def pid(self) -> int | None:
-        """Pid of the verified postmaster (pid, start time and data directory agree), or None."""
+        """Pid of the verified postmaster, or None."""
 
     @property
     def in_recovery(self) -> bool | None:
-        """Whether it is a standby, which a promotion makes a primary; None while it is not ready.
+        """Whether it is a standby; None while it is not ready. From pg_control: costs no SQL."""
 
-        From pg_control, so it costs no SQL.
-        """
+    @property
+    def is_primary(self) -> bool:
+        """Whether its cluster is that of a primary, also while it does not run."""
 
     @property
     def has_read_files(self) -> bool:

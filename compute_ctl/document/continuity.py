@@ -61,16 +61,25 @@ def check_identity(spec: ComputeSpec, live: Live) -> None:
             raise SpecError(f"spec.{name}", reason)
 
 
-def check_mode(document: Document, live: Live, *, in_recovery: bool | None) -> None:
+def check_mode(document: Document, live: Live, *, is_primary: bool) -> None:
     """Refuse a document of a standby where the document in force has made a primary of it.
 
-    *in_recovery*: whether the server is a standby, None for unknown. A source that has not heard of
-    a promotion must not take the settings of the primary away. Raises SpecError.
+    *is_primary*: whether the cluster is that of a primary, whose server need not run. A source that
+    has not heard of a promotion must not take the settings of the primary away. Raises SpecError.
     """
-    if in_recovery is False and live.mode == "Primary" and document.mode == "Replica":
+    if is_primary and live.mode == "Primary" and document.mode == "Replica":
         reason = "Replica, but this compute is a primary now"
         hint = "Publish the document of the primary."
         raise SpecError("spec.mode", reason, hint=hint)
+
+
+def check_promoting(document: Document, *, promoting: bool) -> None:
+    """Refuse a document of a standby while the compute gets the settings of a primary.
+
+    Who has it applied all the same would have a primary with those of a standby. Raises SpecError.
+    """
+    if promoting and document.mode == "Replica":
+        raise SpecError("spec.mode", "Replica, but this compute is being promoted")
 
 
 def check_omissions(
@@ -78,8 +87,8 @@ def check_omissions(
 ) -> None:
     """Refuse a document that lacks what the compute has.
 
-    *servers*: the settings of the document that name other servers, as in `Live`. *promotes*: a
-    standby is being promoted, so the document need not name a primary.
+    *servers*: the settings of the document that name other servers, as in `Live`. *promotes*: the
+    document of a primary for what is one, or is to be: it need not name a primary.
 
     Raises:
         SpecError: it lacks tenant, timeline, pageservers, safekeepers, or the primary of a standby.

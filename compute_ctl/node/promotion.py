@@ -162,9 +162,17 @@ class PromotionRequests:
         """Note that the live file is that of a promotion to *document* which has not ended."""
         self.unfinished = document
 
+    @property
+    def irrevocable(self) -> bool:
+        """Whether a promotion has written the settings of the primary, and has not ended."""
+        current = self.current
+        return self.unfinished is not None or (
+            current is not None and current.view.status in IRREVOCABLE
+        )
+
     def supersede(self, by: str) -> None:
         """End the current promotion, since *by* takes its place, where it still can be ended."""
-        if self.current is not None and self.current.view.status not in IRREVOCABLE:
+        if not self.irrevocable:
             self.end(by)
 
     def end(self, by: str) -> None:

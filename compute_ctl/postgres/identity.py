@@ -18,6 +18,9 @@ _SHUT_DOWN: Final = (1, 2)
 """DB_SHUTDOWNED and DB_SHUTDOWNED_IN_RECOVERY."""
 _STANDBY, _PRIMARY = 5, 6
 """DB_IN_ARCHIVE_RECOVERY and DB_IN_PRODUCTION, while the server accepts connections."""
+_LEFT_BY_PRIMARY: Final = (1, 3, 4, 6)
+"""DB_SHUTDOWNED, DB_SHUTDOWNING, DB_IN_CRASH_RECOVERY, DB_IN_PRODUCTION."""
+_SIGNALS: Final = ("standby.signal", "recovery.signal")
 
 
 def system_identifier(pgdata: Path) -> str:
@@ -47,6 +50,19 @@ def in_recovery(pgdata: Path) -> bool | None:
         return {_STANDBY: True, _PRIMARY: False}.get(_control(pgdata).state)
     except PostgresError:
         return None
+
+
+def starts_as_primary(pgdata: Path) -> bool:
+    """Return whether the cluster was left by a primary, and nobody has made a standby of it.
+
+    False where that cannot be told.
+    """
+    if any((pgdata / name).exists() for name in _SIGNALS):
+        return False
+    try:
+        return _control(pgdata).state in _LEFT_BY_PRIMARY
+    except PostgresError:
+        return False
 
 
 def shutdown_lsn(pgdata: Path) -> str | None:

@@ -21,7 +21,7 @@ from typing import Final
 
 from compute_ctl.decisions.reload_errors import ReloadError
 from compute_ctl.errors import PostgresError
-from compute_ctl.postgres.identity import in_recovery, shutdown_lsn
+from compute_ctl.postgres.identity import in_recovery, shutdown_lsn, starts_as_primary
 from compute_ctl.postgres.postmaster import Process, began_at, find, read_pid_file, works_in
 
 QUICK_POLL_S: Final = 0.1
@@ -98,6 +98,12 @@ class Server:
     def in_recovery(self) -> bool | None:
         """Whether it is a standby; None while it is not ready."""
         return in_recovery(self._pgdata) if self.ready else None
+
+    @property
+    def is_primary(self) -> bool:
+        """Whether its cluster is that of a primary, also while it does not run."""
+        found = self.in_recovery
+        return starts_as_primary(self._pgdata) if found is None else not found
 
     @property
     def shutdown_lsn(self) -> str | None:

@@ -19,6 +19,7 @@ from compute_ctl.document.continuity import (
     check_identity,
     check_mode,
     check_omissions,
+    check_promoting,
     older_safekeepers,
 )
 from compute_ctl.document.render import RenderContext, Rendered, render
@@ -80,7 +81,7 @@ class Applier:
             return refused
         if action is not Action.KEEP and not force:
             try:
-                check_mode(document, self.node.config.live, in_recovery=self.postgres.in_recovery)
+                check_mode(document, self.node.config.live, is_primary=self.postgres.is_primary)
             except SpecError as error:
                 return await self._apply_upstream_only(document, error)
         if action is Action.QUARANTINED and baseline.quarantined:
@@ -112,10 +113,12 @@ class Applier:
         older = older_safekeepers(rendered.servers, self.node.config.live)
         if older is not None:
             return ApplyResult(outcome=Outcome.STALE, reason=older)
-        if force:
-            return None
+        live = self.node.config.live
         try:
-            check_omissions(document, rendered.servers, self.node.config.live)
+            check_promoting(document, promoting=self.node.promotions.irrevocable)
+            promotes = document.mode == "Primary" and self.postgres.is_primary
+            if not force:
+                check_omissions(document, rendered.servers, live, promotes=promotes)
         except SpecError as error:
             return ApplyResult(outcome=Outcome.REJECTED, reason=str(error), invalid=True)
         return None

@@ -21,6 +21,7 @@ from compute_ctl.document.continuity import check_omissions, older_safekeepers
 from compute_ctl.document.render import RenderContext, Rendered, render_upstream
 from compute_ctl.document.spec_sources import UPSTREAM_SETTINGS
 from compute_ctl.node import Node
+from compute_ctl.node.config_state import REFUSED
 from compute_ctl.reconciler.activation import Activation, ConfigUpdate, Refusal
 from compute_ctl.reconciler.generations import GenerationStore
 
@@ -104,7 +105,7 @@ class Fallback:
             return refusal
         if older_safekeepers(servers, self.node.config.live) is not None:
             return refusal
-        self.node.config.desire(document, "refused")
+        self.node.config.desire(document, REFUSED)
         self.node.config.quarantine(document, str(error))
         update = _fallback(good.rest + upstream, document, token)
         return Refusal(reason=str(error), update=update, invalid=True)

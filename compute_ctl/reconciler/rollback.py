@@ -88,7 +88,7 @@ class Rollback:
             if document is None or document.content_sha256 in refused | {applied.content_sha256}:
                 continue
             try:
-                check_mode(document, live, in_recovery=self.postgres.in_recovery)
+                check_mode(document, live, is_primary=self.postgres.is_primary)
                 rendered = render(document, self.context)
             except SpecError:
                 continue

@@ -78,9 +78,13 @@ class Pair:
 
     def replica(self, generation: int | None = 1, **settings: str) -> dict[str, Any]:
         """Return the document of the standby."""
-        following = {"primary_conninfo": self.primary.dsn(), "primary_slot_name": "standby"}
-        everything = {"work_mem": "5MB", **self.base, **following, **settings}
+        everything = {"work_mem": "5MB", **self.base, **self.following, **settings}
         return document("Replica", generation, everything)
+
+    @property
+    def following(self) -> dict[str, str]:
+        """The settings by which the standby follows."""
+        return {"primary_conninfo": self.primary.dsn(), "primary_slot_name": "standby"}
 
     def publish(self, wanted: Mapping[str, Any]) -> None:
         """Make *wanted* the document of the source."""

@@ -194,7 +194,7 @@ def test_what_comes_while_the_server_promotes(pair: Pair) -> None:
         assert "standby" == pair.standby.value("show primary_slot_name")
         code, answer = pair.promote(primary(3))
         assert (409, "another promotion is under way") == (code, answer["error"])
-        pushed = pair.replica(4, maintenance_work_mem="70MB")
+        pushed = primary(4, **pair.following)
         assert 200 == pair.daemon.call("POST", "/configure", pushed)[0]
 
     code, answer = waiting.result(60)
@@ -204,6 +204,38 @@ def test_what_comes_while_the_server_promotes(pair: Pair) -> None:
     wait_until("the primary", lambda: not pair.in_recovery, 30)
     assert 200 == pair.daemon.call("POST", "/configure", primary(5))[0]
     is_primary(pair)
+
+
+def test_a_standby_s_document_while_the_server_promotes(pair: Pair) -> None:
+    """It is refused, pushed or pulled, new or known: the settings of the primary stay."""
+    pair.start()
+    with startup_stopped(pair):
+        waiting = waits_for_promotion(pair)
+        newer = pair.replica(4, maintenance_work_mem="70MB")
+        code, answer = pair.daemon.call("POST", "/configure", newer)
+        said = "spec.mode: Replica, but this compute is being promoted"
+        assert (400, said) == (code, answer["error"])
+        pair.publish(newer)
+        assert "rejected" == pair.daemon.refresh()
+
+    assert 200 == waiting.result(60)[0]
+    is_primary(pair)
+
+
+@pytest.mark.parametrize("generation", [1, 3])
+def test_a_source_that_has_not_heard_of_it_at_a_restart(
+    supervised_pair: Pair, generation: int
+) -> None:
+    """A primary keeps its settings, though the server does not run when the document comes."""
+    pair = supervised_pair.start()
+    assert 200 == pair.promote({})[0]
+    assert 0 == pair.daemon.stop()
+    pair.publish(pair.replica(generation))
+
+    pair.daemon.start()
+
+    is_primary(pair, work_mem="5MB")
+    assert 0 == pair.daemon.stop()
 
 
 def test_a_file_that_cannot_be_written_afterwards(pair: Pair) -> None:

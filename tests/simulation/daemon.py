@@ -74,6 +74,11 @@ class Server:
         return None
 
     @property
+    def is_primary(self) -> bool:
+        """Never: its documents may name either mode."""
+        return False
+
+    @property
     def has_read_files(self) -> bool:
         """Whether it has read its files: it does so at once."""
         return True

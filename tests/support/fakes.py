@@ -9,6 +9,7 @@ class AbsentPostgres:
     ready = running = False
     pid: int | None = None
     in_recovery: bool | None = None
+    is_primary = False
     has_read_files = True
 
     def read_log(self) -> None:
