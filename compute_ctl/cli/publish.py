@@ -5,9 +5,11 @@ They replace the file that the daemon reads (`-c`), as a whole, and wait for a r
 
 from __future__ import annotations
 
+import fcntl
 import os
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,11 +19,11 @@ import msgspec
 from compute_common.cli.exit_codes import EXIT_FAILED, EXIT_USAGE, CommandError
 from compute_common.cli.output import as_json, unified_diff
 from compute_common.cli.settings_words import parse_settings
-from compute_common.document.document import Document, decode_document
+from compute_common.document.document import MAX_DOCUMENT_BYTES, Document, decode_document
 from compute_common.document.edit import with_generation, with_setting
 from compute_common.errors import SpecError
 from compute_common.redact import redact
-from compute_common.system.atomic_file import ReplacedFile
+from compute_common.system.atomic_file import ReplacedFile, read_regular
 from compute_ctl.cli.asking import (
     DEFAULT_WAIT,
     ask_daemon,
@@ -37,6 +39,8 @@ from compute_ctl.cli.local import permission_error, read_document
 from compute_ctl.decisions.status import StatusBody
 from compute_ctl.document import lint
 
+MAX_FILE_BYTES: Final = 4 * MAX_DOCUMENT_BYTES
+"""What is no document can be replaced, too."""
 NO_FILE: Final = "this daemon gets its documents from a control plane"
 USE_CONTROL_PLANE: Final = "Publish there: compute_control_plane put, or set."
 
@@ -119,6 +123,7 @@ def _replace(
     before = None if old is None else _try_decode(old)
     if before is None or before.content_sha256 != new.content_sha256:
         text = with_generation(raw, _generation(new, before))
+        _decoded(text, name)  # the layout makes it longer, and a generation has an end
         for warning in lint.warnings(new):
             print_warning(warning)
         if not yes:
@@ -177,28 +182,46 @@ def _shown(raw: bytes) -> str:
 def _read(path: Path) -> bytes | None:
     """Return the content of *path*, None where there is none. Raises CommandError."""
     try:
-        return path.read_bytes()
+        return read_regular(path, max_bytes=MAX_FILE_BYTES)
     except FileNotFoundError:
         return None
     except PermissionError as error:
         raise permission_error(path) from error
     except OSError as error:
-        raise CommandError(EXIT_FAILED, f'could not read "{path}": {error.strerror}') from error
+        raise CommandError(
+            EXIT_FAILED, f'could not read "{path}": {error.strerror or error}'
+        ) from error
+
+
+def _changed(path: Path) -> CommandError:
+    return CommandError(EXIT_FAILED, f'"{path}" has changed meanwhile', hint="Look, and try again.")
+
+
+@contextmanager
+def _only_writer(folder: Path) -> Iterator[None]:
+    """Keep other commands from replacing files in *folder*. Raises BlockingIOError: one does."""
+    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(fd)
 
 
 def _write(path: Path, old: bytes | None, new: bytes, target: Target) -> None:
     """Replace *path*, which held *old* when it was read. Raises CommandError."""
-    if _read(path) != old:
-        raise CommandError(
-            EXIT_FAILED, f'"{path}" has changed meanwhile', hint="Look, and try again."
-        )
     file = ReplacedFile(path, keep_owner=True)
     try:
-        file.replace(new)
-        if old is None and target.socket is not None and os.geteuid() == 0:
-            owner = target.socket.stat()
-            os.chown(path, owner.st_uid, owner.st_gid)
-        file.sync()
+        with _only_writer(file.target.parent):
+            if _read(path) != old:
+                raise _changed(path)
+            file.replace(new)
+            if old is None and target.socket is not None and os.geteuid() == 0:
+                owner = target.socket.stat()
+                os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+            file.sync()
+    except BlockingIOError as error:
+        raise _changed(path) from error
     except PermissionError as error:
         raise permission_error(path) from error
     except OSError as error:
