@@ -33,7 +33,12 @@ _OPTIONS: Final = {
     "pgaudit.log": "none",
 }
 _FUNCTIONS: Final = """\
-SELECT DISTINCT proname FROM pg_proc WHERE pronamespace = to_regnamespace('neon')"""
+SELECT proname FROM pg_proc
+JOIN pg_namespace ON pg_namespace.oid = pronamespace
+JOIN pg_roles AS maker ON maker.oid = proowner
+JOIN pg_roles AS owner ON owner.oid = nspowner
+WHERE nspname = 'neon' GROUP BY proname HAVING bool_and(maker.rolsuper AND owner.rolsuper)"""
+"""A superuser calls them, so what others have made under these names does not count."""
 _STATE: Final = f"""\
 SELECT octet_length(state), CASE WHEN octet_length(state) <= {MAX_STATE_BYTES} THEN
 encode(state, 'hex') END FROM (SELECT neon.get_local_cache_state() AS state OFFSET 0) AS one"""  # noqa: S608 (a constant)
@@ -53,6 +58,7 @@ class Prewarming:
         """Load *state*; return how many pages it names, were loaded, and were there already.
 
         Raises:
+            FileCacheError: it does not say how that went.
             ProbeError: Postgres refuses, or does not end in time, or `cancel` was called.
         """
         with self._open() as session:
@@ -61,11 +67,14 @@ class Prewarming:
                 if self._cancelled.is_set():
                     raise ProbeError("the prewarm is cancelled")
                 session.query(_PREWARM.format(state=state.hex()))
-                ((total, prewarmed, skipped),) = session.query(_INFO)
+                found = session.query(_INFO)
             finally:
                 self._session = None
                 self._ended.set()
-        return int(total or 0), int(prewarmed or 0), int(skipped or 0)
+        if len(found) != 1:
+            raise FileCacheError(f"neon.get_prewarm_info returned {len(found)} rows")
+        total, prewarmed, skipped = (int(value or 0) for value in found[0])
+        return total, prewarmed, skipped
 
     def cancel(self) -> None:
         """Have the server end it; from any thread.

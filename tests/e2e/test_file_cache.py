@@ -55,9 +55,11 @@ def publish(compute: Compute, storage: EndpointStorage | None, **spec: Any) -> N
     compute.publish_document(document)
 
 
-def start(compute: Compute, storage: EndpointStorage | None, **spec: Any) -> None:
+def start(
+    compute: Compute, storage: EndpointStorage | None, functions: str = FUNCTIONS, **spec: Any
+) -> None:
     """Make the functions, and start the daemon."""
-    compute.postgres.query(FUNCTIONS)
+    compute.postgres.query(functions)
     publish(compute, storage, **spec)
     compute.start_daemon()
 
@@ -233,3 +235,24 @@ def test_a_heal_is_not_delayed(compute: Compute, storage: EndpointStorage) -> No
     assert "prewarming" == ask(compute, "GET", "prewarm")[1]["status"]
     assert "offloading" == ask(compute, "GET", "offload")[1]["status"]
     assert (202, None) == ask(compute, "DELETE", "prewarm")
+
+
+def test_functions_that_somebody_else_has_made(compute: Compute, storage: EndpointStorage) -> None:
+    """A superuser does not call them: whoever made them would be one."""
+    compute.postgres.query("create role mallory; grant create on database postgres to mallory")
+    compute.postgres.query("create schema neon authorization mallory")
+    start(compute, storage, "set role mallory;" + FUNCTIONS.replace("create schema neon;", ""))
+
+    code, body = ask(compute, "POST", "prewarm")
+
+    assert (501, "the server has no function neon.get_local_cache_state") == (code, body["error"])
+
+
+def test_a_server_that_does_not_say_how_it_went(compute: Compute, storage: EndpointStorage) -> None:
+    """The prewarm has failed; the daemon lives."""
+    silent = "returns setof record language sql as 'select 1, 1, 1, 1 limit 0'"
+    start(compute, storage, FUNCTIONS.replace("language sql as 'select 10, 7, 3, 0'", silent))
+    stored(storage, "PUT", zstandard.compress(b"fast"))
+    ask(compute, "POST", "prewarm")
+    failed = {"status": "failed", "error": "neon.get_prewarm_info returned 0 rows"}
+    assert failed == ended(compute, "prewarm")
