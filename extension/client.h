@@ -93,8 +93,6 @@ void nr_map_refresh(void);
 
 /* wait.c: deadline_us 0 = none. */
 NrWaitResult nr_wait(NrTask *task, const NrWaitFor *what, uint64 deadline_us);
-/* Sleep until a reload, any other interrupt, or the timeout. */
-void nr_keep_until_reload(uint64 timeout_us);
 
 /* resolve.c */
 #define NR_ADDRESS_SIZE 64

@@ -7,19 +7,13 @@
  * emit_log_hook runs in every process, with locks held or inside a signal handler, and in the
  * syslogger, which has no shared memory (touching it there would end the server). So:
  * return at once unless this kind of process is on the list, and use atomics and SetLatch only.
- * One report is different: Neon's client sleeps after it, so we may (keep).
  */
 #include "prelude.h"
 
-#include "client.h"
 #include "guc.h"
 #include "log_hook.h"
 #include "shmem.h"
 #include "trouble.h"
-
-#define KEEP_FIRST_US  UINT64CONST(50000)
-#define KEEP_MAX_US    UINT64CONST(1000000)
-#define KEEP_FORGET_US UINT64CONST(3000000)
 
 static emit_log_hook_type previous_hook = NULL;
 
@@ -73,54 +67,12 @@ weigh(const struct pgh_verdict *verdict, const char *message)
 	                         pg_atomic_read_u32(&suspect->renewals), nr_now_us());
 }
 
-/* How long to keep the client now: longer from attempt to attempt, until the list changes. */
-static uint64
-keep_us(uint64 generation)
-{
-	static uint64 span_us = 0;
-	static uint64 last_us = 0;
-	static uint64 last_generation = 0;
-	uint64 now_us = nr_now_us();
-	bool again = generation == last_generation && now_us - last_us < KEEP_FORGET_US;
-
-	span_us = again ? Min(2 * span_us, KEEP_MAX_US) : KEEP_FIRST_US;
-	last_us = now_us;
-	last_generation = generation;
-	return span_us;
-}
-
-/*
- * Neon's client could not connect. It will read the list, sleep up to a second, and only then
- * connect, so a list published meanwhile would be used two attempts later. Its sleep counts from
- * the attempt before: what it is kept here it need not sleep. So it sleeps here, where a new list
- * ends the sleep, and then reads that list; fewer attempts also keep its own backoff short.
- */
 static void
-keep(const struct pgh_verdict *verdict)
+judge_shard(const struct pgh_verdict *verdict, const char *sqlstate, const char *message)
 {
-	NrSuspect *suspect = &nr_shared->suspects[verdict->shard];
-	bool reads_pages = MyBackendType == B_BACKEND || MyBackendType == B_BG_WORKER ||
-	                   MyBackendType == B_AUTOVAC_WORKER || MyBackendType == B_WAL_SENDER;
-	struct pgh_endpoint daemon;
-
-	if (reads_pages && nr_enabled && CritSectionCount == 0 &&
-	    pg_atomic_read_u32(&suspect->suspected) != 0 && nr_daemon_endpoint(&daemon) &&
-	    pg_atomic_read_u32(&nr_shared->worker.proc_number) != NR_NO_PROC)
-		nr_keep_until_reload(keep_us(nr_published_generation()));
-}
-
-static void
-judge_shard(const struct pgh_verdict *verdict, const char *sqlstate, const ErrorData *report)
-{
-	const char *message = report->message;
-
 	switch (weigh(verdict, message))
 	{
-		case PGH_REPORT_COUNTS:
-			nr_trouble_reported(verdict, sqlstate, message);
-			if (verdict->stream == PGH_STREAM_ATTEMPT && report->elevel == LOG)
-				keep(verdict);
-			break;
+		case PGH_REPORT_COUNTS: nr_trouble_reported(verdict, sqlstate, message); break;
 		case PGH_REPORT_WAITS: nr_stream_end_reported(verdict, sqlstate, message); break;
 		case PGH_REPORT_CONNECTED: nr_connection_reported((uint32) verdict->shard); break;
 		case PGH_REPORT_REPEATS:
@@ -141,7 +93,7 @@ judge(const ErrorData *report)
 	    !recovers_from_primary())
 		return;
 	if (verdict.source == PGH_SOURCE_PAGESERVER && verdict.shard >= 0)
-		judge_shard(&verdict, sqlstate, report);
+		judge_shard(&verdict, sqlstate, report->message);
 	else if (verdict.useful || verdict.certainty != PGH_CERTAINTY_NONE)
 		nr_trouble_reported(&verdict, sqlstate, report->message);
 }

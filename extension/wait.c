@@ -1,6 +1,5 @@
 /*
- * The only place where a page request sleeps, and where one of Neon's client is kept. Every sleep of
- * a request ends by query cancel, termination, a
+ * The only place where a page request sleeps. Every sleep ends by query cancel, termination, a
  * reload that moves the request (the reload sets the latch), query_cancel_after, or its own
  * deadline. In background workers, which may ignore SIGHUP, a reload need not set the latch: they
  * look again every BG_WORKER_LOOK_MS.
@@ -13,7 +12,6 @@
 #include "shmem.h"
 
 #define BG_WORKER_LOOK_MS 100
-#define KEPT_LOOK_MS      20
 
 /* Milliseconds to sleep now, rounded up; -1 = for ever. */
 static long
@@ -95,29 +93,4 @@ nr_wait(NrTask *task, const NrWaitFor *what, uint64 deadline_us)
 		if (sleep_once(what, sleep_ms(now_us, until_us, limit_us)))
 			return NR_WAIT_READY;
 	}
-}
-
-/*
- * No interrupt is handled here, where an error is being reported: whatever sets the latch ends the
- * sleep, and finds the latch set. A reload sets it after the postmaster has published the list for
- * Neon's client; the generation, which our worker publishes, is for a reload that came just before.
- */
-void
-nr_keep_until_reload(uint64 timeout_us)
-{
-	uint64 generation = nr_published_generation();
-	uint64 until_us = nr_now_us() + timeout_us;
-	uint64 now_us;
-	bool woken;
-
-	ResetLatch(MyLatch);
-	woken = InterruptPending;
-	while (!woken && nr_published_generation() == generation && (now_us = nr_now_us()) < until_us)
-	{
-		long ms = (long) Min((until_us - now_us + 999) / 1000, KEPT_LOOK_MS);
-
-		woken = WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_POSTMASTER_DEATH, ms,
-		                  PG_WAIT_EXTENSION) != WL_TIMEOUT;
-	}
-	SetLatch(MyLatch);
 }

@@ -4,17 +4,12 @@
  */
 #include "postgres.h"
 
-#include <arpa/inet.h>
 #include <limits.h>
-#include <sys/mman.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
-#include "utils/timestamp.h"
 
 PG_MODULE_MAGIC;
 
@@ -24,10 +19,6 @@ static char *connstring;
 static int stripe_size;
 static int port;
 static char *report_in;
-
-/* What the postmaster read last; all processes see it. */
-static char *shared_list;
-#define LIST_SIZE 256
 
 /* The forms that Neon's client was seen to use, with the values of that time: prefix, "shard". */
 #define TAG "[NEON_SMGR] [shard %d] "
@@ -84,19 +75,11 @@ report_if_we_are_named(const char *newval, void *extra)
 		report_attempt("refused", 1, "in a background process");
 }
 
-static void
-publish_list(const char *newval, void *extra)
-{
-	if (!IsUnderPostmaster)
-		strlcpy(shared_list, newval, LIST_SIZE);
-}
-
 void
 _PG_init(void)
 {
-	shared_list = mmap(NULL, LIST_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	DefineCustomStringVariable("neon.pageserver_connstring", "", NULL, &connstring, "", PGC_SIGHUP,
-	                           0, NULL, publish_list, NULL);
+	                           0, NULL, NULL, NULL);
 	DefineCustomIntVariable("neon.stripe_size", "", NULL, &stripe_size, 2048, 1, INT_MAX,
 	                        PGC_SIGHUP, GUC_UNIT_BLOCKS, NULL, NULL, NULL);
 	DefineCustomIntVariable("neon.extension_server_port", "", NULL, &port, 0, 0, 65535,
@@ -147,67 +130,4 @@ fake_walproposer(PG_FUNCTION_ARGS)
 		ereport(LOG, (errmsg("[WP] received AcceptorGreeting from safekeeper %s:%s, term=%u", node,
 		                     "5454", 1)));
 	PG_RETURN_VOID();
-}
-
-/* The port of a list that names one pageserver, as a URL or as key=value. */
-static int
-port_of(const char *list)
-{
-	const char *before = strstr(list, "port=") != NULL ? strrchr(list, '=') : strrchr(list, ':');
-
-	return before != NULL ? atoi(before + 1) : 1;
-}
-
-static bool
-connects(int where)
-{
-	struct sockaddr_in address = { .sin_family = AF_INET };
-	int fd = socket(AF_INET, SOCK_STREAM, 0);
-	bool connected;
-
-	address.sin_port = htons((uint16) where);
-	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	connected = connect(fd, (struct sockaddr *) &address, sizeof(address)) == 0;
-	close(fd);
-	return connected;
-}
-
-PG_FUNCTION_INFO_V1(fake_neon_reconnect);
-
-/*
- * fake_neon_reconnect(level int): connect to the one pageserver of the list at the pace of Neon's
- * client, which reads the list, sleeps what is left of its backoff since the attempt before, and
- * connects. level: of its reports, LOG in Neon's. Returns when it was connected.
- */
-Datum
-fake_neon_reconnect(PG_FUNCTION_ARGS)
-{
-	int level = PG_GETARG_INT32(0);
-	TimestampTz last = 0;
-	int64 delay_us = 1000;
-
-	for (;;)
-	{
-		char list[LIST_SIZE];
-		TimestampTz now = GetCurrentTimestamp();
-		int64 since_us = now - last;
-
-		strlcpy(list, shared_list, sizeof(list));
-		last = now;
-		if (since_us < delay_us)
-			pg_usleep(delay_us - since_us);
-		delay_us = Min(delay_us * 2, 1000000);
-		if (connects(port_of(list)))
-		{
-			TimestampTz at = GetCurrentTimestamp();
-
-			report_attempt("connected", 0, list);
-			PG_RETURN_TIMESTAMPTZ(at);
-		}
-		ereport(level,
-		        (errmsg_internal(TAG "could not connect to pageserver: connection to server at "
-		                             "\"127.0.0.1\", port %d failed: Connection refused",
-		                         0, port_of(list))));
-		CHECK_FOR_INTERRUPTS();
-	}
 }
