@@ -1,11 +1,11 @@
 """PgBouncer: settings go into its file, which it is told to read again.
 
-Paths and addresses are the reference's. The file is replaced as a whole; all but the named settings
-stay as they are, comments too.
+Paths and addresses are the reference's. All but the named settings stay as they are, comments too.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import time
 from collections.abc import Mapping
@@ -22,8 +22,8 @@ ANSWER_S: Final = 5.0
 MAX_INI_BYTES: Final = 1024 * 1024
 SECTION: Final = "pgbouncer"
 _HEADER: Final = re.compile(r"\[([^\]]*)\]\s*")
-_LINE: Final = re.compile(r"([A-Za-z_]+)\s*=")
-_NAME: Final = re.compile(r"[a-z_]+")
+_LINE: Final = re.compile(r"([A-Za-z0-9_]+)\s*=")
+_NAME: Final = re.compile(r"[a-z0-9_]+")
 
 
 def console(environment: Mapping[str, str]) -> tuple[Path, str, str | None]:
@@ -53,7 +53,7 @@ def with_settings(text: str, settings: Mapping[str, str]) -> str:
             raise SpecError("spec.pgbouncer_settings", "expected names of settings in lower case")
         check_value(value, path)
     left, lines, section = dict(settings), list[str](), ""
-    for line in text.splitlines():
+    for line in text.removesuffix("\n").split("\n") if text else ():
         header, setting = _HEADER.fullmatch(line.strip()), _LINE.match(line.strip())
         if header is not None:
             if section == SECTION:
@@ -70,6 +70,22 @@ def with_settings(text: str, settings: Mapping[str, str]) -> str:
         lines.append(f"[{SECTION}]")
     lines += [f"{name} = {value}" for name, value in left.items()]
     return "\n".join(lines) + "\n"
+
+
+def write(path: Path, data: bytes) -> None:
+    """Make *data* the content of *path*, which keeps its owner. Raises OSError.
+
+    As a whole, but where only the file is the daemon's and not its folder: in the reference's
+    virtual machines it is in /etc.
+    """
+    try:
+        ReplacedFile(path, reserve_bytes=0, keep_owner=True).replace(data)
+    except PermissionError:
+        with path.open("r+b") as file:
+            file.write(data)
+            file.truncate()
+            file.flush()
+            os.fsync(file.fileno())
 
 
 class Pgbouncer:
@@ -108,7 +124,7 @@ class Pgbouncer:
         before = read_regular(self._ini, max_bytes=MAX_INI_BYTES)
         after = with_settings(before.decode(), settings).encode()
         if after != before:
-            ReplacedFile(self._ini, reserve_bytes=0).replace(after)
+            write(self._ini, after)
         self._reload()
         self._applied = key
         return True

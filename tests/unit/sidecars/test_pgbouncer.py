@@ -1,5 +1,7 @@
 """What becomes of PgBouncer's file."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,6 +9,7 @@ import pytest
 from compute_common.errors import SpecError
 from compute_ctl.sidecars.pgbouncer import Pgbouncer, console, with_settings
 from compute_ctl.sidecars.wanted import Wanted
+from devstack.installation import give_away, make_folder, run_as
 
 INI = """\
 ; made by hand
@@ -41,6 +44,32 @@ default_pool_size = 40
     wanted = {"pool_mode": "transaction", "default_pool_size": "40"}
     assert expected == with_settings(INI, wanted)
     assert expected == with_settings(expected, wanted)
+
+
+def test_a_line_ends_nowhere_else() -> None:
+    """What Python counts as a new line makes none of a comment; names may have digits."""
+    text = "[pgbouncer]\r\n; a\x85pool_mode = x\n"
+    assert text + "server_tls13_ciphers = y\n" == with_settings(text, {"server_tls13_ciphers": "y"})
+
+
+def test_a_folder_that_is_not_the_daemon_s() -> None:
+    """The file itself is written then; in any case it keeps its owner."""
+    folder = make_folder("etc-")
+    path = folder / "pgbouncer.ini"
+    try:
+        path.write_text(INI + INI)
+        give_away(path)
+        folder.chmod(0o555)
+        owner = path.stat().st_uid
+        work = "import sys; from pathlib import Path; from compute_ctl.sidecars import pgbouncer"
+        command = [sys.executable, "-c", f"{work}; pgbouncer.write(Path(sys.argv[1]), b'short')"]
+        subprocess.run([*command, str(path)], check=True, timeout=60, **run_as())
+        assert (b"short", owner) == (path.read_bytes(), path.stat().st_uid)
+        assert [path] == list(folder.iterdir())
+    finally:
+        folder.chmod(0o700)
+        path.unlink()
+        folder.rmdir()
 
 
 @pytest.mark.parametrize("text", ["", "[databases]\na = b\n"])
