@@ -141,8 +141,7 @@ class Registry:
         known = compute_id in self.computes
 
         def decide() -> list[Write]:
-            record = self.computes.get(compute_id)
-            if record is None:
+            if (record := self.computes.get(compute_id)) is None:
                 return []
             event = self.mirror.event("deleted", "compute deleted", compute_id=compute_id)
             return [*self._publisher.removal(record), event]
@@ -270,9 +269,10 @@ class Registry:
         def decide() -> list[Write]:
             nonlocal changed
             changed = ()
-            old = self.tenants.get(tenant_id) or TenantRecord(tenant_id=tenant_id)
+            known = self.tenants.get(tenant_id)  # perhaps without a compute for a moment only
+            old = known or TenantRecord(tenant_id=tenant_id)
             new = moved(old)
-            if new == old or not self.computes_of(tenant_id):
+            if new == old or not (known or self.computes_of(tenant_id)):
                 return []
             writes: list[Write] = []
             for record in self.computes_of(tenant_id):

@@ -116,6 +116,15 @@ async def test_no_generation_falls_when_a_compute_is_deleted_and_put_again() -> 
     assert 3 == fleet.published()["generation"]
 
 
+async def test_moved_while_its_compute_is_deleted_and_put_again() -> None:
+    """The compute gets the new place, not the one from before."""
+    fleet = await Fleet().with_compute("a")
+    assert await fleet.registry.delete("a")
+    await fleet.registry.place(TENANT, ON_2, PlacementSource.LOCATE)
+    await fleet.registry.put("a", document())
+    assert "postgresql://no_user@ps-2:6400" == fleet.published()["pageserver_connstring"]
+
+
 async def test_deleted_and_put_again_before_there_is_a_document() -> None:
     """Whoever had a document of that id has seen its generation, however often it was deleted."""
     fleet = await Fleet().with_compute("a")
