@@ -95,7 +95,7 @@ def leader_of_cluster(raw: bytes) -> Leader | None:
     """
     try:
         members = _CLUSTER.decode(raw).members
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SpecError("", f"not an answer of Patroni: {error}") from error
     found = [member for member in members if member.role in LEADS]
     if len(found) > 1:
@@ -135,7 +135,7 @@ def leader_of_keys(keys: Mapping[str, Key], *, history: int) -> Leader | None:
         return None
     try:
         member = _MEMBER_KEY.decode(keys[path].value)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise SpecError(path, f"not a member of Patroni: {error}") from error
     conninfo = parse(member.conn_url, path=f"{path}.conn_url")
     port = conninfo.port or str(DEFAULT_PORT)
@@ -148,6 +148,7 @@ def _leader(name: str, host: str | None, port: int, *, epoch: tuple[int, int] | 
     path = f"members/{name}"
     if not host:
         raise SpecError(path, "the leader has no host")
-    if has_control(name + host) or "," in host or not 1 <= port <= 65535:
+    socket = host.startswith(("/", "@"))  # of this machine
+    if has_control(name + host) or "," in host or socket or not 1 <= port <= 65535:
         raise SpecError(path, "the leader's address is not valid")
     return Leader(name=name, host=host, port=port, epoch=epoch)

@@ -19,7 +19,8 @@ async def is_own_host(host: str) -> bool:
 
 def _is_local(family: int, address: str) -> bool:
     """Whether the kernel would send to *address* from that address itself; nothing is sent."""
-    if ipaddress.ip_address(address.partition("%")[0]).is_loopback:
+    known = ipaddress.ip_address(address.partition("%")[0])
+    if known.is_loopback or known.is_unspecified:
         return True
     with suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
         probe.connect((address, 1))

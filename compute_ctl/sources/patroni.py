@@ -122,7 +122,7 @@ class PatroniSource:
             raise FetchError(f"patroni: {self._reason}")
         try:
             raw = with_primary(template, host=self._known.host, port=self._known.port)
-        except SpecError as error:
+        except (SpecError, RecursionError) as error:
             raise FetchError(f"the template cannot be used: {error}") from error
         found = hashlib.sha256(raw).hexdigest()
         same = found == etag

@@ -16,7 +16,7 @@ from collections import deque
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from http import HTTPStatus
-from typing import Any, Final, TypeVar
+from typing import Annotated, Any, Final, TypeVar
 
 import msgspec
 
@@ -32,17 +32,18 @@ CHECK_S: Final = 5.0
 READ_TIMEOUT_S: Final = 3.0
 CONNECT_TIMEOUT_S: Final = 2.0
 _MAX_BYTES: Final = 1024 * 1024
+Revision = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 _EXAMPLE: Final = "For example etcd://192.0.2.10:2379/service/main"
 
 
 class _Header(msgspec.Struct):
-    revision: int = 0
+    revision: Revision = 0
 
 
 class _KeyValue(msgspec.Struct):
     key: bytes  # base64 in JSON
     value: bytes = b""
-    mod_revision: int = 0
+    mod_revision: Revision = 0
 
 
 class _Range(msgspec.Struct):
@@ -214,5 +215,5 @@ def _key(found: _KeyValue) -> Key:
 def _decoded(decoder: msgspec.json.Decoder[T], raw: bytes) -> T:
     try:
         return decoder.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RefusedError(f"not an answer of etcd: {error}") from error

@@ -89,6 +89,9 @@ def test_an_answer_without_a_leader() -> None:
     assert leader_of_cluster(cluster()) is None
 
 
+DEEP = b"[" * 100_000 + b"]" * 100_000
+
+
 @pytest.mark.parametrize(
     ("answer", "reason"),
     [
@@ -98,6 +101,8 @@ def test_an_answer_without_a_leader() -> None:
         (cluster(member("a", "leader", port="x")), r"Expected `int`, got `str` .*\[0\]\.port"),
         (cluster(member("a", "leader", port=0)), "members/a: the leader's address is not valid"),
         (cluster(member("a", "leader", host="h,i")), "the leader's address is not valid"),
+        (cluster(member("a", "leader", host="/tmp")), "the leader's address is not valid"),
+        (b'{"x": %s}' % DEEP, "not an answer of Patroni: maximum recursion depth"),
         (cluster(member("a", "leader", host="")), "members/a: the leader has no host"),
         (cluster(member("a", "leader"), member("b", "leader")), "members: more than one leader"),
     ],
@@ -144,3 +149,11 @@ def test_malformed_keys(url: str, reason: str) -> None:
     broken = keys("b") | {"members/b": Key(value=b"{", revision=1)}
     with pytest.raises(SpecError, match="members/b: not a member of Patroni: "):
         leader_of_keys(broken, history=0)
+
+
+def test_a_member_nested_too_deeply() -> None:
+    """Its key is refused; nothing else ends with it."""
+    nested = b'{"x": %s, "conn_url": "postgres://h/"}' % DEEP
+    found = {"leader": Key(value=b"a", revision=1), "members/a": Key(value=nested, revision=1)}
+    with pytest.raises(SpecError, match="members/a: not a member of Patroni"):
+        leader_of_keys(found, history=0)

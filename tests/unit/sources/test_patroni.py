@@ -187,6 +187,11 @@ async def test_a_long_poll_fails(source: PatroniSource, answers: Answers) -> Non
         await asyncio.wait_for(waiting, 30)
 
 
+def nest(template: Path, depth: int) -> None:
+    """Write one that is nested so deeply."""
+    template.write_text('{"x": %s, "spec": {}}' % ("[" * depth + "]" * depth))
+
+
 async def test_the_template(source: PatroniSource, template: Path) -> None:
     """It may say that there is nothing; one that cannot be used is a failure with the reason."""
     write(template, {"spec": None})
@@ -194,6 +199,10 @@ async def test_the_template(source: PatroniSource, template: Path) -> None:
     write(template, {"spec": {"cluster": {}}})
     with pytest.raises(FetchError, match=r"the template cannot be used: .* names no"):
         await source.fetch()
+    for depth in (700, 100_000):
+        nest(template, depth)
+        with pytest.raises(FetchError):
+            await source.fetch()
 
 
 @pytest.mark.parametrize(
@@ -203,6 +212,7 @@ async def test_the_template(source: PatroniSource, template: Path) -> None:
         ("127.0.0.2", True),
         ("localhost", True),
         ("::1", True),
+        ("0.0.0.0", True),
         ("192.0.2.1", False),
         ("host.invalid", False),
         ("a" * 70 + ".b", False),

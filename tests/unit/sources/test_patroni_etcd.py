@@ -188,7 +188,8 @@ async def answering(read: Any, *lines: Any, status: int = 200) -> AsyncIterator[
     """Serve an etcd that answers this to a read, and these lines to a watch."""
 
     async def ranged(_request: web.Request) -> web.Response:
-        return web.Response(status=status, body=json.dumps(read))
+        body = read if isinstance(read, bytes) else json.dumps(read)
+        return web.Response(status=status, body=body)
 
     async def watched(_request: web.Request) -> web.Response:
         return web.Response(body="".join(json.dumps(line) + "\n" for line in lines))
@@ -212,6 +213,12 @@ async def answering(read: Any, *lines: Any, status: int = 200) -> AsyncIterator[
         ({"error": "user name is empty"}, 400, "400 Bad Request: user name is empty"),
         ([], 200, "not an answer of etcd: Expected `object`, got `array`"),
         ({"header": {}, "kvs": [{"key": "?"}]}, 200, "not an answer of etcd: "),
+        ({"header": {"revision": 2**63}}, 200, "not an answer of etcd: "),
+        (
+            b'{"x": %s}' % (b"[" * 100_000 + b"]" * 100_000),
+            200,
+            "not an answer of etcd: maximum recursion depth",
+        ),
     ],
 )
 async def test_a_read_that_fails(read: Any, status: int, reason: str) -> None:
