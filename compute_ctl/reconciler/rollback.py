@@ -45,6 +45,8 @@ class Rollback:
         Raises:
             SpecError: its servers cannot be rendered.
         """
+        if self.node.promotions.irrevocable:
+            return _nowhere("this compute is being promoted")
         before, applied = self.node.config.written, self.node.config.state.applied
         current = await self.store.kept(applied.generation) if applied else None
         if before is None or applied is None or current is None or current[0] is None:

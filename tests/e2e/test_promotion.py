@@ -217,6 +217,8 @@ def test_a_standby_s_document_while_the_server_promotes(pair: Pair) -> None:
         assert (400, said) == (code, answer["error"])
         pair.publish(newer)
         assert "rejected" == pair.daemon.refresh()
+        code, answer = pair.daemon.call("POST", "/rollback")
+        assert (409, "cannot roll back: this compute is being promoted") == (code, answer["error"])
 
     assert 200 == waiting.result(60)[0]
     is_primary(pair)
