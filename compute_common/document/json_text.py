@@ -67,7 +67,7 @@ def _at(raw: bytes, offset: int, reason: str) -> Malformed:
 def refuse_duplicates(raw: bytes) -> None:
     """Refuse an object with the same key twice: which one counts differs between readers.
 
-    *raw* must be well-formed. Raises SpecError.
+    *raw* must be well-formed. Raises SpecError, also where it is nested too deeply.
     """
 
     def check(pairs: list[tuple[str, object]]) -> None:
@@ -75,4 +75,7 @@ def refuse_duplicates(raw: bytes) -> None:
             twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
             raise SpecError("", f'key "{printable(twice)}" appears twice in one object')
 
-    json.loads(raw, object_pairs_hook=check, parse_int=str, parse_float=str, parse_constant=str)
+    try:
+        json.loads(raw, object_pairs_hook=check, parse_int=str, parse_float=str, parse_constant=str)
+    except RecursionError as error:
+        raise SpecError("", "nested too deeply") from error

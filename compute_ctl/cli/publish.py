@@ -22,7 +22,7 @@ from compute_common.cli.settings_words import parse_settings
 from compute_common.document.document import MAX_DOCUMENT_BYTES, Document, decode_document
 from compute_common.document.edit import with_generation, with_setting
 from compute_common.errors import SpecError
-from compute_common.redact import redact
+from compute_common.redact import redact, redact_document
 from compute_common.system.atomic_file import ReplacedFile, read_regular
 from compute_ctl.cli.asking import (
     DEFAULT_WAIT,
@@ -174,8 +174,9 @@ def _confirm(old: bytes | None, new: bytes, path: Path) -> None:
 
 def _shown(raw: bytes) -> str:
     """Return *raw* as people may see it, laid out where it is JSON."""
-    with suppress(msgspec.DecodeError):
-        raw = msgspec.json.format(raw, indent=2)
+    with suppress(ValueError, RecursionError):
+        shown = redact_document(msgspec.json.decode(raw))
+        raw = msgspec.json.format(msgspec.json.encode(shown), indent=2)
     return redact(raw.decode(errors="replace")).rstrip("\n") + "\n"
 
 

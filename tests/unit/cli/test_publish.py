@@ -78,3 +78,13 @@ def test_no_regular_file(tmp_path: Path) -> None:
     os.mkfifo(path)
     with pytest.raises(CommandError, match="not a regular file"):
         publish._read(path)
+
+
+def test_what_changes_is_shown_without_secrets() -> None:
+    """Nor those that only the name of a setting tells; what is no JSON is shown as it is."""
+    raw = b'{"spec": {"cluster": {"settings": [{"name": "neon.x_token", "value": "hush"}]}}}'
+    assert '"value": "********"' in publish._shown(raw)
+    assert "hush" not in publish._shown(raw)
+    assert "half {\n" == publish._shown(b"half {")
+    deep = b"[" * 100_000 + b"]" * 100_000
+    assert deep.decode() + "\n" == publish._shown(deep)

@@ -3,7 +3,8 @@
 import msgspec
 import pytest
 
-from compute_common.document.json_text import malformed
+from compute_common.document.json_text import malformed, refuse_duplicates
+from compute_common.errors import SpecError
 
 
 @pytest.mark.parametrize(
@@ -28,3 +29,9 @@ def test_place(raw: bytes, said: str) -> None:
         msgspec.json.decode(raw)
 
     assert said == str(malformed(raw, caught.value))
+
+
+def test_nested_too_deeply() -> None:
+    """It is refused, as a key that stands twice is."""
+    with pytest.raises(SpecError, match="nested too deeply"):
+        refuse_duplicates(b"[" * 100_000 + b"]" * 100_000)
