@@ -66,7 +66,8 @@ class Sidecars(Observer):
         self._look_s = look_s
         self._changed = asyncio.Event()
         self._states: dict[str, SidecarState] = {}
-        self._worker = BlockingWorker("sidecars", threads=len(programs))
+        self._workers = {one.name: BlockingWorker(one.name) for one in programs}
+        """Of each its own: a call that hangs keeps its thread."""
 
     def on_attempt(self, attempt: Attempt) -> None:
         """Look at the document: it may be another."""
@@ -86,7 +87,8 @@ class Sidecars(Observer):
 
     async def _apply(self, program: Sidecar, wanted: Wanted) -> None:
         try:
-            there = await self._worker.run(lambda: program.apply(wanted), within_s=APPLY_S)
+            worker = self._workers[program.name]
+            there = await worker.run(lambda: program.apply(wanted), within_s=APPLY_S)
         except (ComputeError, OSError, RuntimeError, ValueError) as error:  # TimeoutError is one
             self._show(
                 program.name, SidecarOutcome.FAILED, redact(str(error)) or "no answer in time"

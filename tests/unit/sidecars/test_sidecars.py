@@ -1,6 +1,7 @@
 """When the programs beside Postgres are configured, in virtual time."""
 
 import asyncio
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -8,7 +9,7 @@ import pytest
 
 from compute_common.errors import ComputeError
 from compute_ctl.decisions.sidecar import SidecarOutcome, SidecarState
-from compute_ctl.sidecars import Sidecars
+from compute_ctl.sidecars import Sidecars, sidecars
 from compute_ctl.sidecars.wanted import Wanted
 from devstack.virtual_loop import VirtualLoop
 from tests.support.clock import DATE
@@ -91,3 +92,32 @@ def test_after_each_attempt() -> None:
     one = Program("one", ComputeError("refused"), True)
     shown = run(one, attempt=True)
     assert [SidecarOutcome.FAILED, SidecarOutcome.APPLIED] == [it.outcome for it in shown]
+
+
+async def test_one_that_hangs_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Costs the others nothing, however often it is tried."""
+    monkeypatch.setattr(sidecars, "APPLY_S", 0.05)
+    released, enough = threading.Event(), asyncio.Event()
+    hung, other = Program("hung", True), Program("other", True)
+    monkeypatch.setattr(hung, "apply", lambda _: released.wait(60))
+    loop, shown = asyncio.get_running_loop(), list[SidecarState]()
+
+    def apply(_: Wanted) -> bool:
+        other.calls += 1
+        if other.calls == 5:
+            loop.call_soon_threadsafe(enough.set)
+        return True
+
+    monkeypatch.setattr(other, "apply", apply)
+    keeper = Sidecars(
+        (hung, other), wanted=Wanted, on_state=shown.append, wall=lambda: DATE, look_s=0.01
+    )
+    task = asyncio.create_task(keeper.run())
+    try:
+        async with asyncio.timeout(30):
+            await enough.wait()
+    finally:
+        released.set()
+        task.cancel()
+    assert [SidecarOutcome.APPLIED] == [it.outcome for it in shown if it.name == "other"]
+    assert SidecarOutcome.FAILED in [it.outcome for it in shown if it.name == "hung"]
