@@ -25,8 +25,6 @@ from compute_ctl.ports import Clock
 
 DISK = "disk"
 """Source of the document of a generation found at start: a newer one may be known."""
-REFUSED = "refused"
-"""Source of a document of which only the servers are taken: the mode stays as it is."""
 ROLLED_BACK = "an operator rolled it back"
 """Reason of a quarantine that a person has asked for."""
 
@@ -228,7 +226,7 @@ class ConfigState:
             at=self._clock.wall(),
             source=source,
             generation=generation,
-            mode=self.live.mode if source == REFUSED else document.mode,
+            mode=document.mode,
         )
         if source == DISK:
             self._accepted = None

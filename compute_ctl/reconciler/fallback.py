@@ -7,7 +7,7 @@ bad value costs itself and never the heal. `Activation.fall_back` brings the cho
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from compute_common.document.document import Document
@@ -21,7 +21,6 @@ from compute_ctl.document.continuity import check_omissions, older_safekeepers
 from compute_ctl.document.render import RenderContext, Rendered, render_upstream
 from compute_ctl.document.spec_sources import UPSTREAM_SETTINGS
 from compute_ctl.node import Node
-from compute_ctl.node.config_state import REFUSED
 from compute_ctl.reconciler.activation import Activation, ConfigUpdate, Refusal
 from compute_ctl.reconciler.generations import GenerationStore
 
@@ -105,7 +104,8 @@ class Fallback:
             return refusal
         if older_safekeepers(servers, self.node.config.live) is not None:
             return refusal
-        self.node.config.desire(document, REFUSED)
+        mode = self.node.config.live.mode or document.mode  # of the settings that stay
+        self.node.config.desire(replace(document, mode=mode), "refused")
         self.node.config.quarantine(document, str(error))
         update = _fallback(good.rest + upstream, document, token)
         return Refusal(reason=str(error), update=update, invalid=True)

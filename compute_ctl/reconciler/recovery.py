@@ -80,7 +80,10 @@ class Recovery:
         document = self._as_accepted(marker, kept[0] if kept else None)
         is_fallback = document is not None and self._is_fallback(document, body)
         if document is not None:
-            self.node.config.desire(document, DISK)
+            found = Body.read(body)
+            says = is_fallback and "neon.compute_mode" in found.names
+            mode = found.mode.capitalize() if says else document.mode  # of the settings in force
+            self.node.config.desire(replace(document, mode=mode), DISK)
             if is_fallback and self._is_of_promotion(document, body):
                 self.node.promotions.found_unfinished(document)
         changed = await self._changed_since_proven(body)

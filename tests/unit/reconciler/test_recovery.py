@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from compute_common.document.document import decode_document
+from compute_common.document.document import Document, decode_document
 from compute_ctl.decisions.model import PUSH, Outcome
 from compute_ctl.decisions.persistent_state import StartAction
 from compute_ctl.decisions.proof import Proof, Verdict
@@ -169,3 +169,34 @@ async def test_an_edited_file_still_says_what_the_compute_has(tmp_path: Path, ed
         assert Outcome.REJECTED == result.outcome
         assert "names no pageservers, but this compute has some" in result.reason
         assert edit.format(live) == another.live
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_a_primary_that_suffers_stays_one(tmp_path: Path, restarted: bool) -> None:
+    """A standby's document lends it its servers, and says nothing of what it is."""
+
+    def replica(generation: int, pageserver: str) -> Document:
+        made = attached(
+            tenant="1" * 32,
+            timeline="2" * 32,
+            pageservers=[pageserver],
+            settings={"work_mem": f"{generation}MB"},
+        )
+        made["spec"] |= {"mode": "Replica", "generation": generation}
+        return decode_document(json.dumps(made).encode())
+
+    async with road(tmp_path) as one:
+        one.postgres.is_primary = True
+        assert Outcome.APPLIED == await one.apply(1, "1MB")
+        one.node.requests.worker_complains = True
+        result = await one.applier.apply(replica(2, "postgres://new/"), source="file")
+        assert (Outcome.REJECTED, True) == (result.outcome, "//new/" in one.live)
+        if not restarted:
+            result = await one.applier.apply(replica(3, "postgres://new/"), source="file")
+            assert (Outcome.REJECTED, True) == (result.outcome, "'1MB'" in one.live)
+    if restarted:
+        async with road(tmp_path) as one:
+            one.postgres.is_primary = True
+            await one.recovery.restore()
+            result = await one.applier.apply(replica(3, "postgres://new/"), source="file")
+            assert (Outcome.REJECTED, True) == (result.outcome, "'1MB'" in one.live)
