@@ -12,7 +12,7 @@ from typing import Final
 from compute_common.document.document import Document
 from compute_common.errors import SpecError
 from compute_ctl.decisions.apply_plan import ApplyResult, reasons
-from compute_ctl.decisions.candidates import replacements
+from compute_ctl.decisions.candidates import REST_S, replacements
 from compute_ctl.decisions.model import GOOD_OUTCOMES, Outcome, Written
 from compute_ctl.document.candidates import Candidates
 from compute_ctl.document.conninfo import parse
@@ -62,7 +62,8 @@ class CandidateSwitch:
             return ApplyResult(outcome=Outcome.UNCHANGED)
         now, before = self.clock.monotonic(), written.candidates
         left = {number: before.in_use[number] for number in instead}
-        self._left_at |= dict.fromkeys(left.items(), now)
+        resting = {one: at for one, at in self._left_at.items() if now - at < REST_S}
+        self._left_at = resting | dict.fromkeys(left.items(), now)
         self.node.requests.leave(left, now)
         try:
             result = await self._activate(written, instead)
