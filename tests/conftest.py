@@ -29,7 +29,15 @@ PROGRAMS = (
     "devstack.storage_controller",
 )
 """What tests start again and again."""
-IMPORTED_LATE = ("psycopg", "psycopg.pq", "jwt", "jwt.api_jwk", "rich.console", "rich.table")
+IMPORTED_LATE = (
+    "psycopg",
+    "psycopg.pq",
+    "jwt",
+    "jwt.api_jwk",
+    "rich.console",
+    "rich.table",
+    "zstandard",
+)
 """By these programs, when they first need it: a tenth of a second of CPU time for each daemon."""
 LONG = (
     "tests/simulation_control_plane/",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from compute_ctl.errors import FileCacheError
 
@@ -11,20 +11,17 @@ MAX_STATE_BYTES: Final = 8 * 2**20
 
 
 def compress(state: bytes) -> bytes:
-    """Return *state* as one frame."""
-    import zstandard  # late: it costs 2 MB, and most computes have no file cache
-
-    return bytes(zstandard.ZstdCompressor().compress(state))
+    """Return *state* as one frame. Raises FileCacheError: the library is not to be had."""
+    return bytes(_zstandard().ZstdCompressor().compress(state))
 
 
 def decompress(raw: bytes) -> bytes:
     """Return the state in *raw*.
 
     Raises:
-        FileCacheError: it is no Zstandard, or too long.
+        FileCacheError: it is no Zstandard, or too long, or the library is not to be had.
     """
-    import zstandard
-
+    zstandard = _zstandard()
     decompressor = zstandard.ZstdDecompressor(max_window_size=MAX_STATE_BYTES)
     try:
         with decompressor.stream_reader(raw) as reader:
@@ -34,3 +31,11 @@ def decompress(raw: bytes) -> bytes:
     if len(state) > MAX_STATE_BYTES:
         raise FileCacheError(f"the stored state is longer than {MAX_STATE_BYTES} bytes")
     return state
+
+
+def _zstandard() -> Any:
+    try:
+        import zstandard  # late: it costs 2 MB, and most computes have no file cache
+    except ImportError as error:
+        raise FileCacheError(f"the Python package zstandard cannot be used: {error}") from error
+    return zstandard

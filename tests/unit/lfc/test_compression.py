@@ -1,5 +1,8 @@
 """What is kept of the file cache is compressed, and what comes back is bounded."""
 
+import sys
+from collections.abc import Callable
+
 import pytest
 import zstandard
 
@@ -27,3 +30,13 @@ def test_nonsense() -> None:
     """It is refused with the reason."""
     with pytest.raises(FileCacheError, match="cannot be decompressed"):
         decompress(b"no zstandard")
+
+
+@pytest.mark.parametrize("work", [compress, decompress])
+def test_without_the_library(
+    work: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A failure of the file cache, not the end of the daemon."""
+    monkeypatch.setitem(sys.modules, "zstandard", None)
+    with pytest.raises(FileCacheError, match="zstandard"):
+        work(b"")

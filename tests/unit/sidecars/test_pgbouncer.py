@@ -9,7 +9,7 @@ import pytest
 from compute_common.errors import SpecError
 from compute_ctl.sidecars.pgbouncer import Pgbouncer, console, with_settings
 from compute_ctl.sidecars.wanted import Wanted
-from devstack.installation import give_away, make_folder, run_as
+from devstack.installation import give_away, make_folder
 
 INI = """\
 ; made by hand
@@ -52,6 +52,19 @@ def test_a_line_ends_nowhere_else() -> None:
     assert text + "server_tls13_ciphers = y\n" == with_settings(text, {"server_tls13_ciphers": "y"})
 
 
+WRITE = """
+import os, sys
+from pathlib import Path
+from compute_ctl.sidecars import pgbouncer
+path, user, group = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+if os.geteuid() != user:  # after the imports: others may not read a checkout in root's home
+    os.setgroups([])
+    os.setgid(group)
+    os.setuid(user)
+pgbouncer.write(path, b"short")
+"""
+
+
 def test_a_folder_that_is_not_the_daemon_s() -> None:
     """The file itself is written then; in any case it keeps its owner."""
     folder = make_folder("etc-")
@@ -61,9 +74,11 @@ def test_a_folder_that_is_not_the_daemon_s() -> None:
         give_away(path)
         folder.chmod(0o555)
         owner = path.stat().st_uid
-        work = "import sys; from pathlib import Path; from compute_ctl.sidecars import pgbouncer"
-        command = [sys.executable, "-c", f"{work}; pgbouncer.write(Path(sys.argv[1]), b'short')"]
-        subprocess.run([*command, str(path)], check=True, timeout=60, **run_as())
+        subprocess.run(
+            [sys.executable, "-c", WRITE, str(path), str(owner), str(path.stat().st_gid)],
+            check=True,
+            timeout=60,
+        )
         assert (b"short", owner) == (path.read_bytes(), path.stat().st_uid)
         assert [path] == list(folder.iterdir())
     finally:
