@@ -19,6 +19,7 @@ import psycopg
 from devstack.etcd import Etcd
 from devstack.installation import binary, free_port, make_folder, os_user, replace_file
 from devstack.process import Child, Program
+from devstack.reaper import REAPER
 from devstack.wait import wait_until
 
 SCOPE = "story"
@@ -61,7 +62,7 @@ class PatroniMember(Program):
         self._conf = folder / f"{member}.yml"
         self._folder = folder
         replace_file(self._conf, json.dumps(self._settings(etcd, dynamic)))  # JSON is YAML
-        self.argv += ["patroni", self._conf]
+        self.argv += ["python3", "-c", REAPER, "patroni", self._conf]
 
     @property
     def url(self) -> str:
