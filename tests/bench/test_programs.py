@@ -18,7 +18,8 @@ def test_unknown_option(
 ) -> None:
     """Each program reads its command line: an option that it does not know is exit status 2."""
     monkeypatch.setattr(sys, "argv", [module, "--nonsense"])
-    monkeypatch.delitem(sys.modules, module, raising=False)  # or runpy warns of a second copy
+    for name in (module, f"{module}.__main__"):  # or runpy warns of a second copy
+        monkeypatch.delitem(sys.modules, name, raising=False)
     with pytest.raises(SystemExit) as ended:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
 
