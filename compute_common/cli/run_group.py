@@ -15,7 +15,7 @@ from compute_common.errors import ComputeError
 def run_group(
     group: click.Group, words: Sequence[str], *, program: str, completion_variable: str
 ) -> int:
-    """Run the command of *group* that *words* name; return its exit status.
+    """Run the command line *words* with the commands of *group*; return the exit status.
 
     *completion_variable*: the environment variable by which a shell asks for completions.
     """

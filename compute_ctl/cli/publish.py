@@ -173,7 +173,7 @@ def _confirm(old: bytes | None, new: bytes, path: Path) -> None:
 
 
 def _shown(raw: bytes) -> str:
-    """Return *raw* as people may see it, laid out where it is JSON."""
+    """Return *raw* without secrets, indented if it is JSON."""
     with suppress(ValueError, RecursionError):
         shown = redact_document(msgspec.json.decode(raw))
         raw = msgspec.json.format(msgspec.json.encode(shown), indent=2)

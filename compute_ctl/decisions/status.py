@@ -130,7 +130,7 @@ class ConfigView(Shown, frozen=True, kw_only=True):
     """The newest generation that is both proven in full and started."""
     quarantined: tuple[QuarantinedView, ...]
     candidates: tuple[ShardCandidates, ...] = ()
-    """Of the shards for which the document names several pageservers."""
+    """One entry for each shard for which the document names several pageservers."""
     warnings: tuple[str, ...] = ()  # of the newest document: misspelt names, plain secrets
     document_file: str | None = None  # the source, where it is one (`-c`)
 

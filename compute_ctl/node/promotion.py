@@ -150,7 +150,7 @@ class PromotionRequests:
         return promotion.view
 
     def resume(self, document: Document) -> Promotion:
-        """Go on with the promotion in which an earlier daemon ended; nobody waits for it."""
+        """Resume the promotion that an earlier daemon left unfinished; no caller waits for it."""
         self.unfinished = None
         self.current = self._last = Promotion(
             document=document, who="an earlier daemon", wal_flush_lsn=None, clock=self._clock

@@ -236,7 +236,7 @@ class Promoter:
         self.drop()
 
     async def _resume(self) -> bool:
-        """Go on with a promotion in which an earlier daemon ended, once Postgres is ready."""
+        """Resume a promotion that an earlier daemon left unfinished, once Postgres is ready."""
         document = self.node.promotions.unfinished
         if document is None or self.tasks is None or self.postgres.in_recovery is None:
             return False

@@ -13,7 +13,6 @@ import asyncio
 import ctypes
 import os
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 
 DATA_LINK: Final = "..data"
@@ -54,10 +53,5 @@ class RenameWatch:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         os.close(self._fd)

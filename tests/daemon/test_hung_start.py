@@ -86,7 +86,7 @@ async def test_a_server_that_hangs_before_recovery_is_stopped(place: Home) -> No
 async def test_a_hung_server_of_an_earlier_daemon_is_no_evidence(
     place: Home, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It may have been started with another file: the one that is there now gets its own start."""
+    """A hung server of an earlier daemon proves nothing against the present file: it is tried."""
     library = place.data / "library.so"
     os.mkfifo(library)
     library.chmod(0o666)

@@ -85,7 +85,7 @@ def test_from_nothing(fresh: FreshCompute) -> None:
 
 
 def test_leases_on_all(compute: Compute) -> None:
-    """A static compute may be sent to any of them, without warning."""
+    """A static compute holds a lease on all pageservers: any of them may become the one in use."""
     a, b = compute.pageserver("a"), compute.pageserver("b")
     document = compute.publish([a, b])
     document["spec"] |= {"mode": {"Static": "0/1F00"}, "generation": 2}
@@ -113,7 +113,7 @@ def test_all_shards_of_a_dead_pageserver_move(compute: Compute) -> None:
 
 
 def test_where_all_fail_the_source_heals(compute: Compute) -> None:
-    """Each is tried once, and the file is not written in turns; another document ends it."""
+    """Each is tried once, without switching back and forth; a new document ends the trouble."""
     scan = compute.fill(ROWS)
     a, b, c = (compute.pageserver(name) for name in "abc")
     compute.publish([a, b])

@@ -21,7 +21,7 @@ AWAY_S = 20.0
 
 
 class Follower:
-    """A Patroni cluster, and a standby that is no member of it, with its daemon."""
+    """A Patroni cluster, and a standby outside it with a daemon of its own."""
 
     def __init__(self, stack: ExitStack, *, by: str) -> None:
         """*by*: whether the daemon asks the ``api`` or the ``store``."""

@@ -43,7 +43,7 @@ class History:
         """By compute: the newest generation anybody was given, and the answer."""
         self._safekeepers: dict[str, tuple[int, tuple[str, ...]]] = {}
         self._told: dict[tuple[Process, str, int], float] = {}
-        """By life of the control plane, compute and generation: since when it knows of it."""
+        """When a run of the control plane learned of a generation, by run, compute, generation."""
         self._refusals_are_right = False
         self._heard_at: dict[str, float] = {}
         self._suspected: defaultdict[tuple[Process, int], dict[str, float]] = defaultdict(dict)

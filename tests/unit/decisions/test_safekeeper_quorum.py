@@ -37,7 +37,7 @@ def test_position(answers: list[TimelineStatus | None], count: int, position: st
 
 
 def test_majorities_and_names() -> None:
-    """More than half; the generation is no name."""
+    """More than half of the names; the generation at the head of the list is not counted."""
     assert [1, 2, 2, 3, 3] == [quorum(count) for count in range(1, 6)]
     assert ("a:1", "b:2") == addresses("g#12:a:1,b:2")
     assert () == addresses("")

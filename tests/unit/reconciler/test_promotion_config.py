@@ -46,7 +46,7 @@ def config(standby: Road) -> PromotionConfig:
 
 
 def config_of(standby: Road) -> PromotionConfig:
-    """Return its configurations around a promotion."""
+    """Return what writes the configurations before and after a promotion of *standby*."""
     applier = standby.applier
     return PromotionConfig(
         node=standby.node,

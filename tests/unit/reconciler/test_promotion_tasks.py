@@ -1,4 +1,4 @@
-"""What a promotion waits for, where the server hangs, forgets or does not say."""
+"""The tasks of a promotion, with a server that hangs, drops the request or tells nothing."""
 
 import asyncio
 from collections.abc import Callable
